@@ -1,0 +1,30 @@
+"""The tree of what can go wrong between rooms. A leaf: imports nothing of Switchboard.
+
+SwitchboardError
+├── ConfigurationError        start-up ends with its message: the variable, what it looks like, what is allowed
+├── StateUnavailable          Redis is away: 503 with Retry-After
+├── AuthorizationUnavailable  the issuer cannot be asked: 503 with Retry-After
+└── SessionGone               the session ended, expired, or belongs to someone else: 404
+"""
+
+from __future__ import annotations
+
+
+class SwitchboardError(Exception):
+    """Base of every error that Switchboard raises on purpose."""
+
+
+class ConfigurationError(SwitchboardError):
+    """A setting is wrong; the message names it, says what it looks like (never a secret) and what is allowed."""
+
+
+class StateUnavailable(SwitchboardError):
+    """Redis cannot be reached now."""
+
+
+class AuthorizationUnavailable(SwitchboardError):
+    """The authorization server, or the store behind it, cannot be asked now."""
+
+
+class SessionGone(SwitchboardError):
+    """The session does not exist any more (or never did, for this principal)."""

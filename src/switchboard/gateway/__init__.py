@@ -1,0 +1,1 @@
+"""The one MCP server that clients see."""

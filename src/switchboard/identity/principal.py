@@ -1,0 +1,76 @@
+"""The principal of a request, and the seam that turns a token into one."""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whom an access token speaks for. Equality of `owner` is what binds a session to a person and a client."""
+
+    issuer: str
+    subject: str
+    client_id: str
+    scopes: frozenset[str] = frozenset()
+    expires_at: float | None = None
+    """Unix time in seconds, or `None` when the token does not expire."""
+
+    @property
+    def owner(self) -> str:
+        """The stable identity as a JSON array `[issuer, subject, client]`; survives a token refresh."""
+        return json.dumps([self.issuer, self.subject, self.client_id], separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """A short hash of `owner` for logs: tells two people apart without naming either."""
+        return hashlib.sha256(self.owner.encode()).hexdigest()[:12]
+
+
+ANONYMOUS = Principal(issuer="", subject="anonymous", client_id="", scopes=frozenset({"mcp"}))
+"""The principal of every request when `AUTH_MODE=none`."""
+
+
+class TokenVerifier(Protocol):
+    """Turns a bearer token into a principal."""
+
+    async def verify(self, token: str) -> Principal | None:
+        """The token's principal, or `None` for a token that is unknown, expired, revoked or meant for another audience.
+
+        Raises:
+            AuthorizationUnavailable: the issuer or its store cannot be asked now (the edge answers 503).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The request being served, as handlers below the edge may see it."""
+
+    principal: Principal
+    session_id: str | None = None
+    """The handshake session, or `None` in the modern era."""
+
+
+_caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("switchboard_caller")
+
+
+def current() -> Caller:
+    """The caller of the request being served; anonymous outside of one."""
+    return _caller.get(Caller(ANONYMOUS))
+
+
+@contextmanager
+def serving(caller: Caller) -> Iterator[None]:
+    """Make `caller` the current one for this context, and for the tasks started in it."""
+    reset = _caller.set(caller)
+    try:
+        yield
+    finally:
+        _caller.reset(reset)

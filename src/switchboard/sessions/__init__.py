@@ -1,0 +1,1 @@
+"""Handshake sessions, exchanges, streams, parking."""
