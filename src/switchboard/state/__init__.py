@@ -1,1 +1,14 @@
-"""Redis and its in-process stand-in."""
+"""Shared state: Redis, or its in-process stand-in, behind one set of commands.
+
+Owns the connection pool, the table of keys, the pub/sub hub, the guarded writes and fenced leases, and the
+worker's heartbeat. May import `errors` and `log`. Never knows what a session, a token or a tool is.
+"""
+
+from switchboard.state.connect import State, open_state
+from switchboard.state.fingerprint import check_fingerprint
+from switchboard.state.hub import Hub
+from switchboard.state.keys import Keys
+from switchboard.state.scripts import Scripts
+from switchboard.state.workers import Heartbeat, mint_worker_id
+
+__all__ = ["Heartbeat", "Hub", "Keys", "Scripts", "State", "check_fingerprint", "mint_worker_id", "open_state"]

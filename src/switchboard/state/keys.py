@@ -1,0 +1,93 @@
+"""The one table of keys, channels and lifetimes.
+
+Session rows carry the session id as a Redis Cluster hash tag, so that everything of one session lives in one slot
+and a script may touch all of it. The authorization server keeps its own table beside its store.
+
+| key or channel | kind | holds | lives |
+|---|---|---|---|
+| `session:{sid}` | hash | owner, protocol version, client params, log level, record version | SESSION_TTL, sliding |
+| `session:{sid}:subscriptions` | set | subscribed resource URIs | as the record |
+| `mcp:shttp:toserver:{sid}` | pub/sub | wakes the worker that waits for an answer, or must see a cancellation | - |
+| `mcp:inbox:{sid}:<id>` | string | the slot for an answer: made by the asker, filled once | as the wait |
+| `mcp:cancel:{sid}:<request id>` | string | a cancellation that came before the commit | COMMIT_GRACE |
+| `mcp:shttp:toclient:{sid}:<stream>` | pub/sub | wakes the follower of a stream | - |
+| `mcp:events:{sid}:<stream>` | stream | the frames, all of them | bounded, as the record |
+| `mcp:exchange:{sid}:<stream>` | string | `worker:epoch` of a reply that became a stream, or `done` | LEASE, renewed |
+| `mcp:parked:<worker>` | pub/sub | retries of calls parked on that worker | - |
+| `mcp:parked:reply:<id>` | pub/sub | what the holder answers to a forwarded retry | - |
+| `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
+| `worker:<id>` | hash | heartbeat: state, version, started | WORKER_LIFE, renewed |
+| `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+LEASE_MS = 12_000
+"""A reply's lease; a worker silent for longer has lost its exchanges."""
+
+RENEW_S = 4.0
+"""How often leases and heartbeats are renewed."""
+
+POLL_S = 3.0
+"""How often a follower or waiter looks at the stored copy, woken or not."""
+
+WORKER_LIFE_MS = 12_000
+"""A worker whose heartbeat is older is dead."""
+
+COMMIT_GRACE_MS = 30_000
+"""How long a cancellation waits for the exchange it names to look it up."""
+
+MAX_FRAMES = 1_000
+"""Frames kept for replay in one stream."""
+
+STANDALONE = "s"
+"""The name of a session's standalone stream; minted names are longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names of everything in Redis, under an optional prefix for shared servers."""
+
+    prefix: str = ""
+
+    def session(self, sid: str) -> str:
+        return f"{self.prefix}session:{{{sid}}}"
+
+    def subscriptions(self, sid: str) -> str:
+        return f"{self.prefix}session:{{{sid}}}:subscriptions"
+
+    def to_server(self, sid: str) -> str:
+        return f"{self.prefix}mcp:shttp:toserver:{{{sid}}}"
+
+    def to_client(self, sid: str, stream: str) -> str:
+        return f"{self.prefix}mcp:shttp:toclient:{{{sid}}}:{stream}"
+
+    def inbox(self, sid: str, request: str) -> str:
+        return f"{self.prefix}mcp:inbox:{{{sid}}}:{request}"
+
+    def cancel(self, sid: str, request: str | int) -> str:
+        return f"{self.prefix}mcp:cancel:{{{sid}}}:{json.dumps(request)}"
+
+    def events(self, sid: str, stream: str) -> str:
+        return f"{self.prefix}mcp:events:{{{sid}}}:{stream}"
+
+    def exchange(self, sid: str, stream: str) -> str:
+        return f"{self.prefix}mcp:exchange:{{{sid}}}:{stream}"
+
+    def parked(self, worker: str) -> str:
+        return f"{self.prefix}mcp:parked:{worker}"
+
+    def parked_reply(self, reply: str) -> str:
+        return f"{self.prefix}mcp:parked:reply:{reply}"
+
+    def bus(self) -> str:
+        return f"{self.prefix}mcp:bus"
+
+    def worker(self, worker: str) -> str:
+        return f"{self.prefix}worker:{worker}"
+
+    def fingerprint(self) -> str:
+        return f"{self.prefix}fingerprint"

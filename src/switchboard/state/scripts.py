@@ -1,0 +1,191 @@
+"""Guarded writes and fenced leases, as scripts.
+
+Every write to a session checks in the same step that the session exists, so that nothing rises again after DELETE.
+Every write of an exchange carries its epoch and is refused after a takeover, so that no request gets two endings.
+All keys of one call share a hash tag. KEYS[1] is always the session's record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from redis.asyncio import Redis
+
+DONE: Final = "done"
+"""What the lease of an ended reply holds until it expires with the record."""
+
+_ALIVE: Final = "if redis.call('EXISTS', KEYS[1]) == 0 then return {} end\n"
+
+# KEYS record events · ARGV channel max frame
+_APPEND: Final = (
+    _ALIVE
+    + """
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', 'f', ARGV[3])
+redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
+redis.call('PUBLISH', ARGV[1], '1')
+return {id}
+"""
+)
+
+# KEYS record events lease · ARGV epoch lease_ms opening
+_OPEN: Final = (
+    _ALIVE
+    + """
+if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'fenced'} end
+local id = redis.call('XADD', KEYS[2], '*', 'o', ARGV[3])
+redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
+return {'ok', id}
+"""
+)
+
+# KEYS record events lease · ARGV epoch lease_ms channel max frame final
+_EMIT: Final = (
+    _ALIVE
+    + """
+local holder = redis.call('GET', KEYS[3])
+if holder and holder ~= ARGV[1] then return {'fenced'} end
+local ttl = redis.call('PTTL', KEYS[1])
+if ARGV[6] == '1' then
+  redis.call('SET', KEYS[3], 'done', 'PX', ttl)
+elseif not holder then
+  redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
+end
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], '*', 'f', ARGV[5], 'e', ARGV[6])
+redis.call('PEXPIRE', KEYS[2], ttl)
+redis.call('PUBLISH', ARGV[3], '1')
+return {'ok', id}
+"""
+)
+
+# KEYS record events lease · ARGV channel frame...
+_BURY: Final = (
+    _ALIVE
+    + """
+if redis.call('EXISTS', KEYS[3]) == 1 then return {'fenced'} end
+local ttl = redis.call('PTTL', KEYS[1])
+redis.call('SET', KEYS[3], 'done', 'PX', ttl)
+local id
+for i = 2, #ARGV do
+  id = redis.call('XADD', KEYS[2], '*', 'f', ARGV[i], 'e', i == #ARGV and '1' or '0')
+end
+redis.call('PEXPIRE', KEYS[2], ttl)
+redis.call('PUBLISH', ARGV[1], '1')
+return {'ok', id}
+"""
+)
+
+# KEYS record lease · ARGV epoch lease_ms record_ms
+_RENEW: Final = (
+    _ALIVE
+    + """
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local holder = redis.call('GET', KEYS[2])
+if holder == ARGV[1] then redis.call('PEXPIRE', KEYS[2], ARGV[2]) return {'ok'} end
+if not holder then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) return {'ok'} end
+return {'fenced'}
+"""
+)
+
+# KEYS record slot · ARGV channel answer
+_FILL: Final = (
+    _ALIVE
+    + """
+if redis.call('GET', KEYS[2]) ~= '' then return {'unasked'} end
+redis.call('SET', KEYS[2], ARGV[2], 'KEEPTTL')
+redis.call('PUBLISH', ARGV[1], '1')
+return {'ok'}
+"""
+)
+
+# KEYS record slot · ARGV ttl_ms value
+_PLACE: Final = (
+    _ALIVE
+    + """
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[1])
+return {'ok'}
+"""
+)
+
+# KEYS record events · ARGV token channel
+_ATTACH: Final = (
+    _ALIVE
+    + """
+local since = '0-0'
+if redis.call('HGET', KEYS[1], 'followed') then
+  local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+  if last[1] then since = last[1][1] end
+end
+redis.call('HSET', KEYS[1], 'standalone', ARGV[1], 'followed', '1')
+redis.call('PUBLISH', ARGV[2], '1')
+return {since}
+"""
+)
+
+# KEYS record · ARGV token
+_DETACH: Final = (
+    _ALIVE
+    + """
+if redis.call('HGET', KEYS[1], 'standalone') == ARGV[1] then redis.call('HDEL', KEYS[1], 'standalone') end
+return {'ok'}
+"""
+)
+
+# KEYS record subscriptions · ARGV add|drop uri channel
+_SUBSCRIBE: Final = (
+    _ALIVE
+    + """
+if ARGV[1] == 'add' then
+  redis.call('SADD', KEYS[2], ARGV[2])
+  redis.call('HSET', KEYS[1], 'subscribed', '1')
+  redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
+else
+  redis.call('SREM', KEYS[2], ARGV[2])
+end
+redis.call('PUBLISH', ARGV[3], 'subscriptions')
+return {'ok'}
+"""
+)
+
+# KEYS record · ARGV field value [field value ...]
+_UPDATE: Final = (
+    _ALIVE
+    + """
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return {'ok'}
+"""
+)
+
+Verdict = Literal["ok", "fenced", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a fenced write; `id` is the entry's id when it was made."""
+
+    verdict: Verdict
+    id: str = ""
+
+
+class Scripts:
+    """The scripts, loaded once per connection pool and run by their hash."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.append = redis.register_script(_APPEND)
+        self.open = redis.register_script(_OPEN)
+        self.emit = redis.register_script(_EMIT)
+        self.bury = redis.register_script(_BURY)
+        self.renew = redis.register_script(_RENEW)
+        self.fill = redis.register_script(_FILL)
+        self.place = redis.register_script(_PLACE)
+        self.attach = redis.register_script(_ATTACH)
+        self.detach = redis.register_script(_DETACH)
+        self.subscribe = redis.register_script(_SUBSCRIBE)
+        self.update = redis.register_script(_UPDATE)
+
+    @staticmethod
+    def written(reply: Any) -> Written:
+        """Read the answer of `open`, `emit`, `bury` or `renew`."""
+        if not reply:
+            return Written("gone")
+        return Written(reply[0], reply[1] if len(reply) > 1 else "")
