@@ -1,0 +1,71 @@
+# One entry to everything a person does here. `make` alone lists the targets.
+# Needs Python 3.11 or newer with venv, and make; brings the rest. No root, no Docker, no Redis.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+PYTHON  ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+PINS    := constraints.txt
+PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NODE    := .cache/node
+ARGS    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format separate fleet build bench node clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.runtime ## set up, then serve on http://localhost:3232
+	$(BIN)/switchboard serve $(ARGS)
+
+test: $(VENV)/.dev ## set up, then run the tests (ARGS="tests/state -k lease" runs a part of them)
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=90)
+
+check: $(VENV)/.dev ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+separate: $(VENV)/.dev ## the authorization server on :3001 and the MCP server on :3232, two processes
+	PYTHONPATH=scratch $(BIN)/python -m fleet separate $(ARGS)
+
+fleet: $(VENV)/.dev ## two workers on one Redis behind a load balancer on :3232
+	PYTHONPATH=scratch $(BIN)/python -m fleet run $(ARGS)
+
+build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
+	rm -rf dist
+	$(PIP) install --constraint $(PINS) build
+	$(BIN)/python -m build --outdir dist .
+
+bench: $(VENV)/.dev ## what idle sessions cost, measured on this machine
+	PYTHONPATH=scratch $(BIN)/python scratch/bench/idle_sessions.py $(ARGS)
+
+node: $(NODE)/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .cache dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+
+# The stamps: an install runs again only when what it reads has changed.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml $(PINS) | $(BIN)/python
+	$(PIP) install --constraint $(PINS) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
+	$(PIP) install --constraint $(PINS) --editable '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(NODE)/.installed: tests/journeys/ts/package.json
+	mkdir -p $(NODE)
+	cp tests/journeys/ts/package.json $(NODE)/
+	npm install --prefix $(NODE) --no-audit --no-fund --no-package-lock --silent
+	@touch $@

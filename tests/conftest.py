@@ -1,0 +1,81 @@
+"""What every test may stand on: a real Redis, and the rule that nothing is skipped in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from fleet.redis_server import RedisServer, find_binary, start_redis
+
+EXTERNAL = os.environ.get("REDIS_TEST_URL")
+"""A database that the tests may empty; without it they start a server of their own."""
+
+
+def pytest_report_header() -> str:
+    """Say which Redis the run uses."""
+    if EXTERNAL:
+        version = redis.Redis.from_url(EXTERNAL).info("server")["redis_version"]
+        return f"redis: {version} from REDIS_TEST_URL"
+    binary = find_binary()
+    return f"redis: {binary.version} {binary.origin} ({binary.path})" if binary else "redis: none found"
+
+
+@pytest.fixture(scope="session")
+def start_private_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
+    """Start further Redis servers, for tests that stop or kill theirs: `start_private_redis(port=…)`."""
+    started: list[RedisServer] = []
+
+    def start(*, port: int | None = None) -> RedisServer:
+        started.append(start_redis(tmp_path_factory.mktemp("redis"), port=port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.child:
+            server.child.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(start_private_redis: Callable[..., RedisServer]) -> RedisServer:
+    """The run's own Redis; its content belongs to whoever asked last for `redis_url`."""
+    if EXTERNAL:
+        return RedisServer(EXTERNAL, "from REDIS_TEST_URL")
+    return start_private_redis()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of a real, empty Redis."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushdb()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def scratch_folder() -> Path:
+    """The repository's `scratch/` folder, whose scripts are tested by running them."""
+    return Path(__file__).parents[1] / "scratch"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """In CI a skipped test fails the run: every part that a test may miss is installed there."""
+    yield
+    if skipped := len(terminalreporter.stats.get("skipped", [])):
+        where = "CI must have every part" if _ci() else "parts are missing on this machine; CI has them"
+        terminalreporter.write_line(f"{skipped} skipped: {where}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Turn a green run with skips into a red one, in CI only."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _ci() and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true")
