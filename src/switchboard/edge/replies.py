@@ -1,0 +1,60 @@
+"""What the edge itself answers: small JSON bodies, and refusals in the shape of a JSON-RPC error.
+
+A refusal knows no request id (nothing of the body was read), so `id` is null, as JSON-RPC 2.0 §5 asks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from mcp_types.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST
+from starlette.types import Scope, Send
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_POLICY_VIOLATION = 1008
+"""WebSocket close code (RFC 6455 §7.4.1) for a connection that is refused."""
+
+
+async def send_body(send: Send, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
+    """Send one whole response."""
+    fixed = ((b"content-type", content_type), (b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_json(send: Send, status: int, document: Any, headers: Headers = ()) -> None:
+    """Send `document` as JSON."""
+    body = json.dumps(document, separators=(",", ":")).encode()
+    await send_body(send, status, body, b"application/json", headers)
+
+
+async def refuse(
+    scope: Scope,
+    send: Send,
+    status: int,
+    message: str,
+    *,
+    headers: Headers = (),
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Refuse a request, or a WebSocket before its handshake, with a JSON-RPC error and an HTTP status."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": message[:120]})
+        return
+    error: dict[str, Any] = {"code": INTERNAL_ERROR if status >= 500 else INVALID_REQUEST, "message": message}
+    if data is not None:
+        error["data"] = data
+    out = _websocket_denial(send) if scope["type"] == "websocket" else send
+    await send_json(out, status, {"jsonrpc": "2.0", "id": None, "error": error}, headers)
+
+
+def _websocket_denial(send: Send) -> Send:
+    """The same messages under the names of ASGI's `websocket.http.response` extension."""
+
+    async def renamed(message: Any) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    return renamed

@@ -1,0 +1,253 @@
+"""The environment, read once: one frozen `Settings`, or one clear line about what is wrong.
+
+Only the composition root and the command line read this. Every field is an environment variable of the same name in
+capitals; `.env` is read too, and the environment wins. An empty value means "not set". `.env.example` lists them all,
+and a test holds it equal to this file.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from switchboard.edge.hosts import HostPatterns, OriginPatterns, is_loopback
+from switchboard.errors import ConfigurationError
+
+MAKE_A_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+SHORTEST_KEY = 32
+"""Bytes: the size of the digest that the keys are used with (RFC 2104 §3)."""
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+def _items(value: Any) -> Any:
+    """A list as people write it in the environment: comma-separated, or a JSON array."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("starts like a JSON array but is not one") from None
+
+
+def _patterns(kind: type[HostPatterns] | type[OriginPatterns]) -> AfterValidator:
+    def checked(values: tuple[str, ...]) -> tuple[str, ...]:
+        kind(values)
+        return values
+
+    return AfterValidator(checked)
+
+
+def _networks(values: Any) -> Any:
+    return [ip_network(value, strict=False) if isinstance(value, str) else value for value in _items(values)]
+
+
+def _long_enough(keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if any(len(key.get_secret_value().encode()) < SHORTEST_KEY for key in keys):
+        raise ValueError(f"each key must have {SHORTEST_KEY} bytes or more; make one with: {MAKE_A_KEY}")
+    return keys
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError("must be an http or https URL without user, query or fragment")
+    return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr | None:
+    scheme = urlsplit(value.get_secret_value()).scheme
+    if scheme == "memory":
+        return None
+    if scheme not in _REDIS_SCHEMES:
+        raise ValueError("must start with redis://, rediss:// or unix://, or be left empty for memory://")
+    return value
+
+
+def _lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _ephemeral(data: Mapping[str, Any]) -> tuple[SecretStr, ...]:
+    """Without Redis nothing outlives this process, so its key need not either."""
+    return () if data.get("redis_url") else (SecretStr(secrets.token_urlsafe(SHORTEST_KEY)),)
+
+
+Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
+Url = Annotated[str, AfterValidator(_http_url)]
+BaseUri = Annotated[str, AfterValidator(_http_url), AfterValidator(lambda value: value.rstrip("/"))]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. Descriptions are what `.env.example` and error messages say."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    port: int = Field(3232, ge=1, le=65535, description="port to listen on, 1 to 65535")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
+    base_uri: BaseUri = Field(
+        default_factory=lambda data: f"http://localhost:{data.get('port', 3232)}",
+        description="the URL by which clients reach this server, as one hostname for all workers",
+    )
+    workers: int = Field(1, ge=1, le=256, description="processes that serve the port, 1 to 256")
+    config_file: Path | None = Field(None, description="YAML, JSON or TOML file with plugins and mcpServers")
+
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+        None, description="redis://[user:password@]host:port/db, rediss://… or unix://…; empty keeps state in memory"
+    )
+    redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key; no spaces or braces")
+    secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_long_enough)] = (
+        Field(
+            default_factory=_ephemeral,
+            description="keys of the fleet, the newest first; each 32 bytes or more; needed with Redis",
+        )
+    )
+    session_ttl: int = Field(300, ge=1, le=604800, description="seconds an idle session lives, 1 to 604800")
+
+    auth_mode: Annotated[Literal["integrated", "separate", "none"], BeforeValidator(_lower)] = Field(
+        "integrated", description="integrated, separate or none"
+    )
+    auth_server_url: Url | None = Field(None, description="issuer URL of the authorization server in separate mode")
+    auth_server_port: int = Field(3001, ge=1, le=65535, description="port of the standalone authorization server")
+    introspection_url: Url | None = Field(
+        None, description="where tokens are introspected in separate mode; empty asks the issuer's metadata"
+    )
+    introspection_client_id: str | None = Field(None, description="client id for introspection in separate mode")
+    introspection_client_secret: SecretStr | None = Field(None, description="client secret for introspection")
+    allow_insecure_no_auth: bool = Field(False, description="true lets AUTH_MODE=none be reached from other machines")
+    allow_fake_idp: bool = Field(False, description="true lets the fake identity provider serve a public BASE_URI")
+
+    allowed_hosts: Annotated[Items, _patterns(HostPatterns)] = Field(
+        (), description="Host headers to answer: name, name:port, *.name; empty: BASE_URI's, and loopback when local"
+    )
+    allowed_origins: Annotated[Items, _patterns(OriginPatterns)] = Field(
+        (), description="browser origins that may call: https://app.example.com, http://localhost:*; empty: as above"
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        (), description="addresses or networks whose X-Forwarded-* and Forwarded headers count"
+    )
+    rate_limit: int = Field(6000, ge=0, description="requests a minute for each principal; 0 switches limits off")
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="the largest request body, 1024 or more")
+    drain_timeout: int = Field(25, ge=0, le=3600, description="seconds to finish running requests at shutdown")
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
+        "info", description="debug, info, warning, error or critical"
+    )
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = Field(
+        "auto", description="json, console, or auto: console on a terminal"
+    )
+
+    @property
+    def state_url(self) -> str | None:
+        """The Redis URL in clear, or `None` for `memory://`."""
+        return self.redis_url.get_secret_value() if self.redis_url else None
+
+    @property
+    def key_ring(self) -> tuple[str, ...]:
+        """The fleet's keys in clear, the newest first; never empty."""
+        return tuple(key.get_secret_value() for key in self.secret_key)
+
+    @property
+    def mcp_url(self) -> str:
+        """The endpoint, which is also the `resource` that tokens are bound to."""
+        return f"{self.base_uri}/mcp"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server, going by what it listens on and is called."""
+        return is_loopback(self.host) and is_loopback(urlsplit(self.base_uri).hostname or "")
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Settings:
+        for applies, message in _CONTRADICTIONS:
+            if applies(self):
+                raise ValueError(message(self))
+        return self
+
+
+def _fake_idp_is_public(s: Settings) -> bool:
+    return s.auth_mode == "integrated" and not is_loopback(urlsplit(s.base_uri).hostname or "") and not s.allow_fake_idp
+
+
+_CONTRADICTIONS: tuple[tuple[Callable[[Settings], object], Callable[[Settings], str]], ...] = (
+    (
+        lambda s: s.redis_url and not s.secret_key,
+        lambda _: f"SECRET_KEY is not set, but REDIS_URL is: workers must share a key. Make one with: {MAKE_A_KEY}",
+    ),
+    (
+        lambda s: s.workers > 1 and not s.redis_url,
+        lambda s: (
+            f"WORKERS is {s.workers}, but state is memory://, which one process cannot share: start Redis"
+            " (`docker compose up -d`) and set REDIS_URL and SECRET_KEY, or set WORKERS=1"
+        ),
+    ),
+    (
+        lambda s: s.auth_mode == "separate" and not s.auth_server_url,
+        lambda _: "AUTH_SERVER_URL is not set, but AUTH_MODE is separate: set it to the issuer's URL",
+    ),
+    (
+        lambda s: s.auth_mode == "none" and not s.is_local and not s.allow_insecure_no_auth,
+        lambda s: (
+            f"AUTH_MODE is none, but HOST={s.host} and BASE_URI={s.base_uri} reach beyond this machine: anybody could"
+            " use the server. Use AUTH_MODE=integrated, a loopback HOST and BASE_URI, or ALLOW_INSECURE_NO_AUTH=true"
+        ),
+    ),
+    (
+        _fake_idp_is_public,
+        lambda s: (
+            f"BASE_URI={s.base_uri} is public, but the fake identity provider lets anybody sign in as anyone:"
+            " use AUTH_MODE=separate with a real issuer, or ALLOW_FAKE_IDP=true for a test"
+        ),
+    ),
+)
+
+
+def load_settings(env_file: Path | str | None = ".env", **given: Any) -> Settings:
+    """Settings from `given` (what the command line says), the environment and `env_file`, in this order.
+
+    Raises:
+        ConfigurationError: a value is wrong; the message is one line, and holds no secret.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(_env_file=env_file, **said)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_line(each) for each in error.errors())) from None
+
+
+def _line(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not error["loc"]:
+        return message
+    name = str(error["loc"][0])
+    shown = _HIDDEN.get(name, repr)(error["input"])
+    return f"{name.upper()} is {shown}: {message} ({Settings.model_fields[name].description})"
+
+
+def _length(value: Any) -> str:
+    return f"{len(str(value))} characters long"
+
+
+def _scheme(value: Any) -> str:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    scheme, separator, _ = text.partition("://")
+    return f"{scheme}://…" if separator else f"{len(text)} characters without ://"
+
+
+_HIDDEN: Mapping[str, Callable[[Any], str]] = {
+    "secret_key": _length,
+    "introspection_client_secret": _length,
+    "redis_url": _scheme,
+}
+"""How the settings that hold a secret are described, instead of shown."""
