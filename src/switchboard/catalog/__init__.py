@@ -1,1 +1,12 @@
-"""What exists: pure, immutable, no await."""
+"""What exists: immutable snapshots of everything offered, with names resolved.
+
+Owns naming and collisions (`naming`), cursors and pages (`pages`), and the snapshot with its digest (`snapshot`).
+Pure: takes what providers offer, gives a `Catalog`; never awaits, never calls a provider, keeps no state.
+May import `plugins.api`, `config` and what is below; knows nothing of sessions or of the gateway above it.
+"""
+
+from switchboard.catalog.naming import Naming, Rejection
+from switchboard.catalog.pages import Entry, InvalidCursor, Listing
+from switchboard.catalog.snapshot import Catalog, Offer, build
+
+__all__ = ["Catalog", "Entry", "InvalidCursor", "Listing", "Naming", "Offer", "Rejection", "build"]

@@ -1,1 +1,20 @@
-"""The one MCP server that clients see."""
+"""The one MCP server that clients see: a file per MCP feature, the same handlers for both eras.
+
+Owns the SDK `Server`, its middleware order, and the live catalog that its handlers read. May import `catalog`,
+`plugins` and below. Knows no HTTP and keeps nothing of a client: log levels and subscriptions go out through injected
+callables.
+"""
+
+from switchboard.gateway.live import LiveCatalog
+from switchboard.gateway.server import Gateway, bind_principal, build_gateway, initialization_options
+from switchboard.gateway.source import CatalogSource, Provider
+
+__all__ = [
+    "CatalogSource",
+    "Gateway",
+    "LiveCatalog",
+    "Provider",
+    "bind_principal",
+    "build_gateway",
+    "initialization_options",
+]

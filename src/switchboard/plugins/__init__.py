@@ -1,5 +1,11 @@
-"""In-process plugins: the public API (`api`), how they are found (`loading`), and the one adapter over the SDK (`adapter`)."""
+"""In-process plugins: the public API (`api`), how they are found (`loading`), the one adapter over the SDK (`adapter`).
 
-from switchboard.plugins.api import Host, OpenStream, Plugin
+May import `config` and what is below. A plugin is only ever called through its `PluginProvider`; nothing here knows of
+sessions, of HTTP, or of other plugins.
+"""
 
-__all__ = ["Host", "OpenStream", "Plugin"]
+from switchboard.plugins.adapter import PluginProvider
+from switchboard.plugins.api import Host, Kind, OpenStream, Plugin
+from switchboard.plugins.loading import ENTRY_POINTS, load
+
+__all__ = ["ENTRY_POINTS", "Host", "Kind", "OpenStream", "Plugin", "PluginProvider", "load"]

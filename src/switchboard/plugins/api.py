@@ -15,9 +15,12 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.subscriptions import ServerEvent
 from mcp_types import LoggingLevel
 
+Kind = Literal["tools", "resources", "templates", "prompts"]
+"""The four things that can be listed."""
+
 
 class OpenStream(Protocol):
-    """A stream that a client holds open on this worker: a handshake session's standalone GET, or a modern listen stream."""
+    """A stream that a client holds open on this worker: a handshake session's GET, or a modern listen stream."""
 
     @property
     def era(self) -> Literal["handshake", "modern"]:
@@ -82,5 +85,5 @@ class Plugin:
     running: Callable[[Host], AbstractAsyncContextManager[None]] = _no_lifecycle
     """Entered once per worker after start-up and left at shutdown: start background work here, in a task group."""
 
-    page_sizes: Mapping[Literal["tools", "resources", "templates", "prompts"], int] = field(default_factory=dict)
+    page_sizes: Mapping[Kind, int] = field(default_factory=dict)
     """How many items a page of a list should hold at most, for lists that this plugin contributes to."""

@@ -1,0 +1,108 @@
+"""One list of a snapshot, cut into pages.
+
+A cursor says which list it belongs to and where to go on: nothing of the snapshot, so that a cursor from one worker, or
+from before a change, still works on another. A list that shrank answers a stale cursor with an empty last page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp.server.caching import CacheHint
+
+from switchboard.plugins.api import Kind
+
+DEFAULT_PAGE_SIZE = 250
+
+WIRE_KEYS: Mapping[Kind, str] = {
+    "tools": "tools",
+    "resources": "resources",
+    "templates": "resourceTemplates",
+    "prompts": "prompts",
+}
+"""The member of a list result that holds the items."""
+
+_CURSOR = re.compile(r"(tools|resources|templates|prompts):([1-9][0-9]{0,8})", re.ASCII)
+
+
+class InvalidCursor(ValueError):
+    """The cursor was not minted here, or for another list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing on offer: how clients know it, whose it is, and how its provider knows it."""
+
+    exposed: str
+    """The name, URI or URI template that clients see."""
+
+    provider: str
+    name: str
+    """What the provider itself calls it."""
+
+    wire: Mapping[str, Any]
+    """The definition as it goes out."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything of one kind, in order."""
+
+    kind: Kind
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    page_size: int = DEFAULT_PAGE_SIZE
+    hint: CacheHint = field(default_factory=lambda: CacheHint(scope="public"))
+    digest: str = ""
+    _wires: tuple[Mapping[str, Any], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Pages are slices of this tuple: no list is built anew for a request.
+        object.__setattr__(self, "_wires", tuple(entry.wire for entry in self.entries.values()))
+
+    def find(self, exposed: str) -> Entry | None:
+        """The entry behind a name that clients use."""
+        return self.entries.get(exposed)
+
+    def page(self, cursor: str | None) -> dict[str, Any]:
+        """The list result in wire form.
+
+        Raises:
+            InvalidCursor: the cursor is not one of this list's.
+        """
+        start = 0 if cursor is None else position(self.kind, cursor)
+        end = start + self.page_size
+        result: dict[str, Any] = {
+            "resultType": "complete",
+            WIRE_KEYS[self.kind]: self._wires[start:end],
+            "ttlMs": self.hint.ttl_ms,
+            "cacheScope": self.hint.scope,
+        }
+        if end < len(self._wires):
+            result["nextCursor"] = cursor_at(self.kind, end)
+        return result
+
+
+def cursor_at(kind: Kind, offset: int) -> str:
+    """An opaque cursor for the items from `offset` (at least 1) on."""
+    return base64.urlsafe_b64encode(f"{kind}:{offset}".encode()).decode().rstrip("=")
+
+
+def position(kind: Kind, cursor: str) -> int:
+    """Where `cursor` goes on.
+
+    Raises:
+        InvalidCursor: it was not minted by `cursor_at` for this kind.
+    """
+    try:
+        text = base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise InvalidCursor("Invalid cursor") from error
+    match = _CURSOR.fullmatch(text)
+    if match is None or match[1] != kind or cursor_at(kind, int(match[2])) != cursor:
+        raise InvalidCursor("Invalid cursor")
+    return int(match[2])

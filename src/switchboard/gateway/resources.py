@@ -1,0 +1,67 @@
+"""`resources/list`, `resources/templates/list` and `resources/read`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mcp.server.caching import CacheHint, apply_cache_hint
+from mcp.server.context import HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CacheableResult, ReadResourceRequestParams
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+from switchboard.catalog.pages import Entry
+from switchboard.gateway import listing
+from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
+
+RESOURCE_NOT_FOUND = -32002
+"""https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling; retired in 2026-07-28."""
+
+UNSTATED = CacheHint(ttl_ms=0, scope="private")
+"""What a provider reads may depend on who asks, so only its own word makes it public."""
+
+
+def rows(source: CatalogSource) -> Iterable[Row]:
+    """What serves resources."""
+
+    async def read(ctx: Context, params: ReadResourceRequestParams) -> HandlerResult:
+        entry = await reader(source, ctx, str(params.uri))
+        try:
+            result = await ask(source, entry, "resources/read", ctx, params)
+        except MCPError as error:
+            if _says_not_found(error):
+                raise not_found(ctx, str(params.uri), error.message) from error
+            raise
+        if isinstance(result, CacheableResult):
+            return apply_cache_hint(result, source.current().read_hints.get(entry.provider, UNSTATED))
+        return result
+
+    yield listing.row(source, "resources/list", "resources")
+    yield listing.row(source, "resources/templates/list", "templates")
+    yield "resources/read", ReadResourceRequestParams, read
+
+
+async def reader(source: CatalogSource, ctx: Context, uri: str) -> Entry:
+    """Whose resource this is.
+
+    Raises:
+        MCPError: nobody's.
+    """
+    entry = await find(source, lambda catalog: catalog.reader_of(uri))
+    if entry is None:
+        raise not_found(ctx, uri)
+    return entry
+
+
+def not_found(ctx: Context, uri: str, message: str = "Resource not found") -> MCPError:
+    """The error for an unknown resource as the client's protocol version has it."""
+    handshake = ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS
+    return MCPError(RESOURCE_NOT_FOUND if handshake else INVALID_PARAMS, message, {"uri": uri})
+
+
+def _says_not_found(error: MCPError) -> bool:
+    """Whether a provider's error is its way to say so: a template matched, but there is nothing behind this URI."""
+    data = error.data
+    return error.code == RESOURCE_NOT_FOUND or (
+        error.code == INVALID_PARAMS and isinstance(data, dict) and data.keys() == {"uri"}
+    )

@@ -1,0 +1,127 @@
+"""The SDK `Server` that clients of both eras talk to, put together from the rows of each feature."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from mcp.server.caching import CacheHint
+from mcp.server.context import HandlerResult, ServerMiddleware
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.server.subscriptions import SubscriptionBus
+from mcp_types import LoggingLevel
+from pydantic import BaseModel
+
+from switchboard.errors import ConfigurationError
+from switchboard.gateway import completion, logging, prompts, resources, subscriptions, tools
+from switchboard.gateway.source import CatalogSource, Context, Provider, Row
+from switchboard.identity import current
+
+_EVERYTHING_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
+
+
+class Gateway(Server[Any]):
+    """The SDK's server, which declares `listChanged` wherever it is served, not only where a caller asks for it."""
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """As the SDK's, with every list able to change."""
+        return super().create_initialization_options(
+            notification_options or _EVERYTHING_CHANGES, experimental_capabilities, extensions
+        )
+
+
+def initialization_options(server: Server[Any]) -> InitializationOptions:
+    """What `initialize` answers; `ServerRunner(init_options=...)` takes it."""
+    return server.create_initialization_options(_EVERYTHING_CHANGES)
+
+
+def bind_principal(_ctx: Context) -> str:
+    """Whom a request state belongs to: the owner, so it survives a refreshed token and is worthless to anyone else."""
+    return current().principal.owner
+
+
+async def _no_session_level(_session_id: str, _level: LoggingLevel) -> None:
+    """Where nothing keeps sessions there is nothing to set."""
+
+
+async def _no_session_uri(_session_id: str, _uri: str) -> None:
+    """Where nothing keeps sessions there is nothing to subscribe."""
+
+
+def build_gateway(
+    source: CatalogSource,
+    *,
+    bus: SubscriptionBus,
+    name: str = "switchboard",
+    version: str = "",
+    instructions: str | None = None,
+    keys: Sequence[bytes | str] = (),
+    audience: str | None = None,
+    set_level: logging.SetLevel = _no_session_level,
+    subscribe: subscriptions.Subscribe = _no_session_uri,
+    unsubscribe: subscriptions.Subscribe = _no_session_uri,
+    middleware: Iterable[ServerMiddleware[Any]] = (),
+) -> Gateway:
+    """The one server.
+
+    Args:
+        keys: what seals request state, newest first, 32 bytes or more each; none means a key of this process alone.
+        audience: which deployment a sealed request state is meant for; the server's name by default.
+        middleware: runs inside the request-state boundary, so it sees request state in the clear; outermost first.
+    """
+    server = Gateway(
+        name,
+        version=version,
+        instructions=merged_instructions(instructions, source.providers),
+        get_tool_input_schema=tools.input_schema(source),
+        cache_hints={"server/discover": CacheHint(ttl_ms=0, scope="public")},
+    )
+    rows: tuple[Row, ...] = (
+        *tools.rows(source),
+        *resources.rows(source),
+        *prompts.rows(source),
+        *completion.rows(source),
+        *logging.rows(set_level),
+        *subscriptions.rows(source, bus, subscribe, unsubscribe),
+        *_extension_rows(source.providers),
+    )
+    for method, params_type, handler in rows:
+        server.add_request_handler(method, params_type, handler)
+    for provider in source.providers:
+        server.extensions.update(provider.extensions)
+    security = RequestStateSecurity(keys=list(keys) or [secrets.token_bytes(32)], bind_principal=bind_principal)
+    server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
+    server.middleware.extend(middleware)
+    return server
+
+
+def merged_instructions(own: str | None, providers: Iterable[Provider]) -> str | None:
+    """Ours first, then each provider's under its name."""
+    parts = [own, *(f"{p.name}: {p.instructions}" for p in providers if p.instructions)]
+    return "\n\n".join(part for part in parts if part) or None
+
+
+def _extension_rows(providers: Sequence[Provider]) -> Iterable[Row]:
+    """Methods that providers add. A method has one owner: two providers with the same one cannot live together."""
+    owners: dict[str, str] = {}
+    for provider in providers:
+        for method, params_type in provider.methods.items():
+            if method in owners:
+                raise ConfigurationError(f"{owners[method]} and {provider.name} both serve {method}")
+            owners[method] = provider.name
+            yield method, params_type, _passed_on(provider, method)
+
+
+def _passed_on(provider: Provider, method: str) -> Callable[[Context, BaseModel], Any]:
+    async def serve(ctx: Context, params: BaseModel) -> HandlerResult:
+        return await provider.handle(method, ctx, params)
+
+    return serve

@@ -1,0 +1,101 @@
+"""What the handlers need from below: the current catalog, and who answers for a name in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
+from pydantic import BaseModel
+
+from switchboard.catalog import Catalog, Offer
+from switchboard.catalog.pages import Entry
+from switchboard.plugins import Host
+
+logger = logging.getLogger(__name__)
+
+Context = ServerRequestContext[Any, Any]
+Row = tuple[str, type[BaseModel], Callable[[Context, Any], Awaitable[HandlerResult]]]
+"""A method, the type of its parameters, and what serves it."""
+
+
+class Provider(Protocol):
+    """Who does the work: a plugin in this process, or another MCP server."""
+
+    @property
+    def name(self) -> str:
+        """Unique among providers."""
+        ...
+
+    @property
+    def instructions(self) -> str | None:
+        """What it wants clients to know about using it."""
+        ...
+
+    @property
+    def extensions(self) -> Mapping[str, dict[str, Any]]:
+        """The MCP extensions it supports: identifier → settings."""
+        ...
+
+    @property
+    def methods(self) -> Mapping[str, type[BaseModel]]:
+        """Request methods beyond the specification's, with the type of their parameters."""
+        ...
+
+    async def offer(self) -> Offer:
+        """What it offers as far as known now. Never waits for anyone: a slow provider must not delay the others."""
+        ...
+
+    async def handle(self, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
+        """Serve one request; names in `params` are the provider's own."""
+        ...
+
+    def running(self, host: Host) -> AbstractAsyncContextManager[None]:
+        """Its life in one worker."""
+        ...
+
+
+class CatalogSource(Protocol):
+    """The catalog as the request being served may see it."""
+
+    @property
+    def providers(self) -> Sequence[Provider]:
+        """In order."""
+        ...
+
+    def current(self) -> Catalog:
+        """The last snapshot, at once."""
+        ...
+
+    async def fresh(self) -> Catalog:
+        """A snapshot that has every change announced so far."""
+        ...
+
+    def provider(self, name: str) -> Provider:
+        """The provider that an entry of the catalog names."""
+        ...
+
+
+async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
+    """Let an entry's provider serve the request; an exception it did not mean for the client stays in the log."""
+    try:
+        return await source.provider(entry.provider).handle(method, ctx, params)
+    except MCPError:
+        raise
+    except Exception as error:  # the boundary between the gateway and strangers' code
+        logger.exception("%s failed on %s", entry.provider, method)
+        raise MCPError(INTERNAL_ERROR, f"{method} failed: {entry.exposed}") from error
+
+
+async def find(source: CatalogSource, look: Callable[[Catalog], Entry | None]) -> Entry | None:
+    """Look in the current snapshot, and once more in a fresh one before something counts as unknown."""
+    current = source.current()
+    found = look(current)
+    if found is not None:
+        return found
+    fresh = await source.fresh()
+    return None if fresh is current else look(fresh)

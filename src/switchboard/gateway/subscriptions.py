@@ -1,0 +1,33 @@
+"""`resources/subscribe`, `resources/unsubscribe`, and `subscriptions/listen` as the SDK serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from mcp.server.subscriptions import ListenHandler, SubscriptionBus
+from mcp_types import EmptyResult, SubscribeRequestParams, SubscriptionsListenRequestParams, UnsubscribeRequestParams
+
+from switchboard.gateway.logging import session_id
+from switchboard.gateway.resources import reader
+from switchboard.gateway.source import CatalogSource, Context, Row
+
+Subscribe = Callable[[str, str], Awaitable[None]]
+"""`(session id, resource URI)`."""
+
+
+def rows(source: CatalogSource, bus: SubscriptionBus, subscribe: Subscribe, unsubscribe: Subscribe) -> Iterable[Row]:
+    """What serves subscriptions."""
+
+    async def on_subscribe(ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
+        await reader(source, ctx, str(params.uri))
+        await subscribe(session_id(), str(params.uri))
+        return EmptyResult()
+
+    async def on_unsubscribe(_ctx: Context, params: UnsubscribeRequestParams) -> EmptyResult:
+        await unsubscribe(session_id(), str(params.uri))
+        return EmptyResult()
+
+    yield "resources/subscribe", SubscribeRequestParams, on_subscribe
+    yield "resources/unsubscribe", UnsubscribeRequestParams, on_unsubscribe
+    # Over HTTP these streams are served before the SDK's entry; this one makes the capability true everywhere.
+    yield "subscriptions/listen", SubscriptionsListenRequestParams, ListenHandler(bus)

@@ -1,0 +1,40 @@
+"""`tools/list` and `tools/call`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mcp.server.context import HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolRequestParams
+
+from switchboard.gateway import listing
+from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
+
+
+def rows(source: CatalogSource) -> Iterable[Row]:
+    """What serves tools."""
+
+    async def call(ctx: Context, params: CallToolRequestParams) -> HandlerResult:
+        exposed = params.name
+        entry = source.current().tools.find(exposed) or await find(source, lambda catalog: catalog.tools.find(exposed))
+        if entry is None:
+            # A protocol error, not an `isError` result: the model cannot mend a name that was never listed.
+            # https://modelcontextprotocol.io/specification/2025-11-25/server/tools#error-handling
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {exposed}")
+        own = params if entry.name == exposed else params.model_copy(update={"name": entry.name})
+        return await ask(source, entry, "tools/call", ctx, own)
+
+    yield listing.row(source, "tools/list", "tools")
+    yield "tools/call", CallToolRequestParams, call
+
+
+def input_schema(source: CatalogSource) -> Callable[[str], Mapping[str, Any] | None]:
+    """Looks up a tool's input schema by its exposed name, for checking `Mcp-Param-*` headers without listing."""
+
+    def look_up(name: str) -> Mapping[str, Any] | None:
+        entry = source.current().tools.find(name)
+        return None if entry is None else entry.wire["inputSchema"]
+
+    return look_up
