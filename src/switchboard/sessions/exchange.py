@@ -1,0 +1,199 @@
+"""One handshake-era request while it is served: the SDK's `DispatchContext`, on any worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import anyio
+import structlog
+from mcp.server.connection import Connection
+from mcp.server.lowlevel import Server
+from mcp.server.runner import serve_one
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
+from mcp.shared.message import MessageMetadata, ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
+
+from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.sessions.levels import wanted
+from switchboard.sessions.reply import Reply
+from switchboard.sessions.standalone import Outlet
+
+log = structlog.get_logger("switchboard.sessions")
+
+REQUEST_CANCELLED: Final = -32800
+STATE_AWAY: Final = "Shared state cannot be reached now; try again"
+TRANSPORT: Final = TransportContext(kind="streamable-http", can_send_request=True)
+
+
+class Exchange:
+    """Serves one request and carries its progress, its log messages and its questions to the client.
+
+    Satisfies `mcp.shared.dispatcher.DispatchContext`. Everything goes out on the reply's stream, where the client
+    expects what belongs to its request; only connection-wide notifications go to the standalone stream.
+    """
+
+    def __init__(self, reply: Reply, outlet: Outlet, message: dict[str, Any], headers: Any) -> None:
+        self.method: str = message["method"]
+        self.params: dict[str, Any] | None = message.get("params")
+        self.request_id: RequestId = message["id"]
+        self.transport = TRANSPORT
+        self.cancel_requested = anyio.Event()
+        self.message_metadata: MessageMetadata = ServerMessageMetadata(
+            request_context=headers, close_sse_stream=self._close_stream
+        )
+        self._reply = reply
+        self._outlet = outlet
+        self._token = progress_token_from_params(self.params)
+        self._scope = anyio.CancelScope()
+        self._closed = False
+
+    @property
+    def can_send_request(self) -> bool:
+        """Whether the client can still be asked something for this request."""
+        return not self._closed
+
+    async def serve(self, server: Server[Any], lifespan_state: Any) -> None:
+        """Run the request to its end and hand the response to the reply."""
+        outcome: dict[str, Any] | None = None
+        with self._scope:
+            outcome = await self._outcome(server, lifespan_state)
+        self._closed = True
+        if outcome is None:
+            outcome = self._error(ErrorData(code=REQUEST_CANCELLED, message="Request cancelled"))
+        try:
+            await self._reply.finish(outcome)
+        except (SessionGone, StateUnavailable) as error:
+            log.warning("exchange.unanswered", method=self.method, reason=type(error).__name__)
+
+    def cancel(self) -> None:
+        """The client takes its request back, or nobody can answer it any more."""
+        self.cancel_requested.set()
+        self._scope.cancel()
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+        """Send a notification on this request's stream, unless the client wants no log message of its level."""
+        if self._closed or not wanted(self._reply.record.level, method, params):
+            return
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            message["params"] = dict(params)
+        await self._reply.emit(message)
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Report progress if the client asked for it."""
+        if self._token is None:
+            return
+        params: dict[str, Any] = {"progressToken": self._token, "progress": progress}
+        if total is not None:
+            params["total"] = total
+        if message is not None:
+            params["message"] = message
+        await self.notify("notifications/progress", params)
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Ask the client something and wait for the answer.
+
+        Raises:
+            MCPError: the client declared no such capability, answered with an error, or did not answer in time.
+        """
+        require_capability(self._reply.record.client_params.capabilities, method, params)
+        return await self._reply.ask(method, params, (opts or {}).get("timeout"))
+
+    def connection(self) -> Connection:
+        """The client's connection, rebuilt from the record."""
+        record = self._reply.record
+        connection = Connection(
+            StandaloneOutbound(self, self._outlet),
+            protocol_version=record.protocol_version,
+            session_id=record.sid,
+            client_params=record.client_params,
+        )
+        connection.initialized.set()
+        return connection
+
+    async def _outcome(self, server: Server[Any], lifespan_state: Any) -> dict[str, Any]:
+        try:
+            result = await serve_one(
+                server, self, self.method, self.params, connection=self.connection(), lifespan_state=lifespan_state
+            )
+        except SessionGone:
+            return self._error(ErrorData(code=INTERNAL_ERROR, message="The session ended"))
+        except StateUnavailable:
+            return self._error(ErrorData(code=INTERNAL_ERROR, message=STATE_AWAY))
+        except Exception as error:  # the handler boundary: whatever a handler raises becomes its request's answer
+            return self._error(self._error_data(error))
+        return {"jsonrpc": "2.0", "id": self.request_id, "result": result}
+
+    def _error_data(self, error: Exception) -> ErrorData:
+        known = handler_exception_to_error_data(error)
+        if known is None:
+            log.exception("exchange.handler_failed", method=self.method)
+            return ErrorData(code=INTERNAL_ERROR, message="Internal server error")
+        return known
+
+    def _error(self, error: ErrorData) -> dict[str, Any]:
+        return {
+            "jsonrpc": "2.0",
+            "id": self.request_id,
+            "error": error.model_dump(mode="json", by_alias=True, exclude_none=True),
+        }
+
+    async def _close_stream(self) -> None:
+        """Let the client poll: end this POST's stream, go on, and be resumed by `Last-Event-ID` (SEP-1699)."""
+        await self._reply.commit()
+        self._reply.detach()
+
+
+class StandaloneOutbound:
+    """The connection-wide channel: questions go with the request, notifications to the standalone stream."""
+
+    def __init__(self, exchange: Exchange, outlet: Outlet) -> None:
+        self._exchange = exchange
+        self._outlet = outlet
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Ask on the request's own stream: a client without a standalone stream can answer there too."""
+        return await self._exchange.send_raw_request(method, params, opts)
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+        """Send a notification that belongs to no request."""
+        await self._outlet.send(method, params)
+
+
+def require_capability(declared: ClientCapabilities, method: str, params: Mapping[str, Any] | None) -> None:
+    """Refuse a question that the client never said it can answer, instead of waiting for ever.
+
+    Raises:
+        MCPError: names the missing capability.
+    """
+    missing = _missing(declared, method, params or {})
+    if missing:
+        raise MCPError(INTERNAL_ERROR, f"The client has not declared the {missing!r} capability, needed for {method}")
+
+
+def _missing(declared: ClientCapabilities, method: str, params: Mapping[str, Any]) -> str | None:
+    if method == "sampling/createMessage":
+        return None if declared.sampling is not None else "sampling"
+    if method == "roots/list":
+        return None if declared.roots is not None else "roots"
+    if method == "elicitation/create":
+        return _missing_elicitation(declared, params.get("mode", "form"))
+    return None
+
+
+def _missing_elicitation(declared: ClientCapabilities, mode: str) -> str | None:
+    """`elicitation: {}` means form mode, as before 2025-11-25 (SEP-1036)."""
+    offered = declared.elicitation
+    if offered is None:
+        return "elicitation"
+    if mode == "url":
+        return None if offered.url is not None else "elicitation.url"
+    return None if offered.form is not None or offered.url is None else "elicitation.form"

@@ -1,0 +1,169 @@
+"""Following a stored stream: the stored copy decides, a wake-up only says when to look."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+import structlog
+from mcp_types import INTERNAL_ERROR
+
+from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, frames, order
+from switchboard.state import Scripts, State
+from switchboard.state.keys import POLL_S
+
+log = structlog.get_logger("switchboard.sessions")
+
+BATCH: Final = 200
+
+
+async def read(state: State, sid: str, stream: str, last: str) -> list[Frame]:
+    """The frames stored after `last`, at most BATCH of them."""
+    with state.guard():
+        entries: Any = await state.redis.xrange(state.keys.events(sid, stream), min=f"({last}", count=BATCH)
+    return frames(entries)
+
+
+async def missed(state: State, sid: str, stream: str, last: str) -> bool:
+    """Whether frames after `last` may have been dropped already, so that replaying would leave a silent gap."""
+    if last == "0-0":
+        return False
+    with state.guard():
+        first: Any = await state.redis.xrange(state.keys.events(sid, stream), count=1)
+    return bool(first) and order(first[0][0]) > order(last)
+
+
+class ReplyFollower:
+    """Replays the reply to a POST after `Last-Event-ID`, and follows it while another worker still writes it."""
+
+    def __init__(self, state: State, sid: str, stream: str, last: str, ttl_ms: int) -> None:
+        self._state = state
+        self._sid = sid
+        self._stream = stream
+        self._last = last
+        self._pause = min(POLL_S, ttl_ms / 3000)
+        self._ttl_ms = ttl_ms
+        self._wake = asyncio.Event()
+
+    async def known(self) -> bool:
+        """Whether this session ever had such a stream, and all that follows `last` is still there."""
+        with self._state.guard():
+            stored = await self._state.redis.exists(self._state.keys.events(self._sid, self._stream))
+        return bool(stored) and not await missed(self._state, self._sid, self._stream, self._last)
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """The rest of the stream as server-sent events; ends after the last response, never hangs."""
+        channel = self._state.keys.to_client(self._sid, self._stream)
+        async with self._state.hub.subscribed(channel, self._woken), aclosing(self._follow()) as following:
+            yield OPENED
+            async for chunk in following:
+                yield chunk
+
+    def _woken(self, _payload: str) -> None:
+        self._wake.set()
+
+    async def _follow(self) -> AsyncGenerator[bytes]:
+        quiet = 0.0
+        while True:
+            self._wake.clear()
+            for frame in await self._news():
+                self._last = frame.id
+                quiet = 0.0
+                yield event(self._stream, frame)
+                if frame.final:
+                    return
+            if await self._waited():
+                continue
+            quiet += self._pause
+            await self._tended()
+            if quiet >= KEEPALIVE_S:
+                quiet = 0.0
+                yield KEEPALIVE
+
+    async def _waited(self) -> bool:
+        try:
+            async with asyncio.timeout(self._pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _news(self) -> list[Frame]:
+        try:
+            return await read(self._state, self._sid, self._stream, self._last)
+        except StateUnavailable as error:
+            log.warning("redis.away", error=str(error))
+            return []
+
+    async def _tended(self) -> None:
+        try:
+            await self._look_after()
+        except StateUnavailable as error:
+            log.warning("redis.away", error=str(error))
+
+    async def _look_after(self) -> None:
+        """Keep the session alive while somebody follows; end the exchange of a worker that is gone.
+
+        Raises:
+            SessionGone: the session ended.
+        """
+        keys = self._state.keys
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                pipe.pexpire(keys.session(self._sid), self._ttl_ms)
+                pipe.exists(keys.exchange(self._sid, self._stream))
+                alive, leased = await pipe.execute()
+        if not alive:
+            raise SessionGone(self._sid)
+        if not leased:
+            await self._bury()
+
+    async def _bury(self) -> None:
+        keys = self._state.keys
+        endings = [encode(_lost(request)) for request in await self._unanswered()]
+        if not endings:
+            return
+        with self._state.guard():
+            written = Scripts.written(
+                await self._state.scripts.bury(
+                    keys=[
+                        keys.session(self._sid),
+                        keys.events(self._sid, self._stream),
+                        keys.exchange(self._sid, self._stream),
+                    ],
+                    args=[keys.to_client(self._sid, self._stream), *endings],
+                )
+            )
+        if written.verdict == "ok":
+            log.warning("exchange.worker_lost", session=self._sid[:8], stream=self._stream)
+
+    async def _unanswered(self) -> list[Any]:
+        """The ids of the requests this stream owes a response, from its opening entry."""
+        with self._state.guard():
+            entries: Any = await self._state.redis.xrange(self._state.keys.events(self._sid, self._stream))
+        requests: list[Any] = []
+        for _, fields in entries:
+            if "o" in fields:
+                requests = json.loads(fields["o"])
+                continue
+            message = json.loads(fields["f"])
+            if "method" not in message and message.get("id") in requests:
+                requests.remove(message["id"])
+        return requests
+
+
+def _lost(request: Any) -> dict[str, Any]:
+    return {
+        "jsonrpc": "2.0",
+        "id": request,
+        "error": {
+            "code": INTERNAL_ERROR,
+            "message": "The worker that served this request was lost before it answered. The request may have taken "
+            "effect; repeat it only if that is harmless.",
+            "data": {"reason": "worker_lost", "retry": "if_idempotent"},
+        },
+    }

@@ -1,0 +1,62 @@
+"""Frames of a stream, and how they look as server-sent events.
+
+An event id is `<stream>.<redis id>`: the minted stream name makes it unique in the session, the Redis id orders it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+OPENED: Final = b": open\r\n\r\n"
+"""The first bytes of a stream without a priming event: its headers must not wait for its first frame."""
+
+KEEPALIVE: Final = b": keepalive\r\n\r\n"
+KEEPALIVE_S: Final = 15.0
+RETRY_MS: Final = 1_000
+"""What a client is asked to wait before it reconnects."""
+
+_EVENT_ID: Final = re.compile(r"([A-Za-z0-9_-]{1,32})\.(\d{1,20}-\d{1,20})")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One JSON-RPC message on a stream, as it is stored."""
+
+    id: str
+    data: str
+    final: bool = False
+
+
+def encode(message: dict[str, Any]) -> str:
+    """One JSON-RPC message as compact JSON."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+
+
+def event(stream: str, frame: Frame) -> bytes:
+    """The frame as a server-sent event with its id."""
+    return f"id: {stream}.{frame.id}\r\nevent: message\r\ndata: {frame.data}\r\n\r\n".encode()
+
+
+def priming(stream: str, entry: str) -> bytes:
+    """The empty first event that gives a client something to resume from (2025-11-25, SEP-1699)."""
+    return f"id: {stream}.{entry}\r\nretry: {RETRY_MS}\r\ndata: \r\n\r\n".encode()
+
+
+def parse_event_id(text: str) -> tuple[str, str] | None:
+    """Split a `Last-Event-ID` into stream and Redis id; `None` when it is not one of ours."""
+    match = _EVENT_ID.fullmatch(text)
+    return (match[1], match[2]) if match else None
+
+
+def order(entry: str) -> tuple[int, int]:
+    """A Redis id as something that compares."""
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence)
+
+
+def frames(entries: list[tuple[str, dict[str, str]]]) -> list[Frame]:
+    """Stored entries as frames; the opening entry of a reply is not one."""
+    return [Frame(entry, fields["f"], fields.get("e") == "1") for entry, fields in entries if "f" in fields]

@@ -1,0 +1,168 @@
+"""The record of a handshake session: all that any worker needs to serve it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, cast
+
+from mcp_types import InitializeRequestParams, LoggingLevel
+from redis.asyncio.client import Pipeline
+
+from switchboard.errors import SessionGone
+from switchboard.state import State
+from switchboard.state.keys import STANDALONE
+
+RECORD_VERSION: Final = 1
+"""Raised with the format. A format may only add to its predecessor, so that a fleet can be upgraded one by one."""
+
+READABLE: Final = frozenset({RECORD_VERSION - 1, RECORD_VERSION, RECORD_VERSION + 1})
+
+
+@lru_cache(maxsize=2048)
+def _client_params(stored: str) -> InitializeRequestParams:
+    """Many clients declare the same; parsing is the dear part of loading a record."""
+    return InitializeRequestParams.model_validate_json(stored, by_name=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One session as it was stored when the request came in."""
+
+    sid: str
+    owner: str
+    protocol_version: str
+    params: str
+    level: LoggingLevel | None
+    held_by: str | None
+    """The token of the standalone stream that is open somewhere, if one is."""
+    has_streams: bool
+    """Whether keys beside the record must be kept alive with it."""
+
+    @property
+    def client_params(self) -> InitializeRequestParams:
+        """What the client declared at `initialize`."""
+        return _client_params(self.params)
+
+
+class Records:
+    """Session records in shared state. Every method may raise `StateUnavailable`."""
+
+    def __init__(self, state: State, ttl: float) -> None:
+        self._state = state
+        self.ttl_ms = int(ttl * 1000)
+
+    async def create(self, owner: str, protocol_version: str, params: InitializeRequestParams) -> str:
+        """Store a new session and return its id (192 random bits, visible ASCII)."""
+        sid = secrets.token_hex(24)
+        await self.write(sid, owner, protocol_version, params)
+        return sid
+
+    async def write(self, sid: str, owner: str, protocol_version: str, params: InitializeRequestParams) -> None:
+        """Store what `initialize` settled, also again for a session that exists."""
+        fields: dict[Any, Any] = {
+            "v": str(RECORD_VERSION),
+            "owner": owner,
+            "protocol": protocol_version,
+            "params": params.model_dump_json(by_alias=True, exclude_none=True),
+            "created": str(int(time.time())),
+        }
+        key = self._state.keys.session(sid)
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=True) as pipe:
+                pipe.hset(key, mapping=fields)
+                pipe.pexpire(key, self.ttl_ms)
+                await pipe.execute()
+
+    async def load(self, sid: str, owner: str) -> Record:
+        """Read the record and slide its life, in one round trip.
+
+        Raises:
+            SessionGone: unknown, expired, ended, or another principal's; the caller cannot tell which.
+        """
+        key = self._state.keys.session(sid)
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(key)
+                pipe.pexpire(key, self.ttl_ms)
+                stored = cast(dict[str, str], (await pipe.execute())[0])
+        record = _parse(sid, stored)
+        if record is None or record.owner != owner:
+            raise SessionGone(sid)
+        if record.has_streams and record.held_by is None:
+            await self._touch_streams(sid)
+        return record
+
+    async def delete(self, sid: str) -> None:
+        """End the session; what writes to it from now on is refused by its scripts."""
+        keys = self._state.keys
+        with self._state.guard():
+            await self._state.redis.delete(keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE))
+            await self._state.redis.publish(keys.to_server(sid), "1")
+            await self._state.redis.publish(keys.to_client(sid, STANDALONE), "1")
+
+    async def set_level(self, sid: str, level: LoggingLevel) -> None:
+        """Remember the least severe log level the client wants."""
+        with self._state.guard():
+            done = await self._state.scripts.update(keys=[self._state.keys.session(sid)], args=["level", level])
+        _must_exist(sid, done)
+
+    async def subscribe(self, sid: str, uri: str) -> None:
+        """Add a resource subscription."""
+        await self._subscription(sid, "add", uri)
+
+    async def unsubscribe(self, sid: str, uri: str) -> None:
+        """Drop a resource subscription."""
+        await self._subscription(sid, "drop", uri)
+
+    async def subscriptions(self, sid: str) -> frozenset[str]:
+        """The URIs the session is subscribed to."""
+        with self._state.guard():
+            members: Any = await self._state.redis.smembers(self._state.keys.subscriptions(sid))
+        return frozenset(members)
+
+    def keep(self, pipe: Pipeline, sid: str) -> None:
+        """Queue the commands that keep a session with an open stream alive."""
+        for key in self._keys(sid):
+            pipe.pexpire(key, self.ttl_ms)
+
+    async def _touch_streams(self, sid: str) -> None:
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                self.keep(pipe, sid)
+                await pipe.execute()
+
+    async def _subscription(self, sid: str, verb: str, uri: str) -> None:
+        keys = self._state.keys
+        with self._state.guard():
+            done = await self._state.scripts.subscribe(
+                keys=[keys.session(sid), keys.subscriptions(sid)],
+                args=[verb, uri, keys.to_client(sid, STANDALONE)],
+            )
+        _must_exist(sid, done)
+
+    def _keys(self, sid: str) -> Sequence[str]:
+        keys = self._state.keys
+        return keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE)
+
+
+def _parse(sid: str, stored: dict[str, str]) -> Record | None:
+    if not stored or int(stored.get("v", "-9")) not in READABLE:
+        return None
+    return Record(
+        sid=sid,
+        owner=stored["owner"],
+        protocol_version=stored["protocol"],
+        params=stored["params"],
+        level=cast(LoggingLevel | None, stored.get("level")),
+        held_by=stored.get("standalone"),
+        has_streams="followed" in stored or "subscribed" in stored,
+    )
+
+
+def _must_exist(sid: str, reply: Any) -> None:
+    if not reply:
+        raise SessionGone(sid)

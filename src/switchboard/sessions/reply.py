@@ -1,0 +1,310 @@
+"""The reply to one POST: plain JSON while it is short, a stored stream once it speaks or takes long.
+
+A reply starts uncommitted and costs Redis nothing. `commit` turns it into a stream: the opening entry is stored, the
+lease taken, and the session's mail followed; from then on every frame is stored before it is sent, under the reply's
+epoch, so that any worker can replay it and no worker can end it twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import anyio
+import structlog
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, RequestId
+
+from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, priming
+from switchboard.sessions.records import Record
+from switchboard.state import Scripts, State
+from switchboard.state.keys import LEASE_MS, MAX_FRAMES, POLL_S
+
+log = structlog.get_logger("switchboard.sessions")
+
+PRIMED_SINCE: Final = "2025-11-25"
+"""The first revision whose clients expect a priming event."""
+
+WITHDRAW_S: Final = 2.0
+"""How long an abandoned request to the client may hold up whoever abandoned it."""
+
+
+class Reply:
+    """What goes back for one POST with one or more requests (more than one only in a 2025-03-26 batch)."""
+
+    def __init__(
+        self,
+        state: State,
+        record: Record,
+        worker: str,
+        ttl_ms: int,
+        requests: list[RequestId],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.record = record
+        self.name = secrets.token_urlsafe(9)
+        self.outcomes: list[dict[str, Any]] = []
+        """The responses so far; what the POST is answered with if the reply never becomes a stream."""
+        self.settled = asyncio.Event()
+        """Set once the reply is complete, or must become a stream."""
+        self.committed = False
+        self.on_cancelled: Callable[[RequestId], None] = lambda _request: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self._state = state
+        self._keys = state.keys
+        self._epoch = f"{worker}:{secrets.token_hex(6)}"
+        self._worker = worker
+        self._ttl_ms = ttl_ms
+        self._pending = set(requests)
+        self._requests = requests
+        self._lock = asyncio.Lock()
+        self._open = AsyncExitStack()
+        self._entry = "0-0"
+        self._outbox: deque[Frame] = deque()
+        self._wake = asyncio.Event()
+        self._attached = True
+        self._mail = asyncio.Event()
+        self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._tasks = tasks
+        self._watching: asyncio.Task[None] | None = None
+        self._over = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request has its response."""
+        return not self._pending
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    async def emit(self, message: dict[str, Any]) -> None:
+        """Send a message that is not a response; the reply becomes a stream.
+
+        Raises:
+            SessionGone: the session ended, or this worker lost the reply to another.
+        """
+        await self.commit()
+        async with self._lock:
+            await self._store(encode(message), final=False)
+
+    async def finish(self, outcome: dict[str, Any]) -> None:
+        """Record the response to one of the requests; the last one ends the reply."""
+        async with self._lock:
+            self._pending.discard(outcome["id"])
+            if self.committed:
+                await self._store(encode(outcome), final=self.complete)
+            else:
+                self.outcomes.append(outcome)
+            if self.complete:
+                self._over = self.committed
+                self.settled.set()
+                self._wake.set()
+
+    async def commit(self) -> None:
+        """Turn the reply into a stream; does nothing when it is one, or is already complete."""
+        async with self._lock:
+            if self.committed or self.complete:
+                return
+            with self._state.guard():
+                await self._open.enter_async_context(
+                    self._state.hub.subscribed(self._keys.to_server(self.record.sid), self._on_mail)
+                )
+                written = Scripts.written(
+                    await self._state.scripts.open(
+                        keys=self._session_keys(), args=[self._epoch, LEASE_MS, json.dumps(self._requests)]
+                    )
+                )
+            if written.verdict != "ok":
+                self._lose()
+                raise SessionGone(self.record.sid)
+            self._entry = written.id
+            self.committed = True
+            self._watching = self._tasks.create_task(self._watch())
+            for outcome in self.outcomes:
+                await self._store(encode(outcome), final=False)
+            self.settled.set()
+
+    async def _store(self, data: str, *, final: bool) -> None:
+        with self._state.guard():
+            written = Scripts.written(
+                await self._state.scripts.emit(
+                    keys=self._session_keys(),
+                    args=[self._epoch, LEASE_MS, self._channel(), MAX_FRAMES, data, "1" if final else "0"],
+                )
+            )
+        if written.verdict != "ok":
+            self._lose()
+            raise SessionGone(self.record.sid)
+        if self._attached:
+            self._push(Frame(written.id, data, final))
+
+    def _push(self, frame: Frame) -> None:
+        if len(self._outbox) >= MAX_FRAMES:
+            self.detach()  # a reader this slow reads the rest from the stored copy
+            return
+        self._outbox.append(frame)
+        self._wake.set()
+
+    def _lose(self) -> None:
+        self._over = True
+        self._wake.set()
+        self.settled.set()
+        self.on_lost()
+
+    # -- asking the client ---------------------------------------------------------------------------------------
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout: float | None) -> dict[str, Any]:
+        """Send a request to the client and wait for its answer, which any worker may receive.
+
+        Raises:
+            MCPError: the client answered with an error, or not in time (`timeout` in seconds).
+            SessionGone: the session ended meanwhile.
+        """
+        await self.commit()
+        request = f"{self._worker}-{secrets.token_hex(8)}"
+        slot = self._keys.inbox(self.record.sid, request)
+        with self._state.guard():
+            if not await self._state.scripts.place(keys=[self._record_key(), slot], args=[self._ttl_ms, ""]):
+                raise SessionGone(self.record.sid)
+        answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked[request] = answered
+        message: dict[str, Any] = {"jsonrpc": "2.0", "id": request, "method": method}
+        if params is not None:
+            message["params"] = dict(params)
+        try:
+            await self.emit(message)
+            async with asyncio.timeout(timeout):
+                return await answered
+        except TimeoutError as error:
+            raise MCPError(INTERNAL_ERROR, f"The client did not answer {method} within {timeout:g} s") from error
+        finally:
+            del self._asked[request]
+            if not answered.done() or answered.cancelled():
+                with anyio.move_on_after(WITHDRAW_S, shield=True):
+                    await self._withdraw(request)
+
+    async def _withdraw(self, request: str) -> None:
+        """Tell the client that nobody waits for its answer any more."""
+        try:
+            with self._state.guard():
+                await self._state.redis.delete(self._keys.inbox(self.record.sid, request))
+            if not self._over:
+                await self.emit(
+                    {
+                        "jsonrpc": "2.0",
+                        "method": "notifications/cancelled",
+                        "params": {"requestId": request, "reason": "no longer waiting"},
+                    }
+                )
+        except (SessionGone, StateUnavailable) as error:
+            log.debug("session.withdraw_failed", error=str(error))
+
+    # -- mail: answers, cancellations, the end of the session ------------------------------------------------------
+
+    def _on_mail(self, _payload: str) -> None:
+        self._mail.set()
+
+    async def _watch(self) -> None:
+        """Follow the session's mail and keep the lease, from the commit until the reply is closed."""
+        pause = min(POLL_S, self._ttl_ms / 3000)
+        while not self._over:
+            try:
+                await self._look()
+            except StateUnavailable as error:
+                log.warning("redis.away", error=str(error))
+            try:
+                async with asyncio.timeout(pause):
+                    await self._mail.wait()
+            except TimeoutError:
+                self._mail.set()
+
+    async def _look(self) -> None:
+        self._mail.clear()
+        asked = list(self._asked)
+        pending = list(self._pending)
+        sid = self.record.sid
+        with self._state.guard():
+            renewed = Scripts.written(
+                await self._state.scripts.renew(
+                    keys=[self._record_key(), self._keys.exchange(sid, self.name)],
+                    args=[self._epoch, LEASE_MS, self._ttl_ms],
+                )
+            )
+            if renewed.verdict != "ok":
+                if not self.complete:
+                    self._lose()
+                return
+            slots = [self._keys.inbox(sid, request) for request in asked]
+            cancels = [self._keys.cancel(sid, request) for request in pending]
+            values: Any = await self._state.redis.mget([*slots, *cancels]) if slots or cancels else []
+            await self._keep(slots)
+        for request, answer in zip(asked, values, strict=False):
+            self._settle(request, answer)
+        for request_id, cancelled in zip(pending, values[len(asked) :], strict=True):
+            if cancelled is not None:
+                self.on_cancelled(request_id)
+
+    async def _keep(self, slots: list[str]) -> None:
+        """A slot lives as long as somebody waits at it."""
+        async with self._state.redis.pipeline(transaction=False) as pipe:
+            for slot in slots:
+                pipe.pexpire(slot, self._ttl_ms)
+            await pipe.execute()
+
+    def _settle(self, request: str, answer: str | None) -> None:
+        waiting = self._asked.get(request)
+        if not answer or waiting is None or waiting.done():
+            return
+        message = json.loads(answer)
+        if "error" in message:
+            error = message["error"]
+            waiting.set_exception(MCPError(error["code"], error["message"], error.get("data")))
+        else:
+            waiting.set_result(message["result"])
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def detach(self) -> None:
+        """End the local reader; the reply goes on, and can be resumed from the stored copy."""
+        self._attached = False
+        self._outbox.clear()
+        self._wake.set()
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """The stream as server-sent events, up to the last response or until detached."""
+        yield priming(self.name, self._entry) if self.record.protocol_version >= PRIMED_SINCE else OPENED
+        while True:
+            while self._outbox:
+                frame = self._outbox.popleft()
+                yield event(self.name, frame)
+                if frame.final:
+                    return
+            if self._over or not self._attached:
+                return
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(KEEPALIVE_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                yield KEEPALIVE
+
+    async def close(self) -> None:
+        """Release what the commit took."""
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._open.aclose()
+
+    def _channel(self) -> str:
+        return self._keys.to_client(self.record.sid, self.name)
+
+    def _record_key(self) -> str:
+        return self._keys.session(self.record.sid)
+
+    def _session_keys(self) -> list[str]:
+        sid = self.record.sid
+        return [self._keys.session(sid), self._keys.events(sid, self.name), self._keys.exchange(sid, self.name)]

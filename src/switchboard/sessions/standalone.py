@@ -1,0 +1,190 @@
+"""The standalone stream of a handshake session: what the server says without being asked.
+
+Anything may be appended from any worker; the worker that holds the client's GET follows the stored stream. The newest
+GET wins: it writes its token into the record, and the older follower leaves when it sees another one there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final, Literal, cast
+
+import structlog
+from mcp_types import LoggingLevel
+from redis.asyncio.client import Pipeline
+
+from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.sessions.follow import missed, read
+from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, priming
+from switchboard.sessions.levels import wanted
+from switchboard.sessions.records import Record, Records
+from switchboard.sessions.reply import PRIMED_SINCE
+from switchboard.state import State
+from switchboard.state.keys import MAX_FRAMES, STANDALONE
+
+AWAY_S: Final = 1.0
+"""How long a stream leaves Redis alone when it is away."""
+
+log = structlog.get_logger("switchboard.sessions")
+
+
+class Outlet:
+    """Appends to one session's standalone stream, from whichever worker."""
+
+    def __init__(self, state: State, sid: str, level: LoggingLevel | None) -> None:
+        self._state = state
+        self._sid = sid
+        self._level = level
+
+    async def send(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """Store a notification for the standalone stream; dropped when the session has ended."""
+        if not wanted(self._level, method, params):
+            return
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            message["params"] = dict(params)
+        await append(self._state, self._sid, message)
+
+
+async def append(state: State, sid: str, message: dict[str, Any]) -> None:
+    """Store one message on the session's standalone stream and wake its follower."""
+    keys = state.keys
+    with state.guard():
+        await state.scripts.append(
+            keys=[keys.session(sid), keys.events(sid, STANDALONE)],
+            args=[keys.to_client(sid, STANDALONE), MAX_FRAMES, encode(message)],
+        )
+
+
+class StandaloneStream:
+    """A client's GET, held open on this worker. Satisfies `switchboard.plugins.OpenStream`."""
+
+    era: Literal["handshake"] = "handshake"
+
+    def __init__(self, state: State, records: Records, record: Record, expires_at: float | None) -> None:
+        self.sid = record.sid
+        self.log_level: LoggingLevel | None = record.level
+        self.subscriptions: frozenset[str] = frozenset()
+        self.wake = asyncio.Event()
+        self._state = state
+        self._records = records
+        self._record = record
+        self._expires_at = expires_at
+        self._token = secrets.token_hex(8)
+        self._last = "0-0"
+        self._over = False
+        self._stale = True
+
+    @property
+    def channel(self) -> str:
+        """Where this stream is woken."""
+        return self._state.keys.to_client(self.sid, STANDALONE)
+
+    async def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """Store a notification on this stream."""
+        if not self._over:
+            await Outlet(self._state, self.sid, self.log_level).send(method, params)
+
+    def on_message(self, payload: str) -> None:
+        """Wake up; what happened is read from the stored copy."""
+        if payload != "1":  # subscriptions or log level changed, or the connection was renewed
+            self._stale = True
+        self.wake.set()
+
+    def end(self) -> None:
+        """End the stream; the client may open it again, here or elsewhere."""
+        self._over = True
+        self.wake.set()
+
+    async def attach(self, since: str | None) -> None:
+        """Become the session's one holder, from `since` on (a Redis id), or from where the stream stands.
+
+        Raises:
+            SessionGone: the session ended meanwhile.
+        """
+        keys = self._state.keys
+        with self._state.guard():
+            started: Any = await self._state.scripts.attach(
+                keys=[keys.session(self.sid), keys.events(self.sid, STANDALONE)], args=[self._token, self.channel]
+            )
+        if not started:
+            raise SessionGone(self.sid)
+        self._last = since or cast(str, started[0])
+        self._resumed = since is not None
+
+    async def detach(self) -> None:
+        """Say that nobody holds the stream, unless somebody else does by now."""
+        self._over = True
+        try:
+            with self._state.guard():
+                await self._state.scripts.detach(keys=[self._state.keys.session(self.sid)], args=[self._token])
+        except StateUnavailable as error:
+            log.warning("redis.away", error=str(error))
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """The stream as server-sent events; ends with the session, the token, a newer GET, or a gap."""
+        yield priming(STANDALONE, self._last) if self._record.protocol_version >= PRIMED_SINCE else OPENED
+        if self._resumed and await missed(self._state, self.sid, STANDALONE, self._last):
+            log.warning("stream.gap", session=self.sid[:8])
+            return
+        while not self._over:
+            self.wake.clear()
+            for frame in await self._news():
+                self._last = frame.id
+                yield event(STANDALONE, frame)
+            if self._over:
+                return
+            if not await self._woken():
+                yield KEEPALIVE
+
+    async def _news(self) -> list[Frame]:
+        """What was stored since; nothing while Redis is away, for the stream outlives that."""
+        try:
+            if not await self._still_ours():
+                return []
+            return await read(self._state, self.sid, STANDALONE, self._last)
+        except StateUnavailable as error:
+            log.warning("redis.away", error=str(error))
+            await asyncio.sleep(AWAY_S)
+            self.wake.set()
+            return []
+
+    async def _woken(self) -> bool:
+        pause = KEEPALIVE_S if self._expires_at is None else min(KEEPALIVE_S, max(self._expires_at - time.time(), 0))
+        try:
+            async with asyncio.timeout(pause):
+                await self.wake.wait()
+        except TimeoutError:
+            self._over = self._expires_at is not None and time.time() >= self._expires_at
+            return False
+        return True
+
+    async def _still_ours(self) -> bool:
+        with self._state.guard():
+            stored: Any = await self._state.redis.hmget(self._state.keys.session(self.sid), ["standalone", "level"])
+        if stored[0] != self._token:
+            self._over = True
+            return False
+        self.log_level = stored[1]
+        if self._stale:
+            self._stale = False
+            self.subscriptions = await self._records.subscriptions(self.sid)
+        return True
+
+    # -- the sweep: one task looks after all idle streams of a worker ----------------------------------------------
+
+    def probe(self, pipe: Pipeline) -> int:
+        """Queue what tells whether something was missed, and what keeps the session alive; returns how many."""
+        keys = self._state.keys
+        pipe.xrange(keys.events(self.sid, STANDALONE), min=f"({self._last}", count=1)
+        pipe.hget(keys.session(self.sid), "standalone")
+        self._records.keep(pipe, self.sid)
+        return 5
+
+    def probed(self, answers: list[Any]) -> None:
+        """Read the answers to `probe`."""
+        if answers[0] or answers[1] != self._token:
+            self.wake.set()

@@ -1,0 +1,126 @@
+"""The streams that clients hold open on this worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+import structlog
+from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_to_notification
+
+from switchboard.errors import StateUnavailable
+from switchboard.plugins import OpenStream
+from switchboard.sessions.bus import EVERYTHING, RedisBus
+from switchboard.sessions.listen import ListenStream
+from switchboard.sessions.standalone import StandaloneStream
+from switchboard.state import State
+from switchboard.state.keys import POLL_S
+
+log = structlog.get_logger("switchboard.sessions")
+
+CHUNK: Final = 256
+
+
+class Streams:
+    """Registers open streams, passes change notices to the handshake ones, and looks after idle ones.
+
+    One task sweeps all idle handshake streams every few seconds in pipelined chunks: a timer and a round trip for
+    each of thousands of streams would be most of what an idle worker does.
+    """
+
+    def __init__(self, state: State, bus: RedisBus, ttl: float) -> None:
+        self._state = state
+        self._bus = bus
+        self._pause = min(POLL_S, ttl / 3)
+        self._standalone: dict[StandaloneStream, None] = {}
+        self._listening: dict[ListenStream, None] = {}
+        self._notices: asyncio.Queue[ServerEvent] = asyncio.Queue()
+
+    def __iter__(self) -> Iterator[OpenStream]:
+        yield from list(self._standalone)
+        yield from list(self._listening)
+
+    def __len__(self) -> int:
+        return len(self._standalone) + len(self._listening)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweep and pass on notices until the context ends, then end every stream."""
+        remove = self._bus.subscribe(self._notices.put_nowait)
+        remove_too = self._bus.on_interruption(self._interrupted)
+        async with asyncio.TaskGroup() as tasks:
+            working = [tasks.create_task(self._sweep_for_ever()), tasks.create_task(self._pass_on())]
+            try:
+                yield
+            finally:
+                remove()
+                remove_too()
+                self.end_all()
+                for task in working:
+                    task.cancel()
+
+    @contextmanager
+    def standalone(self, stream: StandaloneStream) -> Iterator[None]:
+        """Count `stream` among the open ones."""
+        self._standalone[stream] = None
+        try:
+            yield
+        finally:
+            del self._standalone[stream]
+
+    @contextmanager
+    def listening(self, stream: ListenStream) -> Iterator[None]:
+        """Count `stream` among the open ones."""
+        self._listening[stream] = None
+        try:
+            yield
+        finally:
+            del self._listening[stream]
+
+    def end_all(self) -> None:
+        """End every stream; their clients open them again on another worker."""
+        for standalone in list(self._standalone):
+            standalone.end()
+        for listening in list(self._listening):
+            listening.end()
+
+    def _interrupted(self) -> None:
+        for event in EVERYTHING:
+            self._notices.put_nowait(event)
+        for stream in list(self._listening):
+            stream.interrupted()
+
+    async def _pass_on(self) -> None:
+        """Listen streams hear the bus by themselves; standalone streams are stored, so that they can be replayed."""
+        while True:
+            event = await self._notices.get()
+            notice = event_to_notification(event, {}).model_dump(by_alias=True, mode="json", exclude_none=True)
+            params = {key: value for key, value in (notice.get("params") or {}).items() if key != "_meta"}
+            for stream in list(self._standalone):
+                if isinstance(event, ResourceUpdated) and event.uri not in stream.subscriptions:
+                    continue
+                try:
+                    await stream.notify(notice["method"], params)
+                except StateUnavailable as error:
+                    log.warning("redis.away", error=str(error), lost=notice["method"])
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause)
+            streams = list(self._standalone)
+            for start in range(0, len(streams), CHUNK):
+                try:
+                    await self._sweep(streams[start : start + CHUNK])
+                except StateUnavailable as error:
+                    log.warning("redis.away", error=str(error))
+
+    async def _sweep(self, streams: list[StandaloneStream]) -> None:
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                counts = [stream.probe(pipe) for stream in streams]
+                answers = await pipe.execute()
+        for stream, count in zip(streams, counts, strict=True):
+            stream.probed(answers[:count])
+            del answers[:count]
