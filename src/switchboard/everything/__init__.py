@@ -1,1 +1,11 @@
-"""The demo toolset."""
+"""The demo toolset: every MCP feature once, as a plugin.
+
+Owns the tools, prompts, resources and completions that a newcomer tries first, and the ticker that shows what a
+server may say on its own. A file holds one theme; `toolset` puts them together. Handlers keep nothing between
+requests, because the next request of the same client may reach another worker. May import `plugins` (the plugin
+API), `identity` and `errors`; never reads settings, never opens a connection, does nothing when imported.
+"""
+
+from switchboard.everything.toolset import plugin
+
+__all__ = ["plugin"]
