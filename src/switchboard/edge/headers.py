@@ -1,0 +1,101 @@
+"""Security headers, composed with `secure`: one set for pages, one for everything else.
+
+A page is what answers with HTML. What a response sets itself is kept, so a page may bring a stricter policy.
+
+* No `form-action`: Chromium applies it to the redirect after the consent form too, which leads to the client
+  (https://github.com/w3c/webappsec-csp/issues/8). The page that knows the client may name it.
+* No `Cross-Origin-Opener-Policy` on pages: `same-origin` cuts a popup off from the client that opened it.
+* `Referrer-Policy: same-origin` on pages: with `no-referrer` browsers post our own forms with `Origin: null`.
+* No HSTS on plain HTTP (RFC 6797 §7.2).
+"""
+
+from __future__ import annotations
+
+from secure import Secure
+from secure.headers import (
+    CacheControl,
+    ContentSecurityPolicy,
+    CrossOriginOpenerPolicy,
+    CrossOriginResourcePolicy,
+    PermissionsPolicy,
+    ReferrerPolicy,
+    StrictTransportSecurity,
+    XContentTypeOptions,
+    XFrameOptions,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Pairs = tuple[tuple[bytes, bytes], ...]
+_ONE_YEAR = 31_536_000
+
+
+def api_headers(*, https: bool) -> Pairs:
+    """For JSON, event streams and redirects: nothing in them may be rendered, framed, sniffed or stored."""
+    return _encoded(
+        Secure(
+            cache=CacheControl().no_store(),
+            coop=CrossOriginOpenerPolicy().same_origin(),
+            corp=CrossOriginResourcePolicy().same_origin(),
+            csp=ContentSecurityPolicy().default_src("'none'").frame_ancestors("'none'"),
+            hsts=_hsts(https),
+            referrer=ReferrerPolicy().no_referrer(),
+            xcto=XContentTypeOptions().nosniff(),
+        )
+    )
+
+
+def page_headers(*, https: bool) -> Pairs:
+    """For HTML: our own style and script, no framing, nothing from elsewhere."""
+    return _encoded(
+        Secure(
+            cache=CacheControl().no_store(),
+            corp=CrossOriginResourcePolicy().same_origin(),
+            csp=ContentSecurityPolicy()
+            .default_src("'none'")
+            .script_src("'self'")
+            .style_src("'self'")
+            .img_src("'self'", "data:")
+            .connect_src("'self'")
+            .base_uri("'none'")
+            .frame_ancestors("'none'"),
+            hsts=_hsts(https),
+            permissions=PermissionsPolicy().geolocation().microphone().camera(),
+            referrer=ReferrerPolicy().same_origin(),
+            xcto=XContentTypeOptions().nosniff(),
+            xfo=XFrameOptions().deny(),
+        )
+    )
+
+
+def _hsts(https: bool) -> StrictTransportSecurity | None:
+    return StrictTransportSecurity().max_age(_ONE_YEAR) if https else None
+
+
+def _encoded(secure: Secure) -> Pairs:
+    return tuple((name.lower().encode("ascii"), value.encode("ascii")) for name, value in secure.headers.items())
+
+
+class SecurityHeaders:
+    """Adds to each response what it does not say itself."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self._api = api_headers(https=https)
+        self._page = page_headers(https=https)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": self._with_defaults(list(message.get("headers", ())))}
+            await send(message)
+
+        await self.app(scope, receive, secured)
+
+    def _with_defaults(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        said = {name.lower(): value for name, value in headers}
+        defaults = self._page if said.get(b"content-type", b"").startswith(b"text/html") else self._api
+        return headers + [pair for pair in defaults if pair[0] not in said]

@@ -1,0 +1,40 @@
+"""Is the process alive (`/healthz`), and should a balancer send it requests (`/readyz`)?
+
+Losing Redis does not make a worker unready: every worker would leave the balancer at once, and with them the requests
+that need no shared state. Only draining does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a worker says about itself."""
+
+    status: Literal["ready", "degraded", "draining"]
+    state: Literal["memory://", "redis"]
+    worker: str
+    version: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """What is degraded, for people; nothing secret."""
+
+
+def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> list[Route]:
+    """The two probes; `readiness` must answer within a probe's patience and never raise."""
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        now = await readiness()
+        return JSONResponse(asdict(now), status_code=503 if now.status == "draining" else 200)
+
+    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]

@@ -1,0 +1,46 @@
+"""The order of the way in. One table: a row is one middleware, the outermost first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from switchboard.edge.body import BodyLimit
+from switchboard.edge.cors import Cors
+from switchboard.edge.guards import Guards
+from switchboard.edge.headers import SecurityHeaders
+from switchboard.edge.proxy import Network, TrustedProxies
+from switchboard.edge.requests import RequestLog
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the way in enforces for every path."""
+
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+    proxies: tuple[Network, ...] = ()
+    max_body_bytes: int = 4 * 1024 * 1024
+    https: bool = False
+    """Whether the public URL is https: then browsers are told to stay there."""
+
+
+_STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
+    lambda app, policy: TrustedProxies(app, policy.proxies) if policy.proxies else app,
+    lambda app, _: RequestLog(app),
+    lambda app, policy: Cors(app, origins=policy.origins),
+    lambda app, policy: SecurityHeaders(app, https=policy.https),
+    lambda app, policy: Guards(app, hosts=policy.hosts, origins=policy.origins),
+    lambda app, policy: BodyLimit(app, policy.max_body_bytes),
+)
+
+
+def wrap(app: ASGIApp, policy: Policy, *inner: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
+    """`app` behind the whole stack; `inner` rows come last, the outermost first."""
+    for row in reversed(inner):
+        app = row(app)
+    for outer in reversed(_STACK):
+        app = outer(app, policy)
+    return app
