@@ -6,7 +6,7 @@ BIN     := $(VENV)/bin
 PYTHON  ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 PINS    := constraints.txt
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
-NODE    := .cache/node
+NODE    := tests/journeys/clients
 ARGS    ?=
 
 .DEFAULT_GOAL := help
@@ -46,10 +46,10 @@ build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
 bench: $(VENV)/.dev ## what idle sessions cost, measured on this machine
 	PYTHONPATH=scratch $(BIN)/python scratch/bench/idle_sessions.py $(ARGS)
 
-node: $(NODE)/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
+node: $(NODE)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .cache dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .cache $(NODE)/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
 # The stamps: an install runs again only when what it reads has changed.
 $(BIN)/python:
@@ -64,8 +64,6 @@ $(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
 	$(PIP) install --constraint $(PINS) --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
 
-$(NODE)/.installed: tests/journeys/ts/package.json
-	mkdir -p $(NODE)
-	cp tests/journeys/ts/package.json $(NODE)/
+$(NODE)/node_modules/.installed: $(NODE)/package.json
 	npm install --prefix $(NODE) --no-audit --no-fund --no-package-lock --silent
 	@touch $@
