@@ -1,0 +1,207 @@
+"""`/mcp`: which era does a request belong to, and who serves it?
+
+| what was sent | era | served by |
+|---|---|---|
+| `MCP-Protocol-Version` names a handshake revision, or is absent, and the body has no envelope | handshake | our room |
+| the header names anything else | modern | the SDK's entry, which also refuses unknown revisions |
+| the body has the 2026-07-28 envelope, but the header is absent or names a handshake revision | modern | refused here |
+| modern `subscriptions/listen` | modern | our listen stream |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+import structlog
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    InboundLadderRejection,
+    classify_inbound_request,
+    find_duplicated_routing_header,
+)
+from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, SubscriptionsListenRequestParams
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from switchboard.edge.handshake import HandshakeEdge
+from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
+from switchboard.edge.replies import send_body, send_json
+from switchboard.edge.sse import send_events
+from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.identity import Principal, current
+from switchboard.sessions.bus import RedisBus
+from switchboard.sessions.listen import ListenStream
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER: Final = b"2"
+LISTEN: Final = "subscriptions/listen"
+
+Registered = Callable[[ListenStream], AbstractContextManager[None]]
+
+
+class McpEndpoint:
+    """The ASGI application behind `/mcp`."""
+
+    def __init__(
+        self,
+        handshake: HandshakeEdge,
+        modern: ASGIApp,
+        bus: RedisBus,
+        *,
+        listening: Registered,
+        server_info: dict[str, Any],
+    ) -> None:
+        self._handshake = handshake
+        self._modern = modern
+        self._bus = bus
+        self._listening = listening
+        self._server_info = server_info
+        self._methods: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
+            "POST": self._post,
+            "GET": self._get,
+            "DELETE": self._delete,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        serve = self._methods.get(scope["method"])
+        if serve is None:
+            await send_body(send, 405, b"", b"application/json", [(b"allow", b"GET, POST, DELETE")])
+            return
+        try:
+            await serve(scope, receive, send)
+        except Malformed as error:
+            await _refuse(send, error.status, error.code, error.message)
+        except SessionGone:
+            await _refuse(send, 404, INVALID_REQUEST, "Session not found: it ended or expired; send initialize again")
+        except StateUnavailable as error:
+            log.warning("redis.away", error=str(error))
+            message = "Shared state cannot be reached now; try again soon"
+            await _refuse(send, 503, INTERNAL_ERROR, message, [(b"retry-after", RETRY_AFTER)])
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = headers(scope["headers"])
+        version = found.get("mcp-protocol-version")
+        if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            await self._post_modern(found, scope, receive, send)
+            return
+        value = parse(await _body(receive))
+        if is_enveloped(value) and value.get("method") != "initialize":
+            await _reject_contradiction(value, found, send)
+            return
+        await self._handshake.post(value, found, _principal(), scope, receive, send)
+
+    async def _get(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = _handshake_only(scope)
+        await self._handshake.get(found, _principal(), receive, send)
+
+    async def _delete(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        await self._handshake.delete(_handshake_only(scope), _principal(), send)
+
+    async def _post_modern(self, found: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+        if not is_json(found.get("content-type", "")):
+            raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
+        body = await _body(receive)
+        value = parse(body)
+        if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
+            await self._listen(value, found, scope, receive, send)
+            return
+        await self._modern(scope, _replayed(body, receive), send)
+
+    async def _listen(
+        self, value: dict[str, Any], found: dict[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """The checks of the SDK's own entry, then our stream."""
+        message = checked(value)
+        if not accepts(found.get("accept", ""), "text/event-stream"):
+            raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
+        rejection = _rejected(message, found, scope)
+        if rejection is not None:
+            await _reject(send, message["id"], rejection)
+            return
+        try:
+            params = SubscriptionsListenRequestParams.model_validate(message.get("params"), by_name=False)
+        except ValidationError:
+            await _reject(send, message["id"], InboundLadderRejection(INVALID_PARAMS, "Invalid request parameters"))
+            return
+        stream = ListenStream(
+            message["id"],
+            params.notifications,
+            server_info=self._server_info,
+            expires_at=_principal().expires_at,
+        )
+        with self._listening(stream):
+            await send_events(stream.events(self._bus), receive, send, [])
+
+
+def _principal() -> Principal:
+    return current().principal
+
+
+def _handshake_only(scope: Scope) -> dict[str, str]:
+    """GET and DELETE exist in the handshake era alone (2026-07-28: 405)."""
+    found = headers(scope["headers"])
+    version = found.get("mcp-protocol-version")
+    if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        raise Malformed(405, INVALID_REQUEST, "This protocol version has POST only")
+    return found
+
+
+def _rejected(message: dict[str, Any], found: dict[str, str], scope: Scope) -> InboundLadderRejection | None:
+    raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    doubled = find_duplicated_routing_header(raw)
+    if doubled is not None:
+        return InboundLadderRejection(HEADER_MISMATCH, f"{doubled} header appears more than once")
+    verdict = classify_inbound_request(message, headers=found)
+    return verdict if isinstance(verdict, InboundLadderRejection) else None
+
+
+async def _reject_contradiction(value: dict[str, Any], found: dict[str, str], send: Send) -> None:
+    """A modern body whose header does not say so: the SDK's ladder words the refusal."""
+    message = checked(value)
+    verdict = classify_inbound_request(message, headers=found)
+    if not isinstance(verdict, InboundLadderRejection):  # the header was a handshake revision, so it cannot match
+        verdict = InboundLadderRejection(HEADER_MISMATCH, "MCP-Protocol-Version does not match the request")
+    await _reject(send, message.get("id"), verdict)
+
+
+async def _reject(send: Send, request_id: Any, rejection: InboundLadderRejection) -> None:
+    error: dict[str, Any] = {"code": rejection.code, "message": rejection.message}
+    if rejection.data is not None:
+        error["data"] = rejection.data
+    answer: dict[str, Any] = {"jsonrpc": "2.0", "error": error}
+    if request_id is not None:
+        answer["id"] = request_id
+    await send_json(send, ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), answer)
+
+
+async def _refuse(
+    send: Send, status: int, code: int, message: str, extra: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    """An error that belongs to no request: without an id, as the 2026-07-28 schema wants it, unless it did not parse."""
+    answer = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
+    await send_json(send, status, answer, extra or [])
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed(400, INVALID_REQUEST, "The client left before its request was complete")
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body once more, and then what really comes."""
+    pending: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Any:
+        return pending.pop() if pending else await receive()
+
+    return again
