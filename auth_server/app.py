@@ -1,0 +1,145 @@
+"""The composition root of the authorization server: the one place that knows every part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from auth_server.audit import Audit
+from auth_server.client_auth import ClientAuthentication
+from auth_server.crypto import KeyRing
+from auth_server.endpoints import callback, metadata
+from auth_server.endpoints.authorize import Authorize
+from auth_server.endpoints.boundary import Api, Page
+from auth_server.endpoints.browser import Browser
+from auth_server.endpoints.callback import Callback
+from auth_server.endpoints.consent import Consent
+from auth_server.endpoints.introspect import Introspect, active
+from auth_server.endpoints.metadata import Metadata
+from auth_server.endpoints.register import Register
+from auth_server.endpoints.revoke import Revoke
+from auth_server.endpoints.token import Token
+from auth_server.grants import GrantStrategy
+from auth_server.grants.authorization_code import AuthorizationCode
+from auth_server.grants.refresh_token import RefreshToken
+from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN
+from auth_server.pages import Pages
+from auth_server.settings import AuthSettings
+from auth_server.shared import Shared
+from auth_server.store import Clients, Families, Records, Revocation
+from auth_server.store.connection import Connection
+from auth_server.store.revocation import By
+from auth_server.tokens import Issuer
+from auth_server.upstream.fake import FakeUpstream
+
+MAX_BODY = 65_536
+
+
+class AuthorizationServer:
+    """The whole server over one Redis; holds nothing itself that another worker would need."""
+
+    def __init__(
+        self, settings: AuthSettings, redis: Redis, *, prefix: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        self.settings = settings
+        self._shared = _assemble(settings, Connection(redis, prefix), clock)
+
+    def routes(self) -> list[Route]:
+        """Every endpoint, to be mounted at the root of the host."""
+        path = urlsplit(self.settings.base).path
+        browser = Browser(self.settings, self._shared.ring)
+        return [
+            *self._discovery(),
+            *self._api(path),
+            *self._pages(path, browser),
+            *self._shared.upstream.routes(),
+        ]
+
+    def app(self) -> Starlette:
+        """A process of its own."""
+        return Starlette(routes=self.routes())
+
+    async def introspect_token(self, token: str) -> dict[str, Any] | None:
+        """The claims of a good token, for a resource server in the same process; never cached.
+
+        Raises:
+            StateUnavailable: Redis is away.
+        """
+        claims = await self._shared.families.claims(token)
+        return active(claims) if claims else None
+
+    async def revoke(self, by: By, value: str = "") -> int:
+        """End all authorizations of a user (by subject) or a client (by id), or all there are; how many."""
+        count = await self._shared.revocation.revoke(by, value)
+        subject, client = (value if by == axis else "" for axis in ("user", "client"))
+        await self._shared.audit.record("revoked", subject=subject, client=client, by=by, count=str(count))
+        return count
+
+    def _discovery(self) -> list[Route]:
+        endpoint = Api(Metadata(self.settings))
+        return [Route(path, endpoint, methods=["GET", "OPTIONS"]) for path in metadata.paths(self.settings)]
+
+    def _api(self, path: str) -> list[Route]:
+        shared = self._shared
+        grants: dict[str, GrantStrategy] = {
+            AUTHORIZATION_CODE: AuthorizationCode(shared),
+            REFRESH_TOKEN: RefreshToken(shared),
+        }
+        table = (
+            ("/register", Register(shared)),
+            ("/token", Token(shared, grants)),
+            ("/revoke", Revoke(shared)),
+            ("/introspect", Introspect(shared)),
+        )
+        return [
+            Route(place + name, Api(respond), methods=["POST", "OPTIONS"], max_body_size=MAX_BODY)
+            for name, respond in table
+            for place in _places(path, name)
+        ]
+
+    def _pages(self, path: str, browser: Browser) -> list[Route]:
+        shared = self._shared
+        table = (
+            ("/authorize", Authorize(shared, browser), ["GET", "POST"]),
+            ("/consent", Consent(shared, browser), ["POST"]),
+            (callback.PATH, Callback(shared, browser), ["GET"]),
+        )
+        return [
+            Route(place + name, Page(respond, shared.pages), methods=methods, max_body_size=MAX_BODY)
+            for name, respond, methods in table
+            for place in _places(path, name)
+        ]
+
+
+def _places(path: str, name: str) -> tuple[str, ...]:
+    """Clients of 2025-03-26 look for three endpoints at the root, whatever the issuer's path."""
+    at_root = name in ("/authorize", "/token", "/register")
+    return (path, "") if path and at_root else (path,)
+
+
+def _assemble(settings: AuthSettings, connection: Connection, clock: Callable[[], float]) -> Shared:
+    ring = KeyRing(settings.secret_keys)
+    clients = Clients(connection, ring, settings, clock)
+    records = Records(connection, ring, clock)
+    revocation = Revocation(connection, ring, settings, clock)
+    pages = Pages()
+    return Shared(
+        settings=settings,
+        ring=ring,
+        clients=clients,
+        records=records,
+        families=Families(connection, ring, settings, revocation, clock),
+        revocation=revocation,
+        issuer=Issuer(ring, settings, clock),
+        authentication=ClientAuthentication(clients, ring),
+        pages=pages,
+        upstream=FakeUpstream(settings, records, pages, callback.PATH),
+        audit=Audit(connection, ring),
+        clock=clock,
+    )

@@ -1,0 +1,71 @@
+"""Who a client is, at the endpoints it calls itself: none, basic, post (RFC 6749 §2.3)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+
+from auth_server.crypto import KeyRing
+from auth_server.errors import InvalidClient, Refusal
+from auth_server.models import Client
+from auth_server.params import Params
+from auth_server.store.clients import Clients
+
+SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+
+
+class ClientAuthentication:
+    """Finds the client of a request and checks its credentials."""
+
+    def __init__(self, clients: Clients, ring: KeyRing) -> None:
+        self._clients = clients
+        self._ring = ring
+
+    async def client(self, request: Request, params: Params) -> Client:
+        """The authenticated client, or the public client that names itself.
+
+        Raises:
+            InvalidClient: unknown, or the credentials are wrong, missing, or of a kind the client does not use.
+        """
+        client_id, secret = self._credentials(request, params)
+        client = await self._clients.find(client_id)
+        if client is None:
+            raise InvalidClient("no such client")
+        if client.auth_method == "none" and not secret:
+            return client
+        if client.auth_method in SECRET_METHODS and self._secret_is_right(client, secret):
+            return client
+        raise InvalidClient
+
+    def _secret_is_right(self, client: Client, secret: str) -> bool:
+        return bool(secret) and self._ring.matches("client secret", secret, client.secret_mac)
+
+    @staticmethod
+    def _credentials(request: Request, params: Params) -> tuple[str, str]:
+        header = request.headers.get("authorization")
+        posted_id, posted_secret = params.get("client_id"), params.get("client_secret")
+        if header is None:
+            if not posted_id:
+                raise InvalidClient("client_id is missing")
+            return posted_id, posted_secret
+        client_id, secret = basic(header)
+        if posted_secret:
+            raise Refusal("invalid_request", "more than one way of client authentication was used")
+        if posted_id not in ("", client_id):
+            raise Refusal("invalid_request", "client_id differs from the one that authenticated")
+        return client_id, secret
+
+
+def basic(header: str) -> tuple[str, str]:
+    """Client id and secret of an `Authorization: Basic` header, form-decoded as RFC 6749 §2.3.1 has it."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        raise InvalidClient("the Authorization header must be Basic")
+    try:
+        name, _, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidClient("the Authorization header is not well-formed") from error
+    return unquote_plus(name), unquote_plus(secret)

@@ -1,0 +1,163 @@
+"""Tokens and the keys around them: minting, look-up names, sealing. Pure; knows nothing of Redis.
+
+A token is `<kind>_<family><secret>`. The secret is a random half and a tag over everything before it, so a forged token
+is refused without asking the store, and a token that is genuine but no longer known is known to be a replay.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+Kind = Literal["code", "access", "refresh"]
+
+MARKS: dict[Kind, str] = {"code": "sbc", "access": "sba", "refresh": "sbr"}
+"""What each kind of token starts with, so that a secret scanner can name what it found."""
+
+FAMILY = 22
+_SECRET = 43
+_NONCE = 12
+_TOKEN = re.compile(rf"(sbc|sba|sbr)_([A-Za-z0-9_-]{{{FAMILY}}})([A-Za-z0-9_-]{{{_SECRET}}})")
+
+
+def b64(data: bytes) -> str:
+    """Base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text: str) -> bytes:
+    """The reverse of `b64`."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def derive(secret: bytes, purpose: str) -> bytes:
+    """A 32-byte key for one purpose (HKDF-SHA256, RFC 5869)."""
+    return HKDF(SHA256(), 32, salt=None, info=f"auth_server/{purpose}".encode()).derive(secret)
+
+
+def random_token() -> str:
+    """256 random bits, for everything that is not one of the three token kinds."""
+    return secrets.token_urlsafe(32)
+
+
+def seal(secret: str, payload: bytes, about: str) -> str:
+    """Encrypt under a key derived from `secret`: only who presents it again can read the payload.
+
+    Args:
+        secret: a token with at least 128 bits of entropy.
+        payload: what to keep.
+        about: where it is stored; a value moved to another place does not open.
+    """
+    nonce = secrets.token_bytes(_NONCE)
+    return b64(nonce + AESGCM(derive(secret.encode(), "seal")).encrypt(nonce, payload, about.encode()))
+
+
+def unseal(secret: str, sealed: str, about: str) -> bytes | None:
+    """The payload, or `None` when it was sealed under another secret or for another place."""
+    raw = unb64(sealed)
+    try:
+        return AESGCM(derive(secret.encode(), "seal")).decrypt(raw[:_NONCE], raw[_NONCE:], about.encode())
+    except InvalidTag:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    pepper: bytes
+    tag: bytes
+    seal: str
+    resource_server: str
+
+
+def _key(secret: str) -> _Key:
+    raw = secret.encode()
+    return _Key(
+        derive(raw, "pepper"), derive(raw, "tag"), b64(derive(raw, "server seal")), resource_server_secret(secret)
+    )
+
+
+def resource_server_secret(secret_key: str) -> str:
+    """The password with which a resource server of the same SECRET_KEY asks for introspection.
+
+    `switchboard.identity` derives the same value by itself; the two packages never import each other.
+    """
+    info = b"switchboard/introspection"
+    return b64(HKDF(SHA256(), 32, salt=None, info=info).derive(secret_key.encode()))
+
+
+class KeyRing:
+    """Everything keyed by SECRET_KEY: the newest key writes, all of them read."""
+
+    def __init__(self, secret_keys: Sequence[str]) -> None:
+        if not secret_keys:
+            raise ValueError("a key ring needs at least one secret key")
+        self._keys = tuple(_key(secret) for secret in secret_keys)
+
+    def mint(self, kind: Kind, family: str) -> str:
+        """A new token of `family`."""
+        head = f"{MARKS[kind]}_{family}"
+        nonce = secrets.token_bytes(16)
+        return head + b64(nonce + _tag(self._keys[0].tag, head, nonce))
+
+    def family(self, kind: Kind, token: str) -> str | None:
+        """The family of a token that one of our keys minted as `kind`; `None` for anything else."""
+        match = _TOKEN.fullmatch(token)
+        if match is None or match[1] != MARKS[kind]:
+            return None
+        raw = unb64(match[3])
+        head = f"{match[1]}_{match[2]}"
+        genuine = any(hmac.compare_digest(_tag(key.tag, head, raw[:16]), raw[16:]) for key in self._keys)
+        return match[2] if genuine else None
+
+    def mac(self, purpose: str, value: str) -> str:
+        """The name under which `value` is stored: an HMAC under the newest key's pepper."""
+        return _mac(self._keys[0].pepper, purpose, value)
+
+    def macs(self, purpose: str, value: str) -> list[str]:
+        """Every name `value` may be stored under, newest key first."""
+        return [_mac(key.pepper, purpose, value) for key in self._keys]
+
+    def matches(self, purpose: str, value: str, stored: str) -> bool:
+        """Whether `stored` is a name of `value` under any key; each comparison takes constant time."""
+        return any(hmac.compare_digest(mac, stored) for mac in self.macs(purpose, value))
+
+    def is_resource_server(self, secret: str) -> bool:
+        """Whether `secret` is what a resource server of this fleet authenticates with."""
+        given = secret.encode()
+        return any(hmac.compare_digest(key.resource_server.encode(), given) for key in self._keys)
+
+    def seal(self, payload: bytes, about: str) -> str:
+        """Encrypt for this server itself, where no token is at hand when reading."""
+        return seal(self._keys[0].seal, payload, about)
+
+    def unseal(self, sealed: str, about: str) -> bytes | None:
+        """The payload of `seal`, under any key."""
+        for key in self._keys:
+            payload = unseal(key.seal, sealed, about)
+            if payload is not None:
+                return payload
+        return None
+
+
+def new_family() -> str:
+    """A family's name: random, not secret, part of each of its tokens."""
+    return b64(secrets.token_bytes(16))
+
+
+def _tag(key: bytes, head: str, nonce: bytes) -> bytes:
+    return hmac.new(key, head.encode() + nonce, hashlib.sha256).digest()[:16]
+
+
+def _mac(pepper: bytes, purpose: str, value: str) -> str:
+    return b64(hmac.new(pepper, f"{purpose}\0{value}".encode(), hashlib.sha256).digest())

@@ -1,0 +1,94 @@
+"""The edge of every endpoint: errors become answers, never stack traces; API answers can be read across origins."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from auth_server.errors import PageRefusal, Refusal
+from auth_server.pages import Pages
+from switchboard.errors import AuthorizationUnavailable, StateUnavailable
+
+Respond = Callable[[Request], Awaitable[Response]]
+
+RETRY_AFTER = "2"
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After"}
+"""Any origin may call the API: it carries no cookies, and browser clients run anywhere."""
+
+PREFLIGHT = {
+    **CORS,
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, MCP-Protocol-Version",
+    "Access-Control-Max-Age": "3600",
+}
+
+log = structlog.get_logger("auth_server")
+
+
+class Api:
+    """An endpoint that programs call: JSON errors, and CORS."""
+
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = Response(status_code=204, headers=PREFLIGHT)
+        if request.method != "OPTIONS":
+            response = await self._answer(request)
+            response.headers.update(CORS)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            return await self._respond(request)
+        except Refusal as refusal:
+            return JSONResponse(refusal.body(), refusal.status, headers={**NO_STORE, **refusal.headers})
+        except (StateUnavailable, AuthorizationUnavailable):
+            body = {"error": "temporarily_unavailable", "error_description": "try again in a moment"}
+            return JSONResponse(body, 503, headers={**NO_STORE, "Retry-After": RETRY_AFTER})
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:  # the last boundary before the socket: whatever it is, the client sees no internals
+            log.exception("request failed", path=request.url.path)
+            body = {"error": "server_error", "error_description": "something went wrong on this server"}
+            return JSONResponse(body, 500, headers=NO_STORE)
+
+
+class Page:
+    """An endpoint that people see: errors are pages."""
+
+    def __init__(self, respond: Respond, pages: Pages) -> None:
+        self._respond = respond
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        await (await self._answer(request))(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            return await self._respond(request)
+        except PageRefusal as refusal:
+            return self._error(refusal.title, refusal.message, refusal.status)
+        except Refusal as refusal:
+            response = self._error("That request does not work", f"{refusal.description}.", refusal.status)
+            response.headers.update(refusal.headers)
+            return response
+        except (StateUnavailable, AuthorizationUnavailable):
+            response = self._error("One moment, please", "The server cannot be reached right now. Try again.", 503)
+            response.headers["Retry-After"] = RETRY_AFTER
+            return response
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:  # as above: a person sees no internals either
+            log.exception("request failed", path=request.url.path)
+            return self._error("Something went wrong", "The error has been noted. Try again.", 500)
+
+    def _error(self, title: str, message: str, status: int) -> Response:
+        return self._pages.show("error.html", status, title=title, message=message)

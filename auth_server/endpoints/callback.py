@@ -1,0 +1,83 @@
+"""`GET /upstream/callback`: the person is back from the upstream; the client gets its code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from auth_server.endpoints.browser import Browser
+from auth_server.endpoints.consent import LOGIN
+from auth_server.endpoints.redirect import answer, refused
+from auth_server.errors import PageRefusal, Refusal
+from auth_server.models import Grant, Pending
+from auth_server.params import parse
+from auth_server.shared import Shared
+from auth_server.upstream import Identity, UpstreamRefusal
+
+PATH = "/upstream/callback"
+
+STALE = ("This sign-in is over", "It was used already or took too long. Start again from your application.")
+TEXTS = {
+    "access_denied": "the person was not signed in",
+    "server_error": "the identity provider could not sign the person in",
+}
+
+
+class Callback:
+    """Ends the upstream login. Its state is used once, by the browser that gave the consent."""
+
+    def __init__(self, shared: Shared, browser: Browser) -> None:
+        self._shared = shared
+        self._browser = browser
+
+    async def __call__(self, request: Request) -> Response:
+        params = parse(request.url.query).refuse_repeated()
+        state = params.get("state")
+        login = await self._shared.records.read(LOGIN, state) if state else None
+        if login is None:
+            raise PageRefusal(*STALE)
+        pending = Pending(**login["pending"])
+        # Looked at before it is taken: a callback forged into another browser must not use up the real one's state.
+        self._browser.require(request, pending.browser)
+        if await self._shared.records.take(LOGIN, state) is None:
+            raise PageRefusal(*STALE)
+        return await self._finish(pending, params.values, login["kept"])
+
+    async def _finish(self, pending: Pending, params: dict[str, str], kept: dict[str, Any]) -> Response:
+        issuer = self._shared.settings.issuer
+        try:
+            identity = await self._shared.upstream.finish(params, kept)
+        except UpstreamRefusal as refusal:
+            await self._shared.audit.record("login refused", client=pending.client_id, error=refusal.code)
+            told = Refusal(refusal.code, TEXTS.get(refusal.code, TEXTS["server_error"]))
+            return refused(pending.redirect_uri, issuer, pending.state, told)
+        scope = _allowed(pending, identity)
+        if not scope:
+            return refused(
+                pending.redirect_uri, issuer, pending.state, Refusal("access_denied", "nothing of it may be granted")
+            )
+        code = await self._shared.families.open(self._grant(pending, identity, scope))
+        await self._shared.audit.record(
+            "authorization granted", subject=identity.subject, client=pending.client_id, scope=scope
+        )
+        return answer(pending.redirect_uri, issuer, pending.state, code=code)
+
+    def _grant(self, pending: Pending, identity: Identity, scope: str) -> Grant:
+        return Grant(
+            subject=identity.subject,
+            client_id=pending.client_id,
+            scope=scope,
+            resource=pending.resource,
+            created=self._shared.clock(),
+            redirect_uri=pending.redirect_uri,
+            challenge=pending.challenge,
+            upstream=identity.kept,
+        )
+
+
+def _allowed(pending: Pending, identity: Identity) -> str:
+    if identity.scopes is None:
+        return pending.scope
+    return " ".join(scope for scope in pending.scope.split() if scope in identity.scopes)

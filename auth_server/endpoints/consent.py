@@ -1,0 +1,93 @@
+"""`POST /consent`: what the person decided. Only an approval starts the upstream login.
+
+The order is the defence against the confused deputy: a live session at the upstream can never stand in for consent,
+because the upstream's state does not exist before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from auth_server.crypto import random_token
+from auth_server.endpoints.browser import Browser
+from auth_server.endpoints.redirect import refused, see
+from auth_server.errors import PageRefusal, Refusal
+from auth_server.models import Client, Pending
+from auth_server.pages import Pages
+from auth_server.params import form
+from auth_server.redirects import display, is_loopback, split
+from auth_server.shared import Shared
+
+TRANSACTION = "pending"
+LOGIN = "login"
+
+SCOPE_TEXTS = {
+    "mcp": ("Everything", "Use all tools, resources and prompts of this server"),
+    "mcp:tools": ("Tools", "Run tools on your behalf"),
+    "mcp:resources": ("Resources", "Read resources and follow their changes"),
+    "mcp:prompts": ("Prompts", "Use prompt templates"),
+    "admin": ("Administration", "Manage the server, its configuration and its sessions"),
+}
+
+USED = (
+    "This page was used already",
+    "It is good for one decision within ten minutes. Start again from your application.",
+)
+
+
+class Consent:
+    """Takes the decision, once, from the browser it was asked in."""
+
+    def __init__(self, shared: Shared, browser: Browser) -> None:
+        self._shared = shared
+        self._browser = browser
+
+    async def __call__(self, request: Request) -> Response:
+        params = (await form(request)).refuse_repeated()
+        transaction = params.get("transaction")
+        found = await self._shared.records.read(TRANSACTION, transaction) if transaction else None
+        if found is None:
+            raise PageRefusal(*USED)
+        pending = Pending(**found)
+        secret = self._browser.require(request, pending.browser)
+        self._browser.require_own_form(request, secret, transaction, params.get("csrf"))
+        if await self._shared.records.take(TRANSACTION, transaction) is None:
+            raise PageRefusal(*USED)
+        if params.get("decision") != "allow":
+            return await self._denied(pending)
+        return await self._leave(pending)
+
+    async def _denied(self, pending: Pending) -> Response:
+        await self._shared.audit.record("consent denied", client=pending.client_id, scope=pending.scope)
+        refusal = Refusal("access_denied", "the person did not allow it")
+        return refused(pending.redirect_uri, self._shared.settings.issuer, pending.state, refusal)
+
+    async def _leave(self, pending: Pending) -> Response:
+        state = random_token()
+        departure = await self._shared.upstream.begin(state)
+        kept = {"pending": asdict(pending), "kept": departure.kept}
+        await self._shared.records.put(LOGIN, kept, self._shared.settings.lifetimes.pending, token=state)
+        await self._shared.clients.used(pending.client_id)
+        await self._shared.audit.record("consent given", client=pending.client_id, scope=pending.scope)
+        return see(departure.url)
+
+
+def consent_page(pages: Pages, client: Client, pending: Pending, transaction: str, csrf: str) -> Response:
+    """The page that says who asks for what, and where the answer goes."""
+    parts = split(pending.redirect_uri)
+    web = parts is not None and parts.scheme in ("http", "https")
+    return pages.show(
+        "consent.html",
+        client=client.name or "An application without a name",
+        site=urlsplit(client.uri).hostname or "",
+        redirect=display(pending.redirect_uri),
+        destination="app" if not web else "local" if parts and is_loopback(parts.host) else "web",
+        scopes=[SCOPE_TEXTS.get(scope, (scope, "")) for scope in pending.scope.split()],
+        resource=pending.resource,
+        transaction=transaction,
+        csrf=csrf,
+    )

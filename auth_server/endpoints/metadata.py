@@ -1,0 +1,57 @@
+"""Discovery: RFC 8414 and OpenID Connect documents, for issuers with and without a path."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from auth_server.grants import GRANT_TYPES
+from auth_server.pkce import METHOD
+from auth_server.registration import AUTH_METHODS
+from auth_server.settings import AuthSettings
+
+OAUTH = "/.well-known/oauth-authorization-server"
+OPENID = "/.well-known/openid-configuration"
+
+
+def paths(settings: AuthSettings) -> tuple[str, ...]:
+    """Where the document is found: before the issuer's path (RFC 8414 §3), and after it (OIDC Discovery §4)."""
+    path = urlsplit(settings.base).path
+    return tuple(dict.fromkeys((OAUTH + path, OPENID + path, path + OPENID, path + OAUTH)))
+
+
+def document(settings: AuthSettings) -> dict[str, Any]:
+    """The metadata of this server."""
+    base = settings.base
+    confidential = [method for method in AUTH_METHODS if method != "none"]
+    return {
+        "issuer": settings.issuer,
+        "authorization_endpoint": f"{base}/authorize",
+        "token_endpoint": f"{base}/token",
+        "registration_endpoint": f"{base}/register",
+        "revocation_endpoint": f"{base}/revoke",
+        "introspection_endpoint": f"{base}/introspect",
+        "scopes_supported": list(settings.scopes),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANT_TYPES),
+        "code_challenge_methods_supported": [METHOD],
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "introspection_endpoint_auth_methods_supported": confidential,
+        "authorization_response_iss_parameter_supported": True,
+        "protected_resources": list(settings.resources),
+    }
+
+
+class Metadata:
+    """`GET /.well-known/…`"""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._document = document(settings)
+
+    async def __call__(self, request: Request) -> Response:
+        return JSONResponse(self._document, headers={"Cache-Control": "public, max-age=300"})

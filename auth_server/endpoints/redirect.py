@@ -1,0 +1,26 @@
+"""Answers that go back to a client's verified redirect URI, always with `iss` (RFC 9207)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from auth_server.errors import Refusal
+
+
+def see(url: str) -> Response:
+    """A redirect that turns a POST into a GET, to an address taken as it is."""
+    return Response(status_code=303, headers={"Location": url, "Cache-Control": "no-store"})
+
+
+def answer(redirect_uri: str, issuer: str, state: str | None, **members: str) -> Response:
+    """The authorization response, success or error; the registered URI's own query is kept (RFC 6749 §3.1.2)."""
+    found = members | ({"state": state} if state is not None else {}) | {"iss": issuer}
+    joint = "&" if "?" in redirect_uri else "?"
+    return see(f"{redirect_uri}{joint}{urlencode(found)}")
+
+
+def refused(redirect_uri: str, issuer: str, state: str | None, refusal: Refusal) -> Response:
+    """An error response."""
+    return answer(redirect_uri, issuer, state, error=refusal.code, error_description=refusal.description)

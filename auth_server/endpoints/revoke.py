@@ -1,0 +1,45 @@
+"""`POST /revoke` (RFC 7009): a client ends its own tokens; public clients too."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from auth_server.endpoints.boundary import NO_STORE
+from auth_server.models import Client
+from auth_server.params import form
+from auth_server.shared import Shared
+
+
+class Revoke:
+    """Answers 200 whatever the token was, so that nobody learns about tokens that are not theirs (§2.2)."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def __call__(self, request: Request) -> Response:
+        params = (await form(request)).refuse_repeated()
+        client = await self._shared.authentication.client(request, params)
+        token = params.require("token")
+        # The hint is not needed: a token says itself what it is.
+        if not await self._revoke_refresh(client, token):
+            await self._revoke_access(client, token)
+        return Response(status_code=200, headers=NO_STORE)
+
+    async def _revoke_refresh(self, client: Client, token: str) -> bool:
+        found = await self._shared.families.find_refresh(token)
+        if found is None or found.grant is None or found.grant.client_id != client.id:
+            return False
+        await self._shared.families.revoke(found.family)
+        await self._note(client, found.grant.subject, "refresh token")
+        return True
+
+    async def _revoke_access(self, client: Client, token: str) -> None:
+        claims = await self._shared.families.claims(token)
+        if claims is None or claims["client_id"] != client.id:
+            return
+        await self._shared.families.revoke_access(token)
+        await self._note(client, claims["sub"], "access token")
+
+    async def _note(self, client: Client, subject: str, what: str) -> None:
+        await self._shared.audit.record("token revoked", subject=subject, client=client.id, what=what)

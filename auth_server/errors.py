@@ -1,0 +1,46 @@
+"""What an OAuth request can be refused with.
+
+Refusal                       an OAuth error: JSON from an API endpoint
+├── InvalidClient             401 with a challenge (RFC 6749 §5.2)
+└── RedirectRefusal           goes back to the client's verified redirect URI
+PageRefusal                   shown to the person: there is no verified address to send them to
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """An error response in the terms of the RFC that defines the endpoint."""
+
+    code: str
+    description: str
+    status: int = 400
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, str]:
+        """The JSON members of RFC 6749 §5.2."""
+        return {"error": self.code, "error_description": self.description}
+
+
+class InvalidClient(Refusal):
+    """Client authentication failed, or the client does not exist."""
+
+    def __init__(self, description: str = "client authentication failed") -> None:
+        # RFC 6749 §5.2 asks for the challenge when the Authorization header was used; it does no harm otherwise.
+        super().__init__("invalid_client", description, 401, {"WWW-Authenticate": 'Basic realm="auth"'})
+
+
+class RedirectRefusal(Refusal):
+    """An error that the client may be told about by redirect, because its redirect URI is verified."""
+
+
+@dataclass(eq=False)
+class PageRefusal(Exception):
+    """An error only the person may see: redirecting would make this server an open redirector (RFC 9700 §4.11)."""
+
+    title: str
+    message: str
+    status: int = 400

@@ -1,0 +1,8 @@
+"""The grant types of the token endpoint: small strategies, one a file.
+
+A strategy gets an authenticated client and parsed parameters, and returns a token response or raises a `Refusal`.
+"""
+
+from auth_server.grants.seam import GRANT_TYPES, GrantStrategy, TokenRequest
+
+__all__ = ["GRANT_TYPES", "GrantStrategy", "TokenRequest"]

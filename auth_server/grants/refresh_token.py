@@ -1,0 +1,71 @@
+"""Refreshing with rotation (RFC 9700 §4.14.2): every use gives a new refresh token and ends the old one.
+
+Callers that race, or whose answer got lost, present the old token again within the grace and get the same successor.
+Later than that it is a replay, and the family ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auth_server import targets
+from auth_server.errors import Refusal
+from auth_server.grants.seam import TokenRequest
+from auth_server.models import Client, Grant
+from auth_server.params import Params
+from auth_server.shared import Shared
+from auth_server.store.families import Found
+
+INVALID = "the refresh token is not valid"
+
+
+class RefreshToken:
+    """Refresh tokens to their successors."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def __call__(self, request: TokenRequest) -> dict[str, Any]:
+        token = request.params.require("refresh_token")
+        found = await self._shared.families.find_refresh(token)
+        if found is None:
+            raise Refusal("invalid_grant", INVALID)
+        if found.grant is None:
+            await self._replayed(found, request.client)
+            raise Refusal("invalid_grant", INVALID)
+        scope = await self._checked(found.grant, request.client, request.params)
+        if found.successor is None:
+            found = await self._rotate(found, found.grant, token, scope, request.client)
+        return self._answer(found)
+
+    async def _checked(self, grant: Grant, client: Client, params: Params) -> str:
+        if grant.client_id != client.id:
+            raise Refusal("invalid_grant", INVALID)
+        if params.resources:
+            targets.resource(params.resources, [grant.resource])
+        if not await self._shared.revocation.stands(grant.subject, grant.client_id, grant.cuts):
+            raise Refusal("invalid_grant", INVALID)
+        return targets.scopes(params.get("scope"), grant.scope.split(), grant.scope)
+
+    async def _rotate(self, found: Found, grant: Grant, token: str, scope: str, client: Client) -> Found:
+        issued = self._shared.issuer.issue(found.family, grant, scope, refreshable=True)
+        rotated = await self._shared.families.rotate(found, token, issued)
+        if rotated is None:
+            await self._replayed(found, client)
+            raise Refusal("invalid_grant", INVALID)
+        if rotated.status == "live":
+            await self._shared.audit.record(
+                "tokens refreshed", subject=grant.subject, client=client.id, family=found.family, scope=scope
+            )
+        return rotated
+
+    def _answer(self, found: Found) -> dict[str, Any]:
+        if found.successor is None:
+            raise ValueError("a rotated token has a successor")
+        response = dict(found.successor)
+        passed = int(self._shared.clock() - response.pop("at"))
+        return response | {"expires_in": max(1, response["expires_in"] - passed)}
+
+    async def _replayed(self, found: Found, client: Client) -> None:
+        await self._shared.families.revoke(found.family)
+        await self._shared.audit.record("refresh token replayed, family revoked", client=client.id, family=found.family)

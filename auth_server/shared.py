@@ -1,0 +1,33 @@
+"""What endpoints share: one value, put together in `app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from auth_server.audit import Audit
+from auth_server.client_auth import ClientAuthentication
+from auth_server.crypto import KeyRing
+from auth_server.pages import Pages
+from auth_server.settings import AuthSettings
+from auth_server.store import Clients, Families, Records, Revocation
+from auth_server.tokens import Issuer
+from auth_server.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The parts of the server that more than one endpoint needs."""
+
+    settings: AuthSettings
+    ring: KeyRing
+    clients: Clients
+    records: Records
+    families: Families
+    revocation: Revocation
+    issuer: Issuer
+    authentication: ClientAuthentication
+    pages: Pages
+    upstream: Upstream
+    audit: Audit
+    clock: Callable[[], float]

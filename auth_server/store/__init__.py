@@ -1,0 +1,12 @@
+"""Everything the authorization server keeps, in Redis.
+
+Every worker sees a write at once: nothing is cached here. May import the models, keys and crypto of this package;
+never an endpoint, never HTTP. Commands that find Redis away raise `StateUnavailable`.
+"""
+
+from auth_server.store.clients import Clients
+from auth_server.store.families import Families
+from auth_server.store.records import Records
+from auth_server.store.revocation import Revocation
+
+__all__ = ["Clients", "Families", "Records", "Revocation"]

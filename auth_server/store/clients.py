@@ -1,0 +1,81 @@
+"""Registered clients: kept 30 days from their last use, and bounded while nobody has consented to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from auth_server.crypto import KeyRing
+from auth_server.models import Client, dump, load
+from auth_server.settings import AuthSettings, StaticClient
+from auth_server.store.connection import Connection, ms
+
+
+class Clients:
+    """Finds a client by its id, whoever knows it: the settings first, then the registrations."""
+
+    def __init__(
+        self, connection: Connection, ring: KeyRing, settings: AuthSettings, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._connection = connection
+        self._lives = ms(settings.lifetimes.client)
+        self._max_unused = settings.max_unused_clients
+        self._clock = clock
+        self._static = {client.id: _trusted(client, ring) for client in settings.clients}
+
+    async def find(self, client_id: str) -> Client | None:
+        """The client, its life renewed; `None` when there is no such client (any more)."""
+        if client_id in self._static:
+            return self._static[client_id]
+        async with self._connection.commands() as redis:
+            found = await redis.getex(self._name(client_id), px=self._lives)
+        return load(Client, found) if found else None
+
+    async def add(self, client: Client) -> None:
+        """Keep a new registration; beyond the bound, the oldest one that was never consented to makes room."""
+        async with self._connection.commands() as redis:
+            await redis.set(self._name(client.id), dump(client), px=self._lives)
+            await redis.zadd(self._unused, {client.id: self._clock()})
+            if await redis.zcard(self._unused) > self._max_unused:
+                await self._evict(await redis.zpopmin(self._unused))
+
+    async def replace(self, client: Client) -> None:
+        """Store a changed registration, unless it is gone."""
+        async with self._connection.commands() as redis:
+            await redis.set(self._name(client.id), dump(client), px=self._lives, xx=True)
+
+    async def used(self, client_id: str) -> None:
+        """A person consented: the registration is no longer among the first to go."""
+        async with self._connection.commands() as redis:
+            await redis.zrem(self._unused, client_id)
+
+    async def remove(self, client_id: str) -> None:
+        """Forget a registration."""
+        await self._connection.pipeline(("delete", self._name(client_id)), ("zrem", self._unused, client_id))
+
+    async def _evict(self, oldest: Sequence[tuple[str, float]]) -> None:
+        async with self._connection.commands() as redis:
+            for client_id, _ in oldest:
+                await redis.delete(self._name(client_id))
+
+    def _name(self, client_id: str) -> str:
+        return self._connection.keys.name("client", id=client_id)
+
+    @property
+    def _unused(self) -> str:
+        return self._connection.keys.name("unused")
+
+
+def _trusted(client: StaticClient, ring: KeyRing) -> Client:
+    method = "client_secret_basic" if client.secret else "private_key_jwt" if client.jwks else "none"
+    return Client(
+        id=client.id,
+        redirect_uris=client.redirect_uris,
+        name=client.name or client.id,
+        auth_method=method,
+        secret_mac=ring.mac("client secret", client.secret) if client.secret else "",
+        grant_types=client.grant_types,
+        scope=client.scope,
+        jwks=client.jwks,
+        trusted=True,
+    )

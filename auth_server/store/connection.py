@@ -1,0 +1,55 @@
+"""The Redis connection as this package uses it: named keys, guarded commands, scripts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from auth_server.keys import Keys
+from switchboard.errors import StateUnavailable
+
+AWAY = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.BusyLoadingError,
+    exceptions.ClusterDownError,
+    exceptions.ReadOnlyError,
+)
+
+
+class Connection:
+    """What every store of this package shares."""
+
+    def __init__(self, redis: Redis, prefix: str = "") -> None:
+        self._redis: Any = redis  # the client's own annotations mix its sync and async faces
+        self.keys = Keys(prefix)
+
+    @asynccontextmanager
+    async def commands(self) -> AsyncIterator[Any]:
+        """The client, with "Redis is away" turned into `StateUnavailable`."""
+        try:
+            yield self._redis
+        except AWAY as error:
+            raise StateUnavailable("the authorization store cannot be reached") from error
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        """Run a script of `store.scripts`."""
+        async with self.commands() as redis:
+            return await redis.eval(script, len(keys), *keys, *args)
+
+    async def pipeline(self, *commands: tuple[str, ...]) -> list[Any]:
+        """Several commands in one round trip, not as a transaction, so that their keys may live apart."""
+        async with self.commands() as redis:
+            pipe = redis.pipeline(transaction=False)
+            for command in commands:
+                getattr(pipe, command[0])(*command[1:])
+            return list(await pipe.execute())
+
+
+def ms(seconds: float) -> int:
+    """Whole milliseconds for PX, at least one."""
+    return max(1, int(seconds * 1000))

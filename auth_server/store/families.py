@@ -1,0 +1,252 @@
+"""Families: everything that follows from one authorization. Delete the family's key, and all its tokens are dead.
+
+A family is one hash: the code (by HMAC) and, once redeemed, the current refresh token (by HMAC), each with the grant
+sealed under it. Access tokens are keys beside it in the same slot, alive only as long as the family is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from auth_server.crypto import KeyRing, Kind, new_family, seal, unseal
+from auth_server.models import Grant, dump, load
+from auth_server.settings import AuthSettings
+from auth_server.store.connection import Connection, ms
+from auth_server.store.revocation import Revocation
+from auth_server.store.scripts import ISSUE, REDEEM, ROTATE
+
+Status = Literal["live", "graced", "spent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A genuine code or refresh token, looked at but not yet used."""
+
+    family: str
+    mac: str
+    status: Status
+    grant: Grant | None = None
+    successor: dict[str, Any] | None = None
+    """The token response that an earlier presentation got, when `graced`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """New tokens, not yet stored; they count once the store has said so."""
+
+    access: str
+    claims: dict[str, Any]
+    refresh: str | None
+    response: dict[str, Any]
+
+
+class Families:
+    """Opens, redeems, rotates and ends families."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ring: KeyRing,
+        settings: AuthSettings,
+        revocation: Revocation,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._ring = ring
+        self._lives = settings.lifetimes
+        self._revocation = revocation
+        self._clock = clock
+
+    async def open(self, grant: Grant) -> str:
+        """Begin a family with a code."""
+        family = new_family()
+        code = self._ring.mint("code", family)
+        cuts = await self._revocation.begin(family, grant.subject, grant.client_id, self._lives.code)
+        sealed = self._seal_grant(code, replace(grant, cuts=cuts), family)
+        fields = {"code": self._ring.mac("code", code), "code_sealed": sealed}
+        async with self._connection.commands() as redis:
+            pipe = redis.pipeline(transaction=True)
+            pipe.hset(self._family(family), mapping=fields)
+            pipe.pexpire(self._family(family), ms(self._lives.code))
+            await pipe.execute()
+        return code
+
+    async def find_code(self, code: str) -> Found | None:
+        """A code as it stands; `None` when it is forged, expired, or its family is gone."""
+        family = self._ring.family("code", code)
+        if family is None:
+            return None
+        mac, used, sealed = await self._fields(family, "code", "used", "code_sealed")
+        if not mac or not self._ring.matches("code", code, mac):
+            return None
+        if used:
+            return Found(family, mac, "spent")
+        grant = self._open_grant(code, sealed, family)
+        if grant is None or grant.created + self._lives.code <= self._clock():
+            return None
+        return Found(family, mac, "live", grant)
+
+    async def redeem(self, found: Found, issued: Issued) -> bool:
+        """Spend the code for these tokens; `False` when somebody else did, which ends the family."""
+        grant = _grant(found)
+        lives = self._family_lives(grant, issued)
+        await self._revocation.keep(found.family, grant.subject, grant.client_id, lives)
+        keys = [self._family(found.family), self._access(found.family, self._ring.mac("access", issued.access))]
+        status = await self._connection.run(
+            REDEEM,
+            keys,
+            [found.mac, *self._access_args(issued), *self._refresh_args(issued, grant, found.family), ms(lives)],
+        )
+        return bool(status == "redeemed")
+
+    async def find_refresh(self, token: str) -> Found | None:
+        """A refresh token as it stands; `None` when it is forged, expired, or its family is gone."""
+        family = self._ring.family("refresh", token)
+        if family is None:
+            return None
+        current, sealed = await self._fields(family, "refresh", "refresh_sealed")
+        if not current:
+            return None
+        if self._ring.matches("refresh", token, current):
+            grant = self._open_grant(token, sealed, family)
+            return Found(family, current, "live", grant) if grant else None
+        return await self._find_graced(family, token)
+
+    async def _find_graced(self, family: str, token: str) -> Found:
+        macs = self._ring.macs("refresh", token)
+        values = await self._connection.pipeline(*(("get", self._grace(family, mac)) for mac in macs))
+        for mac, value in zip(macs, values, strict=True):
+            graced = self._graced(family, mac, token, value) if value else None
+            if graced:
+                return graced
+        return Found(family, macs[0], "spent")
+
+    def _graced(self, family: str, mac: str, token: str, value: str) -> Found | None:
+        payload = unseal(token, value, f"grace {family}")
+        if payload is None:
+            return None
+        kept = json.loads(payload)
+        if kept["until"] <= self._clock():
+            return None
+        return Found(family, mac, "graced", load(Grant, json.dumps(kept["grant"])), kept["response"])
+
+    async def rotate(self, found: Found, token: str, issued: Issued) -> Found | None:
+        """Replace a refresh token by its successor.
+
+        Returns:
+            `live` with this call's response as the successor; `graced` with another call's, when that one was a moment
+            earlier; `None` when the family is gone, or ended now because the token was a replay.
+        """
+        grant = _grant(found)
+        lives = self._family_lives(grant, issued)
+        await self._revocation.keep(found.family, grant.subject, grant.client_id, lives)
+        access = self._access(found.family, self._ring.mac("access", issued.access))
+        keys = [self._family(found.family), self._grace(found.family, found.mac), access]
+        access_value, access_ms = self._access_args(issued)
+        next_mac, next_value = self._refresh_args(issued, grant, found.family)
+        successor = self._seal_successor(found.family, token, grant, issued)
+        args: list[str | int] = [found.mac, next_mac, next_value, successor, ms(self._lives.grace)]
+        status = await self._connection.run(ROTATE, keys, [*args, access_value, access_ms, ms(lives)])
+        if status[0] == "rotated":
+            return replace(found, successor={**issued.response, "at": self._clock()})
+        return self._graced(found.family, found.mac, token, status[1]) if status[0] == "graced" else None
+
+    def _seal_successor(self, family: str, token: str, grant: Grant, issued: Issued) -> str:
+        kept = {
+            "until": self._clock() + self._lives.grace,
+            "grant": json.loads(dump(grant)),
+            "response": {**issued.response, "at": self._clock()},
+        }
+        return seal(token, json.dumps(kept).encode(), f"grace {family}")
+
+    async def issue(self, family: str, issued: Issued, about: str = "") -> None:
+        """Store a lone access token: no code led to it, and nothing refreshes it."""
+        subject, client_id = str(issued.claims["sub"]), str(issued.claims["client_id"])
+        value, lives = self._access_args(issued)
+        await self._revocation.keep(family, subject, client_id, lives / 1000)
+        keys = [self._family(family), self._access(family, self._ring.mac("access", issued.access))]
+        await self._connection.run(ISSUE, keys, [value, lives, about])
+
+    async def claims(self, token: str) -> dict[str, Any] | None:
+        """What an access token says, or `None` when it is not (any longer) good."""
+        family = self._ring.family("access", token)
+        if family is None:
+            return None
+        names = [self._access(family, mac) for mac in self._ring.macs("access", token)]
+        alive, *values = await self._connection.pipeline(
+            ("exists", self._family(family)), *(("get", name) for name in names)
+        )
+        value = next((item for item in values if item), None)
+        payload = unseal(token, value, f"access {family}") if alive and value else None
+        if payload is None:
+            return None
+        claims: dict[str, Any] = json.loads(payload)
+        return claims if claims["exp"] > self._clock() else None
+
+    async def revoke(self, family: str) -> None:
+        """End a family: its code, its refresh token and every access token."""
+        async with self._connection.commands() as redis:
+            await redis.delete(self._family(family))
+
+    async def revoke_access(self, token: str) -> None:
+        """End one access token."""
+        family = self._ring.family("access", token)
+        if family is None:
+            return
+        names = [self._access(family, mac) for mac in self._ring.macs("access", token)]
+        await self._connection.pipeline(*(("delete", name) for name in names))
+
+    async def _fields(self, family: str, *names: str) -> list[Any]:
+        async with self._connection.commands() as redis:
+            return list(await redis.hmget(self._family(family), list(names)))
+
+    def _family_lives(self, grant: Grant, issued: Issued) -> float:
+        if issued.refresh is None:
+            return self._lives.access
+        left = grant.created + self._lives.family - self._clock()
+        return max(min(self._lives.refresh, left), 0.001)
+
+    def _access_args(self, issued: Issued) -> tuple[str, int]:
+        family = _required(self._ring, "access", issued.access)
+        sealed = seal(issued.access, json.dumps(issued.claims).encode(), f"access {family}")
+        return sealed, ms(issued.claims["exp"] - self._clock())
+
+    def _refresh_args(self, issued: Issued, grant: Grant, family: str) -> tuple[str, str]:
+        if issued.refresh is None:
+            return "", ""
+        return self._ring.mac("refresh", issued.refresh), self._seal_grant(issued.refresh, grant, family)
+
+    @staticmethod
+    def _seal_grant(token: str, grant: Grant, family: str) -> str:
+        return seal(token, dump(grant), f"grant {family}")
+
+    @staticmethod
+    def _open_grant(token: str, sealed: str | None, family: str) -> Grant | None:
+        payload = unseal(token, sealed, f"grant {family}") if sealed else None
+        return load(Grant, payload) if payload else None
+
+    def _family(self, family: str) -> str:
+        return self._connection.keys.name("family", family=family)
+
+    def _access(self, family: str, mac: str) -> str:
+        return self._connection.keys.name("access", family=family, mac=mac)
+
+    def _grace(self, family: str, mac: str) -> str:
+        return self._connection.keys.name("grace", family=family, mac=mac)
+
+
+def _grant(found: Found) -> Grant:
+    if found.grant is None:
+        raise ValueError("only a live code or refresh token can be used")
+    return found.grant
+
+
+def _required(ring: KeyRing, kind: Kind, token: str) -> str:
+    family = ring.family(kind, token)
+    if family is None:
+        raise ValueError("the token was not minted by this key ring")
+    return family

@@ -1,0 +1,89 @@
+"""Ending authorizations: of a user, of a client, or all; at once, on every worker.
+
+A family is listed in an index before it exists, and remembers the marks ("cuts") that stood when it began. To revoke is
+to set a new mark and then delete every listed family. A family written while that happened carries the old mark, and
+is refused when its code is redeemed or its token refreshed. So nothing slips through, and no clock is compared.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from auth_server.crypto import KeyRing
+from auth_server.settings import AuthSettings
+from auth_server.store.connection import Connection, ms
+
+By = Literal["user", "client", "all"]
+_SEEN_AT_ONCE = 500
+
+
+class Revocation:
+    """Keeps the indexes and the marks."""
+
+    def __init__(
+        self, connection: Connection, ring: KeyRing, settings: AuthSettings, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._connection = connection
+        self._ring = ring
+        self._clock = clock
+        self._longest = settings.lifetimes.family
+
+    async def begin(self, family: str, subject: str, client_id: str, lives: float) -> tuple[str, ...]:
+        """List a family that is about to be written; the marks it has to remember."""
+        cuts = await self.cuts(subject, client_id)
+        await self.keep(family, subject, client_id, lives)
+        return cuts
+
+    async def keep(self, family: str, subject: str, client_id: str, lives: float) -> None:
+        """List a family (again), for `lives` seconds more."""
+        now = self._clock()
+        async with self._connection.commands() as redis:
+            pipe = redis.pipeline(transaction=False)
+            for name in self._newest("index", subject, client_id):
+                pipe.zremrangebyscore(name, "-inf", now)
+                pipe.zadd(name, {family: now + lives}, gt=True)
+                pipe.pexpire(name, ms(self._longest))
+            await pipe.execute()
+
+    async def cuts(self, subject: str, client_id: str) -> tuple[str, ...]:
+        """The marks that stand now."""
+        names = [name for by, value in _axes(subject, client_id) for name in self._names("cut", by, value)]
+        return tuple(mark for mark in await self._connection.pipeline(*(("get", name) for name in names)) if mark)
+
+    async def stands(self, subject: str, client_id: str, remembered: Sequence[str]) -> bool:
+        """Whether no mark was set since `remembered`."""
+        return set(await self.cuts(subject, client_id)) <= set(remembered)
+
+    async def families(self, by: By, value: str = "") -> list[str]:
+        """The families of a user or client, or all."""
+        found: list[str] = []
+        async with self._connection.commands() as redis:
+            for name in self._names("index", by, value):
+                found += await redis.zrangebyscore(name, self._clock(), "+inf")
+        return found
+
+    async def revoke(self, by: By, value: str = "") -> int:
+        """End every authorization of a user or client, or all of them; how many there were."""
+        async with self._connection.commands() as redis:
+            await redis.set(self._names("cut", by, value)[0], secrets.token_urlsafe(9), px=ms(self._longest))
+        listed = await self.families(by, value)
+        for start in range(0, len(listed), _SEEN_AT_ONCE):
+            batch = listed[start : start + _SEEN_AT_ONCE]
+            await self._connection.pipeline(*(("delete", self._family(family)) for family in batch))
+        return len(listed)
+
+    def _family(self, family: str) -> str:
+        return self._connection.keys.name("family", family=family)
+
+    def _newest(self, row: str, subject: str, client_id: str) -> list[str]:
+        return [self._names(row, by, value)[0] for by, value in _axes(subject, client_id)]
+
+    def _names(self, row: str, by: str, value: str) -> list[str]:
+        return [self._connection.keys.name(row, by=by, mac=mac) for mac in self._ring.macs(f"index {by}", value)]
+
+
+def _axes(subject: str, client_id: str) -> tuple[tuple[By, str], ...]:
+    return (("user", subject), ("client", client_id), ("all", ""))

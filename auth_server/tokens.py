@@ -1,0 +1,47 @@
+"""Turns a grant into tokens and the response that carries them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from auth_server.crypto import KeyRing
+from auth_server.models import Grant
+from auth_server.settings import AuthSettings
+from auth_server.store.families import Issued
+
+
+class Issuer:
+    """Mints access and refresh tokens for this issuer."""
+
+    def __init__(self, ring: KeyRing, settings: AuthSettings, clock: Callable[[], float] = time.time) -> None:
+        self._ring = ring
+        self._issuer = settings.issuer
+        self._lives = settings.lifetimes
+        self._clock = clock
+
+    def issue(self, family: str, grant: Grant, scope: str, *, refreshable: bool) -> Issued:
+        """Tokens of `family` for what was granted, narrowed to `scope`."""
+        now = int(self._clock())
+        lives = int(max(1, min(self._lives.access, grant.created + self._lives.family - now)))
+        access = self._ring.mint("access", family)
+        refresh = self._ring.mint("refresh", family) if refreshable else None
+        claims = {
+            "iss": self._issuer,
+            "sub": grant.subject,
+            "client_id": grant.client_id,
+            "scope": scope,
+            "aud": grant.resource,
+            "iat": now,
+            "exp": now + lives,
+        }
+        response: dict[str, Any] = {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": lives,
+            "scope": scope,
+        }
+        if refresh:
+            response["refresh_token"] = refresh
+        return Issued(access, claims, refresh, response)

@@ -1,0 +1,185 @@
+"""The authorization server on both kinds of Redis, and a person with a browser and a client to drive it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
+from redis.asyncio import Redis
+
+from auth_server import AuthorizationServer, AuthSettings
+
+ISSUER = "http://localhost:3001"
+RESOURCE = "http://localhost:3232/mcp"
+CALLBACK = "http://127.0.0.1:33418/callback"
+KEY = "test key, not a secret: 0123456789"
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    """The store, empty."""
+    if request.param == "memory":
+        client: Any = FakeAsyncRedis(server=FakeServer(), decode_responses=True)
+    else:
+        client = Redis.from_url(request.getfixturevalue("redis_url"), decode_responses=True)
+    yield client
+    await client.aclose()
+
+
+@dataclass
+class Clock:
+    """A clock that tests move."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        """Time goes by."""
+        self.now += seconds
+
+
+@dataclass
+class Pkce:
+    """A verifier and its challenge."""
+
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+
+    @property
+    def challenge(self) -> str:
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def hidden(page: str) -> dict[str, str]:
+    """The hidden fields of a page's form."""
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+
+
+def query(url: str) -> dict[str, str]:
+    """The query of an address, as an OAuth client reads it."""
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+@dataclass
+class World:
+    """One authorization server, and ways to use it as people and clients do."""
+
+    redis: Any
+    clock: Clock
+    settings: AuthSettings
+    server: AuthorizationServer
+    query: Callable[[str], dict[str, str]] = query
+    hidden: Callable[[str], dict[str, str]] = hidden
+    pkce: Callable[[], Pkce] = Pkce
+
+    def browser(self, **options: Any) -> httpx2.AsyncClient:
+        """A browser or client of its own: cookies kept, redirects not followed."""
+        transport = httpx2.ASGITransport(app=self.server.app(), **options)
+        return httpx2.AsyncClient(transport=transport, base_url=self.settings.origin)
+
+    async def register(self, **metadata: Any) -> dict[str, Any]:
+        """Register a client, public unless told otherwise."""
+        asked = {
+            "redirect_uris": [CALLBACK],
+            "client_name": "Probe",
+            "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"],
+        } | metadata
+        async with self.browser() as http:
+            response = await http.post("/register", json=asked)
+        assert response.status_code == 201, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def question(self, client: dict[str, Any], pkce: Pkce, **changes: Any) -> dict[str, Any]:
+        """The parameters of an authorization request; `None` leaves one out."""
+        asked = {
+            "response_type": "code",
+            "client_id": client["client_id"],
+            "redirect_uri": client["redirect_uris"][0],
+            "code_challenge": pkce.challenge,
+            "code_challenge_method": "S256",
+            "state": "a b&c=d",
+            "scope": "mcp",
+            "resource": self.settings.resources[0],
+        } | changes
+        return {name: value for name, value in asked.items() if value is not None}
+
+    async def authorize(
+        self, http: httpx2.AsyncClient, client: dict[str, Any], pkce: Pkce, user: str = "alice", **changes: Any
+    ) -> dict[str, str]:
+        """From the client's link to the redirect back, as a person; what the redirect said."""
+        page = await http.get("/authorize", params=self.question(client, pkce, **changes))
+        assert page.status_code == 200, page.text
+        left = await http.post("/consent", data=hidden(page.text) | {"decision": "allow"})
+        assert left.status_code == 303, left.text
+        picker = await http.get(left.headers["location"])
+        picked = await http.post("/fakeupstreamauth/redirect", data=hidden(picker.text) | {"user_id": user})
+        back = await http.get(picked.headers["location"])
+        assert back.status_code == 303, back.text
+        return query(back.headers["location"])
+
+    async def redeem(self, client: dict[str, Any], code: str, pkce: Pkce, /, **changes: Any) -> httpx2.Response:
+        """A token request for a code, by a public client."""
+        sent = {
+            "grant_type": "authorization_code",
+            "client_id": client["client_id"],
+            "code": code,
+            "code_verifier": pkce.verifier,
+            "redirect_uri": client["redirect_uris"][0],
+            "resource": self.settings.resources[0],
+        } | changes
+        return await self.token({name: value for name, value in sent.items() if value is not None})
+
+    async def refresh(self, client: dict[str, Any], token: str, **changes: Any) -> httpx2.Response:
+        """A refresh request of a public client."""
+        sent = {"grant_type": "refresh_token", "client_id": client["client_id"], "refresh_token": token}
+        return await self.token(sent | changes)
+
+    async def token(self, sent: dict[str, Any], **options: Any) -> httpx2.Response:
+        """Any token request."""
+        async with self.browser() as http:
+            return await http.post("/token", data=sent, **options)
+
+    async def tokens(self, client: dict[str, Any] | None = None, user: str = "alice", **changes: Any) -> dict[str, Any]:
+        """The whole story: consent, login, redemption."""
+        client = client or await self.register()
+        pkce = Pkce()
+        async with self.browser() as http:
+            back = await self.authorize(http, client, pkce, user, **changes)
+        response = await self.redeem(client, back["code"], pkce, resource=changes.get("resource", RESOURCE))
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json() | {"client": client}
+        return found
+
+
+@pytest.fixture
+def make_world(redis: Redis) -> Callable[..., World]:
+    """Servers with other settings than usual, over the same store."""
+    clock = Clock()
+
+    def make(prefix: str = "", **changes: Any) -> World:
+        plain: dict[str, Any] = {"issuer": ISSUER, "resources": (RESOURCE,), "secret_keys": (KEY,)}
+        settings = AuthSettings(**(plain | changes))
+        return World(redis, clock, settings, AuthorizationServer(settings, redis, prefix=prefix, clock=clock))
+
+    return make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """The usual server."""
+    return make_world()
