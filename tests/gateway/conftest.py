@@ -59,3 +59,9 @@ def open_gateway() -> OpenGateway:
             yield Opened(server, catalog, host)
 
     return opening
+
+
+@pytest.fixture
+def host() -> LonelyHost:
+    """A host of one worker without streams."""
+    return LonelyHost()

@@ -18,7 +18,7 @@ class UnsetVariable(LookupError):
 
 
 def expanded(value: object, variables: Mapping[str, str], path: tuple[str | int, ...] = ()) -> object:
-    """`value` with every reference in every string replaced. An empty variable counts as unset, as in a shell's `:-`.
+    """`value` with every reference in every string replaced. As in a shell, `:-` counts an empty variable as unset.
 
     Raises:
         UnsetVariable: with the path of the value that needs it.
@@ -33,8 +33,11 @@ def expanded(value: object, variables: Mapping[str, str], path: tuple[str | int,
 
 
 def _looked_up(reference: re.Match[str], variables: Mapping[str, str], path: tuple[str | int, ...]) -> str:
-    name, default = reference[1], reference[2]
-    value = variables.get(name) or default
+    name: str = reference[1]
+    default: str | None = reference[2]
+    value = variables.get(name)
+    if default is not None:
+        return value or default
     if value is None:
         raise UnsetVariable(name, path)
     return value

@@ -72,15 +72,23 @@ class LiveCatalog:
             ConfigurationError: naming the provider that did not start.
         """
         unsubscribe = self._bus.subscribe(self._on_event)
+        failure: Exception | None = None
         try:
             async with AsyncExitStack() as stack:
-                announcing = AnnouncingHost(host, self)
-                for provider in self.providers:
-                    await _started(stack, provider, announcing)
-                await self.refresh()
-                yield
+                try:
+                    await self._start(stack, AnnouncingHost(host, self))
+                    yield
+                except Exception as error:  # taken past the providers, whose task groups would wrap what is not theirs
+                    failure = error
+            if failure is not None:
+                raise failure
         finally:
             unsubscribe()
+
+    async def _start(self, stack: AsyncExitStack, host: Host) -> None:
+        for provider in self.providers:
+            await _started(stack, provider, host)
+        await self.refresh()
 
     def _on_event(self, event: ServerEvent) -> None:
         # Possibly another worker's event: what the same provider offers here may have changed with it.

@@ -54,11 +54,17 @@ async def forwarded(bus: SubscriptionBus, host: Host) -> AsyncIterator[None]:
                 await _told(host, event)
 
     unsubscribe = bus.subscribe(note)
+    failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             forwarding = tasks.create_task(forward())
-            yield
+            try:
+                yield
+            except Exception as error:  # taken past the group, which would wrap what is not its own
+                failure = error
             forwarding.cancel()
+        if failure is not None:
+            raise failure
     finally:
         unsubscribe()
 
