@@ -1,0 +1,169 @@
+"""The parent of several workers: binds the port once, keeps N processes alive, and takes them down gently.
+
+The first worker starts alone: a wrong setting then says so once, and ends the command. A worker that dies is started
+again, at once the first time and ever later while it keeps dying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from switchboard.cli.ending import WRONG_SETTING
+from switchboard.cli.sockets import bind
+from switchboard.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_HEALTHY_AFTER = 30.0
+"""Seconds of service after which a worker's earlier deaths are forgotten."""
+
+_MARGIN = 5.0
+"""Seconds a worker has beyond DRAIN_TIMEOUT to close what it has open, before it is killed."""
+
+
+@dataclass
+class _Fleet:
+    sockets: Sequence[socket.socket]
+    patience: float
+    parent_reads: int
+    """The read end of a pipe that nobody writes to: it ends with this process."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    children: set[asyncio.subprocess.Process] = field(default_factory=set)
+    code: int = 0
+
+    def stop(self) -> None:
+        """Once: let the workers drain. Again: end them now."""
+        number = signal.SIGKILL if self.stopping.is_set() else signal.SIGTERM
+        self.stopping.set()
+        for child in self.children:
+            child.send_signal(number)
+
+    def give_up(self, code: int) -> None:
+        """End the whole command with `code`."""
+        self.code = code
+        if not self.stopping.is_set():
+            self.stop()
+
+    async def keep_alive(self, ready: asyncio.Event) -> None:
+        """One worker's place: a process in it until we stop."""
+        deaths = 0
+        while not self.stopping.is_set():
+            served, code = await self._one_life(ready)
+            if self.stopping.is_set():
+                return
+            if not ready.is_set() and code == WRONG_SETTING:
+                self.give_up(code)
+                return
+            deaths = 1 if served > _HEALTHY_AFTER else deaths + 1
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - 1))
+            log.warning("worker died", code=code, again_in=pause)
+            await self._pause(pause)
+
+    async def _one_life(self, ready: asyncio.Event) -> tuple[float, int]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        reads, writes = os.pipe()
+        try:
+            child = await self._spawn(writes)
+        finally:
+            os.close(writes)
+        self.children.add(child)
+        if self.stopping.is_set():
+            child.terminate()
+        loop.add_reader(reads, self._heard, reads, child, ready)
+        try:
+            return loop.time() - began, await self._end_of(child)
+        finally:
+            self.children.discard(child)
+            loop.remove_reader(reads)
+            os.close(reads)
+
+    def _heard(self, reads: int, child: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
+        if os.read(reads, 1):
+            log.info("worker serves", pid=child.pid)
+            ready.set()
+        asyncio.get_running_loop().remove_reader(reads)
+
+    async def _spawn(self, ready: int) -> asyncio.subprocess.Process:
+        shared = [each.fileno() for each in self.sockets]
+        names = ("--sockets", ",".join(map(str, shared)), "--ready", str(ready), "--parent", str(self.parent_reads))
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "switchboard.cli.worker", *names),
+            pass_fds=(*shared, ready, self.parent_reads),
+            process_group=0,  # a Ctrl-C in the terminal is ours alone to pass on
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def until(self, ready: asyncio.Event) -> None:
+        """Wait for a worker to serve, or for the end."""
+        await _first_of(ready.wait(), self.stopping.wait())
+
+    async def _end_of(self, child: asyncio.subprocess.Process) -> int:
+        """The exit code; when we stop, the child has its time and is killed then."""
+        await _first_of(child.wait(), self.stopping.wait())
+        try:
+            return await asyncio.wait_for(child.wait(), self.patience)
+        except TimeoutError:
+            log.warning("worker killed", pid=child.pid)
+            child.kill()
+            return await child.wait()
+
+
+def run_fleet(settings: Settings, started: Callable[[], None]) -> int:
+    """Serve with several processes until a signal says stop; the exit code."""
+    return asyncio.run(_run(settings, started))
+
+
+async def _run(settings: Settings, started: Callable[[], None]) -> int:
+    sockets = bind(settings.host, settings.port)
+    parent_reads, parent_writes = os.pipe()
+    fleet = _Fleet(sockets, settings.drain_timeout + _MARGIN, parent_reads)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, fleet.stop)
+    try:
+        async with asyncio.TaskGroup() as places:
+            await _start_all(fleet, places, settings.workers, started)
+    finally:
+        os.close(parent_writes)
+        os.close(parent_reads)
+        for each in sockets:
+            each.close()
+    return fleet.code
+
+
+async def _start_all(fleet: _Fleet, places: asyncio.TaskGroup, workers: int, started: Callable[[], None]) -> None:
+    readies = [asyncio.Event() for _ in range(workers)]
+    for index, ready in enumerate(readies):
+        places.create_task(fleet.keep_alive(ready))
+        if index == 0:
+            await fleet.until(ready)
+    for ready in readies:
+        await fleet.until(ready)
+    if not fleet.stopping.is_set():
+        started()
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait for any of these; the others are given up."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,60 @@
+"""What a person sees when the server is up: where it is, what it runs on, and how to try it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import structlog
+import typer
+
+from switchboard import log as logs
+from switchboard.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+INSPECTOR = "npx @modelcontextprotocol/inspector@2.12.0"
+
+_AUTHORIZATION = {
+    "integrated": "integrated, with the fake identity provider: sign in as anyone",
+    "separate": "separate, at {issuer}",
+    "none": "none: everybody who reaches this port may call",
+}
+
+
+def show(settings: Settings) -> None:
+    """A screen on a terminal, one event in a log that machines read."""
+    if logs.is_console(settings.log_format):
+        typer.echo(screen(settings), err=True)
+    else:
+        log.info("serving", url=settings.mcp_url, state=_state(settings), auth=settings.auth_mode)
+
+
+def screen(settings: Settings) -> str:
+    """The start screen as text."""
+    rows = (
+        ("MCP endpoint", settings.mcp_url),
+        ("listens on", f"{settings.host} port {settings.port}, {_plural(settings.workers, 'worker')}"),
+        ("state", f"{_state(settings)}{_state_note(settings)}"),
+        ("authorization", _AUTHORIZATION[settings.auth_mode].format(issuer=settings.auth_server_url)),
+        ("try it", f"{INSPECTOR}   (Streamable HTTP, the endpoint above)"),
+    )
+    lines = "\n".join(f"  {name:<15}{value}" for name, value in (*rows, *_token_row(settings)))
+    return f"\n  Switchboard {version('mcp-switchboard')}\n\n{lines}\n\n  Ctrl-C ends it\n"
+
+
+def _state(settings: Settings) -> str:
+    return "redis" if settings.redis_url else "memory://"
+
+
+def _state_note(settings: Settings) -> str:
+    return "" if settings.redis_url else "   (this process only; set REDIS_URL for more)"
+
+
+def _token_row(settings: Settings) -> tuple[tuple[str, str], ...]:
+    if settings.auth_mode == "none":
+        return ()
+    return (("or get a token", f"switchboard token --user alice --url {settings.base_uri}"),)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,142 @@
+"""One worker in this process: uvicorn around the application, with clear start-up errors and a drain."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from switchboard import log as logs
+from switchboard.cli.ending import exit_code, known_cause, say
+from switchboard.cli.sockets import explained
+from switchboard.errors import SwitchboardError
+from switchboard.settings import Settings
+
+_HEADER_BYTES = 64 * 1024
+_IDLE_SECONDS = 30
+"""How long an unused connection stays open; longer than a balancer in front keeps its own."""
+
+
+class Application(Protocol):
+    """What the composition root builds: an ASGI application that can be told to drain."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    def drain(self) -> None:
+        """Report the worker as not ready, and end what would never end by itself."""
+        ...
+
+
+def build_application(settings: Settings) -> Application:
+    """Configure logging, and only then import and build the application, and with it the plugins."""
+    logs.configure(settings.log_level, settings.log_format)
+    app: Application = importlib.import_module("switchboard.app").build(settings)
+    return app
+
+
+def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Callable[[], None]) -> int:
+    """Serve until a signal says stop; the exit code.
+
+    Args:
+        settings: what to serve.
+        sockets: bound, shared with other workers or not.
+        started: called once requests can be served.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    app = build_application(settings)
+    guarded = _ClearStartup(app)
+    server = _Server(uvicorn_config(guarded, settings), started, app.drain)
+    try:
+        server.run(sockets=list(sockets))
+    except SystemExit as ending:
+        if guarded.error is not None:
+            say(str(guarded.error))
+            return exit_code(guarded.error)
+        return int(ending.code or 0)
+    except OSError as error:
+        if server.started:
+            raise
+        raise explained(error, settings.host, settings.port) from None
+    return 0
+
+
+def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvicorn.Config:
+    """Uvicorn as we use it: our own proxy headers, access log and logging; no `Server` header."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=settings.drain_timeout,
+        **more,
+    )
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Stop before the server runs, and after it has drained (uvicorn raises the signal again): both succeed."""
+    sys.exit(0)
+
+
+class _Server(uvicorn.Server):
+    """Says when it serves, and lets the application drain before connections are closed."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = started
+        self._drain = drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._drain()
+        await super().shutdown(sockets=sockets)
+
+
+class _ClearStartup:
+    """Keeps a known start-up error, so that its one line is all that is said; others keep their traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.error: SwitchboardError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        held: list[Message] = []
+
+        async def hold_failure(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                held.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hold_failure)
+        except Exception as error:  # the boundary of start-up: known errors become a line, others go on below
+            self.error = known_cause(error)
+            if self.error is None and not held:
+                raise
+        if self.error is not None:
+            await send({"type": "lifespan.startup.failed", "message": ""})
+        elif held:
+            await send(held[0])
