@@ -78,11 +78,10 @@ def _rule(pattern: str, default_port: str) -> _Rule:
     host, colon, port = pattern.lower().rpartition(":")
     if not colon or pattern.endswith("]"):
         host, port = pattern.lower(), default_port
+    known_port = port in (_ANY, "") or (port.isascii() and port.isdigit())
     checked = host.removeprefix("*.")
-    if port != _ANY and not (port.isascii() and port.isdigit()) and port != "":
-        raise ValueError(f"{pattern!r} has a port that is neither a number nor `*`")
-    if checked != _ANY and split_host(checked) is None:
-        raise ValueError(f"{pattern!r} is not a host name, an address or a `*.` pattern")
+    if not known_port or (checked != _ANY and split_host(checked) is None):
+        raise ValueError(f"{pattern!r} is not a host name or pattern: name, name:port, name:*, *.name or *")
     return _Rule(host.removesuffix("."), port)
 
 
