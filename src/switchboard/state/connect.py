@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from switchboard.errors import StateUnavailable
+from switchboard.state.cancellation import heeding
 from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
 from switchboard.state.scripts import Scripts
@@ -65,7 +66,7 @@ def _client(url: str) -> Redis:
         socket_timeout=COMMAND_TIMEOUT_S,
         socket_connect_timeout=COMMAND_TIMEOUT_S,
         protocol=2,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 0),  # a script that timed out may have run: repeating it is the caller's choice
     )
     return Redis.from_pool(pool)
 
@@ -79,6 +80,8 @@ async def open_state(url: str | None, *, prefix: str = "") -> AsyncIterator[Stat
         prefix: what every key and channel starts with, for a Redis server shared with others.
     """
     redis = _client(url) if url else FakeAsyncRedis(server=FakeServer(), decode_responses=True, protocol=2)
+    pool: Any = redis.connection_pool
+    pool.connection_class = heeding(pool.connection_class)
     keys = Keys(prefix)
     try:
         async with Hub(redis).running() as hub:

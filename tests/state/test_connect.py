@@ -1,0 +1,106 @@
+"""Opening and closing the shared state, and Redis being away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import redis.asyncio
+from fleet.redis_server import RedisServer
+
+from switchboard.errors import StateUnavailable
+from switchboard.state import State, open_state
+
+Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+
+
+async def test_the_state_says_what_it_is(redis_url: str) -> None:
+    async with open_state(None) as memory, open_state(redis_url) as real:
+        assert (memory.kind, real.kind) == ("memory://", "redis")
+
+
+async def test_two_memory_states_share_nothing() -> None:
+    async with open_state(None) as one, open_state(None) as two:
+        await one.redis.set("k", "v")
+        assert await two.redis.get("k") is None
+
+
+async def test_closing_leaves_no_connection_behind(redis_url: str, eventually: Eventually) -> None:
+    async with redis.asyncio.from_url(redis_url) as outside:
+        before = len(await outside.client_list())
+        async with open_state(redis_url) as state, state.hub.subscribed("c", lambda _: None):
+            await asyncio.gather(*(state.redis.incr("n") for _ in range(20)))
+            assert len(await outside.client_list()) > before
+
+        async def all_gone() -> bool:
+            return len(await outside.client_list()) == before
+
+        await eventually(all_gone)
+
+
+async def test_more_commands_at_once_than_connections_wait_their_turn(redis_url: str) -> None:
+    async with open_state(redis_url) as state:
+        counts = await asyncio.gather(*(state.redis.incr("n") for _ in range(300)))
+        assert sorted(counts) == list(range(1, 301))
+
+
+async def test_what_needs_redis_says_so_while_it_is_away_and_everything_resumes_by_itself(
+    start_private_redis: Callable[..., RedisServer],
+) -> None:
+    server = start_private_redis()
+    assert server.child is not None
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with open_state(server.url) as state, state.hub.subscribed("c", heard.put_nowait):
+        await state.redis.ping()
+        server.child.kill()
+        with pytest.raises(StateUnavailable):
+            await state.hub.publish("c", "lost")
+        with pytest.raises(StateUnavailable), state.guard():
+            await state.redis.get("k")
+        with pytest.raises(StateUnavailable):
+            async with state.hub.subscribed("new", heard.put_nowait):
+                pass
+        assert not state.hub.connected
+        start_private_redis(port=int(server.url.rsplit(":", 1)[1].removesuffix("/0")))
+        assert await asyncio.wait_for(heard.get(), 10) == ""
+        await state.hub.publish("c", "again")
+        assert await asyncio.wait_for(heard.get(), 5) == "again"
+
+
+async def test_a_worker_may_start_before_its_redis(start_private_redis: Callable[..., RedisServer]) -> None:
+    server = start_private_redis()
+    assert server.child is not None
+    server.child.kill()
+    async with open_state(server.url) as state:
+        with pytest.raises(StateUnavailable), state.guard():
+            await state.redis.ping()
+        start_private_redis(port=int(server.url.rsplit(":", 1)[1].removesuffix("/0")))
+        got: asyncio.Queue[str] = asyncio.Queue()
+        async with state.hub.subscribed("c", got.put_nowait):
+            await state.hub.publish("c", "here")
+            assert await asyncio.wait_for(got.get(), 5) == "here"
+
+
+async def test_a_wrong_command_is_not_taken_for_redis_being_away(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        await state.redis.set("text", "x")
+        with pytest.raises(redis.exceptions.ResponseError), state.guard():
+            await state.redis.lpush("text", "y")
+
+
+async def test_a_cancellation_is_heeded_whenever_it_comes(state_url: str | None) -> None:
+    async def work(state: State) -> None:
+        while True:
+            await state.redis.incr("n")
+
+    async with open_state(state_url) as state:
+        for turns in range(80):
+            task = asyncio.create_task(work(state))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait({task}, timeout=2)
+            assert task in done, f"still running when cancelled after {turns} turns of the loop"
+            assert task.cancelled()
+        assert await state.redis.ping()

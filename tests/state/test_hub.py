@@ -1,0 +1,172 @@
+"""Pub/sub over one connection per worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import redis.asyncio
+
+from switchboard.state import State, open_state
+
+Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+
+
+async def channels(state: State) -> set[str]:
+    return {str(name) for name in await state.redis.pubsub_channels()}
+
+
+async def kill_pubsub(state: State) -> None:
+    await state.redis.client_kill_filter(_type="pubsub")
+
+
+async def test_what_is_published_right_after_entering_is_received(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        for number in range(50):
+            got: asyncio.Queue[str] = asyncio.Queue()
+            async with state.hub.subscribed(f"c{number}", got.put_nowait):
+                await state.hub.publish(f"c{number}", "payload")
+                assert await asyncio.wait_for(got.get(), 5) == "payload"
+
+
+async def test_a_subscription_enters_only_when_the_server_has_it(state_url: str | None) -> None:
+    async with open_state(state_url) as state, state.hub.subscribed("here", lambda _: None):
+        assert await channels(state) == {"here"}
+
+
+async def test_all_listeners_of_a_channel_hear_and_one_leaving_does_not_silence_the_other(
+    state_url: str | None,
+) -> None:
+    first: asyncio.Queue[str] = asyncio.Queue()
+    second: asyncio.Queue[str] = asyncio.Queue()
+    async with open_state(state_url) as state, state.hub.subscribed("c", first.put_nowait):
+        async with state.hub.subscribed("c", second.put_nowait):
+            await state.hub.publish("c", "both")
+            assert await asyncio.wait_for(second.get(), 5) == "both"
+        await state.hub.publish("c", "one")
+        assert [await asyncio.wait_for(first.get(), 5) for _ in range(2)] == ["both", "one"]
+        assert second.empty()
+
+
+async def test_a_channel_dropped_and_wished_for_again_at_once_still_delivers(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        for number in range(100):
+            got: asyncio.Queue[str] = asyncio.Queue()
+            async with state.hub.subscribed("flapping", got.put_nowait):
+                if number % 3 == 0:
+                    await asyncio.sleep(0)  # let the writer run between some of the rounds, not between others
+                await state.hub.publish("flapping", str(number))
+                assert await asyncio.wait_for(got.get(), 5) == str(number)
+
+
+async def test_a_wish_given_up_before_its_confirmation_leaves_nothing_subscribed(
+    state_url: str | None, eventually: Eventually
+) -> None:
+    async def briefly(state: State, channel: str) -> None:
+        async with state.hub.subscribed(channel, lambda _: None):
+            pass
+
+    async with open_state(state_url) as state:
+        tasks = [asyncio.create_task(briefly(state, f"c{n % 5}")) for n in range(30)]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+        async def quiet() -> bool:
+            return not await channels(state)
+
+        await eventually(quiet)
+
+
+async def test_the_hub_is_left_with_all_listeners_gone_when_a_body_raises(
+    state_url: str | None, eventually: Eventually
+) -> None:
+    async with open_state(state_url) as state:
+        try:
+            async with state.hub.subscribed("c", lambda _: None):
+                raise KeyError("body")
+        except KeyError:
+            pass
+
+        async def quiet() -> bool:
+            return not await channels(state)
+
+        await eventually(quiet)
+
+
+async def test_listeners_are_told_to_look_again_after_the_connection_was_killed(redis_url: str) -> None:
+    got: asyncio.Queue[str] = asyncio.Queue()
+    async with open_state(redis_url) as state, state.hub.subscribed("c", got.put_nowait):
+        await kill_pubsub(state)
+        assert await asyncio.wait_for(got.get(), 5) == ""
+        await state.hub.publish("c", "after")
+        assert await asyncio.wait_for(got.get(), 5) == "after"
+        assert state.hub.generation == 2
+
+
+async def test_forty_churning_tasks_outlive_ten_kills_without_an_error_a_loss_or_a_leak(
+    redis_url: str, eventually: Eventually
+) -> None:
+    """A message may be lost with a connection, but then the listener is told to look: nobody waits for ever."""
+    async with open_state(redis_url) as state:
+        stop = asyncio.Event()
+        rounds = 0
+
+        async def churn(number: int) -> None:
+            nonlocal rounds
+            while not stop.is_set():
+                channel, key = f"churn{(number + rounds) % 25}", f"stored{number}"
+                woken = asyncio.Event()
+                async with state.hub.subscribed(channel, lambda _, woken=woken: woken.set()):  # type: ignore[misc]
+                    await state.redis.set(key, "here")
+                    await state.hub.publish(channel, "look")
+                    await asyncio.wait_for(woken.wait(), 5)
+                    assert await state.redis.getdel(key) == "here"
+                rounds += 1
+
+        async def kill() -> None:
+            for _ in range(10):
+                before = state.hub.generation
+                await kill_pubsub(state)
+
+                async def renewed(before: int = before) -> bool:
+                    return state.hub.generation > before and state.hub.connected
+
+                await eventually(renewed)
+                done = rounds
+
+                async def moved(done: int = done) -> bool:
+                    return rounds > done + 40
+
+                await eventually(moved)
+            stop.set()
+
+        async with state.hub.subscribed("lasting", lambda _: None), asyncio.TaskGroup() as tasks:
+            for number in range(40):
+                tasks.create_task(churn(number))
+            tasks.create_task(kill())
+        async with state.hub.subscribed("lasting", lambda _: None):
+
+            async def only_the_lasting_one() -> bool:
+                return await channels(state) == {"lasting"}
+
+            await eventually(only_the_lasting_one)
+        assert state.hub.generation >= 11
+
+
+async def test_a_whole_worker_uses_one_connection_for_all_its_channels(redis_url: str) -> None:
+    async with open_state(redis_url) as state, asyncio.TaskGroup() as tasks, asyncio.timeout(10):
+        entered = asyncio.Barrier(31)
+
+        async def hold(number: int) -> None:
+            async with state.hub.subscribed(f"c{number}", lambda _: None):
+                await entered.wait()
+                await entered.wait()
+
+        for number in range(30):
+            tasks.create_task(hold(number))
+        await entered.wait()
+        async with redis.asyncio.from_url(redis_url) as other:
+            assert len(await other.client_list(_type="pubsub")) == 1
+        await entered.wait()

@@ -1,0 +1,255 @@
+"""Writes that a session's end, or a takeover, refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis.commands.core import AsyncScript
+
+from switchboard.state import Scripts, State, open_state
+from switchboard.state.keys import LEASE_MS, MAX_FRAMES
+
+SID = "sid"
+STREAM = "stream"
+RECORD_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session's keys, and its scripts with the arguments that do not matter filled in."""
+
+    state: State
+
+    @property
+    def record(self) -> str:
+        return self.state.keys.session(SID)
+
+    @property
+    def events(self) -> str:
+        return self.state.keys.events(SID, STREAM)
+
+    @property
+    def lease(self) -> str:
+        return self.state.keys.exchange(SID, STREAM)
+
+    @property
+    def slot(self) -> str:
+        return self.state.keys.inbox(SID, "1")
+
+    async def begin(self) -> None:
+        await self.state.redis.hset(self.record, mapping={"owner": "me"})
+        await self.state.redis.pexpire(self.record, RECORD_MS)
+
+    async def open(self, epoch: str) -> str:
+        keys = [self.record, self.events, self.lease]
+        return Scripts.written(await self.state.scripts.open(keys, [epoch, str(LEASE_MS), "opening"])).verdict
+
+    async def emit(self, epoch: str, frame: str, *, final: bool = False) -> str:
+        args: list[str | int] = [epoch, LEASE_MS, "channel", MAX_FRAMES, frame, int(final)]
+        reply = await self.state.scripts.emit([self.record, self.events, self.lease], args)
+        return Scripts.written(reply).verdict
+
+    async def bury(self, *frames: str) -> str:
+        keys = [self.record, self.events, self.lease]
+        return Scripts.written(await self.state.scripts.bury(keys, ["channel", *frames])).verdict
+
+    async def renew(self, epoch: str) -> str:
+        keys = [self.record, self.lease]
+        return Scripts.written(await self.state.scripts.renew(keys, [epoch, str(LEASE_MS), str(RECORD_MS)])).verdict
+
+    async def endings(self) -> list[str]:
+        entries: Any = await self.state.redis.xrange(self.events)
+        return [fields["f"] for _, fields in entries if fields.get("e") == "1"]
+
+
+Call = Callable[[Session], tuple[AsyncScript, list[str], list[str | int]]]
+
+WRITES: dict[str, Call] = {
+    "append": lambda s: (s.state.scripts.append, [s.record, s.events], ["channel", 10, "frame"]),
+    "open": lambda s: (s.state.scripts.open, [s.record, s.events, s.lease], ["w:1", LEASE_MS, "opening"]),
+    "emit": lambda s: (
+        s.state.scripts.emit,
+        [s.record, s.events, s.lease],
+        ["w:1", LEASE_MS, "channel", 10, "frame", 0],
+    ),
+    "emit final": lambda s: (
+        s.state.scripts.emit,
+        [s.record, s.events, s.lease],
+        ["w:1", LEASE_MS, "channel", 10, "frame", 1],
+    ),
+    "bury": lambda s: (s.state.scripts.bury, [s.record, s.events, s.lease], ["channel", "lost"]),
+    "renew": lambda s: (s.state.scripts.renew, [s.record, s.lease], ["w:1", LEASE_MS, RECORD_MS]),
+    "fill": lambda s: (s.state.scripts.fill, [s.record, s.slot], ["channel", "answer"]),
+    "place": lambda s: (s.state.scripts.place, [s.record, s.slot], [1000, ""]),
+    "attach": lambda s: (s.state.scripts.attach, [s.record, s.events], ["token", "channel"]),
+    "detach": lambda s: (s.state.scripts.detach, [s.record], ["token"]),
+    "subscribe": lambda s: (
+        s.state.scripts.subscribe,
+        [s.record, s.state.keys.subscriptions(SID)],
+        ["add", "test://1", "channel"],
+    ),
+    "update": lambda s: (s.state.scripts.update, [s.record], ["level", "debug"]),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_nothing_rises_again_after_delete(state_url: str | None, write: str) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await state.redis.delete(session.record)
+        script, keys, args = WRITES[write](session)
+        assert await script(keys, args) == []
+        assert await state.redis.keys("*") == []
+
+
+@pytest.mark.parametrize("write", [name for name in WRITES if name != "detach"])
+async def test_what_a_session_writes_lives_no_longer_than_its_record(state_url: str | None, write: str) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        script, keys, args = WRITES[write](session)
+        assert await script(keys, args)
+        for key in await state.redis.keys("*"):
+            assert 0 < await state.redis.pttl(key) <= RECORD_MS
+
+
+async def test_a_reply_has_one_holder(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        assert await session.open("w1:1") == "ok"
+        assert await session.open("w2:1") == "fenced"
+        assert await session.emit("w2:1", "intruding") == "fenced"
+        assert await session.renew("w2:1") == "fenced"
+        assert await session.emit("w1:1", "mine") == "ok"
+
+
+async def test_a_holder_that_was_taken_over_is_refused(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        await state.redis.set(session.lease, "w2:1", px=LEASE_MS)
+        assert await session.emit("w1:1", "late") == "fenced"
+        assert await session.emit("w1:1", "late", final=True) == "fenced"
+        assert await session.renew("w1:1") == "fenced"
+        assert await state.redis.get(session.lease) == "w2:1"
+
+
+async def test_a_paused_holder_cannot_write_a_second_ending(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        await state.redis.delete(session.lease)  # as when it expires while the holder is paused
+        assert await session.bury("worker lost") == "ok"
+        assert await session.emit("w1:1", "the result", final=True) == "fenced"
+        assert await session.renew("w1:1") == "fenced"
+        assert await session.bury("worker lost") == "fenced"
+        assert await session.endings() == ["worker lost"]
+
+
+async def test_a_reply_that_ended_cannot_be_buried(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        assert await session.bury("worker lost") == "fenced"
+        assert await session.emit("w1:1", "the result", final=True) == "ok"
+        assert await session.bury("worker lost") == "fenced"
+        assert await session.emit("w1:1", "more") == "fenced"
+        assert await session.endings() == ["the result"]
+
+
+async def test_only_the_last_of_several_burial_frames_is_an_ending(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        assert await session.bury("one", "two", "three") == "ok"
+        assert await session.endings() == ["three"]
+
+
+@pytest.mark.parametrize("goes_on", ["emit", "renew"])
+async def test_a_holder_whose_lease_expired_but_was_not_taken_over_goes_on(state_url: str | None, goes_on: str) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        await state.redis.delete(session.lease)
+        verdict = await session.emit("w1:1", "frame") if goes_on == "emit" else await session.renew("w1:1")
+        assert verdict == "ok"
+        assert await state.redis.get(session.lease) == "w1:1"
+        assert 0 < await state.redis.pttl(session.lease) <= LEASE_MS
+        assert await session.bury("worker lost") == "fenced"
+
+
+async def test_a_renewed_lease_renews_the_record(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        await state.redis.pexpire(session.record, 100)
+        assert await session.renew("w1:1") == "ok"
+        assert await state.redis.pttl(session.record) > 100
+
+
+async def test_frames_keep_their_order_and_only_the_newest_stay(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        ids = [
+            (await state.scripts.append([session.record, session.events], ["channel", 5, f"frame{n}"]))[0]
+            for n in range(12)
+        ]
+        entries: Any = await state.redis.xrange(session.events)
+        assert [(entry, fields["f"]) for entry, fields in entries] == [(ids[n], f"frame{n}") for n in range(7, 12)]
+
+
+async def test_an_answer_fills_the_slot_that_was_made_for_it_once(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        keys = [session.record, session.slot]
+        assert await state.scripts.fill(keys, ["channel", "unasked"]) == ["unasked"]
+        await state.scripts.place(keys, [30_000, ""])
+        assert await state.scripts.fill(keys, ["channel", "first"]) == ["ok"]
+        assert await state.scripts.fill(keys, ["channel", "second"]) == ["unasked"]
+        assert await state.redis.get(session.slot) == "first"
+        assert 0 < await state.redis.pttl(session.slot) <= 30_000
+
+
+async def test_the_newest_follower_wins_and_an_older_one_cannot_detach_it(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        keys = [session.record, session.events]
+        await state.scripts.append(keys, ["channel", 10, "early"])
+        assert await state.scripts.attach(keys, ["old", "channel"]) == ["0-0"]
+        [last] = await state.scripts.append(keys, ["channel", 10, "later"])
+        assert await state.scripts.attach(keys, ["new", "channel"]) == [last]
+        await state.scripts.detach([session.record], ["old"])
+        assert await state.redis.hget(session.record, "standalone") == "new"
+        await state.scripts.detach([session.record], ["new"])
+        assert await state.redis.hget(session.record, "standalone") is None
+
+
+async def test_subscriptions_are_added_and_dropped(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        keys = [session.record, state.keys.subscriptions(SID)]
+        for change in (["add", "test://1"], ["add", "test://2"], ["drop", "test://1"]):
+            assert await state.scripts.subscribe(keys, [*change, "channel"]) == ["ok"]
+        assert await state.redis.smembers(state.keys.subscriptions(SID)) == {"test://2"}
+
+
+async def test_keys_of_one_session_share_a_cluster_slot_and_the_prefix(state_url: str | None) -> None:
+    async with open_state(state_url, prefix="mine:") as state:
+        session = Session(state)
+        names = [session.record, session.events, session.lease, session.slot, state.keys.subscriptions(SID)]
+        assert all(name.startswith("mine:") for name in names)
+        assert {name[name.index("{") : name.index("}") + 1] for name in names} == {"{sid}"}
