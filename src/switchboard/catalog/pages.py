@@ -86,6 +86,13 @@ class Listing:
             result["nextCursor"] = cursor_at(self.kind, end)
         return result
 
+    def begins_page(self, cursor: str | None) -> bool:
+        """Whether the pages, followed from the first, come by this cursor."""
+        if cursor is None:
+            return True
+        offset = position(self.kind, cursor)
+        return offset < len(self._wires) and offset % self.page_size == 0
+
 
 def cursor_at(kind: Kind, offset: int) -> str:
     """An opaque cursor for the items from `offset` (at least 1) on."""

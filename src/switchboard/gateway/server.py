@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import completion, logging, prompts, resources, subscriptions, tools
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
+from switchboard.gateway.wire_pages import WirePages
 from switchboard.identity import current
 
 _EVERYTHING_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
@@ -100,6 +101,7 @@ def build_gateway(
     security = RequestStateSecurity(keys=list(keys) or [secrets.token_bytes(32)], bind_principal=bind_principal)
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)
+    server.middleware.append(WirePages(source))
     return server
 
 

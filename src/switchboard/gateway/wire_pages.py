@@ -1,0 +1,63 @@
+"""Innermost middleware: a list page is shaped for a protocol version once, then sent as it is until the list changes.
+
+The kernel validates and dumps every result anew, which for a page of 250 tools costs more than everything else in the
+request. What it made of a page depends on the list's digest, the cursor and the protocol version, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult
+from mcp_types.methods import validate_client_request
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from switchboard.catalog import Listing
+from switchboard.catalog.snapshot import METHODS
+from switchboard.gateway.source import CatalogSource, Context
+from switchboard.plugins import Kind
+
+_KINDS: Mapping[str, Kind] = {method: kind for kind, method in METHODS.items()}
+
+_Pages = dict[tuple[str, str | None], Mapping[str, Any]]
+"""(protocol version, cursor) → result. Only cursors that pages link to, so a client cannot make it grow."""
+
+
+class WirePages:
+    """Remembers the pages of the current lists."""
+
+    def __init__(self, source: CatalogSource) -> None:
+        self._source = source
+        self._remembered: dict[Kind, tuple[str, _Pages]] = {}
+
+    async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Serve a remembered page, or let the kernel make one and remember it."""
+        kind = _KINDS.get(ctx.method)
+        cursor = (ctx.params or {}).get("cursor")
+        if kind is None or not _admitted(ctx) or not isinstance(cursor, str | None):
+            return await call_next(ctx)
+        listing: Listing = getattr(await self._source.fresh(), kind)
+        pages = self._pages(kind, listing.digest)
+        page = pages.get((ctx.protocol_version, cursor))
+        if page is not None:
+            # The one check of the kernel that a remembered answer must not skip.
+            validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
+            return dict(page)
+        result = await call_next(ctx)
+        unchanged = getattr(self._source.current(), kind) is listing
+        if unchanged and isinstance(result, dict) and listing.begins_page(cursor):
+            pages[ctx.protocol_version, cursor] = dict(result)
+        return result
+
+    def _pages(self, kind: Kind, digest: str) -> _Pages:
+        known, pages = self._remembered.get(kind, ("", {}))
+        if known != digest:
+            pages = {}
+            self._remembered[kind] = digest, pages
+        return pages
+
+
+def _admitted(ctx: Context) -> bool:
+    """Whether the kernel's gate is open: not before the handshake, in the era that has one."""
+    return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS or ctx.session.client_params is not None
