@@ -4,6 +4,29 @@ The only bridge to authorization. Rooms above read the principal of the request 
 `current()`; only the edge sets it. May import `state`, `errors` and `log`; never a room above, never `auth_server`.
 """
 
+from switchboard.identity.anonymous import AnonymousVerifier
+from switchboard.identity.claims import ClaimRules
+from switchboard.identity.credentials import RESOURCE_SERVER, resource_server_secret
+from switchboard.identity.discovery import Discovery
+from switchboard.identity.in_process import InProcessVerifier
+from switchboard.identity.introspection import IntrospectionVerifier
 from switchboard.identity.principal import ANONYMOUS, Caller, Principal, TokenVerifier, current, serving
+from switchboard.identity.scopes import IMPLIES, SCOPES
 
-__all__ = ["ANONYMOUS", "Caller", "Principal", "TokenVerifier", "current", "serving"]
+__all__ = [
+    "ANONYMOUS",
+    "IMPLIES",
+    "RESOURCE_SERVER",
+    "SCOPES",
+    "AnonymousVerifier",
+    "Caller",
+    "ClaimRules",
+    "Discovery",
+    "InProcessVerifier",
+    "IntrospectionVerifier",
+    "Principal",
+    "TokenVerifier",
+    "current",
+    "resource_server_secret",
+    "serving",
+]

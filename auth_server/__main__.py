@@ -1,0 +1,64 @@
+"""`python -m auth_server`: the authorization server as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Literal, cast
+
+import structlog
+import uvicorn
+
+from auth_server.app import AuthorizationServer
+from auth_server.environment import Standalone, read
+from switchboard import log as logs
+from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
+from switchboard.state import check_fingerprint, open_state
+
+log = structlog.get_logger("auth_server")
+
+_WRONG_SETTING = 2
+
+
+def main() -> None:
+    """Read the settings, and serve until told to stop.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    settings = read()
+    logs.configure(settings.log_level, cast(Literal["auto", "json", "console"], settings.log_format))
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Standalone) -> None:
+    async with open_state(settings.redis_url, prefix=settings.redis_prefix) as state:
+        try:
+            await check_fingerprint(state, settings.auth.secret_keys)
+        except StateUnavailable as error:
+            raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error})") from error
+        server = AuthorizationServer(settings.auth, state.redis, prefix=state.prefix)
+        log.info("authorization server", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
+        await uvicorn.Server(_uvicorn(settings, server)).serve()
+
+
+def _uvicorn(settings: Standalone, server: AuthorizationServer) -> uvicorn.Config:
+    return uvicorn.Config(
+        server.app(),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=5,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except SwitchboardError as error:
+        sys.stderr.write(f"auth_server: {error}\n")
+        sys.exit(_WRONG_SETTING if isinstance(error, ConfigurationError) else 1)

@@ -1,0 +1,128 @@
+"""The standalone process's own settings: environment and `.env`, read once into plain values."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import structlog
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from auth_server.settings import AuthSettings
+from switchboard.errors import ConfigurationError
+
+SHORTEST_KEY = 32
+NEW_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+
+log = structlog.get_logger("auth_server")
+
+
+def _items(value: Any) -> Any:
+    """Comma-separated, or a JSON array."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _networks(value: Any) -> Any:
+    return tuple(str(ipaddress.ip_network(item, strict=False)) for item in _items(value))
+
+
+Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
+
+
+class Environment(BaseSettings):
+    """What may be set. A variable without a value counts as not set."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, frozen=True)
+
+    auth_server_host: str | None = Field(None, description="address to listen on; HOST when not set")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    auth_server_port: int = Field(3001, ge=1, le=65535, description="port to listen on, 1 to 65535")
+    auth_server_url: str | None = Field(None, description="the issuer: the URL by which everybody reaches this server")
+    base_uri: str = Field("http://localhost:3232", description="the URL of the MCP server that tokens are for")
+    resource_urls: Items = Field((), description="all resources that tokens are for; BASE_URI's /mcp when not set")
+    redis_url: SecretStr | None = Field(None, description="redis://host:port/db; empty keeps everything in memory")
+    redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key")
+    secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)] = Field(
+        (), description="keys of the fleet, the newest first, 32 bytes or more each"
+    )
+    allow_fake_idp: bool = Field(False, description="true lets the fake identity provider serve a public issuer")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        (), description="addresses or networks whose X-Forwarded-* headers count"
+    )
+    rate_limit: int = Field(6000, ge=0, description="0 switches rate limits off")
+    log_level: str = Field("info", pattern="(?i)^(debug|info|warning|error|critical)$", description="debug to critical")
+    log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto, json or console")
+
+
+@dataclass(frozen=True, slots=True)
+class Standalone:
+    """Everything the process needs."""
+
+    auth: AuthSettings
+    host: str
+    port: int
+    redis_url: str | None
+    redis_prefix: str
+    trusted_proxies: tuple[str, ...]
+    log_level: str
+    log_format: str
+
+
+def read(env_file: str | None = ".env", **given: Any) -> Standalone:
+    """The settings of this process.
+
+    Raises:
+        ConfigurationError: one line that names the variable and what is allowed, and holds no secret.
+    """
+    try:
+        found = Environment(_env_file=env_file, **given)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_line(item["loc"], item["msg"]) for item in error.errors())) from None
+    redis_url = found.redis_url.get_secret_value() if found.redis_url else None
+    if redis_url and redis_url.startswith("memory:"):
+        redis_url = None
+    return Standalone(
+        auth=_auth(found, _keys(found, redis_url)),
+        host=found.auth_server_host or found.host,
+        port=found.auth_server_port,
+        redis_url=redis_url,
+        redis_prefix=found.redis_prefix,
+        trusted_proxies=found.trusted_proxies,
+        log_level=found.log_level.lower(),
+        log_format=found.log_format,
+    )
+
+
+def _auth(found: Environment, keys: tuple[str, ...]) -> AuthSettings:
+    return AuthSettings(
+        issuer=found.auth_server_url or f"http://localhost:{found.auth_server_port}",
+        resources=found.resource_urls or (f"{found.base_uri.rstrip('/')}/mcp",),
+        secret_keys=keys,
+        allow_fake_idp=found.allow_fake_idp,
+        rate_limits=found.rate_limit > 0,
+    )
+
+
+def _keys(found: Environment, redis_url: str | None) -> tuple[str, ...]:
+    keys = tuple(key.get_secret_value() for key in found.secret_key)
+    if any(len(key.encode()) < SHORTEST_KEY for key in keys):
+        raise ConfigurationError(f"SECRET_KEY: a key is shorter than {SHORTEST_KEY} bytes; make one with: {NEW_KEY}")
+    if not keys and redis_url:
+        raise ConfigurationError(f"SECRET_KEY is not set, but REDIS_URL is: make one with: {NEW_KEY}")
+    if not keys:
+        log.warning("SECRET_KEY is not set: resource servers cannot ask about tokens, and a restart ends all of them")
+    return keys or (secrets.token_urlsafe(SHORTEST_KEY),)
+
+
+def _line(place: tuple[int | str, ...], message: str) -> str:
+    name = str(place[0]) if place else "settings"
+    field = Environment.model_fields.get(name)
+    return f"{name.upper()}: {message} ({field.description})" if field else f"{name.upper()}: {message}"

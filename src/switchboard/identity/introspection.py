@@ -1,0 +1,114 @@
+"""Verifying by asking the issuer (RFC 7662): pooled, cached for a moment, and clear about not knowing.
+
+A network error is never "inactive": it is `AuthorizationUnavailable`, and the edge answers 503.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote_plus
+
+import httpx2
+
+from switchboard.errors import AuthorizationUnavailable
+from switchboard.identity.breaker import Breaker
+from switchboard.identity.cache import ExpiringCache, OneAtATime
+from switchboard.identity.claims import ClaimRules
+from switchboard.identity.principal import Principal
+
+MOST_CACHED = 30.0
+"""Seconds: how old an answer may be, and so how long a revocation may go unseen."""
+
+Endpoint = Callable[[], Awaitable[str]]
+
+
+class IntrospectionVerifier:
+    """Asks the introspection endpoint, once for a token at a time.
+
+    Args:
+        http: one pooled client, with a timeout; the caller closes it.
+        endpoint: the address, or what finds it (`Discovery.endpoint`).
+        client_id: with `client_secret`, how this resource server authenticates (HTTP Basic).
+        client_secret: see `client_id`.
+        rules: issuer, audiences, and where the claims are.
+        cache_seconds: how long an answer is believed, 30 at most and never beyond the token's `exp`.
+        cache_size: how many answers are kept.
+        breaker: when to stop asking an issuer that does not answer.
+        clock: the time, as Unix seconds.
+    """
+
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        endpoint: str | Endpoint,
+        *,
+        client_id: str,
+        client_secret: str,
+        rules: ClaimRules,
+        cache_seconds: float = MOST_CACHED,
+        cache_size: int = 10_000,
+        breaker: Breaker | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._http = http
+        self._endpoint = endpoint
+        # RFC 6749 §2.3.1: both are form-encoded before they are joined.
+        self._auth = httpx2.BasicAuth(quote_plus(client_id), quote_plus(client_secret))
+        self._rules = rules
+        self._cache_seconds = min(cache_seconds, MOST_CACHED)
+        self._cache: ExpiringCache[Principal | None] = ExpiringCache(cache_size)
+        self._turns = OneAtATime()
+        self._breaker = breaker or Breaker()
+        self._clock = clock
+        self._key = secrets.token_bytes(32)  # a memory dump of the cache gives no token away
+
+    async def verify(self, token: str) -> Principal | None:
+        """Satisfies `TokenVerifier`."""
+        name = hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()
+        found = self._cache.get(name, self._clock())
+        if found is None:
+            async with self._turns.holding(name):
+                found = self._cache.get(name, self._clock()) or await self._ask(name, token)
+        principal = found[0]
+        if principal and principal.expires_at is not None and principal.expires_at <= self._clock():
+            return None
+        return principal
+
+    async def _ask(self, name: str, token: str) -> tuple[Principal | None]:
+        claims = await self._claims(token)
+        now = self._clock()
+        principal = self._rules.principal(claims, now) if claims.get("active") is True else None
+        until = now + self._cache_seconds
+        if principal and principal.expires_at is not None:
+            until = min(until, principal.expires_at)
+        self._cache.put(name, principal, until)
+        return (principal,)
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        if not self._breaker.allows(self._clock()):
+            raise AuthorizationUnavailable("the issuer did not answer lately; not asking again yet")
+        try:
+            claims = await self._post(token)
+        except AuthorizationUnavailable:
+            self._breaker.failed(self._clock())
+            raise
+        self._breaker.succeeded()
+        return claims
+
+    async def _post(self, token: str) -> dict[str, Any]:
+        url = self._endpoint if isinstance(self._endpoint, str) else await self._endpoint()
+        sent = {"token": token, "token_type_hint": "access_token"}
+        try:
+            response = await self._http.post(url, data=sent, auth=self._auth, headers={"Accept": "application/json"})
+            claims = response.json() if response.status_code == 200 else None
+        except (httpx2.HTTPError, ValueError, RecursionError) as error:
+            # The class alone: a message of the HTTP client may hold parts of the request.
+            raise AuthorizationUnavailable(f"introspection failed: {type(error).__name__}") from None
+        if not isinstance(claims, dict):
+            raise AuthorizationUnavailable(f"introspection was answered with status {response.status_code}")
+        return claims
