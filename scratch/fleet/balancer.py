@@ -70,11 +70,15 @@ class Balancer:
     url: str
     child: Child
 
-    def served(self, method: str = "POST") -> Counter[int]:
-        """How many finished requests with this method each worker's port answered."""
+    def turns(self, method: str = "POST") -> list[int]:
+        """The ports of the workers that answered the finished requests with this method, in order."""
         log = self.child.log.with_name("served.log")
         lines = log.read_text().splitlines() if log.exists() else []
-        return Counter(int(addresses.rsplit(":", 1)[1]) for addresses, verb in _rows(lines) if verb == method)
+        return [int(addresses.rsplit(":", 1)[1]) for addresses, verb in _rows(lines) if verb == method]
+
+    def served(self, method: str = "POST") -> Counter[int]:
+        """How many finished requests with this method each worker's port answered."""
+        return Counter(self.turns(method))
 
 
 def find_nginx() -> str | None:
