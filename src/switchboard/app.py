@@ -6,6 +6,7 @@ in the reverse order; requests are served in between.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard import __version__, config, log, plugins
-from switchboard.authorization import Authorization, authorize
+from switchboard.authorization import authorize
 from switchboard.edge.faults import Faults
 from switchboard.edge.guards import default_hosts, default_origins
 from switchboard.edge.handshake import HandshakeEdge
@@ -44,6 +45,19 @@ from switchboard.state import Heartbeat, State, check_fingerprint, mint_worker_i
 events = structlog.get_logger(__name__)
 
 MCP_PATH: Final = "/mcp"
+PROBE_PATIENCE_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The open rooms of one worker."""
+
+    worker: str
+    state: State
+    bus: RedisBus
+    streams: Streams
+    handshake: HandshakeRoom
+    endpoint: McpEndpoint
 
 
 class Application:
@@ -53,98 +67,119 @@ class Application:
         self._settings = settings
         self._served: ASGIApp | None = None
         self._lifespan = Starlette(lifespan=self._run)
+        self._rooms: Rooms | None = None
         self._draining = False
-        self._streams: Streams | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._lifespan if scope["type"] == "lifespan" or self._served is None else self._served
         await app(scope, receive, send)
 
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms, between the lifespan's start and end."""
+        if self._rooms is None:
+            raise RuntimeError("the application is not running")
+        return self._rooms
+
     def drain(self) -> None:
         """Stop being ready and end open streams, so that their clients move to another worker."""
         self._draining = True
-        if self._streams is not None:
-            self._streams.end_all()
+        if self._rooms is not None:
+            self._rooms.streams.end_all()
 
     @asynccontextmanager
     async def _run(self, _app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            self._served = await self._assemble(stack)
+            state = await _joined(self._settings, stack)
+            self._rooms = await _open(self._settings, state, stack)
+            self._served = await self._serve(self._rooms, stack)
+            events.info("worker.started", state=state.kind, auth=self._settings.auth_mode)
             yield
             self._served = None
+        events.info("worker.stopped")
 
-    async def _assemble(self, stack: AsyncExitStack) -> ASGIApp:
-        settings = self._settings
-        worker = mint_worker_id()
-        log.name_worker(worker)
-        state = await stack.enter_async_context(open_state(settings.state_url, prefix=settings.redis_prefix))
-        heartbeat = Heartbeat(state, worker, __version__)
-        try:
-            await check_fingerprint(state, settings.key_ring)
-            await stack.enter_async_context(heartbeat.running())
-        except StateUnavailable as error:
-            raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error}); start it, or unset it") from error
+    async def _serve(self, rooms: Rooms, stack: AsyncExitStack) -> ASGIApp:
+        settings, state = self._settings, rooms.state
         authorization = await authorize(settings, state, stack)
-        endpoint = await self._endpoint(stack, state, worker, heartbeat)
+        quota = Quota("mcp", settings.rate_limit)
+        permits = Permits(state.redis, prefix=state.prefix)
+        limited = RateLimit(Faults(rooms.endpoint), permits, quota, by_principal)
         routes = [
-            Route(MCP_PATH, self._protected(endpoint, authorization, state)),
-            *health_routes(partial(self._readiness, state, worker)),
+            Route(MCP_PATH, authorization.protect(limited)),
+            *health_routes(self._readiness),
             *authorization.routes,
         ]
-        events.info("worker.started", worker=worker, state=state.kind, auth=settings.auth_mode)
         return wrap(Starlette(routes=routes), _policy(settings))
 
-    async def _endpoint(self, stack: AsyncExitStack, state: State, worker: str, heartbeat: Heartbeat) -> McpEndpoint:
-        settings = self._settings
-        bus = RedisBus(state)
-        records = Records(state, settings.session_ttl)
-        streams = self._streams = Streams(state, bus, settings.session_ttl)
-        parking = Parking(state, worker, heartbeat.alive)
-        providers = plugins.load(config.read(settings.config_file, os.environ).plugins)
-        catalog = LiveCatalog(providers, bus=bus)
-        server = build_gateway(
-            catalog,
-            bus=bus,
-            version=__version__,
-            keys=[derive(key, "request state") for key in settings.key_ring],
-            audience=settings.mcp_url,
-            set_level=records.set_level,
-            subscribe=records.subscribe,
-            unsubscribe=records.unsubscribe,
-            middleware=[parking],
-        )
-        room = HandshakeRoom(server, initialization_options(server), state, records, streams, worker)
-        modern = StreamableHTTPSessionManager(
-            server, stateless=True, max_request_body_size=max(settings.max_body_bytes, 1)
-        )
-        await stack.enter_async_context(bus.running())
-        await stack.enter_async_context(catalog.running(WorkerHost(worker, state.kind, streams, bus)))
-        await stack.enter_async_context(parking.running())
-        await stack.enter_async_context(modern.run())
-        await stack.enter_async_context(room.running({}))
-        await stack.enter_async_context(streams.running())
-        return McpEndpoint(
-            HandshakeEdge(room),
-            modern.handle_request,
-            bus,
-            listening=streams.listening,
-            server_info=server.server_info_stamp,
-        )
-
-    def _protected(self, endpoint: ASGIApp, authorization: Authorization, state: State) -> ASGIApp:
-        quota = Quota("mcp", self._settings.rate_limit)
-        limited = RateLimit(Faults(endpoint), Permits(state.redis, prefix=state.prefix), quota, by_principal)
-        return authorization.protect(limited)
-
-    async def _readiness(self, state: State, worker: str) -> Readiness:
+    async def _readiness(self) -> Readiness:
+        rooms = self.rooms
+        said = partial(Readiness, state=rooms.state.kind, worker=rooms.worker, version=__version__)
         if self._draining:
-            return Readiness("draining", state.kind, worker, __version__)
+            return said("draining")
         try:
-            with state.guard():
-                await state.redis.ping()
-        except StateUnavailable as error:
-            return Readiness("degraded", state.kind, worker, __version__, {"redis": str(error)})
-        return Readiness("ready", state.kind, worker, __version__)
+            with rooms.state.guard():
+                async with asyncio.timeout(PROBE_PATIENCE_S):
+                    await rooms.state.redis.ping()
+        except (StateUnavailable, TimeoutError) as error:
+            return said("degraded", details={"redis": str(error) or "no answer"})
+        return said("ready")
+
+
+async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
+    """Open shared state, and join the fleet that uses it.
+
+    Raises:
+        ConfigurationError: no Redis answers, or its fleet has other keys.
+    """
+    state = await stack.enter_async_context(open_state(settings.state_url, prefix=settings.redis_prefix))
+    try:
+        await check_fingerprint(state, settings.key_ring)
+    except StateUnavailable as error:
+        raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error}); start it, or unset it") from error
+    return state
+
+
+async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Rooms:
+    """Open the rooms, the lower ones first; `stack` closes them in reverse."""
+    worker = mint_worker_id()
+    log.name_worker(worker)
+    heartbeat = Heartbeat(state, worker, __version__)
+    bus = RedisBus(state)
+    records = Records(state, settings.session_ttl)
+    streams = Streams(state, bus, settings.session_ttl)
+    parking = Parking(state, worker, heartbeat.alive)
+    catalog = LiveCatalog(plugins.load(config.read(settings.config_file, os.environ).plugins), bus=bus)
+    server = build_gateway(
+        catalog,
+        bus=bus,
+        version=__version__,
+        keys=[derive(key, "request state") for key in settings.key_ring],
+        audience=settings.mcp_url,
+        set_level=records.set_level,
+        subscribe=records.subscribe,
+        unsubscribe=records.unsubscribe,
+        middleware=[parking],
+    )
+    handshake = HandshakeRoom(server, initialization_options(server), state, records, streams, worker)
+    modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
+    for room in (
+        heartbeat.running(),
+        bus.running(),
+        catalog.running(WorkerHost(worker, state.kind, streams, bus)),
+        parking.running(),
+        modern.run(),
+        handshake.running({}),
+        streams.running(),
+    ):
+        await stack.enter_async_context(room)
+    endpoint = McpEndpoint(
+        HandshakeEdge(handshake),
+        modern.handle_request,
+        bus,
+        listening=streams.listening,
+        server_info=server.server_info_stamp,
+    )
+    return Rooms(worker, state, bus, streams, handshake, endpoint)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-import structlog
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
     InboundLadderRejection,
     classify_inbound_request,
     find_duplicated_routing_header,
 )
-from mcp_types import HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, SubscriptionsListenRequestParams
+from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, SubscriptionsListenRequestParams
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,21 +29,17 @@ from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
 from switchboard.edge.replies import send_body, send_json
 from switchboard.edge.sse import send_events
-from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.listen import ListenStream
 
-log = structlog.get_logger(__name__)
-
-RETRY_AFTER: Final = b"2"
 LISTEN: Final = "subscriptions/listen"
 
 Registered = Callable[[ListenStream], AbstractContextManager[None]]
 
 
 class McpEndpoint:
-    """The ASGI application behind `/mcp`."""
+    """The ASGI application behind `/mcp`; what the rooms raise is answered by `switchboard.edge.faults`."""
 
     def __init__(
         self,
@@ -74,13 +69,7 @@ class McpEndpoint:
         try:
             await serve(scope, receive, send)
         except Malformed as error:
-            await _refuse(send, error.status, error.code, error.message)
-        except SessionGone:
-            await _refuse(send, 404, INVALID_REQUEST, "Session not found: it ended or expired; send initialize again")
-        except StateUnavailable as error:
-            log.warning("redis.away", error=str(error))
-            message = "Shared state cannot be reached now; try again soon"
-            await _refuse(send, 503, INTERNAL_ERROR, message, [(b"retry-after", RETRY_AFTER)])
+            await _refuse(send, error)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = headers(scope["headers"])
@@ -178,12 +167,10 @@ async def _reject(send: Send, request_id: Any, rejection: InboundLadderRejection
     await send_json(send, ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), answer)
 
 
-async def _refuse(
-    send: Send, status: int, code: int, message: str, extra: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    """An error that belongs to no request: without an id, as the 2026-07-28 schema wants it, unless it did not parse."""
-    answer = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
-    await send_json(send, status, answer, extra or [])
+async def _refuse(send: Send, error: Malformed) -> None:
+    """An error that belongs to no request known by now, hence `id: null` (JSON-RPC 2.0 §5)."""
+    answer = {"jsonrpc": "2.0", "id": None, "error": {"code": error.code, "message": error.message}}
+    await send_json(send, error.status, answer)
 
 
 async def _body(receive: Receive) -> bytes:

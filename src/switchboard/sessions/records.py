@@ -19,7 +19,7 @@ from switchboard.state.keys import STANDALONE
 RECORD_VERSION: Final = 1
 """Raised with the format. A format may only add to its predecessor, so that a fleet can be upgraded one by one."""
 
-READABLE: Final = frozenset({RECORD_VERSION - 1, RECORD_VERSION, RECORD_VERSION + 1})
+READABLE: Final = frozenset(str(RECORD_VERSION + step) for step in (-1, 0, 1))
 
 
 @lru_cache(maxsize=2048)
@@ -108,6 +108,7 @@ class Records:
         """Remember the least severe log level the client wants."""
         with self._state.guard():
             done = await self._state.scripts.update(keys=[self._state.keys.session(sid)], args=["level", level])
+            await self._state.redis.publish(self._state.keys.to_client(sid, STANDALONE), "level")
         _must_exist(sid, done)
 
     async def subscribe(self, sid: str, uri: str) -> None:
@@ -150,7 +151,7 @@ class Records:
 
 
 def _parse(sid: str, stored: dict[str, str]) -> Record | None:
-    if not stored or int(stored.get("v", "-9")) not in READABLE:
+    if not stored or stored.get("v") not in READABLE:
         return None
     return Record(
         sid=sid,

@@ -1,0 +1,233 @@
+"""Workers for the session tests: real uvicorn servers in this process, over one Redis or over `memory://`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from switchboard.app import Application, build
+from switchboard.settings import load_settings
+from switchboard.state import State, open_state
+
+KEY = "a key for tests that is long enough to be one"
+BOTH = {"accept": "application/json, text/event-stream"}
+CLIENT = {"name": "tests", "version": "1"}
+CAPABILITIES: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
+HOLD_S = 15
+
+
+@dataclass
+class Worker:
+    """One worker, and the port it serves."""
+
+    app: Application
+    server: uvicorn.Server
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}/mcp"
+
+
+@dataclass
+class Workers:
+    """A fleet behind no balancer: a test says which worker gets which request, or lets them take turns."""
+
+    every: list[Worker]
+    http: httpx2.AsyncClient
+    state: State
+    _turns: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._turns = itertools.cycle(self.every)
+
+    @property
+    def a(self) -> Worker:
+        return self.every[0]
+
+    @property
+    def b(self) -> Worker:
+        """Another worker where there is one; with `memory://` there is one only."""
+        return self.every[-1]
+
+    def next(self) -> Worker:
+        worker: Worker = next(self._turns)
+        return worker
+
+    async def open(self, protocol: str = "2025-11-25", capabilities: dict[str, Any] | None = None) -> Session:
+        """Initialize a session on worker a."""
+        params = {
+            "protocolVersion": protocol,
+            "capabilities": CAPABILITIES if capabilities is None else capabilities,
+            "clientInfo": CLIENT,
+        }
+        session = Session(self, "", protocol)
+        answer = await session.post(self.a, request("initialize", 0, params), headers=BOTH)
+        assert answer.status_code == 200, answer.text
+        session.id = answer.headers["mcp-session-id"]
+        session.opened = answer.json()["result"]
+        done = await session.post(self.b, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+        assert done.status_code == 202
+        return session
+
+
+@dataclass
+class Session:
+    """A client's side of one handshake session, written out in plain HTTP."""
+
+    workers: Workers
+    id: str
+    protocol: str
+    opened: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**BOTH, "mcp-session-id": self.id, "mcp-protocol-version": self.protocol}
+
+    async def post(self, worker: Worker, message: Any, *, headers: dict[str, str] | None = None) -> httpx2.Response:
+        return await self.workers.http.post(worker.url, json=message, headers=headers or self.headers)
+
+    async def call(self, worker: Worker, tool: str, arguments: dict[str, Any] | None = None, id: Any = 1) -> Any:
+        """Call a tool whose answer is short enough for JSON."""
+        answer = await self.post(worker, call(tool, arguments, id))
+        assert answer.headers["content-type"].startswith("application/json"), answer.text
+        return answer.json()["result"]
+
+    @asynccontextmanager
+    async def stream(self, worker: Worker, message: Any) -> AsyncIterator[Events]:
+        """Post a message whose answer is a stream."""
+        async with self.workers.http.stream("POST", worker.url, json=message, headers=self.headers) as response:
+            assert response.status_code == 200, (await response.aread()).decode()
+            assert response.headers["content-type"].startswith("text/event-stream")
+            yield Events(response)
+
+    @asynccontextmanager
+    async def listen(self, worker: Worker, last_event_id: str | None = None) -> AsyncIterator[Events]:
+        """Open the standalone stream, or resume one."""
+        headers = {**self.headers, **({"last-event-id": last_event_id} if last_event_id else {})}
+        async with self.workers.http.stream("GET", worker.url, headers=headers) as response:
+            assert response.status_code == 200, (await response.aread()).decode()
+            yield Events(response)
+
+
+@dataclass
+class Event:
+    """One server-sent event."""
+
+    id: str | None
+    message: Any
+
+
+class Events:
+    """The events of one response, read one at a time with a deadline."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self.response = response
+        self._lines = response.aiter_lines()
+
+    async def next(self) -> Event:
+        """The next event, the priming one included (its message is None)."""
+        async with asyncio.timeout(HOLD_S):
+            return await self._next()
+
+    async def message(self) -> Event:
+        """The next event that carries a message."""
+        while True:
+            event = await self.next()
+            if event.message is not None:
+                return event
+
+    async def rest(self) -> list[Event]:
+        """All messages up to the end of the stream."""
+        events: list[Event] = []
+        async with asyncio.timeout(HOLD_S):
+            while True:
+                try:
+                    events.append(await self._next())
+                except StopAsyncIteration:
+                    return [event for event in events if event.message is not None]
+
+    async def _next(self) -> Event:
+        found: dict[str, str] = {}
+        while True:
+            line = await anext(self._lines)
+            if line:
+                name, _, value = line.partition(":")
+                if name:
+                    found[name] = value.strip()
+            elif found:
+                data = found.get("data")
+                return Event(found.get("id"), json.loads(data) if data else None)
+
+
+def request(method: str, id: Any = 1, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A JSON-RPC request."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "id": id, "method": method}
+    return message if params is None else {**message, "params": params}
+
+
+def call(tool: str, arguments: dict[str, Any] | None = None, id: Any = 1, **meta: Any) -> dict[str, Any]:
+    """A `tools/call` request; `meta` becomes `_meta`."""
+    params: dict[str, Any] = {"name": tool, "arguments": arguments or {}}
+    return request("tools/call", id, {**params, "_meta": meta} if meta else params)
+
+
+@asynccontextmanager
+async def serving(redis_url: str | None, **settings: Any) -> AsyncIterator[Worker]:
+    """One worker on a free port, up when entered and down when left."""
+    given = {"auth_mode": "none", "rate_limit": 0, "secret_key": KEY, "redis_url": redis_url, **settings}
+    app = build(load_settings(None, **given))
+    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(server._serve())  # `serve` would take over the test run's signal handlers
+        while not server.started:
+            if running.done():
+                raise RuntimeError("the worker did not start")
+            await asyncio.sleep(0.01)
+        try:
+            yield Worker(app, server, server.servers[0].sockets[0].getsockname()[1])
+        finally:
+            app.drain()
+            server.should_exit = True
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+async def start(redis_url: str) -> AsyncIterator[Start]:
+    """Start workers: `await start()` for two on Redis, `await start(1, memory=True)` for one on memory://."""
+    async with AsyncExitStack() as stack:
+
+        async def started(count: int = 2, *, memory: bool = False, **settings: Any) -> Workers:
+            url = None if memory else redis_url
+            state = await stack.enter_async_context(open_state(url))
+            http = await stack.enter_async_context(httpx2.AsyncClient(timeout=HOLD_S))
+            every = [await stack.enter_async_context(serving(url, **settings)) for _ in range(count)]
+            return Workers(every, http, state)
+
+        yield started
+
+
+@pytest.fixture(params=["redis", "memory"])
+async def workers(request: pytest.FixtureRequest, start: Start) -> Workers:
+    """Two workers on one Redis; then, in the same body, one worker on memory://."""
+    built: Workers = await start(1, memory=True) if request.param == "memory" else await start()
+    return built
+
+
+@pytest.fixture
+async def two(start: Start) -> Workers:
+    """Two workers on one Redis."""
+    built: Workers = await start()
+    return built
