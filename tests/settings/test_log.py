@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from switchboard.log import redact, redact_text
+
+SETUP = """
+import logging, warnings
+import structlog
+from switchboard import log
+log.configure({level!r}, {format!r})
+"""
+
+
+def run(program: str, level: str = "info", log_format: str = "json") -> list[str]:
+    """The log lines of a process that is configured and then runs `program`; it prints nothing."""
+    source = SETUP.format(level=level, format=log_format) + program
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def run_json(program: str, level: str = "info") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run(program, level)]
+
+
+def test_an_event_is_one_line_of_json_with_its_context_and_worker() -> None:
+    (line,) = run_json(
+        "log.name_worker('w1')\n"
+        "structlog.contextvars.bind_contextvars(request_id='r1')\n"
+        "structlog.get_logger('x').info('session.opened', protocol='2025-11-25', count=3)"
+    )
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "message": "session.opened",
+        "level": "info",
+        "worker": "w1",
+        "request_id": "r1",
+        "protocol": "2025-11-25",
+        "count": 3,
+    }
+
+
+def test_the_standard_library_and_uvicorn_log_in_the_same_shape() -> None:
+    lines = run_json(
+        "structlog.contextvars.bind_contextvars(request_id='r1')\n"
+        "logging.getLogger('uvicorn.error').info('Started %s', 'it')\n"
+        "warnings.warn('old')"
+    )
+    assert [(line["message"].split(":")[-1].strip(), line["level"]) for line in lines][0] == ("Started it", "info")
+    assert lines[0]["logger"] == "uvicorn.error"
+    assert lines[0]["request_id"] == "r1"
+    assert lines[1]["level"] == "warning"
+
+
+def test_an_exception_is_part_of_its_line() -> None:
+    (line,) = run_json("try:\n    1/0\nexcept ZeroDivisionError:\n    structlog.get_logger().exception('failed')")
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_a_terminal_is_written_for_people() -> None:
+    (line,) = run("structlog.get_logger().info('hello', port=1)", log_format="console")
+    assert "hello" in line
+    assert "port=1" in line
+    assert not line.startswith("{")
+
+
+def test_without_a_terminal_the_format_is_json() -> None:
+    (line,) = run("structlog.get_logger().info('hello')", log_format="auto")
+    assert json.loads(line)["message"] == "hello"
+
+
+def test_the_level_holds_for_everything() -> None:
+    program = (
+        "structlog.get_logger().info('no')\nlogging.getLogger('a').info('no')\nstructlog.get_logger().warning('yes')"
+    )
+    assert [line["message"] for line in run_json(program, level="warning")] == ["yes"]
+
+
+@pytest.mark.parametrize(
+    "name", ["authlib.oauth2", "httpx2", "mcp.client.auth", "python_multipart", "httpcore2.http11"]
+)
+def test_libraries_that_log_tokens_when_debugging_are_kept_quiet(name: str) -> None:
+    assert run(f"logging.getLogger({name!r}).debug('token')", level="debug") == []
+
+
+def test_a_plugin_that_configures_logging_finds_it_done() -> None:
+    lines = run_json(
+        "from mcp.server.mcpserver import MCPServer\nMCPServer('plugin')\nlogging.getLogger('plugin').info('hello')"
+    )
+    assert [line["message"] for line in lines] == ["hello"]
+
+
+SECRETS = [
+    "Authorization: Bearer abc.def-123",
+    "authorization='bearer abc.def-123'",
+    "Basic abc.def-123",
+    "GET /callback?code=abc.def-123&state=x",
+    "access_token=abc.def-123",
+    '{"refresh_token": "abc.def-123"}',
+    "{'client_secret': 'abc.def-123'}",
+    "code_verifier=abc.def-123",
+    "Set-Cookie: abc.def-123; Path=/",
+    "Cookie: abc.def-123",
+    "redis://user:abc.def-123@redis:6379/0",
+    "rediss://:abc.def-123@redis",
+    "password=abc.def-123",
+    "client_assertion=abc.def-123",
+    "registration_access_token: abc.def-123",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_looks_like_a_credential_is_blanked_wherever_it_stands(text: str) -> None:
+    assert "abc.def-123" not in redact_text(text)
+    assert "abc.def-123" not in str(
+        redact(None, "info", {"event": text, "nested": [{"deep": text}], "obj": Exception(text)})
+    )
+
+
+@pytest.mark.parametrize("key", ["token", "Authorization", "code_verifier", "client_secret", "cookie", "password"])
+def test_what_is_called_a_credential_is_blanked_whatever_it_looks_like(key: str) -> None:
+    event = redact(None, "info", {key: "abc.def-123", "inside": {key: "abc.def-123"}})
+    assert "abc.def-123" not in str(event)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "session.opened",
+        "http://localhost:3232/mcp",
+        "code 404 for /authorize",
+        "invalid_token",
+        "status=200 path=/token",
+        "redis://127.0.0.1:6379/0",
+    ],
+)
+def test_ordinary_words_are_left_alone(text: str) -> None:
+    assert redact_text(text) == text
+
+
+def test_numbers_are_no_credentials() -> None:
+    assert redact(None, "info", {"code": -32600, "token": None}) == {"code": -32600, "token": None}
+
+
+@given(st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=6, max_size=40))
+def test_no_token_survives_behind_the_word_bearer(token: str) -> None:
+    assert token not in redact_text(f'refused "Bearer {token}" twice').replace("[redacted]", "")
+
+
+@given(st.text(max_size=200))
+def test_redacting_twice_is_redacting_once(text: str) -> None:
+    once = redact_text(text)
+    assert redact_text(once) == once
