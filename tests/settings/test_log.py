@@ -54,7 +54,7 @@ def test_the_standard_library_and_uvicorn_log_in_the_same_shape() -> None:
         "logging.getLogger('uvicorn.error').info('Started %s', 'it')\n"
         "warnings.warn('old')"
     )
-    assert [(line["message"].split(":")[-1].strip(), line["level"]) for line in lines][0] == ("Started it", "info")
+    assert (lines[0]["message"], lines[0]["level"]) == ("Started it", "info")
     assert lines[0]["logger"] == "uvicorn.error"
     assert lines[0]["request_id"] == "r1"
     assert lines[1]["level"] == "warning"
@@ -84,11 +84,10 @@ def test_the_level_holds_for_everything() -> None:
     assert [line["message"] for line in run_json(program, level="warning")] == ["yes"]
 
 
-@pytest.mark.parametrize(
-    "name", ["authlib.oauth2", "httpx2", "mcp.client.auth", "python_multipart", "httpcore2.http11"]
-)
-def test_libraries_that_log_tokens_when_debugging_are_kept_quiet(name: str) -> None:
-    assert run(f"logging.getLogger({name!r}).debug('token')", level="debug") == []
+def test_libraries_that_log_tokens_when_debugging_are_kept_quiet() -> None:
+    names = ["authlib.oauth2", "httpx2", "mcp.client.auth", "python_multipart", "httpcore2.http11"]
+    program = f"for name in {names!r}:\n    logging.getLogger(name).debug('token')\nlogging.getLogger('a').debug('yes')"
+    assert [line["message"] for line in run_json(program, level="debug")] == ["yes"]
 
 
 def test_a_plugin_that_configures_logging_finds_it_done() -> None:
