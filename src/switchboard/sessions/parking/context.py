@@ -1,0 +1,82 @@
+"""What the handler of a parkable call sees instead of the request that brought it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import anyio
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.session import ServerSession
+from mcp.shared.dispatcher import CallOptions, Outbound
+from mcp.shared.message import MessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import LOG_LEVEL_META_KEY, RequestId, RequestParamsMeta
+
+from switchboard.sessions.parking.call import Call
+from switchboard.sessions.parking.channels import connection_of, request_outbound
+
+
+class ParkedContext:
+    """A `DispatchContext` that outlives its request: what it sends goes with the current round."""
+
+    can_send_request = True
+
+    def __init__(self, call: Call, ctx: ServerRequestContext[Any, Any]) -> None:
+        original = request_outbound(ctx.session)
+        self._call = call
+        self.transport: TransportContext = replace(original.transport, can_send_request=True)
+        self.request_id: RequestId | None = original.request_id
+        self.message_metadata: MessageMetadata = original.message_metadata
+        self.cancel_requested: anyio.Event = original.cancel_requested
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Ask the client, by parking."""
+        return await self._call.ask(method, params, (opts or {}).get("timeout"))
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+        """Send a notification with the current round; progress takes that round's token."""
+        if method == "notifications/progress" and params and "progress" in params:
+            await self.progress(params["progress"], params.get("total"), params.get("message"))
+        else:
+            await self._call.notify(method, params)
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Report progress of the current round."""
+        await self._call.progress(progress, total, message)
+
+
+class _Standalone:
+    """The connection's own channel: questions park like the others, notifications go where they went before."""
+
+    def __init__(self, parked: ParkedContext, original: Outbound) -> None:
+        self.send_raw_request = parked.send_raw_request
+        self.notify = original.notify
+
+
+def parked_context(
+    call: Call, ctx: ServerRequestContext[Any, Any]
+) -> tuple[ServerRequestContext[Any, Any], Connection]:
+    """The context for the handler, and the connection to close when it ended.
+
+    The original connection is closed by its driver when the first round is answered, hence a fresh one. The session
+    lets every log level pass: the call itself knows which level the current round wants.
+    """
+    original = connection_of(ctx)
+    parked = ParkedContext(call, ctx)
+    connection = call.connection = Connection(
+        _Standalone(parked, original.outbound),
+        protocol_version=original.protocol_version,
+        session_id=original.session_id,
+        client_params=original.client_params,
+    )
+    connection.client_capabilities = call.terms.capabilities
+    connection.state = original.state
+    connection.initialized.set()
+    every_level = cast(RequestParamsMeta, {LOG_LEVEL_META_KEY: "debug"})
+    session = ServerSession(parked, connection, request_meta=every_level)
+    return replace(ctx, session=session), connection

@@ -1,0 +1,146 @@
+"""The middleware that parks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from mcp.server.connection import Connection
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.runner import aclose_shielded
+from mcp_types import SERVER_INFO_META_KEY
+from mcp_types.methods import INPUT_REQUIRED_METHODS
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from switchboard.identity import current
+from switchboard.sessions.parking.asks import Terms
+from switchboard.sessions.parking.call import Call
+from switchboard.sessions.parking.channels import Here, request_outbound
+from switchboard.sessions.parking.context import parked_context
+from switchboard.sessions.parking.forward import Forwarding
+from switchboard.sessions.parking.holder import Holder
+from switchboard.sessions.parking.lot import Lot
+from switchboard.sessions.parking.outcome import Outcome
+from switchboard.sessions.parking.refusals import invalid_responses
+from switchboard.sessions.parking.ticket import Own, Ticket, read
+from switchboard.state import State
+
+Context = ServerRequestContext[Any, Any]
+
+
+class Parking:
+    """Lets handlers ask modern clients: put it on the gateway's server, after the SDK's `RequestStateBoundary`.
+
+    Args:
+        state: the shared state, over which retries reach the worker that holds their call.
+        worker: this worker's id.
+        alive: whether the worker of an id still is.
+        ttl: seconds that a call waits for its client; not more than the life of a sealed `requestState`.
+        max_parked: calls that may wait on this worker.
+        max_per_principal: calls of one principal that may wait on this worker.
+        server_info: what to stamp on answers, as `Server.server_info_stamp` has it.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        worker: str,
+        alive: Callable[[str], Awaitable[bool]],
+        *,
+        ttl: float = 600,
+        max_parked: int = 1000,
+        max_per_principal: int = 50,
+        server_info: Mapping[str, Any] | None = None,
+    ) -> None:
+        stamp = {"_meta": {SERVER_INFO_META_KEY: dict(server_info)}} if server_info else {}
+        self._state = state
+        self._worker = worker
+        self._tasks: asyncio.TaskGroup | None = None
+        self._spawned: set[asyncio.Task[None]] = set()
+        self._lot = Lot(worker, ttl=ttl, max_parked=max_parked, max_per_principal=max_per_principal, stamp=stamp)
+        self._holder = Holder(state, self._lot, self._spawn)
+        self._forwarding = Forwarding(state, alive, self._tell)
+
+    @property
+    def parked(self) -> int:
+        """How many calls wait for their clients on this worker."""
+        return len(self._lot)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Hold calls, and answer other workers; calls in progress are cancelled on the way out."""
+        channel = self._state.keys.parked(self._worker)
+        async with self._state.hub.subscribed(channel, self._holder.hear), asyncio.TaskGroup() as self._tasks:
+            try:
+                yield
+            finally:
+                self._lot.close()
+                self._tasks = None
+                for task in [task for task in self._spawned if not task.cancelling()]:
+                    task.cancel()
+
+    async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Serve one request, or one round of one."""
+        if not _parkable(ctx):
+            return await call_next(ctx)
+        params = ctx.params or {}
+        state = params.get("requestState")
+        carried = read(state) if isinstance(state, str) else None
+        if isinstance(carried, Ticket):
+            return (await self._go_on(ctx, carried, params.get("inputResponses"))).give()
+        if isinstance(carried, Own):
+            ctx = replace(ctx, params={**params, "requestState": carried.state})
+        return (await self._start(ctx, call_next)).give()
+
+    async def _start(self, ctx: Context, call_next: CallNext) -> Outcome:
+        call = Call(self._lot, current().principal.owner, ctx.method, ctx.protocol_version, Terms.of(ctx))
+        inner, connection = parked_context(call, ctx)
+        call.task = self._spawn(_run(call, inner, call_next, connection))
+        call.task.add_done_callback(lambda _: call.end())
+        self._lot.running.add(call)
+        return await call.attend(0, Here(request_outbound(ctx.session)))
+
+    async def _go_on(self, ctx: Context, ticket: Ticket, answers: Any) -> Outcome:
+        if not isinstance(answers, Mapping | None):
+            raise invalid_responses()
+        principal, terms = current().principal.owner, Terms.of(ctx)
+        channel = Here(request_outbound(ctx.session))
+        if ticket.worker == self._worker:
+            return await self._lot.attend(ticket, principal, answers or {}, terms, channel)
+        return await self._forwarding.retry(ticket, ctx.method, principal, answers or {}, terms, channel)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        if self._tasks is None:
+            work.close()
+            raise RuntimeError("Parking must be running() before it serves")
+        task = self._tasks.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
+
+    def _tell(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._tasks is None:
+            work.close()  # this worker has left; the others' deadlines decide
+        else:
+            self._spawn(work)
+
+
+def _parkable(ctx: Context) -> bool:
+    return (
+        ctx.method in INPUT_REQUIRED_METHODS
+        and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        and ctx.request_id is not None
+    )
+
+
+async def _run(call: Call, ctx: Context, call_next: CallNext, connection: Connection) -> None:
+    try:
+        outcome = Outcome(await call_next(ctx))
+    except Exception as error:  # the boundary of the handler's task: whatever it was is the answer of its round
+        outcome = Outcome(error=error)
+    finally:
+        await aclose_shielded(connection)
+    call.end(outcome)

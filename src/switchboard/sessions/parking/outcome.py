@@ -1,0 +1,58 @@
+"""How a round ended: a result, or an error; kept to be given again, and carried between workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mcp.server.context import HandlerResult
+from mcp.server.runner import modern_error_data
+from mcp.shared.exceptions import MCPError
+from mcp_types import ErrorData
+from mcp_types.methods import is_input_required
+from pydantic import BaseModel
+
+from switchboard.sessions.parking.ticket import Own
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer of one round."""
+
+    result: HandlerResult = None
+    error: Exception | None = None
+
+    def give(self) -> HandlerResult:
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def wrapped(self) -> Outcome:
+        """The same, with a state of the handler's own put where it cannot be taken for a ticket."""
+        if not is_input_required(self.result):
+            return self
+        result = wire(self.result)
+        state = result.get("requestState")
+        return replace(self, result={**result, "requestState": Own(state).text()}) if isinstance(state, str) else self
+
+    def frame(self) -> dict[str, Any]:
+        """The outcome as JSON for another worker; unexpected errors are logged here and lose their details."""
+        if self.error is not None:
+            return {"kind": "error", "error": modern_error_data(self.error).model_dump(mode="json")}
+        return {"kind": "result", "result": wire(self.result)}
+
+    @classmethod
+    def read(cls, frame: Mapping[str, Any]) -> Outcome:
+        """The outcome that another worker sent."""
+        if frame["kind"] == "error":
+            return cls(error=MCPError.from_error_data(ErrorData.model_validate(frame["error"])))
+        return cls(result=frame["result"])
+
+
+def wire(result: HandlerResult) -> dict[str, Any]:
+    """A handler's result in the shape of the wire."""
+    if isinstance(result, BaseModel):
+        return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return dict(result or {})
