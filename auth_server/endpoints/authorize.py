@@ -69,7 +69,7 @@ class Authorize:
         lives = self._shared.settings.lifetimes.pending
         transaction = await self._shared.records.put(TRANSACTION, asdict(pending), lives)
         csrf = self._browser.csrf(secret, transaction)
-        response = consent_page(self._shared.pages, client, pending, transaction, csrf)
+        response = consent_page(self._shared, client, pending, transaction, csrf)
         self._browser.remember(response, secret)
         return response
 

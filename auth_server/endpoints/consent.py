@@ -17,7 +17,6 @@ from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.redirect import refused, see
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.models import Client, Pending
-from auth_server.pages import Pages
 from auth_server.params import form
 from auth_server.redirects import display, is_loopback, split
 from auth_server.shared import Shared
@@ -76,12 +75,13 @@ class Consent:
         return see(departure.url)
 
 
-def consent_page(pages: Pages, client: Client, pending: Pending, transaction: str, csrf: str) -> Response:
+def consent_page(shared: Shared, client: Client, pending: Pending, transaction: str, csrf: str) -> Response:
     """The page that says who asks for what, and where the answer goes."""
     parts = split(pending.redirect_uri)
     web = parts is not None and parts.scheme in ("http", "https")
-    return pages.show(
+    return shared.pages.show(
         "consent.html",
+        action=f"{urlsplit(shared.settings.base).path}/consent",
         client=client.name or "An application without a name",
         site=urlsplit(client.uri).hostname or "",
         redirect=display(pending.redirect_uri),

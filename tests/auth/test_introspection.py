@@ -1,0 +1,108 @@
+"""RFC 7662: for those who may ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from auth_server.crypto import resource_server_secret
+from switchboard.identity import RESOURCE_SERVER
+from switchboard.identity import resource_server_secret as secret_of_the_resource_server
+
+KEY = "test key, not a secret: 0123456789"
+
+
+async def ask(world: Any, token: str, auth: tuple[str, str] | None, **data: Any) -> Any:
+    """An introspection request."""
+    async with world.browser() as http:
+        options = {"auth": auth} if auth else {}
+        return await http.post("/introspect", data={"token": token} | data, **options)
+
+
+def test_both_packages_derive_the_same_secret() -> None:
+    """They never import each other, so this is what keeps them together."""
+    assert resource_server_secret(KEY) == secret_of_the_resource_server(KEY)
+
+
+async def test_the_resource_server_learns_what_a_token_is(world: Any) -> None:
+    """AUTH.md row 23."""
+    tokens = await world.tokens()
+
+    response = await ask(world, tokens["access_token"], (RESOURCE_SERVER, secret_of_the_resource_server(KEY)))
+
+    assert response.json() == await world.server.introspect_token(tokens["access_token"])
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_a_rotated_key_still_lets_the_resource_server_ask(make_world: Any) -> None:
+    world = make_world(secret_keys=("the new key", KEY))
+
+    response = await ask(world, "any", (RESOURCE_SERVER, secret_of_the_resource_server(KEY)))
+
+    assert response.json() == {"active": False}
+
+
+@pytest.mark.parametrize("auth", [None, (RESOURCE_SERVER, "wrong"), (RESOURCE_SERVER, ""), ("nobody", "x")])
+async def test_nobody_else_may_ask(world: Any, auth: tuple[str, str] | None) -> None:
+    """AUTH.md row 23: not open to all."""
+    tokens = await world.tokens()
+
+    response = await ask(world, tokens["access_token"], auth)
+
+    assert response.status_code == 401
+    assert response.json()["error"] == "invalid_client"
+    assert "www-authenticate" in response.headers
+
+
+async def test_a_public_client_may_not_ask(world: Any) -> None:
+    tokens = await world.tokens()
+
+    response = await ask(world, tokens["access_token"], None, client_id=tokens["client"]["client_id"])
+
+    assert response.status_code == 401
+
+
+async def test_a_confidential_client_learns_about_its_own_tokens_only(world: Any) -> None:
+    mine = await world.register(token_endpoint_auth_method="client_secret_basic")
+    auth = (mine["client_id"], mine["client_secret"])
+    pkce = world.pkce()
+    async with world.browser() as http:
+        code = (await world.authorize(http, mine, pkce))["code"]
+    sent = {"grant_type": "authorization_code", "code": code, "code_verifier": pkce.verifier}
+    own = (await world.token(sent, auth=auth)).json()
+    others = await world.tokens()
+
+    assert (await ask(world, own["access_token"], auth)).json()["active"] is True
+    assert (await ask(world, others["access_token"], auth)).json() == {"active": False}
+
+
+async def test_refresh_tokens_codes_and_nonsense_are_inactive(world: Any) -> None:
+    """AUTH.md row 4."""
+    tokens = await world.tokens()
+    for token in (tokens["refresh_token"], "nonsense", "sba_" + "x" * 65, tokens["access_token"] + "x"):
+        response = await ask(world, token, (RESOURCE_SERVER, secret_of_the_resource_server(KEY)))
+        assert response.json() == {"active": False}
+
+
+async def test_an_expired_token_is_inactive(world: Any) -> None:
+    tokens = await world.tokens()
+    world.clock.pass_(3_600)
+
+    response = await ask(world, tokens["access_token"], (RESOURCE_SERVER, secret_of_the_resource_server(KEY)))
+
+    assert response.json() == {"active": False}
+
+
+async def test_a_token_in_the_query_is_not_looked_at(world: Any) -> None:
+    """AUTH.md row 5."""
+    tokens = await world.tokens()
+    async with world.browser() as http:
+        response = await http.post(
+            "/introspect",
+            params={"token": tokens["access_token"]},
+            data={"x": "y"},
+            auth=(RESOURCE_SERVER, secret_of_the_resource_server(KEY)),
+        )
+
+    assert response.json()["error"] == "invalid_request"
