@@ -80,6 +80,11 @@ def test_only_contested_names_get_a_prefix_where_the_prefix_is_for_conflicts() -
     assert list(exposed(*claims)) == ["a__both", "own", "b__both"]
 
 
+def test_a_name_that_another_always_has_counts_as_contested() -> None:
+    claims = Claim("b", "a__x", "conflict"), Claim("a", "x", "always")
+    assert exposed(*claims) == {"b__a__x": ("b", "a__x"), "a__x": ("a", "x")}
+
+
 def test_a_rejection_says_who_has_the_name() -> None:
     _, rejected = resolve("tools", [Claim("a", "x", "never"), Claim("b", "x", "never")], Naming())
     assert [(r.provider, r.name, r.reason) for r in rejected] == [("b", "x", "'x' is taken by 'a'")]

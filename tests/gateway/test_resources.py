@@ -31,6 +31,8 @@ def library(name: str = "library", **options: Any) -> MCPServer[Any]:
     def text(title: str) -> str:
         if title == "lost":
             raise ResourceNotFoundError("This book is lost")
+        if title == "stolen":
+            raise MCPError(-32002, "This book is stolen", {"shelf": 7})
         if title == "burning":
             raise RuntimeError("password=hunter2")
         return f"{title} in {name}"
@@ -68,12 +70,15 @@ async def test_an_unknown_resource_is_an_error_as_the_protocol_version_has_it(
 
 
 @NOT_FOUND
-async def test_a_template_that_finds_nothing_says_so_in_its_own_words(open_gateway: Any, era: str, code: int) -> None:
+@pytest.mark.parametrize("fate", ["lost", "stolen"])
+async def test_a_template_that_finds_nothing_says_so_in_its_own_words(
+    open_gateway: Any, era: str, code: int, fate: str
+) -> None:
     async with open_gateway((library(), "always")) as opened, Client(opened.server, mode=era) as client:
         with pytest.raises(MCPError) as caught:
-            await client.read_resource("book://lost/text")
-    assert (caught.value.code, caught.value.message) == (code, "This book is lost")
-    assert caught.value.data == {"uri": "book://lost/text"}
+            await client.read_resource(f"book://{fate}/text")
+    assert (caught.value.code, caught.value.message) == (code, f"This book is {fate}")
+    assert caught.value.data == {"uri": f"book://{fate}/text"}
 
 
 @ERAS

@@ -40,6 +40,8 @@ class RecordingHost:
         return ()
 
     async def publish(self, event: ServerEvent) -> None:
+        await asyncio.sleep(0)  # publishing takes its time, so whoever does not wait for it is found out
+        await asyncio.sleep(0)
         self.told.set()
         if self.away:
             raise StateUnavailable
@@ -80,7 +82,30 @@ async def test_what_handlers_announce_arrives_at_the_host() -> None:
     provider = PluginProvider(Plugin("notifying", "1", notifying()))
     async with provider.running(host):
         await call(provider, "notify")
-    assert host.heard == [ToolsListChanged(), PromptsListChanged(), ResourcesListChanged(), ResourceUpdated("x://y")]
+        assert host.heard == [
+            ToolsListChanged(),
+            PromptsListChanged(),
+            ResourcesListChanged(),
+            ResourceUpdated("x://y"),
+        ]
+    await call(provider, "notify")
+    assert len(host.heard) == 4
+
+
+async def test_announcing_returns_when_the_host_has_the_event() -> None:
+    host = RecordingHost()
+    server = MCPServer("notifying")
+
+    @server.tool()
+    async def notify(ctx: Context[Any, Any]) -> int:
+        """Announce, and count what the host has heard by then."""
+        await ctx.notify_tools_changed()
+        return len(host.heard)
+
+    provider = PluginProvider(Plugin("notifying", "1", server))
+    async with provider.running(host):
+        result = await call(provider, "notify")
+    assert result.structured_content == {"result": 1}
 
 
 async def test_what_a_plugin_publishes_on_its_own_bus_arrives_too_and_only_once() -> None:

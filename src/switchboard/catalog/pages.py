@@ -110,6 +110,6 @@ def position(kind: Kind, cursor: str) -> int:
     except (binascii.Error, UnicodeError) as error:
         raise InvalidCursor("Invalid cursor") from error
     match = _CURSOR.fullmatch(text)
-    if match is None or match[1] != kind or cursor_at(kind, int(match[2])) != cursor:
+    if match is None or cursor_at(kind, int(match[2])) != cursor:
         raise InvalidCursor("Invalid cursor")
     return int(match[2])
