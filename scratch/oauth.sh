@@ -43,7 +43,7 @@ say "5. A secret of our own and its SHA-256 (PKCE, RFC 7636), then the browser:"
 read -r verifier code_challenge < <(python3 -c 'import base64,hashlib,secrets
 v = secrets.token_urlsafe(48); print(v, base64.urlsafe_b64encode(hashlib.sha256(v.encode()).digest()).rstrip(b"=").decode())')
 state=$(python3 -c 'import secrets; print(secrets.token_urlsafe(16))')
-query=$(python3 -c 'import sys,urllib.parse as u; print(u.urlencode([a.split("=", 1) for a in sys.argv[1:]]))' \
+query=$(python3 -c 'import sys,urllib.parse as u; print(u.urlencode([tuple(a.split("=", 1)) for a in sys.argv[1:]]))' \
   response_type=code "client_id=$client" "redirect_uri=$callback" code_challenge_method=S256 \
   "code_challenge=$code_challenge" "state=$state" scope=mcp "resource=$resource")
 back=$("$here/sign_in.sh" "$authorize?$query" "$user")

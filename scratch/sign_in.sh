@@ -17,11 +17,12 @@ origin=$(printf '%s' "$url" | sed -E 's#^(https?://[^/]+).*#\1#')
 browse() { curl -sS --max-time 20 -b "$work/jar" -c "$work/jar" -o "$work/page" -w '%{redirect_url}' "$@"; }
 hidden() { sed -nE "s/.*name=\"$1\" value=\"([^\"]*)\".*/\1/p" "$work/page" | head -n 1; }
 action() { sed -nE 's/.*<form method="post" action="([^"]*)".*/\1/p' "$work/page" | head -n 1; }
+words() { sed '/<style>/,/<\/style>/d; /<script>/,/<\/script>/d; s/<[^>]*>//g; /^[[:space:]]*$/d' "$work/page" >&2; }
 absolute() { case $1 in http*) printf '%s' "$1" ;; /*) printf '%s%s' "$origin" "$1" ;; *) printf '%s/%s' "$origin" "$1" ;; esac; }
 
 next=$(browse "$url")
 consent=$(absolute "$(action)")
-[ -n "$(hidden csrf)" ] || { echo "no consent page at $url (sent to: ${next:-nowhere})" >&2; sed 's/<[^>]*>//g' "$work/page" | grep . >&2; exit 1; }
+[ -n "$(hidden csrf)" ] || { echo "no consent page at $url (sent to: ${next:-nowhere})" >&2; words; exit 1; }
 
 next=$(browse "$consent" --data-urlencode "transaction=$(hidden transaction)" --data-urlencode "csrf=$(hidden csrf)" -d decision=allow)
 browse "$next" >/dev/null
@@ -31,6 +32,6 @@ next=$(browse "$(absolute "$(action)")" --data-urlencode "state=$(hidden state)"
 for _ in 1 2 3; do
   case $next in "$origin"/*) next=$(browse "$next") ;; *) break ;; esac
 done
-[ -n "$next" ] || { echo "the sign-in ended without a redirect" >&2; sed 's/<[^>]*>//g' "$work/page" | grep . >&2; exit 1; }
+[ -n "$next" ] || { echo "the sign-in ended without a redirect" >&2; words; exit 1; }
 echo "$next"
 [ "${DELIVER:-}" != 1 ] || curl -sS --max-time 20 -o /dev/null "$next"

@@ -52,8 +52,8 @@ const STEPS = {
   echo: async ({ call }) => words(await call('echo', { message: 'hello' })),
   add: async ({ call }) => words(await call('add', { a: 2, b: 3 })),
   invalidArguments: async ({ call }) => {
-    const result = await call('add', { a: 1, b: 'not a number' });
-    return { isError: result.isError, namesTheArgument: /\bb\b/.test(words(result)) };
+    const result = await call('longRunningOperation', { steps: 'many' });
+    return { isError: result.isError, namesTheArgument: words(result).includes('steps') };
   },
   unknownTool: ({ call }) => refused(call('noSuchTool', {})),
   whoami: async ({ call }) => {
