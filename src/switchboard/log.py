@@ -30,6 +30,8 @@ _QUIET: Mapping[str, int] = {
     "python_multipart": logging.INFO,  # form fields at DEBUG
     "sse_starlette": logging.INFO,  # every frame at DEBUG
     "asyncio": logging.INFO,
+    "mcp.server.streamable_http_manager": logging.WARNING,  # its own start and stop: ours say it
+    "uvicorn.error": logging.WARNING,  # likewise
     "uvicorn.access": logging.CRITICAL,  # whole URLs; our own access event replaces it
 }
 """Loggers that say too much below this level, whatever LOG_LEVEL is."""
@@ -136,7 +138,7 @@ def _processors() -> list[Processor]:
 def _renderer(log_format: Format) -> list[Processor]:
     if is_console(log_format):
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    return [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer(serializer=_to_json)]
+    return [structlog.processors.JSONRenderer(serializer=_to_json)]
 
 
 def _route_standard_library(level: int, shared: list[Processor], renderer: list[Processor]) -> None:
@@ -155,4 +157,5 @@ def _route_standard_library(level: int, shared: list[Processor], renderer: list[
 
 
 def _to_json(event: EventDict, **_options: object) -> str:
-    return _ENCODE(event)
+    first = {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "message": event.pop("event")}
+    return _ENCODE(first | dict(event))

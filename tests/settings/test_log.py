@@ -38,6 +38,7 @@ def test_an_event_is_one_line_of_json_with_its_context_and_worker() -> None:
         "structlog.get_logger('x').info('session.opened', protocol='2025-11-25', count=3)"
     )
     assert line.pop("timestamp").endswith("Z")
+    assert list(line)[:2] == ["level", "message"]
     assert line == {
         "message": "session.opened",
         "level": "info",
@@ -51,10 +52,10 @@ def test_an_event_is_one_line_of_json_with_its_context_and_worker() -> None:
 def test_the_standard_library_and_uvicorn_log_in_the_same_shape() -> None:
     lines = run_json(
         "structlog.contextvars.bind_contextvars(request_id='r1')\n"
-        "logging.getLogger('uvicorn.error').info('Started %s', 'it')\n"
+        "logging.getLogger('uvicorn.error').error('Started %s', 'it')\n"
         "warnings.warn('old')"
     )
-    assert (lines[0]["message"], lines[0]["level"]) == ("Started it", "info")
+    assert (lines[0]["message"], lines[0]["level"]) == ("Started it", "error")
     assert lines[0]["logger"] == "uvicorn.error"
     assert lines[0]["request_id"] == "r1"
     assert lines[1]["level"] == "warning"

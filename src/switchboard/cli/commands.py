@@ -71,11 +71,11 @@ def _serve_reloading(settings: Settings) -> int:
 
 @app.command("auth-server")
 def auth_server(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [HOST].")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [AUTH_SERVER_HOST].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on [AUTH_SERVER_PORT].")] = None,
 ) -> None:
     """Serve the authorization server on its own."""
-    _to_environment({"HOST": host, "AUTH_SERVER_PORT": port})
+    _to_environment({"AUTH_SERVER_HOST": host, "AUTH_SERVER_PORT": port})
     with ending_clearly():
         # By name: `switchboard` imports nothing of `auth_server` but in its composition root.
         importlib.import_module("auth_server.__main__").main()
