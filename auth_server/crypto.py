@@ -97,7 +97,11 @@ def resource_server_secret(secret_key: str) -> str:
 
 
 class KeyRing:
-    """Everything keyed by SECRET_KEY: the newest key writes, all of them read."""
+    """Everything keyed by SECRET_KEY: the newest key writes, all of them read.
+
+    So a rotation goes in three steps through the fleet: `old,new`, then `new,old`, and `new` when all that the old key
+    made has expired.
+    """
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
         if not secret_keys:

@@ -59,11 +59,11 @@ class Revocation:
 
     async def families(self, by: By, value: str = "") -> list[str]:
         """The families of a user or client, or all."""
-        found: list[str] = []
+        found: dict[str, None] = {}  # in order, and once though a key rotation listed it under two names
         async with self._connection.commands() as redis:
             for name in self._names("index", by, value):
-                found += await redis.zrangebyscore(name, self._clock(), "+inf")
-        return found
+                found |= dict.fromkeys(await redis.zrangebyscore(name, self._clock(), "+inf"))
+        return list(found)
 
     async def revoke(self, by: By, value: str = "") -> int:
         """End every authorization of a user or client, or all of them; how many there were."""

@@ -171,7 +171,7 @@ def make_world(redis: Redis) -> Callable[..., World]:
     """Servers with other settings than usual, over the same store."""
     clock = Clock()
 
-    def make(prefix: str = "", **changes: Any) -> World:
+    def make(prefix: str = "", redis: Any = redis, **changes: Any) -> World:
         plain: dict[str, Any] = {"issuer": ISSUER, "resources": (RESOURCE,), "secret_keys": (KEY,)}
         settings = AuthSettings(**(plain | changes))
         return World(redis, clock, settings, AuthorizationServer(settings, redis, prefix=prefix, clock=clock))
