@@ -148,7 +148,8 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
     records = Records(state, settings.session_ttl)
     streams = Streams(state, bus, settings.session_ttl)
     parking = Parking(state, worker, heartbeat.alive)
-    catalog = LiveCatalog(plugins.load(config.read(settings.config_file, os.environ).plugins), bus=bus)
+    configuration = config.read(settings.config_file, os.environ)
+    catalog = LiveCatalog(plugins.load(configuration.plugins), bus=bus, separator=configuration.separator)
     server = build_gateway(
         catalog,
         bus=bus,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -231,3 +231,40 @@ async def two(start: Start) -> Workers:
     """Two workers on one Redis."""
     built: Workers = await start()
     return built
+
+
+Asked = Callable[[str | bytes, dict[str, str], str], tuple[int, str, str]]
+
+
+@pytest.fixture
+def asked() -> Iterator[Asked]:
+    """Send one raw request to a worker that lives in a loop of its own, for property tests, which are synchronous.
+
+    A stream is read up to its first chunk: what matters is how it began.
+    """
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+
+        async def opened() -> tuple[Workers, Session]:
+            worker = await stack.enter_async_context(serving(None))
+            http = await stack.enter_async_context(httpx2.AsyncClient(timeout=HOLD_S))
+            state = await stack.enter_async_context(open_state(None))
+            workers = Workers([worker], http, state)
+            return workers, await workers.open()
+
+        workers, session = runner.run(opened())
+        eras = {
+            "handshake": {**session.headers, "content-type": "application/json"},
+            "modern": {**BOTH, "content-type": "application/json", "mcp-protocol-version": "2026-07-28"},
+            "none": {},
+        }
+
+        async def send(body: str | bytes, change: dict[str, str], era: str) -> tuple[int, str, str]:
+            headers = {**eras[era], **change}
+            async with workers.http.stream("POST", workers.a.url, content=body, headers=headers) as response:
+                kind = response.headers.get("content-type", "")
+                text = "" if kind.startswith("text/event-stream") else (await response.aread()).decode()
+                return response.status_code, kind, text
+
+        yield lambda body, change, era: runner.run(send(body, change, era))
+        runner.run(stack.aclose())
