@@ -1,0 +1,37 @@
+"""The `switchboard` command as a process: started, waited for, and ended with the test."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fleet.children import Child, start
+
+from switchboard.settings import Settings
+
+COMMAND = str(Path(sys.executable).parent / "switchboard")
+
+
+def bare(env: dict[str, str]) -> dict[str, str]:
+    """This machine's environment without a Switchboard setting, and `env`."""
+    names = {name.upper() for name in Settings.model_fields}
+    return {name: value for name, value in os.environ.items() if name not in names} | env
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Child]]:
+    """Start `switchboard ARGUMENTS` in an empty folder: `launch("serve", "--port", "1", LOG_LEVEL="debug")`."""
+    started: list[Child] = []
+
+    def run(*arguments: str, **env: str) -> Child:
+        child = start(f"switchboard-{len(started)}", [COMMAND, *arguments], tmp_path, bare(env))
+        started.append(child)
+        return child
+
+    yield run
+    for child in started:
+        if child.process.poll() is None:
+            child.stop()

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleet.children import LOOPBACK, Child, answers, free_port
+from fleet.redis_server import RedisServer
+
+Launch = Callable[..., Child]
+PATIENCE = 40
+
+
+def serving(launch: Launch, *arguments: str, **env: str) -> tuple[Child, int]:
+    """A server that is ready, and its port."""
+    port = free_port()
+    child = launch("serve", "--port", str(port), *arguments, **env)
+    child.wait_until(lambda: answers(port, "/readyz"), PATIENCE)
+    return child, port
+
+
+def ready(port: int) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        document: dict[str, Any] = json.loads(connection.getresponse().read())
+        return document
+    finally:
+        connection.close()
+
+
+def ended(child: Child) -> tuple[int, str]:
+    return child.process.wait(PATIENCE), child.log.read_text()
+
+
+def test_one_command_serves_and_says_where(launch: Launch) -> None:
+    child, port = serving(launch)
+    assert ready(port)["state"] == "memory://"
+    events = [json.loads(line) for line in child.log.read_text().splitlines()]
+    (said,) = [event for event in events if event["message"] == "serving"]
+    assert said["url"] == f"http://localhost:{port}/mcp"
+    assert said["auth"] == "integrated"
+
+
+def test_a_person_sees_one_screen(launch: Launch) -> None:
+    child, port = serving(launch, LOG_FORMAT="console")
+    shown = child.log.read_text()
+    assert f"http://localhost:{port}/mcp" in shown
+    assert "memory://" in shown
+    assert "inspector" in shown
+    assert f"switchboard token --user alice --url http://localhost:{port}" in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_being_told_to_stop_is_a_success(launch: Launch, number: signal.Signals) -> None:
+    child, _ = serving(launch)
+    child.process.send_signal(number)
+    code, log = ended(child)
+    assert code == 0
+    assert "Traceback" not in log
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_2(launch: Launch) -> None:
+    code, log = ended(launch("serve", AUTH_MODE="oauth"))
+    assert code == 2
+    assert len(log.splitlines()) == 1
+    assert log.startswith("switchboard: AUTH_MODE is 'oauth'")
+
+
+def test_a_wrong_option_is_said_as_the_setting_it_is(launch: Launch) -> None:
+    code, log = ended(launch("serve", "--port", "99999"))
+    assert code == 2
+    assert log.startswith("switchboard: PORT is '99999'")
+
+
+def test_a_taken_port_is_one_line_and_exit_code_2(launch: Launch) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        code, log = ended(launch("serve", "--port", str(port)))
+    assert code == 2
+    assert log.splitlines() == [
+        f"switchboard: PORT={port} is taken on {LOOPBACK}: stop what listens there, or choose another with --port"
+    ]
+
+
+def test_a_redis_that_is_not_there_is_one_clear_line(launch: Launch) -> None:
+    nowhere = f"redis://user:sesame@{LOOPBACK}:{free_port()}/0"
+    code, log = ended(
+        launch("serve", "--port", str(free_port()), REDIS_URL=nowhere, SECRET_KEY=secrets.token_urlsafe(32))
+    )
+    assert code == 2
+    assert "REDIS_URL" in log.splitlines()[-1]
+    assert "Traceback" not in log
+    assert "sesame" not in log
+
+
+def test_a_configuration_file_that_is_not_there_is_one_clear_line(launch: Launch) -> None:
+    code, log = ended(launch("serve", "--port", str(free_port()), "--config", "missing.yaml"))
+    assert code == 2
+    assert "missing.yaml" in log.splitlines()[-1]
+    assert "Traceback" not in log
+
+
+def test_settings_are_read_from_a_file_in_the_folder(launch: Launch, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / ".env").write_text(f"PORT={port}\nAUTH_MODE=none\n")
+    launch("serve").wait_until(lambda: answers(port, "/readyz"), PATIENCE)
+
+
+def test_several_workers_on_memory_are_refused_with_what_to_do(launch: Launch) -> None:
+    code, log = ended(launch("serve", "--workers", "2"))
+    assert code == 2
+    assert "memory://" in log
+    assert "REDIS_URL" in log
+
+
+def fleet(launch: Launch, redis_server: RedisServer, workers: int = 2) -> tuple[Child, int]:
+    prefix = f"{secrets.token_hex(4)}:"
+    env = {"REDIS_URL": redis_server.url, "REDIS_PREFIX": prefix, "SECRET_KEY": secrets.token_urlsafe(32)}
+    child, port = serving(launch, "--workers", str(workers), **env)
+    child.wait_until(lambda: '"serving"' in child.log.read_text(), PATIENCE)
+    return child, port
+
+
+def pids(child: Child) -> list[int]:
+    """The workers that ever served, the newest last."""
+    events = [json.loads(line) for line in child.log.read_text().splitlines()]
+    return [event["pid"] for event in events if event["message"] == "worker serves"]
+
+
+def test_several_workers_share_one_port_and_each_has_its_own_name(launch: Launch, redis_server: RedisServer) -> None:
+    child, port = fleet(launch, redis_server)
+    assert len(set(pids(child))) == 2
+    names = {ready(port)["worker"] for _ in range(60)}
+    assert len(names) == 2
+    child.process.terminate()
+    assert ended(child)[0] == 0
+
+
+def test_a_worker_that_dies_is_replaced(launch: Launch, redis_server: RedisServer) -> None:
+    child, port = fleet(launch, redis_server)
+    first = pids(child)[0]
+    signal_process(first, signal.SIGKILL)
+    child.wait_until(lambda: len(pids(child)) == 3, PATIENCE)
+    assert ready(port)["status"] == "ready"
+    assert not alive(first)
+
+
+def test_when_the_parent_is_killed_the_workers_leave(launch: Launch, redis_server: RedisServer) -> None:
+    child, port = fleet(launch, redis_server)
+    workers = pids(child)
+    child.kill()
+    wait_until_gone(workers)
+    assert not answers(port, "/readyz")
+
+
+def test_a_wrong_setting_ends_all_workers_and_is_said_once(launch: Launch) -> None:
+    port = free_port()
+    nowhere = f"redis://{LOOPBACK}:{free_port()}/0"
+    key = secrets.token_urlsafe(32)
+    code, log = ended(launch("serve", "--port", str(port), "--workers", "3", REDIS_URL=nowhere, SECRET_KEY=key))
+    assert code == 2
+    assert log.count("switchboard: REDIS_URL") == 1
+
+
+def signal_process(pid: int, number: signal.Signals) -> None:
+
+    os.kill(pid, number)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until_gone(pids: list[int]) -> None:
+
+    deadline = time.monotonic() + PATIENCE
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
