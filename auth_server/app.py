@@ -14,6 +14,7 @@ from starlette.routing import Route
 from auth_server.audit import Audit
 from auth_server.client_auth import ClientAuthentication
 from auth_server.crypto import KeyRing
+from auth_server.documents import Documents
 from auth_server.endpoints import callback, metadata
 from auth_server.endpoints.authorize import Authorize
 from auth_server.endpoints.boundary import Api, Page
@@ -25,6 +26,7 @@ from auth_server.endpoints.metadata import Metadata
 from auth_server.endpoints.register import Register
 from auth_server.endpoints.revoke import Revoke
 from auth_server.endpoints.token import Token
+from auth_server.fetch import Fetcher
 from auth_server.grants import GrantStrategy
 from auth_server.grants.authorization_code import AuthorizationCode
 from auth_server.grants.refresh_token import RefreshToken
@@ -45,10 +47,16 @@ class AuthorizationServer:
     """The whole server over one Redis; holds nothing itself that another worker would need."""
 
     def __init__(
-        self, settings: AuthSettings, redis: Redis, *, prefix: str = "", clock: Callable[[], float] = time.time
+        self,
+        settings: AuthSettings,
+        redis: Redis,
+        *,
+        prefix: str = "",
+        clock: Callable[[], float] = time.time,
+        fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
-        self._shared = _assemble(settings, Connection(redis, prefix), clock)
+        self._shared = _assemble(settings, Connection(redis, prefix), clock, fetcher or Fetcher())
 
     def routes(self) -> list[Route]:
         """Every endpoint, to be mounted at the root of the host."""
@@ -123,9 +131,10 @@ def _places(path: str, name: str) -> tuple[str, ...]:
     return (path, "") if path and at_root else (path,)
 
 
-def _assemble(settings: AuthSettings, connection: Connection, clock: Callable[[], float]) -> Shared:
+def _assemble(settings: AuthSettings, connection: Connection, clock: Callable[[], float], fetcher: Fetcher) -> Shared:
     ring = KeyRing(settings.secret_keys)
-    clients = Clients(connection, ring, settings, clock)
+    documents = Documents(connection, ring, fetcher, settings.scopes)
+    clients = Clients(connection, ring, settings, clock, documents.find)
     records = Records(connection, ring, clock)
     revocation = Revocation(connection, ring, settings, clock)
     pages = Pages()

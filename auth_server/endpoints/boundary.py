@@ -77,9 +77,8 @@ class Page:
         except PageRefusal as refusal:
             return self._error(refusal.title, refusal.message, refusal.status)
         except Refusal as refusal:
-            response = self._error("That request does not work", f"{refusal.description}.", refusal.status)
-            response.headers.update(refusal.headers)
-            return response
+            # Not its headers: a challenge would make the browser ask for a password.
+            return self._error("That request does not work", f"It was refused: {refusal.description}.", 400)
         except (StateUnavailable, AuthorizationUnavailable):
             response = self._error("One moment, please", "The server cannot be reached right now. Try again.", 503)
             response.headers["Retry-After"] = RETRY_AFTER

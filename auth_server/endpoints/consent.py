@@ -84,6 +84,7 @@ def consent_page(shared: Shared, client: Client, pending: Pending, transaction: 
         action=f"{urlsplit(shared.settings.base).path}/consent",
         client=client.name or "An application without a name",
         site=urlsplit(client.uri).hostname or "",
+        proven=client.uri == client.id,
         redirect=display(pending.redirect_uri),
         destination="app" if not web else "local" if parts and is_loopback(parts.host) else "web",
         scopes=[SCOPE_TEXTS.get(scope, (scope, "")) for scope in pending.scope.split()],

@@ -43,6 +43,7 @@ def document(settings: AuthSettings) -> dict[str, Any]:
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": confidential,
         "authorization_response_iss_parameter_supported": True,
+        "client_id_metadata_document_supported": True,
         "protected_resources": list(settings.resources),
     }
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from auth_server.crypto import KeyRing
 from auth_server.models import Client, dump, load
 from auth_server.settings import AuthSettings, StaticClient
 from auth_server.store.connection import Connection, ms
 
+Elsewhere = Callable[[str], Awaitable[Client | None]]
+
 
 class Clients:
-    """Finds a client by its id, whoever knows it: the settings first, then the registrations."""
+    """Finds a client by its id, whoever knows it: the settings first, then `elsewhere`, then the registrations."""
 
     def __init__(
-        self, connection: Connection, ring: KeyRing, settings: AuthSettings, clock: Callable[[], float] = time.time
+        self,
+        connection: Connection,
+        ring: KeyRing,
+        settings: AuthSettings,
+        clock: Callable[[], float] = time.time,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._connection = connection
         self._lives = ms(settings.lifetimes.client)
         self._max_unused = settings.max_unused_clients
@@ -27,6 +35,10 @@ class Clients:
         """The client, its life renewed; `None` when there is no such client (any more)."""
         if client_id in self._static:
             return self._static[client_id]
+        found = await self._elsewhere(client_id) if self._elsewhere else None
+        return found or await self._registered(client_id)
+
+    async def _registered(self, client_id: str) -> Client | None:
         async with self._connection.commands() as redis:
             found = await redis.getex(self._name(client_id), px=self._lives)
         return load(Client, found) if found else None

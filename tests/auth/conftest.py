@@ -17,6 +17,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
 from auth_server import AuthorizationServer, AuthSettings
+from auth_server.fetch import Fetcher
 
 ISSUER = "http://localhost:3001"
 RESOURCE = "http://localhost:3232/mcp"
@@ -171,10 +172,11 @@ def make_world(redis: Redis) -> Callable[..., World]:
     """Servers with other settings than usual, over the same store."""
     clock = Clock()
 
-    def make(prefix: str = "", redis: Any = redis, **changes: Any) -> World:
+    def make(prefix: str = "", redis: Any = redis, fetcher: Fetcher | None = None, **changes: Any) -> World:
         plain: dict[str, Any] = {"issuer": ISSUER, "resources": (RESOURCE,), "secret_keys": (KEY,)}
         settings = AuthSettings(**(plain | changes))
-        return World(redis, clock, settings, AuthorizationServer(settings, redis, prefix=prefix, clock=clock))
+        server = AuthorizationServer(settings, redis, prefix=prefix, clock=clock, fetcher=fetcher)
+        return World(redis, clock, settings, server)
 
     return make
 

@@ -1,0 +1,267 @@
+"""Client ID Metadata Documents, and the fetcher that must not be turned on the network it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from auth_server.documents import is_document_id, lifetime
+from auth_server.fetch import Fetcher, FetchRefused, is_public
+
+HOST = "app.example"
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for HOST that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / "cert.pem", folder / "key.pem"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return public, private
+
+
+@dataclass
+class Site:
+    """A small https server that says what it is told to."""
+
+    port: int = 0
+    status: str = "200 OK"
+    headers: str = "Content-Type: application/json\r\n"
+    body: bytes = b"{}"
+    requests: list[str] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        head = f"HTTP/1.1 {self.status}\r\n{self.headers}Content-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + self.body)
+        await writer.drain()
+        writer.close()
+
+    @property
+    def client_id(self) -> str:
+        return f"https://{HOST}:{self.port}/client.json"
+
+    def describe(self, **changes: Any) -> None:
+        plain = {"client_id": self.client_id, "client_name": "App", "redirect_uris": ["http://127.0.0.1/cb"]}
+        self.body = json.dumps({name: value for name, value in (plain | changes).items() if value is not None}).encode()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    public, private = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    found = Site()
+    server = await asyncio.start_server(found.serve, "127.0.0.1", 0, ssl=context)
+    found.port = server.sockets[0].getsockname()[1]
+    found.describe()
+    async with server:
+        yield found
+
+
+@pytest.fixture
+def fetcher(site: Site, tmp_path: Path) -> Fetcher:
+    """For it this computer is the public internet, and its resolver knows one host."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"] if host == HOST else ["10.0.0.1"]
+
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    return Fetcher(resolve, lambda address: address == "127.0.0.1", context)
+
+
+@pytest.fixture
+def document_world(make_world: Callable[..., Any], fetcher: Fetcher) -> Any:
+    return make_world(fetcher=fetcher)
+
+
+async def ask(world: Any, client_id: str, redirect: str = "http://127.0.0.1:4000/cb") -> Any:
+    """An authorization request."""
+    client = {"client_id": client_id, "redirect_uris": [redirect]}
+    async with world.browser() as http:
+        return await http.get("/authorize", params=world.question(client, world.pkce()))
+
+
+async def test_a_client_is_known_by_its_document_and_can_sign_in(document_world: Any, site: Site) -> None:
+    """AUTH.md row 17."""
+    client = {"client_id": site.client_id, "redirect_uris": ["http://127.0.0.1:4000/cb"]}
+
+    page = await ask(document_world, site.client_id)
+    tokens = await document_world.tokens(client)
+
+    assert HOST in page.text
+    claims = await document_world.server.introspect_token(tokens["access_token"])
+    assert claims["client_id"] == site.client_id
+    assert len(site.requests) == 1, "the document was cached"
+    assert f"Host: {HOST}:{site.port}" in site.requests[0], "the name was asked, at the address that was checked"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_id": "https://other.example/client.json"},
+        {"client_id": None},
+        {"client_name": None},
+        {"redirect_uris": None},
+        {"redirect_uris": ["http://evil.example/cb"]},
+        {"client_secret": "shared"},
+        {"token_endpoint_auth_method": "client_secret_basic"},
+    ],
+)
+async def test_a_document_that_is_not_about_this_client_is_refused(
+    document_world: Any, site: Site, changes: dict[str, Any]
+) -> None:
+    """AUTH.md row 17."""
+    site.describe(**changes)
+
+    response = await ask(document_world, site.client_id)
+
+    assert response.status_code == 400
+    assert "location" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        ("302 Found", "Location: https://app.example/\r\n", b""),
+        ("404 Not Found", "", b"{}"),
+        ("500 No", "", b"{}"),
+        ("200 OK", "Content-Encoding: gzip\r\n", b"{}"),
+        ("200 OK", "", b" " * 5121),
+        ("200 OK", "", b"[]"),
+        ("200 OK", "", b"no"),
+        ("200 OK", "", b"[" * 5000),
+    ],
+)
+async def test_an_answer_that_is_no_small_json_object_is_refused_and_not_remembered(
+    document_world: Any, site: Site, status: str, headers: str, body: bytes
+) -> None:
+    """AUTH.md row 17: errors uncached, no redirects, 5 KB."""
+    site.status, site.headers, site.body = status, headers, body
+    assert (await ask(document_world, site.client_id)).status_code == 400
+    site.status, site.headers = "200 OK", ""
+    site.describe()
+
+    assert (await ask(document_world, site.client_id)).status_code == 200
+
+
+async def test_a_certificate_for_another_name_is_refused(site: Site, tmp_path: Path) -> None:
+    """AUTH.md row 17: the address is pinned, the name still has to be proven."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    fetcher = Fetcher(resolve, lambda _: True, context)
+
+    with pytest.raises(FetchRefused):
+        await fetcher.get(f"https://other.example:{site.port}/client.json", 5000)
+
+
+async def test_a_host_with_any_private_address_is_not_connected_to(site: Site) -> None:
+    """AUTH.md row 17: no private, loopback or link-local address after resolution."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["93.184.216.34", "127.0.0.1"]
+
+    with pytest.raises(FetchRefused):
+        await Fetcher(resolve).get(site.client_id, 5000)
+    assert site.requests == []
+
+
+async def test_the_usual_fetcher_does_not_reach_loopback(site: Site) -> None:
+    """AUTH.md row 17, with the system's own resolver."""
+    for host in ("localhost", "127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"):
+        with pytest.raises(FetchRefused):
+            await Fetcher().get(f"https://{host}:{site.port}/client.json", 5000)
+    assert site.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),  # noqa: S104
+        *("100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "168.63.129.16"),
+        *("::", "::1", "::127.0.0.1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "ff0e::1"),
+        *("::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::", "2001:db8::1"),
+        str(ipaddress.IPv6Address("2001::") + (0xFFFFFFFF ^ int(ipaddress.IPv4Address("10.0.0.1")))),
+        "not an address",
+    ],
+)
+def test_these_addresses_are_not_public(address: str) -> None:
+    """AUTH.md row 17: all address forms."""
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_these_addresses_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "expected"),
+    [
+        ("https://app.example/client.json", True),
+        ("https://app.example:8443/oauth/client?v=1", True),
+        ("https://app.example", False),
+        ("https://app.example/", False),
+        ("http://app.example/client.json", False),
+        ("https://user@app.example/client.json", False),
+        ("https://app.example/a/../client.json", False),
+        ("https://app.example/a/%2e%2e/client.json", False),
+        ("https://app.example/client.json#x", False),
+        ("https://app.example\\@evil.example/c", False),
+        ("https://app.example:x/c", False),
+        ("https:///c", False),
+        ("c_registered", False),
+    ],
+)
+def test_only_plain_https_addresses_with_a_path_are_documents(client_id: str, expected: bool) -> None:
+    """AUTH.md row 17."""
+    assert is_document_id(client_id) is expected
+
+
+@pytest.mark.parametrize(
+    ("control", "seconds"),
+    [
+        ("", 300),
+        ("max-age=10", 300),
+        ("public, max-age=3600", 3600),
+        ("max-age=999999", 86_400),
+        ("no-store, max-age=3600", 300),
+        ("no-cache", 300),
+        ("s-maxage=9", 300),
+    ],
+)
+def test_caching_follows_the_headers_between_five_minutes_and_a_day(control: str, seconds: int) -> None:
+    """AUTH.md row 17."""
+    assert lifetime({"cache-control": control}) == seconds
