@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fleet.children import Child, start
+from fleet.children import Child, answers, free_port, start
 
 from switchboard.settings import Settings
 
@@ -35,3 +35,14 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     for child in started:
         if child.process.poll() is None:
             child.stop()
+
+
+@pytest.fixture(scope="session")
+def integrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of a server with everything in one process, for tests that leave it as it is."""
+    port = free_port()
+    command = [COMMAND, "serve", "--port", str(port)]
+    child = start("integrated", command, tmp_path_factory.mktemp("integrated"), bare({}))
+    child.wait_until(lambda: answers(port, "/readyz"), timeout=40)
+    yield f"http://localhost:{port}"
+    child.stop()

@@ -122,6 +122,14 @@ def test_several_workers_on_memory_are_refused_with_what_to_do(launch: Launch) -
     assert "REDIS_URL" in log
 
 
+def test_a_server_that_reloads_serves_and_stops(launch: Launch) -> None:
+    child, _ = serving(launch, "--reload", AUTH_MODE="none")
+    child.process.send_signal(signal.SIGINT)
+    code, log = ended(child)
+    assert code == 0
+    assert "Traceback" not in log
+
+
 def fleet(launch: Launch, redis_server: RedisServer, workers: int = 2) -> tuple[Child, int]:
     prefix = f"{secrets.token_hex(4)}:"
     env = {"REDIS_URL": redis_server.url, "REDIS_PREFIX": prefix, "SECRET_KEY": secrets.token_urlsafe(32)}
