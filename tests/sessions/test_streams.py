@@ -216,7 +216,7 @@ async def test_a_follower_of_a_lost_worker_gets_one_error_that_says_so(two: Any)
     assert first == second
     assert [m["id"] for m in first] == [41]
     assert first[0]["error"]["data"] == {"reason": "worker_lost", "retry": "if_idempotent"}
-    late = scripts.written(await scripts.emit(keys=names, args=["wdead:1", 12000, "c", 10, "{}", "1"]))
+    late = scripts.written(await scripts.emit(keys=names, args=["wdead:1", 12000, "c", 10, "{}", "1", 1]))
     assert late.verdict == "fenced"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,9 @@ class Session:
         keys = [self.record, self.events, self.lease]
         return Scripts.written(await self.state.scripts.open(keys, [epoch, str(LEASE_MS), "opening"])).verdict
 
-    async def emit(self, epoch: str, frame: str, *, final: bool = False) -> str:
-        args: list[str | int] = [epoch, LEASE_MS, "channel", MAX_FRAMES, frame, int(final)]
+    async def emit(self, epoch: str, frame: str, *, final: bool = False, number: int | None = None) -> str:
+        number = next(NUMBERS) if number is None else number
+        args: list[str | int] = [epoch, LEASE_MS, "channel", MAX_FRAMES, frame, int(final), number]
         reply = await self.state.scripts.emit([self.record, self.events, self.lease], args)
         return Scripts.written(reply).verdict
 
@@ -65,6 +67,9 @@ class Session:
         return [fields["f"] for _, fields in entries if fields.get("e") == "1"]
 
 
+NUMBERS = itertools.count(1)
+"""Frames are numbered by their writer; these are never equal unless a test wants them to be."""
+
 Call = Callable[[Session], tuple[AsyncScript, list[str], list[str | int]]]
 
 WRITES: dict[str, Call] = {
@@ -73,12 +78,12 @@ WRITES: dict[str, Call] = {
     "emit": lambda s: (
         s.state.scripts.emit,
         [s.record, s.events, s.lease],
-        ["w:1", LEASE_MS, "channel", 10, "frame", 0],
+        ["w:1", LEASE_MS, "channel", 10, "frame", 0, 1],
     ),
     "emit final": lambda s: (
         s.state.scripts.emit,
         [s.record, s.events, s.lease],
-        ["w:1", LEASE_MS, "channel", 10, "frame", 1],
+        ["w:1", LEASE_MS, "channel", 10, "frame", 1, 1],
     ),
     "bury": lambda s: (s.state.scripts.bury, [s.record, s.events, s.lease], ["channel", "lost"]),
     "renew": lambda s: (s.state.scripts.renew, [s.record, s.lease], ["w:1", LEASE_MS, RECORD_MS]),
@@ -253,3 +258,23 @@ async def test_keys_of_one_session_share_a_cluster_slot_and_the_prefix(state_url
         names = [session.record, session.events, session.lease, session.slot, state.keys.subscriptions(SID)]
         assert all(name.startswith("mine:") for name in names)
         assert {name[name.index("{") : name.index("}") + 1] for name in names} == {"{sid}"}
+
+
+async def test_a_frame_repeated_after_a_time_out_is_stored_once(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        for _ in range(3):
+            assert await session.emit("w1:1", "the result", final=True, number=1) == "ok"
+        assert await session.endings() == ["the result"]
+
+
+async def test_opening_repeated_after_a_time_out_finds_its_own_lease(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        assert await session.open("w1:1") == "ok"
+        assert await session.open("w1:1") == "ok"
+        assert await session.open("w2:1") == "fenced"
+        assert await state.redis.xlen(session.events) == 1

@@ -11,7 +11,7 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -23,13 +23,18 @@ from mcp_types import INTERNAL_ERROR, RequestId
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, priming
 from switchboard.sessions.records import Record
-from switchboard.state import Scripts, State
+from switchboard.state import Scripts, State, Written
 from switchboard.state.keys import LEASE_MS, MAX_FRAMES, POLL_S
 
 log = structlog.get_logger("switchboard.sessions")
 
 PRIMED_SINCE: Final = "2025-11-25"
 """The first revision whose clients expect a priming event."""
+
+PATIENCE_S: Final = 60.0
+"""How long a running request waits for Redis to come back before it is given up."""
+
+AGAIN_S: Final = 0.25
 
 WITHDRAW_S: Final = 2.0
 """How long an abandoned request to the client may hold up whoever abandoned it."""
@@ -73,6 +78,7 @@ class Reply:
         self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._tasks = tasks
         self._watching: asyncio.Task[None] | None = None
+        self._stored = 0
         self._over = False
 
     @property
@@ -110,18 +116,8 @@ class Reply:
         async with self._lock:
             if self.committed or self.complete:
                 return
-            with self._state.guard():
-                await self._open.enter_async_context(
-                    self._state.hub.subscribed(self._keys.to_server(self.record.sid), self._on_mail)
-                )
-                written = Scripts.written(
-                    await self._state.scripts.open(
-                        keys=self._session_keys(), args=[self._epoch, LEASE_MS, json.dumps(self._requests)]
-                    )
-                )
-            if written.verdict != "ok":
-                self._lose()
-                raise SessionGone(self.record.sid)
+            await self._persist(self._follow_mail)
+            written = await self._persist(self._begin)
             self._entry = written.id
             self.committed = True
             self._watching = self._tasks.create_task(self._watch())
@@ -129,17 +125,51 @@ class Reply:
                 await self._store(encode(outcome), final=False)
             self.settled.set()
 
-    async def _store(self, data: str, *, final: bool) -> None:
-        with self._state.guard():
-            written = Scripts.written(
-                await self._state.scripts.emit(
-                    keys=self._session_keys(),
-                    args=[self._epoch, LEASE_MS, self._channel(), MAX_FRAMES, data, "1" if final else "0"],
-                )
+    async def _follow_mail(self) -> Written:
+        channel = self._keys.to_server(self.record.sid)
+        await self._open.enter_async_context(self._state.hub.subscribed(channel, self._on_mail))
+        return Written("ok")
+
+    async def _begin(self) -> Written:
+        return Scripts.written(
+            await self._state.scripts.open(
+                keys=self._session_keys(), args=[self._epoch, LEASE_MS, json.dumps(self._requests)]
             )
-        if written.verdict != "ok":
-            self._lose()
-            raise SessionGone(self.record.sid)
+        )
+
+    async def _persist(self, write: Callable[[], Awaitable[Written]]) -> Written:
+        """Write, and again while Redis is away: a running request outlives a restart of Redis.
+
+        Raises:
+            SessionGone: the session ended, or this worker lost the reply to another.
+            StateUnavailable: Redis stayed away for PATIENCE_S.
+        """
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            try:
+                with self._state.guard():
+                    written = await write()
+            except StateUnavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    self._lose()
+                    raise
+                await asyncio.sleep(AGAIN_S)
+                continue
+            if written.verdict != "ok":
+                self._lose()
+                raise SessionGone(self.record.sid)
+            return written
+
+    async def _store(self, data: str, *, final: bool) -> None:
+        self._stored += 1
+        number = self._stored
+
+        async def emit() -> Written:
+            ending = "1" if final else "0"
+            args: list[str | int] = [self._epoch, LEASE_MS, self._channel(), MAX_FRAMES, data, ending, number]
+            return Scripts.written(await self._state.scripts.emit(keys=self._session_keys(), args=args))
+
+        written = await self._persist(emit)
         if self._attached:
             self._push(Frame(written.id, data, final))
 

@@ -8,7 +8,17 @@ from switchboard.state.connect import State, open_state
 from switchboard.state.fingerprint import check_fingerprint
 from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
-from switchboard.state.scripts import Scripts
+from switchboard.state.scripts import Scripts, Written
 from switchboard.state.workers import Heartbeat, mint_worker_id
 
-__all__ = ["Heartbeat", "Hub", "Keys", "Scripts", "State", "check_fingerprint", "mint_worker_id", "open_state"]
+__all__ = [
+    "Heartbeat",
+    "Hub",
+    "Keys",
+    "Scripts",
+    "State",
+    "Written",
+    "check_fingerprint",
+    "mint_worker_id",
+    "open_state",
+]

@@ -25,6 +25,7 @@ AWAY = (
     redis_errors.BusyLoadingError,
     redis_errors.ClusterDownError,
     redis_errors.ReadOnlyError,
+    redis_errors.OutOfMemoryError,
 )
 """What redis-py raises when the server cannot serve now, as opposed to when a command is wrong."""
 

@@ -29,20 +29,28 @@ return {id}
 )
 
 # KEYS record events lease · ARGV epoch lease_ms opening
+# Repeated after a time-out it finds its own lease, and answers what it answered before.
 _OPEN: Final = (
     _ALIVE
     + """
-if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'fenced'} end
+if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)
+  if redis.call('GET', KEYS[3]) == ARGV[1] and first[1] then return {'ok', first[1][1]} end
+  return {'fenced'}
+end
 local id = redis.call('XADD', KEYS[2], '*', 'o', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
 return {'ok', id}
 """
 )
 
-# KEYS record events lease · ARGV epoch lease_ms channel max frame final
+# KEYS record events lease · ARGV epoch lease_ms channel max frame final number
+# A reply's frames are numbered and written one at a time: repeated after a time-out, a frame is not stored twice.
 _EMIT: Final = (
     _ALIVE
     + """
+local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+if last[1] and last[1][2][1] == 'n' and last[1][2][2] == ARGV[7] then return {'ok', last[1][1]} end
 local holder = redis.call('GET', KEYS[3])
 if holder and holder ~= ARGV[1] then return {'fenced'} end
 local ttl = redis.call('PTTL', KEYS[1])
@@ -51,7 +59,7 @@ if ARGV[6] == '1' then
 elseif not holder then
   redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
 end
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], '*', 'f', ARGV[5], 'e', ARGV[6])
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], '*', 'n', ARGV[7], 'f', ARGV[5], 'e', ARGV[6])
 redis.call('PEXPIRE', KEYS[2], ttl)
 redis.call('PUBLISH', ARGV[3], '1')
 return {'ok', id}
