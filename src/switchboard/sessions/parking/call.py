@@ -35,7 +35,10 @@ class Keeper(Protocol):
 
     worker: str
     ttl: float
-    stamp: Mapping[str, Any]
+
+    def stamp(self) -> Mapping[str, Any]:
+        """What every answer carries besides."""
+        ...
 
     def admit(self, call: Call) -> None:
         """Make room for a call that is about to ask; raises when there is none."""
@@ -137,6 +140,11 @@ class Call:
 
     # --- the handler's side ---
 
+    @property
+    def closed(self) -> bool:
+        """Whether the handler has ended; something it left behind can ask no more."""
+        return self._final is not None
+
     async def ask(self, method: str, params: Mapping[str, Any] | None, timeout: float | None) -> dict[str, Any]:
         """Park until the client has answered.
 
@@ -144,7 +152,7 @@ class Call:
             NoBackChannelError: a request that no round can carry (`ping`).
             MCPError: the client cannot answer it, there is no room, or the time is over.
         """
-        if method not in ASKABLE:
+        if method not in ASKABLE or self.closed:
             raise NoBackChannelError(method)
         self.terms.check(method, params or {})
         ask = Ask.make(self.method, self.version, method, params)
@@ -217,7 +225,7 @@ class Call:
                     "resultType": "input_required",
                     "inputRequests": {key: ask.request for key, ask in self._asks.items()},
                     "requestState": Ticket(self.id, self._keeper.worker, self._current + 1).text(),
-                    **self._keeper.stamp,
+                    **self._keeper.stamp(),
                 }
             )
         )

@@ -22,8 +22,6 @@ from switchboard.sessions.parking.channels import connection_of, request_outboun
 class ParkedContext:
     """A `DispatchContext` that outlives its request: what it sends goes with the current round."""
 
-    can_send_request = True
-
     def __init__(self, call: Call, ctx: ServerRequestContext[Any, Any]) -> None:
         original = request_outbound(ctx.session)
         self._call = call
@@ -31,6 +29,11 @@ class ParkedContext:
         self.request_id: RequestId | None = original.request_id
         self.message_metadata: MessageMetadata = original.message_metadata
         self.cancel_requested: anyio.Event = original.cancel_requested
+
+    @property
+    def can_send_request(self) -> bool:
+        """Whether the client can still be asked."""
+        return not self._call.closed
 
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None

@@ -46,8 +46,14 @@ class _Inbox:
         self._filled = asyncio.Event()
 
     def put(self, payload: str) -> None:
-        frame = json.loads(payload) if payload else {"kind": "renewed"}
-        if len(self._frames) < MAX_FRAMES or frame["kind"] in ("result", "error"):
+        """Take a payload from the hub; an empty one means that some may have been missed."""
+        try:
+            frame = json.loads(payload) if payload else {"kind": "renewed"}
+            final = frame["kind"] in ("result", "error")
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("parking.not_understood", error=repr(error))  # a worker of another version
+            return
+        if final or len(self._frames) < MAX_FRAMES:
             self._frames.append(frame)
             self._filled.set()
 

@@ -77,10 +77,15 @@ class Holder:
         self._lot = lot
         self._spawn = spawn
         self._serving: dict[str, _Serving] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Begin nothing any more."""
+        self._closed = True
 
     def hear(self, payload: str) -> None:
         """A message for this worker; an empty one means that some may have been missed, and they are repeated."""
-        if not payload:
+        if not payload or self._closed:
             return
         try:
             message = json.loads(payload)

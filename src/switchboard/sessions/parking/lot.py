@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from mcp_types import SERVER_INFO_META_KEY
 
 from switchboard.sessions.parking.asks import Terms
 from switchboard.sessions.parking.call import Call
@@ -22,13 +23,19 @@ class Lot:
     """Finds a parked call by its ticket, and has no more room than it was given."""
 
     def __init__(
-        self, worker: str, *, ttl: float, max_parked: int, max_per_principal: int, stamp: Mapping[str, Any]
+        self,
+        worker: str,
+        *,
+        ttl: float,
+        max_parked: int,
+        max_per_principal: int,
+        server_info: Callable[[], Mapping[str, Any]] | None,
     ) -> None:
         self.worker = worker
         self.ttl = ttl
-        self.stamp = stamp
         self.running: set[Call] = set()
         """Calls whose handler has not ended, parked or not."""
+        self._server_info = server_info
         self._max_parked = max_parked
         self._max_per_principal = max_per_principal
         self._parked: dict[str, Call] = {}
@@ -37,6 +44,10 @@ class Lot:
 
     def __len__(self) -> int:
         return len(self._parked)
+
+    def stamp(self) -> dict[str, Any]:
+        """What the SDK's own answers say about the server; an answer made by middleware must say it itself."""
+        return {"_meta": {SERVER_INFO_META_KEY: self._server_info()}} if self._server_info else {}
 
     async def attend(
         self, ticket: Ticket, principal: str, answers: Mapping[str, Any], terms: Terms, channel: Channel

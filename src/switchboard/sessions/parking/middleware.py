@@ -11,7 +11,6 @@ from typing import Any
 from mcp.server.connection import Connection
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.runner import aclose_shielded
-from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.methods import INPUT_REQUIRED_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -24,7 +23,7 @@ from switchboard.sessions.parking.forward import Forwarding
 from switchboard.sessions.parking.holder import Holder
 from switchboard.sessions.parking.lot import Lot
 from switchboard.sessions.parking.outcome import Outcome
-from switchboard.sessions.parking.refusals import invalid_responses
+from switchboard.sessions.parking.refusals import invalid_responses, not_serving
 from switchboard.sessions.parking.ticket import Own, Ticket, read
 from switchboard.state import State
 
@@ -41,7 +40,7 @@ class Parking:
         ttl: seconds that a call waits for its client; not more than the life of a sealed `requestState`.
         max_parked: calls that may wait on this worker.
         max_per_principal: calls of one principal that may wait on this worker.
-        server_info: what to stamp on answers, as `Server.server_info_stamp` has it.
+        server_info: what to stamp on answers: `lambda: server.server_info_stamp`, as the server itself comes later.
     """
 
     def __init__(
@@ -53,14 +52,15 @@ class Parking:
         ttl: float = 600,
         max_parked: int = 1000,
         max_per_principal: int = 50,
-        server_info: Mapping[str, Any] | None = None,
+        server_info: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
-        stamp = {"_meta": {SERVER_INFO_META_KEY: dict(server_info)}} if server_info else {}
         self._state = state
         self._worker = worker
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
-        self._lot = Lot(worker, ttl=ttl, max_parked=max_parked, max_per_principal=max_per_principal, stamp=stamp)
+        self._lot = Lot(
+            worker, ttl=ttl, max_parked=max_parked, max_per_principal=max_per_principal, server_info=server_info
+        )
         self._holder = Holder(state, self._lot, self._spawn)
         self._forwarding = Forwarding(state, alive, self._tell)
 
@@ -77,6 +77,7 @@ class Parking:
             try:
                 yield
             finally:
+                self._holder.close()
                 self._lot.close()
                 self._tasks = None
                 for task in [task for task in self._spawned if not task.cancelling()]:
@@ -115,7 +116,7 @@ class Parking:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._tasks is None:
             work.close()
-            raise RuntimeError("Parking must be running() before it serves")
+            raise not_serving()
         task = self._tasks.create_task(work)
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)

@@ -39,6 +39,15 @@ def worker_lost(method: str) -> MCPError:
     )
 
 
+def not_serving() -> MCPError:
+    """This worker has not begun to hold calls, or holds none any more."""
+    return MCPError(
+        INTERNAL_ERROR,
+        "This worker is starting or leaving. Send the same request again.",
+        {"reason": "worker_not_serving", "retry": True},
+    )
+
+
 def unreachable() -> MCPError:
     """The holder, or the Redis between us, cannot be reached now; the round is kept, so retrying it is safe."""
     return MCPError(

@@ -1,0 +1,394 @@
+"""A fleet of lowlevel servers that park, over `memory://` or a real Redis, and a client that goes round them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import mcp_types as types
+import pytest
+from mcp import Client
+from mcp.server import MCPServer
+from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import Context
+from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateBoundary, RequestStateSecurity
+from mcp.server.runner import modern_on_request
+from mcp.shared.dispatcher import OnRequest
+from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.memory import create_client_server_memory_streams
+from mcp.shared.transport_context import TransportContext
+from pydantic import BaseModel
+
+from switchboard.identity import Caller, Principal, current, serving
+from switchboard.sessions.parking import Parking
+from switchboard.state import State, open_state
+
+ALICE = Principal("https://issuer", "alice", "client", frozenset({"mcp"}))
+EVERYTHING: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {"tools": {}}, "roots": {}}
+KEY = "k" * 40
+VERSION = "2026-07-28"
+
+
+class Name(BaseModel):
+    """What the tools ask for."""
+
+    name: str
+
+
+class Gates:
+    """Where a test meets a handler in mid-flight."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.release = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.calls = 0
+        self.refused: MCPError | None = None
+        self.left: asyncio.Task[None] | None = None
+
+    async def hold(self) -> None:
+        """Say that one is here, and wait; tell of a cancellation."""
+        self.entered.set()
+        try:
+            await asyncio.wait_for(self.release.wait(), 20)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+async def name(ctx: Context[Any, Any], question: str) -> str:
+    """Ask for a name by a form."""
+    answer = await ctx.elicit(question, schema=Name)
+    return answer.data.name if answer.action == "accept" else answer.action
+
+
+class Tools:
+    """Tools that ask in every way there is."""
+
+    def __init__(self, gates: Gates) -> None:
+        self.gates = gates
+
+    def server(self) -> MCPServer[Any]:
+        """All of them as a server."""
+        server = MCPServer("tools")
+        for tool in vars(Tools):
+            if not tool.startswith("_") and tool != "server":
+                server.add_tool(getattr(self, tool))
+        return server
+
+    async def echo(self, text: str) -> str:
+        return text
+
+    async def fail(self) -> str:
+        raise ValueError("deliberately")
+
+    async def ask_and_fail(self, ctx: Context[Any, Any]) -> str:
+        raise MCPError(-32001, f"failed for {await name(ctx, 'x')}", {"why": "deliberately"})
+
+    async def linger(self, ctx: Context[Any, Any]) -> str:
+        async def late() -> None:
+            await self.gates.release.wait()
+            try:
+                await name(ctx, "too late")
+            except MCPError as error:
+                self.gates.refused = error
+            self.gates.closed.set()
+
+        self.gates.left = asyncio.create_task(late())
+        return "done"
+
+    async def twice(self, ctx: Context[Any, Any]) -> str:
+        self.gates.calls += 1
+        return f"{await name(ctx, 'first')} {await name(ctx, 'second')} for {current().principal.subject}"
+
+    async def both(self, ctx: Context[Any, Any]) -> str:
+        return " ".join(await asyncio.gather(name(ctx, "left"), name(ctx, "right")))
+
+    async def url(self, ctx: Context[Any, Any]) -> str:
+        return (await ctx.elicit_url("look", "https://example.com/", "e1")).action
+
+    async def sample(self, ctx: Context[Any, Any]) -> str:
+        message = types.SamplingMessage(role="user", content=types.TextContent(type="text", text="q"))
+        result: Any = await ctx.session.create_message([message], max_tokens=5)
+        return str(result.content.text)
+
+    async def roots(self, ctx: Context[Any, Any]) -> str:
+        return " ".join(str(root.uri) for root in (await ctx.session.list_roots()).roots)
+
+    async def chatty(self, ctx: Context[Any, Any]) -> str:
+        await ctx.report_progress(1, 3, "before")
+        await ctx.info("before")
+        answer = await name(ctx, "x")
+        await ctx.report_progress(2, 3, "after")
+        await ctx.debug("fine")
+        await ctx.warning("coarse")
+        return answer
+
+    async def hold(self, ctx: Context[Any, Any]) -> str:
+        answer = await name(ctx, "x")
+        await self.gates.hold()
+        return f"held {answer}"
+
+    async def hold_first(self, ctx: Context[Any, Any]) -> str:
+        await self.gates.hold()
+        return await name(ctx, "x")
+
+    async def impatient(self, ctx: Context[Any, Any]) -> str:
+        request = types.ElicitRequest(
+            params=types.ElicitRequestFormParams(message="x", requested_schema={"type": "object", "properties": {}})
+        )
+        await ctx.session.send_request(request, types.ElicitResult, request_read_timeout_seconds=0)
+        return "never"
+
+    async def pinging(self, ctx: Context[Any, Any]) -> str:
+        await ctx.session.send_ping()
+        return "never"
+
+    async def tidy(self, ctx: Context[Any, Any]) -> str:
+        ctx.session._connection.exit_stack.callback(self.gates.closed.set)
+        await name(ctx, "x")
+        return f"closed early: {self.gates.closed.is_set()}"
+
+
+async def own_rounds(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult | types.InputRequiredResult:
+    """A handler that drives its rounds itself, with a state that looks like one of ours."""
+    if params.request_state is None:
+        ask = types.ElicitRequest(
+            params=types.ElicitRequestFormParams(message="own", requested_schema={"type": "object", "properties": {}})
+        )
+        return types.InputRequiredResult(input_requests={"mine": ask}, request_state='{"park": "me"}')
+    answers = sorted(params.input_responses or {})
+    return types.CallToolResult(content=[types.TextContent(type="text", text=f"{params.request_state} {answers}")])
+
+
+async def prompt(ctx: Any, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+    """A prompt that asks."""
+    answer = await ctx.session.elicit_form("prompt", {"type": "object", "properties": {}}, ctx.request_id)
+    text = types.TextContent(type="text", text=answer.action)
+    return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=text)])
+
+
+async def resource(ctx: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+    """A resource that asks, on the connection's own channel."""
+    answer = await ctx.session.elicit_form("resource", {"type": "object", "properties": {}})
+    return types.ReadResourceResult(contents=[types.TextResourceContents(uri=params.uri, text=answer.action)])
+
+
+def gateway(parking: Parking, gates: Gates) -> Server[Any]:
+    """A server as the gateway makes it: the SDK's boundary, then parking, then handlers in the process."""
+    tools: Any = Tools(gates).server()._lowlevel_server
+
+    async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> Any:
+        if params.name == "own":
+            return await own_rounds(ctx, params)
+        return await tools.get_request_handler("tools/call").handler(ctx, params)
+
+    async def list_tools(ctx: Any, params: Any) -> Any:
+        return await tools.get_request_handler("tools/list").handler(ctx, params)
+
+    server: Server[Any] = Server(
+        "gateway", on_call_tool=call_tool, on_list_tools=list_tools, on_get_prompt=prompt, on_read_resource=resource
+    )
+    security = RequestStateSecurity(keys=[KEY], bind_principal=lambda _: current().principal.owner)
+    server.middleware += [RequestStateBoundary(security, default_audience="gateway"), parking]
+    return server
+
+
+@dataclass
+class Post:
+    """One POST as the dispatch context of its request: what was sent on its stream is in `frames`."""
+
+    request_id: int = 1
+    frames: list[tuple[Any, ...]] = field(default_factory=list)
+    transport: TransportContext = field(default_factory=lambda: TransportContext(kind="post", can_send_request=False))
+    can_send_request: bool = False
+    message_metadata: None = None
+    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
+
+    async def send_raw_request(self, method: str, params: Any, opts: Any = None) -> dict[str, Any]:
+        raise AssertionError("a modern server sent a request")
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: Any = None) -> None:
+        self.frames.append((method, (params or {}).get("data")))
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        self.frames.append(("progress", progress, message))
+
+
+@dataclass
+class Worker:
+    """One running worker."""
+
+    name: str
+    state: State
+    parking: Parking
+    on_request: OnRequest
+    task: asyncio.Task[None]
+    leave: asyncio.Event
+
+
+class Fleet:
+    """Workers, and ways to call them."""
+
+    def __init__(self, gates: Gates) -> None:
+        self.gates = gates
+        self.workers: dict[str, Worker] = {}
+        self.dead: set[str] = set()
+        self._turns = itertools.count()
+
+    @staticmethod
+    def opened(state: str) -> dict[str, Any]:
+        """What is inside a sealed state."""
+        inside: dict[str, Any] = json.loads(json.loads(AESGCMRequestStateCodec([KEY]).unseal(state))["s"])
+        return inside
+
+    async def alive(self, worker: str) -> bool:
+        return worker not in self.dead
+
+    async def kill(self, name: str) -> None:
+        """End a worker with everything that it holds, and have its heartbeat expire."""
+        worker = self.workers.pop(name)
+        worker.task.cancel()
+        await asyncio.wait({worker.task})
+        self.dead.add(name)
+
+    async def call(
+        self,
+        worker: str,
+        tool: str,
+        *,
+        method: str = "tools/call",
+        state: str | None = None,
+        responses: Any = None,
+        capabilities: dict[str, Any] | None = None,
+        level: str | None = None,
+        principal: Principal = ALICE,
+        post: Post | None = None,
+        arguments: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """POST one round to a worker, and return its result."""
+        meta: dict[str, Any] = {
+            "io.modelcontextprotocol/protocolVersion": VERSION,
+            "io.modelcontextprotocol/clientCapabilities": EVERYTHING if capabilities is None else capabilities,
+        }
+        if level:
+            meta["io.modelcontextprotocol/logLevel"] = level
+        named = {"uri": tool} if method == "resources/read" else {"name": tool, "arguments": arguments or {}}
+        params = {"_meta": meta, **named}
+        if state is not None:
+            params |= {"requestState": state}
+        if responses is not None:
+            params |= {"inputResponses": responses}
+        with serving(Caller(principal)):
+            return await self.workers[worker].on_request(post or Post(), method, params)
+
+    async def turn(self, dctx: Any, method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Serve a request on the next worker."""
+        names = list(self.workers)
+        worker = names[next(self._turns) % len(names)] if method == "tools/call" else names[0]
+        with serving(Caller(ALICE)):
+            return await self.workers[worker].on_request(dctx, method, params)
+
+    @asynccontextmanager
+    async def client(self, **options: Any) -> AsyncIterator[Client]:
+        """The SDK's client, each of whose calls reaches the next worker."""
+        async with Client(_RoundRobin(self.turn), read_timeout_seconds=20, **options) as client:
+            yield client
+
+
+class _RoundRobin:
+    """A client-side transport whose requests go round the fleet."""
+
+    def __init__(self, on_request: OnRequest) -> None:
+        self._on_request = on_request
+
+    async def __aenter__(self) -> Any:
+        self._entered = self._connected()
+        return await self._entered.__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self._entered.__aexit__(*exc)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        async def ignore(*_: Any) -> None:
+            return None
+
+        async with create_client_server_memory_streams() as ((client_in, client_out), (server_in, server_out)):
+            dispatcher: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(server_in, server_out)
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(dispatcher.run, self._on_request, ignore)
+                yield client_in, client_out
+                await client_out.aclose()
+                tasks.cancel_scope.cancel()
+
+
+Opener = Callable[..., Any]
+
+
+@pytest.fixture(params=["memory://", "redis"])
+def state_url(request: pytest.FixtureRequest) -> str | None:
+    """`None` for `memory://`, or the URL of an empty Redis."""
+    if request.param == "memory://":
+        return None
+    url: str = request.getfixturevalue("redis_url")
+    return url
+
+
+@pytest.fixture
+def new_post() -> type[Post]:
+    """A POST whose frames a test looks at."""
+    return Post
+
+
+@pytest.fixture
+def open_fleet() -> Opener:
+    """`async with open_fleet(state_url, workers=2, **options_of_parking) as fleet`."""
+    return _open_fleet
+
+
+@asynccontextmanager
+async def _open_fleet(url: str | None, *, workers: int = 2, **options: Any) -> AsyncIterator[Fleet]:
+    fleet = Fleet(Gates())
+    async with open_state(None) as memory:  # the workers of a real Redis each open their own
+        for number in range(workers):
+            await _start(fleet, f"w{number}", url, memory, options)
+        try:
+            yield fleet
+        finally:
+            for worker in list(fleet.workers.values()):
+                worker.leave.set()
+            await asyncio.gather(*(worker.task for worker in fleet.workers.values()))
+
+
+async def _start(fleet: Fleet, name: str, url: str | None, memory: State, options: dict[str, Any]) -> None:
+    up: asyncio.Future[tuple[State, Parking, OnRequest]] = asyncio.get_running_loop().create_future()
+    leave = asyncio.Event()
+
+    async def serve(state: State) -> None:
+        alive: Callable[[str], Awaitable[bool]] = fleet.alive
+        parking = Parking(state, name, alive, server_info=lambda: server.server_info_stamp, **options)
+        server = gateway(parking, fleet.gates)
+        async with parking.running(), server.lifespan(server) as lifespan_state:
+            up.set_result((state, parking, modern_on_request(server, lifespan_state)))
+            await leave.wait()
+
+    async def live() -> None:
+        if url is None:
+            await serve(memory)
+        else:
+            async with open_state(url) as state:
+                await serve(state)
+
+    task = asyncio.create_task(live())
+    task.add_done_callback(lambda _: up.done() or up.cancel())
+    state, parking, on_request = await asyncio.wait_for(up, 10)
+    fleet.workers[name] = Worker(name, state, parking, on_request, task, leave)
