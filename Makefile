@@ -7,13 +7,14 @@ PYTHON  ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pyth
 PINS    := constraints.txt
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE    := tests/journeys/clients
+SUITE   := .cache/conformance
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format separate fleet build bench node clean
+.PHONY: help serve test check conformance format separate fleet build bench node clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.runtime ## set up, then serve on http://localhost:3232
 	$(BIN)/switchboard serve $(ARGS)
@@ -27,6 +28,9 @@ check: $(VENV)/.dev ## format, lint, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two workers in turn: every version, authorization off and on
+	PYTHONPATH=scratch $(BIN)/python -m conformance $(ARGS)
 
 format: $(VENV)/.dev ## let ruff format and mend what it can
 	$(BIN)/ruff format .
@@ -66,4 +70,10 @@ $(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
 
 $(NODE)/node_modules/.installed: $(NODE)/package.json
 	npm install --prefix $(NODE) --no-audit --no-fund --no-package-lock --silent
+	@touch $@
+
+$(SUITE)/.installed: scratch/conformance/package.json
+	mkdir -p $(SUITE)
+	cp $< $(SUITE)/
+	npm install --prefix $(SUITE) --no-audit --no-fund --no-package-lock --silent
 	@touch $@
