@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any
 
 import httpx2
 import pytest
@@ -9,6 +10,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from switchboard.edge.bearer import Anonymous
+from switchboard.edge.faults import Faults
 from switchboard.edge.stack import Policy, wrap
 
 POLICY = Policy(hosts=("mcp.example.com",), origins=("https://app.example.com",), max_body_bytes=1000, https=True)
@@ -71,3 +74,42 @@ async def test_inner_rows_come_behind_the_stack_in_the_order_given() -> None:
         await http.post("/mcp")
         await http.post("/mcp", headers={"Host": "evil.example"})
     assert passed == ["outer", "inner"]
+
+
+async def test_a_lifespan_passes_through_untouched() -> None:
+    passed: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.append(scope)
+
+    async def nothing(*_: Any) -> Any:
+        pytest.fail("nobody speaks during this")
+
+    scope: Scope = {"type": "lifespan", "state": {}}
+    await wrap(app, PROXIED, Anonymous, Faults)(scope, nothing, nothing)
+    assert passed == [{"type": "lifespan", "state": {}}]
+
+
+async def test_a_websocket_that_is_taken_is_logged_with_its_handshake() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    scope: Scope = {
+        "type": "websocket",
+        "path": "/ws",
+        "query_string": b"",
+        "headers": [(b"host", b"mcp.example.com")],
+        "client": ("203.0.113.7", 1),
+    }
+    with capture_logs() as logged:
+        await wrap(app, POLICY, Anonymous)(scope, receive, send)
+    assert sent == [{"type": "websocket.accept"}]
+    assert [(event["method"], event["status"]) for event in logged] == [("WEBSOCKET", 101)]

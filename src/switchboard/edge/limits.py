@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from switchboard.edge.bearer import digest_of
 from switchboard.edge.replies import refuse
 from switchboard.identity import Principal
 
@@ -119,7 +120,7 @@ def by_address(scope: Scope) -> str | None:
 def by_principal(scope: Scope) -> str | None:
     """One bucket for each principal; put it behind `Bearer`."""
     principal = scope.get("state", {}).get("principal")
-    return principal.digest if isinstance(principal, Principal) else None
+    return digest_of(principal) if isinstance(principal, Principal) else None
 
 
 class RateLimit:

@@ -10,6 +10,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from switchboard.edge.bearer import digest_of
 from switchboard.edge.guards import PROBES
 from switchboard.identity import Principal
 
@@ -83,7 +84,7 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
     }
     principal = scope["state"].get("principal")
     if isinstance(principal, Principal):
-        event["principal"] = principal.digest
+        event["principal"] = digest_of(principal)
     if scope.get("client"):
         event["client"] = scope["client"][0]
     (log.debug if scope["path"] in PROBES else log.info)("request", **event)
