@@ -128,5 +128,6 @@ def fleet_settings(base_uri: str, redis_url: str) -> dict[str, str]:
         "AUTH_MODE": "integrated",
         "TRUSTED_PROXIES": LOOPBACK,
         "RATE_LIMIT": "0",
+        "DRAIN_GRACE": "0",
         "LOG_FORMAT": "json",
     }

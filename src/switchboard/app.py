@@ -19,7 +19,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.subscriptions import ServerEvent
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import __version__, config, log, plugins
 from switchboard.authorization import authorize
@@ -72,7 +72,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._lifespan if scope["type"] == "lifespan" or self._served is None else self._served
-        await app(scope, receive, send)
+        await app(scope, receive, _closing(send) if self._draining else send)
 
     @property
     def rooms(self) -> Rooms:
@@ -82,10 +82,14 @@ class Application:
         return self._rooms
 
     def drain(self) -> None:
-        """Stop being ready and end open streams, so that their clients move to another worker."""
+        """Stop being ready and end open streams, so that their clients move to another worker.
+
+        May be called again, for streams that were opened meanwhile.
+        """
         self._draining = True
         if self._rooms is not None:
             self._rooms.streams.end_all()
+            self._rooms.handshake.drain(self._settings.drain_timeout)
 
     @asynccontextmanager
     async def _run(self, _app: Starlette) -> AsyncIterator[None]:
@@ -204,6 +208,17 @@ class WorkerHost:
 def build(settings: Settings) -> Application:
     """The application of one worker; nothing is opened before its lifespan starts."""
     return Application(settings)
+
+
+def _closing(send: Send) -> Send:
+    """Ask whoever keeps the connection open to open the next one, which will reach another worker."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return closing
 
 
 def _policy(settings: Settings) -> Policy:

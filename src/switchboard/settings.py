@@ -141,6 +141,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="the largest request body, 1024 or more")
     drain_timeout: int = Field(25, ge=0, le=3600, description="seconds to finish running requests at shutdown")
 
+    drain_grace: int = Field(
+        3, ge=0, le=600, description="seconds a worker on Redis still takes requests after SIGTERM, for the balancer"
+    )
+
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="debug, info, warning, error or critical"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import signal
 import socket
@@ -53,7 +54,8 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
     signal.signal(signal.SIGINT, _leave)
     app = build_application(settings)
     guarded = _ClearStartup(app)
-    server = _Server(uvicorn_config(guarded, settings), started, app.drain)
+    grace = settings.drain_grace if settings.redis_url else 0
+    server = _Server(uvicorn_config(guarded, settings), started, app.drain, grace)
     try:
         server.run(sockets=list(sockets))
     except SystemExit as ending:
@@ -96,10 +98,13 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 class _Server(uvicorn.Server):
     """Says when it serves, and lets the application drain before connections are closed."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], drain: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[], None], drain: Callable[[], None], grace: float
+    ) -> None:
         super().__init__(config)
         self._on_started = started
         self._drain = drain
+        self._grace = grace
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -108,6 +113,9 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._drain()
+        if signal.SIGTERM in self._captured_signals:  # a person who presses Ctrl-C waits for nothing
+            await asyncio.sleep(self._grace)
+            self._drain()
         await super().shutdown(sockets=sockets)
 
 

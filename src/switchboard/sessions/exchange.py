@@ -24,7 +24,15 @@ from switchboard.sessions.standalone import Outlet
 
 log = structlog.get_logger("switchboard.sessions")
 
-REQUEST_CANCELLED: Final = -32800
+CANCELLED: Final = ErrorData(code=-32800, message="Request cancelled")
+"""What the SDK's own transport answers too."""
+
+LEAVING: Final = ErrorData(
+    code=INTERNAL_ERROR,
+    message="The worker shut down before this request was done. It may have taken effect; repeat it only if that is "
+    "harmless.",
+    data={"reason": "worker_left", "retry": "if_idempotent"},
+)
 STATE_AWAY: Final = "Shared state cannot be reached now; try again"
 TRANSPORT: Final = TransportContext(kind="streamable-http", can_send_request=True)
 
@@ -50,6 +58,7 @@ class Exchange:
         self._token = progress_token_from_params(self.params)
         self._scope = anyio.CancelScope()
         self._closed = False
+        self._ended_by = CANCELLED
 
     @property
     def can_send_request(self) -> bool:
@@ -63,14 +72,15 @@ class Exchange:
             outcome = await self._outcome(server, lifespan_state)
         self._closed = True
         if outcome is None:
-            outcome = self._error(ErrorData(code=REQUEST_CANCELLED, message="Request cancelled"))
+            outcome = self._error(self._ended_by)
         try:
             await self._reply.finish(outcome)
         except (SessionGone, StateUnavailable) as error:
             log.warning("exchange.unanswered", method=self.method, reason=type(error).__name__)
 
-    def cancel(self) -> None:
-        """The client takes its request back, or nobody can answer it any more."""
+    def cancel(self, answer: ErrorData = CANCELLED) -> None:
+        """End the request with `answer`: the client takes it back, or this worker cannot finish it."""
+        self._ended_by = answer
         self.cancel_requested.set()
         self._scope.cancel()
 

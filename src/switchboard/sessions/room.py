@@ -17,7 +17,7 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
 from switchboard.identity import Caller, Principal, serving
-from switchboard.sessions.exchange import Exchange
+from switchboard.sessions.exchange import LEAVING, Exchange
 from switchboard.sessions.follow import ReplyFollower
 from switchboard.sessions.frames import encode
 from switchboard.sessions.notices import Notice
@@ -64,17 +64,34 @@ class HandshakeRoom:
         self._lifespan_state: Any = None
         self._running: dict[tuple[str, RequestId], Exchange] = {}
         self._tasks = asyncio.TaskGroup()
+        self._idle = asyncio.Event()
+        self._leave_at: float | None = None
 
     @contextlib.asynccontextmanager
     async def running(self, lifespan_state: Any) -> AsyncIterator[None]:
-        """Be ready to serve; on the way out, exchanges that are still running are cancelled."""
+        """Be ready to serve; on the way out, exchanges get what is left of their time to finish."""
         self._lifespan_state = lifespan_state
         async with self._tasks:
             try:
                 yield
             finally:
+                await self._finish()
                 for exchange in list(self._running.values()):
-                    exchange.cancel()
+                    exchange.cancel(LEAVING)
+
+    def drain(self, patience: float) -> None:
+        """This worker will leave: running exchanges have `patience` seconds from the first time this is called."""
+        if self._leave_at is None:
+            self._leave_at = asyncio.get_running_loop().time() + patience
+
+    async def _finish(self) -> None:
+        try:
+            async with asyncio.timeout_at(self._leave_at or 0):
+                while self._running:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain.unfinished", requests=len(self._running))
 
     @property
     def busy(self) -> int:
@@ -196,6 +213,7 @@ class HandshakeRoom:
             for key, exchange in keys.items():
                 if self._running.get(key) is exchange:
                     del self._running[key]
+            self._idle.set()
             await reply.close()
 
     async def _serve_all(self, exchanges: list[Exchange]) -> None:
