@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from auth_server.assertions import Assertions
 from auth_server.audit import Audit
 from auth_server.client_auth import ClientAuthentication
 from auth_server.crypto import KeyRing
@@ -24,13 +25,17 @@ from auth_server.endpoints.consent import Consent
 from auth_server.endpoints.introspect import Introspect, active
 from auth_server.endpoints.metadata import Metadata
 from auth_server.endpoints.register import Register
+from auth_server.endpoints.registered import Registered
 from auth_server.endpoints.revoke import Revoke
 from auth_server.endpoints.token import Token
 from auth_server.fetch import Fetcher
 from auth_server.grants import GrantStrategy
 from auth_server.grants.authorization_code import AuthorizationCode
+from auth_server.grants.client_credentials import ClientCredentials
 from auth_server.grants.refresh_token import RefreshToken
-from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN
+from auth_server.jwks import LARGEST, Get, KeySets
+from auth_server.limits import Limits
+from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
 from auth_server.pages import Pages
 from auth_server.settings import AuthSettings
 from auth_server.shared import Shared
@@ -94,29 +99,31 @@ class AuthorizationServer:
         return [Route(path, endpoint, methods=["GET", "OPTIONS"]) for path in metadata.paths(self.settings)]
 
     def _api(self, path: str) -> list[Route]:
-        shared = self._shared
+        shared, limited = self._shared, self._shared.limits.limited
         grants: dict[str, GrantStrategy] = {
             AUTHORIZATION_CODE: AuthorizationCode(shared),
             REFRESH_TOKEN: RefreshToken(shared),
+            CLIENT_CREDENTIALS: ClientCredentials(shared),
         }
         table = (
-            ("/register", Register(shared)),
-            ("/token", Token(shared, grants)),
-            ("/revoke", Revoke(shared)),
-            ("/introspect", Introspect(shared)),
+            ("/register", limited("register", Register(shared)), ["POST"]),
+            ("/register/{client_id}", limited("manage", Registered(shared)), ["GET", "PUT", "DELETE"]),
+            ("/token", limited("token", Token(shared, grants)), ["POST"]),
+            ("/revoke", limited("token", Revoke(shared)), ["POST"]),
+            ("/introspect", Introspect(shared), ["POST"]),
         )
         return [
-            Route(place + name, Api(respond), methods=["POST", "OPTIONS"], max_body_size=MAX_BODY)
-            for name, respond in table
+            Route(place + name, Api(respond), methods=[*methods, "OPTIONS"], max_body_size=MAX_BODY)
+            for name, respond, methods in table
             for place in _places(path, name)
         ]
 
     def _pages(self, path: str, browser: Browser) -> list[Route]:
-        shared = self._shared
+        shared, limited = self._shared, self._shared.limits.limited
         table = (
-            ("/authorize", Authorize(shared, browser), ["GET", "POST"]),
-            ("/consent", Consent(shared, browser), ["POST"]),
-            (callback.PATH, Callback(shared, browser), ["GET"]),
+            ("/authorize", limited("authorize", Authorize(shared, browser)), ["GET", "POST"]),
+            ("/consent", limited("authorize", Consent(shared, browser)), ["POST"]),
+            (callback.PATH, limited("login", Callback(shared, browser)), ["GET"]),
         )
         return [
             Route(place + name, Page(respond, shared.pages), methods=methods, max_body_size=MAX_BODY)
@@ -131,10 +138,20 @@ def _places(path: str, name: str) -> tuple[str, ...]:
     return (path, "") if path and at_root else (path,)
 
 
+def _json_from(fetcher: Fetcher) -> Get:
+    async def get(address: str) -> dict[str, Any]:
+        return (await fetcher.get(address, LARGEST)).document
+
+    return get
+
+
 def _assemble(settings: AuthSettings, connection: Connection, clock: Callable[[], float], fetcher: Fetcher) -> Shared:
     ring = KeyRing(settings.secret_keys)
     documents = Documents(connection, ring, fetcher, settings.scopes)
     clients = Clients(connection, ring, settings, clock, documents.find)
+    key_sets = KeySets(connection, ring, _json_from(fetcher), clock)
+    assertions = Assertions(connection, ring, key_sets, clock)
+    limits = Limits(connection, ring, on=settings.rate_limits, clock=clock)
     records = Records(connection, ring, clock)
     revocation = Revocation(connection, ring, settings, clock)
     pages = Pages()
@@ -146,9 +163,11 @@ def _assemble(settings: AuthSettings, connection: Connection, clock: Callable[[]
         families=Families(connection, ring, settings, revocation, clock),
         revocation=revocation,
         issuer=Issuer(ring, settings, clock),
-        authentication=ClientAuthentication(clients, ring),
+        authentication=ClientAuthentication(clients, ring, assertions, settings),
+        limits=limits,
+        assertions=assertions,
         pages=pages,
-        upstream=FakeUpstream(settings, records, pages, callback.PATH),
+        upstream=FakeUpstream(settings, records, pages, callback.PATH, limits),
         audit=Audit(connection, ring),
         clock=clock,
     )

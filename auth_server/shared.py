@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auth_server.assertions import Assertions
 from auth_server.audit import Audit
 from auth_server.client_auth import ClientAuthentication
 from auth_server.crypto import KeyRing
+from auth_server.limits import Limits
 from auth_server.pages import Pages
 from auth_server.settings import AuthSettings
 from auth_server.store import Clients, Families, Records, Revocation
@@ -27,6 +29,8 @@ class Shared:
     revocation: Revocation
     issuer: Issuer
     authentication: ClientAuthentication
+    assertions: Assertions
+    limits: Limits
     pages: Pages
     upstream: Upstream
     audit: Audit

@@ -77,8 +77,7 @@ class Page:
         except PageRefusal as refusal:
             return self._error(refusal.title, refusal.message, refusal.status)
         except Refusal as refusal:
-            # Not its headers: a challenge would make the browser ask for a password.
-            return self._error("That request does not work", f"It was refused: {refusal.description}.", 400)
+            return self._refused(refusal)
         except (StateUnavailable, AuthorizationUnavailable):
             response = self._error("One moment, please", "The server cannot be reached right now. Try again.", 503)
             response.headers["Retry-After"] = RETRY_AFTER
@@ -88,6 +87,14 @@ class Page:
         except Exception:  # as above: a person sees no internals either
             log.exception("request failed", path=request.url.path)
             return self._error("Something went wrong", "The error has been noted. Try again.", 500)
+
+    def _refused(self, refusal: Refusal) -> Response:
+        # Neither its status nor its challenge: a 401 would make the browser ask for a password.
+        status = refusal.status if refusal.status == 429 else 400
+        response = self._error("That request does not work", f"It was refused: {refusal.description}.", status)
+        if "Retry-After" in refusal.headers:
+            response.headers["Retry-After"] = refusal.headers["Retry-After"]
+        return response
 
     def _error(self, title: str, message: str, status: int) -> Response:
         return self._pages.show("error.html", status, title=title, message=message)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth_server.grants import GRANT_TYPES
+from auth_server.jose import ALGORITHMS
 from auth_server.pkce import METHOD
 from auth_server.registration import AUTH_METHODS
 from auth_server.settings import AuthSettings
@@ -42,6 +43,9 @@ def document(settings: AuthSettings) -> dict[str, Any]:
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": confidential,
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
         "client_id_metadata_document_supported": True,
         "protected_resources": list(settings.resources),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client
+from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN, Client
 from auth_server.params import Params
 
-GRANT_TYPES = (AUTHORIZATION_CODE, REFRESH_TOKEN)
+GRANT_TYPES = (AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS)
 """What the metadata advertises."""
 
 

@@ -45,10 +45,3 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 'issued'
 """
 """A family with one access token and nothing to refresh: machine clients and exchanged tokens."""
-
-COUNT = """
-local seen = redis.call('INCRBY', KEYS[1], 1)
-if seen == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return seen
-"""
-"""One more in this window."""

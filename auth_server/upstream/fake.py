@@ -19,6 +19,7 @@ from starlette.routing import Route
 from auth_server.endpoints.boundary import Page
 from auth_server.endpoints.redirect import see
 from auth_server.errors import PageRefusal
+from auth_server.limits import Limits
 from auth_server.pages import Pages
 from auth_server.params import form, parse
 from auth_server.redirects import is_loopback
@@ -56,7 +57,7 @@ LOST = ("This sign-in page has lost its way", "Start again from your application
 class FakeUpstream:
     """Signs people in without asking for proof."""
 
-    def __init__(self, settings: AuthSettings, records: Records, pages: Pages, callback: str) -> None:
+    def __init__(self, settings: AuthSettings, records: Records, pages: Pages, callback: str, limits: Limits) -> None:
         host = urlsplit(settings.issuer).hostname or ""
         if not (is_loopback(host) or settings.allow_fake_idp):
             raise ConfigurationError(
@@ -69,6 +70,7 @@ class FakeUpstream:
         self._records = records
         self._pages = pages
         self._callback = callback
+        self._limited = limits.limited
 
     async def begin(self, state: str) -> Departure:
         """To the picker."""
@@ -88,8 +90,13 @@ class FakeUpstream:
     def routes(self) -> list[Route]:
         """The picker and where it posts to."""
         return [
-            Route(self._path + AUTHORIZE, Page(self._picker, self._pages), methods=["GET"]),
-            Route(self._path + REDIRECT, Page(self._picked, self._pages), methods=["POST"], max_body_size=16_384),
+            Route(self._path + AUTHORIZE, Page(self._limited("login", self._picker), self._pages), methods=["GET"]),
+            Route(
+                self._path + REDIRECT,
+                Page(self._limited("login", self._picked), self._pages),
+                methods=["POST"],
+                max_body_size=16_384,
+            ),
         ]
 
     async def _picker(self, request: Request) -> Response:

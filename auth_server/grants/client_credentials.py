@@ -1,0 +1,37 @@
+"""Machines that speak for themselves (RFC 6749 §4.4): only clients known by settings, and only with credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auth_server import targets
+from auth_server.crypto import new_family
+from auth_server.errors import Refusal
+from auth_server.grants.seam import TokenRequest
+from auth_server.models import Grant
+from auth_server.shared import Shared
+
+
+class ClientCredentials:
+    """Credentials to an access token, without a refresh token (§4.4.3)."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def __call__(self, request: TokenRequest) -> dict[str, Any]:
+        client, params = request.client, request.params
+        if not client.confidential:
+            raise Refusal("unauthorized_client", "this grant is for clients that can authenticate")
+        grant = Grant(
+            # No person is ever called like this, so a machine cannot pass for one.
+            subject=f"client:{client.id}",
+            client_id=client.id,
+            scope=targets.scopes(params.get("scope"), client.scope.split(), client.scope),
+            resource=targets.resource(params.resources, self._shared.settings.resources),
+            created=self._shared.clock(),
+        )
+        family = new_family()
+        issued = self._shared.issuer.issue(family, grant, grant.scope, refreshable=False)
+        await self._shared.families.issue(family, issued)
+        await self._shared.audit.record("tokens issued", client=client.id, family=family, scope=grant.scope)
+        return issued.response
