@@ -1,0 +1,88 @@
+"""What the fixtures offer, as the suite looks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.server.mcpserver import MCPServer
+from mcp_types import PromptReference
+
+from switchboard import config, plugins
+from switchboard.config import Configuration, PluginSection
+from switchboard.conformance import plugin
+from switchboard.conformance.schemas import CONTACT
+from switchboard.errors import ConfigurationError
+
+Connect = Callable[..., Client]
+
+
+def test_the_plugin_is_off_until_the_configuration_switches_it_on() -> None:
+    assert [provider.name for provider in plugins.load()] == ["everything"]
+    sections = {"conformance": PluginSection(enabled=True, prefix="never")}
+    assert [provider.name for provider in plugins.load(sections)] == ["conformance"]
+
+
+def test_switching_it_on_in_a_file_keeps_its_names_without_a_prefix(tmp_path: Any) -> None:
+    file = tmp_path / "switchboard.json"
+    file.write_text('{"plugins": {"conformance": {"enabled": true}, "everything": {"enabled": false}}}')
+    read: Configuration = config.read(file, {})
+    assert read.plugins["conformance"].prefix == "never"
+    assert not read.plugins["everything"].enabled
+
+
+def test_a_configuration_is_refused_because_there_is_nothing_to_configure() -> None:
+    with pytest.raises(ConfigurationError, match="takes no configuration, not speed"):
+        plugin({"speed": 3})
+
+
+async def test_every_tool_and_prompt_is_described(connect: Connect, mode: str) -> None:
+    async with connect(mode) as client:
+        tools = (await client.list_tools()).tools
+        prompts = (await client.list_prompts()).prompts
+    assert tools[0].name == "test_simple_text"
+    assert all(tool.description for tool in tools)
+    assert all(prompt.description for prompt in prompts)
+
+
+async def test_the_json_schema_tool_is_listed_with_every_keyword_untouched(connect: Connect, mode: str) -> None:
+    async with connect(mode) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert tools["json_schema_2020_12_tool"].input_schema == CONTACT
+
+
+async def test_the_mirrored_parameter_is_marked_in_its_schema(connect: Connect) -> None:
+    async with connect("auto") as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert tools["test_x_mcp_header"].input_schema["properties"]["region"]["x-mcp-header"] == "Region"
+
+
+async def test_resources_are_read_with_their_types(connect: Connect, mode: str) -> None:
+    async with connect(mode) as client:
+        listed = [str(resource.uri) for resource in (await client.list_resources()).resources]
+        found = {uri: (await client.read_resource(uri)).contents[0] for uri in listed}
+        templated = (await client.read_resource("test://template/123/data")).contents[0]
+    assert listed == ["test://static-text", "test://static-binary", "test://watched-resource"]
+    assert [contents.mime_type for contents in found.values()] == ["text/plain", "image/png", "text/plain"]
+    assert "123" in templated.model_dump()["text"]
+
+
+async def test_prompts_show_their_arguments_and_their_content(connect: Connect, mode: str) -> None:
+    async with connect(mode) as client:
+        said = await client.get_prompt("test_prompt_with_arguments", {"arg1": "one", "arg2": "two"})
+        pictured = await client.get_prompt("test_prompt_with_image")
+        embedded = await client.get_prompt("test_prompt_with_embedded_resource", {"resourceUri": "test://mine"})
+    assert "arg1='one', arg2='two'" in str(said.messages[0].content)
+    assert pictured.messages[0].content.type == "image"
+    assert "test://mine" in str(embedded.messages[0].content)
+
+
+async def test_only_fitting_values_complete_an_argument(server: MCPServer[Any]) -> None:
+    async with Client(server, mode="auto") as client:
+        reference = PromptReference(name="test_prompt_with_arguments")
+        offered = await client.complete(reference, {"name": "arg1", "value": "test"})
+        elsewhere = await client.complete(PromptReference(name="test_simple_prompt"), {"name": "arg1", "value": ""})
+    assert offered.completion.values == ["test-one", "test-two"]
+    assert elsewhere.completion.values == []
