@@ -250,6 +250,20 @@ class Fleet:
         inside: dict[str, Any] = json.loads(json.loads(AESGCMRequestStateCodec([KEY]).unseal(state))["s"])
         return inside
 
+    def question(self, asked: dict[str, Any], reply: str, responses: Any, principal: Principal = ALICE) -> str:
+        """What a worker publishes to the holder, for tests that play a worker which then says no more."""
+        ticket = self.opened(asked["requestState"])
+        return json.dumps(
+            {
+                "kind": "retry",
+                "reply": reply,
+                "ticket": [ticket["park"], ticket["worker"], ticket["round"]],
+                "principal": principal.owner,
+                "answers": responses,
+                "terms": {"capabilities": EVERYTHING, "level": None},
+            }
+        )
+
     async def alive(self, worker: str) -> bool:
         return worker not in self.dead
 

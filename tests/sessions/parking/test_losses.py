@@ -117,6 +117,33 @@ async def test_a_worker_that_has_left_says_so(open_fleet: Any) -> None:
         assert refused.value.data["retry"] is True
 
 
+async def test_when_the_relaying_worker_dies_the_call_goes_on_for_a_client_that_comes_back(
+    state_url: str | None, open_fleet: Any
+) -> None:
+    async with open_fleet(state_url, silent_after=0.05) as fleet:
+        asked = await fleet.call("w0", "hold")
+        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
+        await hub.publish(keys.parked("w0"), fleet.question(asked, "r", ANSWER))
+        await asyncio.wait_for(fleet.gates.entered.wait(), 5)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(fleet.gates.cancelled.wait(), 0.5)
+        fleet.gates.release.set()
+        done = await fleet.call("w0", "hold", state=asked["requestState"], responses=ANSWER)
+        assert text(done) == "held a"
+
+
+async def test_when_the_relaying_worker_dies_and_nobody_comes_back_the_call_expires(
+    state_url: str | None, open_fleet: Any
+) -> None:
+    async with open_fleet(state_url, silent_after=0.05, ttl=0.5) as fleet:
+        asked = await fleet.call("w0", "hold")
+        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
+        await hub.publish(keys.parked("w0"), fleet.question(asked, "r", ANSWER))
+        await asyncio.wait_for(fleet.gates.entered.wait(), 5)
+        await asyncio.wait_for(fleet.gates.cancelled.wait(), 5)
+        assert fleet.workers["w0"].parking.parked == 0
+
+
 async def test_a_retry_survives_pubsub_connections_being_killed(redis_url: str, open_fleet: Any) -> None:
     async with open_fleet(redis_url) as fleet:
         asked = await fleet.call("w0", "hold")

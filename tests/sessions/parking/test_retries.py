@@ -130,19 +130,11 @@ async def test_what_a_handler_left_behind_can_ask_no_more(open_fleet: Any) -> No
 async def test_a_holder_checks_for_itself_whose_call_it_is(state_url: str | None, open_fleet: Any) -> None:
     """The boundary has refused strangers already; a forwarded retry is not believed on the other worker's word."""
     async with open_fleet(state_url) as fleet:
-        ticket = fleet.opened((await fleet.call("w0", "twice"))["requestState"])
+        asked = await fleet.call("w0", "twice")
         state = fleet.workers["w1"].state
         heard: asyncio.Queue[str] = asyncio.Queue()
-        question = {
-            "kind": "retry",
-            "reply": "r",
-            "ticket": [ticket["park"], "w0", 1],
-            "principal": BOB.owner,
-            "answers": {},
-            "terms": {"capabilities": {"elicitation": {}}, "level": None},
-        }
         async with state.hub.subscribed(state.keys.parked_reply("r"), heard.put_nowait):
-            await state.hub.publish(state.keys.parked("w0"), json.dumps(question))
+            await state.hub.publish(state.keys.parked("w0"), fleet.question(asked, "r", {}, BOB))
             frames = [json.loads(await asyncio.wait_for(heard.get(), 5)) for _ in range(2)]
         assert [frame["kind"] for frame in frames] == ["ack", "error"]
         assert frames[1]["error"]["data"]["reason"] == "call_expired"

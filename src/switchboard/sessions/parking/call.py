@@ -84,7 +84,7 @@ class Call:
         self._minted = 0
         self._countdown = 0
         self._final: Outcome | None = None
-        self._verdict = cancelled()
+        self._verdict: MCPError | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     # --- the client's side ---
@@ -122,7 +122,7 @@ class Call:
         if channel.lost:
             self._start_clock(self._keeper.ttl)  # its client may come back through another worker
         else:
-            self.cancel(cancelled())
+            self.cancel()
 
     def _agree(self, terms: Terms) -> None:
         self.terms = terms
@@ -186,15 +186,15 @@ class Call:
     def end(self, outcome: Outcome | None = None) -> None:
         """The handler ended: with an outcome, or by cancellation."""
         if self._final is None:
-            self._final = outcome.wrapped() if outcome else Outcome(error=self._verdict)
+            self._final = outcome.wrapped() if outcome else Outcome(error=self._verdict or cancelled())
             self._asks.clear()
             self._answer(self._final)
             self._keeper.ended(self)
 
     # --- both ---
 
-    def cancel(self, verdict: MCPError) -> None:
-        """End the handler; whoever still waits gets `verdict`."""
+    def cancel(self, verdict: MCPError | None = None) -> None:
+        """End the handler; whoever still waits gets `verdict`, or hears that its request was cancelled."""
         self.stop_clock()
         self._verdict = verdict
         if self.task is not None:

@@ -42,16 +42,17 @@ class _Question:
 class _Serving:
     """One forwarded retry while it is being answered."""
 
-    def __init__(self, channel: There, task: asyncio.Task[None]) -> None:
+    def __init__(self, channel: There, task: asyncio.Task[None], silent_after: float) -> None:
         self._channel = channel
         self._task = task
+        self._silent_after = silent_after
         self._timer: asyncio.TimerHandle | None = None
         self.heard()
 
     def heard(self) -> None:
         """The asking worker gave a sign of life."""
         self.stop()
-        self._timer = asyncio.get_running_loop().call_later(SILENT_S, self._lose)
+        self._timer = asyncio.get_running_loop().call_later(self._silent_after, self._lose)
 
     def cancel(self) -> None:
         """The client left."""
@@ -71,11 +72,16 @@ class Holder:
     """Answers what arrives on this worker's channel."""
 
     def __init__(
-        self, state: State, lot: Lot, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+        self,
+        state: State,
+        lot: Lot,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        silent_after: float,
     ) -> None:
         self._state = state
         self._lot = lot
         self._spawn = spawn
+        self._silent_after = silent_after
         self._serving: dict[str, _Serving] = {}
         self._closed = False
 
@@ -113,7 +119,7 @@ class Holder:
 
         channel = There(send)
         task = self._spawn(self._answer(question, channel, send))
-        serving = self._serving[reply] = _Serving(channel, task)
+        serving = self._serving[reply] = _Serving(channel, task, self._silent_after)
 
         def done(_: object) -> None:
             serving.stop()

@@ -20,7 +20,7 @@ from switchboard.sessions.parking.call import Call
 from switchboard.sessions.parking.channels import Here, request_outbound
 from switchboard.sessions.parking.context import parked_context
 from switchboard.sessions.parking.forward import Forwarding
-from switchboard.sessions.parking.holder import Holder
+from switchboard.sessions.parking.holder import SILENT_S, Holder
 from switchboard.sessions.parking.lot import Lot
 from switchboard.sessions.parking.outcome import Outcome
 from switchboard.sessions.parking.refusals import invalid_responses, not_serving
@@ -40,6 +40,8 @@ class Parking:
         ttl: seconds that a call waits for its client; not more than the life of a sealed `requestState`.
         max_parked: calls that may wait on this worker.
         max_per_principal: calls of one principal that may wait on this worker.
+        silent_after: seconds without a sign of the worker that relays a retry, after which its client is waited for
+            elsewhere.
         server_info: what to stamp on answers: `lambda: server.server_info_stamp`, as the server itself comes later.
     """
 
@@ -52,6 +54,7 @@ class Parking:
         ttl: float = 600,
         max_parked: int = 1000,
         max_per_principal: int = 50,
+        silent_after: float = SILENT_S,
         server_info: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._state = state
@@ -61,7 +64,7 @@ class Parking:
         self._lot = Lot(
             worker, ttl=ttl, max_parked=max_parked, max_per_principal=max_per_principal, server_info=server_info
         )
-        self._holder = Holder(state, self._lot, self._spawn)
+        self._holder = Holder(state, self._lot, self._spawn, silent_after)
         self._forwarding = Forwarding(state, alive, self._tell)
 
     @property
