@@ -182,11 +182,11 @@ def call(tool: str, arguments: dict[str, Any] | None = None, id: Any = 1, **meta
 
 
 @asynccontextmanager
-async def serving(redis_url: str | None, **settings: Any) -> AsyncIterator[Worker]:
-    """One worker on a free port, up when entered and down when left."""
+async def serving(redis_url: str | None, port: int = 0, **settings: Any) -> AsyncIterator[Worker]:
+    """One worker on a free port, or on `port`; up when entered and down when left."""
     given = {"auth_mode": "none", "rate_limit": 0, "secret_key": KEY, "redis_url": redis_url, **settings}
     app = build(load_settings(None, **given))
-    config = uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(server._serve())  # `serve` would take over the test run's signal handlers
@@ -268,3 +268,9 @@ def asked() -> Iterator[Asked]:
 
         yield lambda body, change, era: runner.run(send(body, change, era))
         runner.run(stack.aclose())
+
+
+@pytest.fixture
+def serving_worker() -> Any:
+    """`serving`, for tests that choose port and settings themselves."""
+    return serving

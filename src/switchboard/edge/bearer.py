@@ -119,6 +119,7 @@ class Bearer:
         except _Refused as refused:
             await refused.answer(scope, send)
             return
+        scope.setdefault("state", {})["challenge"] = self.challenge
         await _serve(self.app, principal, scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal:

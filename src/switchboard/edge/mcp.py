@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
 from switchboard.edge.replies import send_body, send_json
+from switchboard.edge.scopes import InsufficientScope, answer, require
 from switchboard.edge.sse import send_events
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
@@ -70,6 +71,8 @@ class McpEndpoint:
             await serve(scope, receive, send)
         except Malformed as error:
             await _refuse(send, error)
+        except InsufficientScope as error:
+            await answer(error, scope, send)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = headers(scope["headers"])
@@ -78,6 +81,7 @@ class McpEndpoint:
             await self._post_modern(found, scope, receive, send)
             return
         value = parse(await _body(receive))
+        require(_principal(), value if isinstance(value, list) else [value])
         if is_enveloped(value) and value.get("method") != "initialize":
             await _reject_contradiction(value, found, send)
             return
@@ -95,6 +99,7 @@ class McpEndpoint:
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
         body = await _body(receive)
         value = parse(body)
+        require(_principal(), [value])
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)
             return

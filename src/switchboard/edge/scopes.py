@@ -1,0 +1,72 @@
+"""Which scopes a message needs: one row for each family of methods (AUTH: 403 names all that are needed)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from starlette.types import Scope, Send
+
+from switchboard.edge.bearer import Challenge
+from switchboard.edge.replies import refuse
+from switchboard.identity import Principal
+from switchboard.identity.scopes import missing
+
+_NEEDED: Final = (
+    ("tools/", "mcp:tools"),
+    ("resources/", "mcp:resources"),
+    ("prompts/", "mcp:prompts"),
+)
+
+_COMPLETION: Final = {"ref/prompt": "mcp:prompts", "ref/resource": "mcp:resources"}
+
+
+class InsufficientScope(Exception):
+    """The token is good, but what was asked needs all of `needed`."""
+
+    def __init__(self, needed: frozenset[str]) -> None:
+        super().__init__(" ".join(sorted(needed)))
+        self.needed = needed
+
+
+def needed(message: Any) -> frozenset[str]:
+    """The scopes for one JSON-RPC message; none for what every authenticated client may do."""
+    method = message.get("method") if isinstance(message, dict) else None
+    if not isinstance(method, str):
+        return frozenset()
+    if method == "completion/complete":
+        return _for_completion(message.get("params"))
+    return frozenset(scope for prefix, scope in _NEEDED if method.startswith(prefix))
+
+
+def require(principal: Principal, messages: Iterable[Any]) -> None:
+    """Refuse what the principal's scopes, and those they imply, do not cover.
+
+    Raises:
+        InsufficientScope: with all scopes that the messages need.
+    """
+    together: frozenset[str] = frozenset().union(*(needed(message) for message in messages))
+    if together and _lacks(principal.scopes, together):
+        raise InsufficientScope(together)
+
+
+async def answer(error: InsufficientScope, scope: Scope, send: Send) -> None:
+    """403, and the challenge that lets a client step up (RFC 6750 §3.1, MCP authorization "Scope Challenge")."""
+    challenge = scope.get("state", {}).get("challenge")
+    headers = []
+    if isinstance(challenge, Challenge):
+        headers.append((b"www-authenticate", challenge.insufficient(sorted(error.needed))))
+    await refuse(scope, send, 403, f"The token lacks a scope: {error} is needed", headers=headers)
+
+
+@lru_cache(maxsize=1024)
+def _lacks(granted: frozenset[str], together: frozenset[str]) -> bool:
+    """The same few sets meet on every call."""
+    return bool(missing(granted, together))
+
+
+def _for_completion(params: Any) -> frozenset[str]:
+    ref = params.get("ref") if isinstance(params, dict) else None
+    kind = ref.get("type") if isinstance(ref, dict) else None
+    return frozenset({_COMPLETION[kind]}) if isinstance(kind, str) and kind in _COMPLETION else frozenset()

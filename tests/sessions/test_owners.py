@@ -1,0 +1,130 @@
+"""A session belongs to a person and a client: nobody else can use it, see it, or tell that it exists."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+
+from switchboard.cli.login import obtain_token
+
+ACCEPT = "application/json, text/event-stream"
+ECHO = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {"message": "x"}}}
+
+
+@dataclass
+class Fleet:
+    """Two workers with integrated authorization on one Redis."""
+
+    urls: list[str]
+    http: httpx2.AsyncClient
+
+    async def token(self, user: str, scope: str | None = None) -> str:
+        return await asyncio.to_thread(obtain_token, self.urls[0], user=user, scope=scope)
+
+    async def post(self, url: str, token: str | None, message: Any, sid: str | None = None) -> httpx2.Response:
+        return await self.http.post(url, json=message, headers=headers(token, sid))
+
+    async def open(self, token: str) -> str:
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+        answer = await self.post(self.urls[0], token, message)
+        assert answer.status_code == 200, answer.text
+        sid: str = answer.headers["mcp-session-id"]
+        return sid
+
+
+def headers(token: str | None, sid: str | None = None) -> dict[str, str]:
+    found = {"accept": ACCEPT}
+    if token:
+        found["authorization"] = f"Bearer {token}"
+    if sid:
+        found["mcp-session-id"] = sid
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+async def fleet(serving_worker: Any, redis_url: str) -> AsyncIterator[Fleet]:
+    port = free_port()
+    given = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}"}
+    async with AsyncExitStack() as stack:
+        a = await stack.enter_async_context(serving_worker(redis_url, port, **given))
+        b = await stack.enter_async_context(serving_worker(redis_url, **given))
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=15))
+        yield Fleet([a.url, b.url], http)
+
+
+async def test_a_stranger_gets_404_on_every_worker_by_every_method(fleet: Fleet) -> None:
+    alice, bob = await fleet.token("alice"), await fleet.token("bob")
+    sid = await fleet.open(alice)
+    for url in fleet.urls:
+        assert (await fleet.post(url, bob, ECHO, sid)).status_code == 404
+        assert (await fleet.http.get(url, headers=headers(bob, sid))).status_code == 404
+        assert (await fleet.http.delete(url, headers=headers(bob, sid))).status_code == 404
+        unknown = await fleet.post(url, bob, ECHO, "0" * 48)
+        assert unknown.json() == (await fleet.post(url, bob, ECHO, sid)).json()
+        assert (await fleet.post(url, alice, ECHO, sid)).status_code == 200
+
+
+async def test_the_same_person_with_another_client_is_a_stranger_too(fleet: Fleet) -> None:
+    first, second = await fleet.token("alice"), await fleet.token("alice")  # each run registers a client of its own
+    sid = await fleet.open(first)
+    assert (await fleet.post(fleet.urls[1], second, ECHO, sid)).status_code == 404
+
+
+async def test_a_session_id_without_a_token_is_nothing(fleet: Fleet) -> None:
+    sid = await fleet.open(await fleet.token("alice"))
+    answer = await fleet.post(fleet.urls[1], None, ECHO, sid)
+    assert answer.status_code == 401
+    assert "error=" not in answer.headers["www-authenticate"]
+
+
+async def test_a_stranger_cannot_answer_cancel_or_take_over(fleet: Fleet) -> None:
+    alice, bob = await fleet.token("alice"), await fleet.token("bob")
+    sid = await fleet.open(alice)
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    again = {
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }
+    for message in (cancel, again, {"jsonrpc": "2.0", "id": "x", "result": {}}):
+        assert (await fleet.post(fleet.urls[1], bob, message, sid)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("message", "scope"),
+    [
+        (ECHO, "mcp:tools"),
+        ({"jsonrpc": "2.0", "id": 1, "method": "prompts/list"}, "mcp:prompts"),
+        ({"jsonrpc": "2.0", "id": 1, "method": "resources/list"}, "mcp:resources"),
+    ],
+)
+async def test_a_missing_scope_is_403_and_named_so_that_the_client_can_step_up(
+    fleet: Fleet, message: dict[str, Any], scope: str
+) -> None:
+    """AUTH row 3."""
+    scopes = {"mcp:tools", "mcp:prompts", "mcp:resources"}
+    narrow = await fleet.token("alice", " ".join(scopes - {scope}))
+    sid = await fleet.open(narrow)
+    refused = await fleet.post(fleet.urls[1], narrow, message, sid)
+    assert refused.status_code == 403
+    assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
+    assert f'scope="{scope}"' in refused.headers["www-authenticate"]
+    wide = await fleet.token("alice", scope)
+    sid = await fleet.open(wide)
+    assert (await fleet.post(fleet.urls[1], wide, message, sid)).status_code == 200
