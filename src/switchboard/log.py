@@ -137,7 +137,7 @@ def _processors() -> list[Processor]:
 
 def _renderer(log_format: Format) -> list[Processor]:
     if is_console(log_format):
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)]
     return [structlog.processors.JSONRenderer(serializer=_to_json)]
 
 

@@ -38,7 +38,7 @@ def screen(settings: Settings) -> str:
         ("authorization", _AUTHORIZATION[settings.auth_mode].format(issuer=settings.auth_server_url)),
         ("try it", f"{INSPECTOR}   (Streamable HTTP, the endpoint above)"),
     )
-    lines = "\n".join(f"  {name:<15}{value}" for name, value in (*rows, *_token_row(settings)))
+    lines = "\n".join(f"  {name:<18}{value}" for name, value in (*rows, *_token_row(settings)))
     return f"\n  Switchboard {version('mcp-switchboard')}\n\n{lines}\n\n  Ctrl-C ends it\n"
 
 
