@@ -11,11 +11,8 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from auth_server.assertions import Assertions
-from auth_server.audit import Audit
-from auth_server.client_auth import ClientAuthentication
+from auth_server.assembly import assemble
 from auth_server.crypto import KeyRing
-from auth_server.documents import Documents
 from auth_server.endpoints import callback, metadata
 from auth_server.endpoints.authorize import Authorize
 from auth_server.endpoints.boundary import Api, Page
@@ -23,6 +20,7 @@ from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.callback import Callback
 from auth_server.endpoints.consent import Consent
 from auth_server.endpoints.introspect import Introspect, active
+from auth_server.endpoints.jwks import Jwks
 from auth_server.endpoints.metadata import Metadata
 from auth_server.endpoints.register import Register
 from auth_server.endpoints.registered import Registered
@@ -33,17 +31,11 @@ from auth_server.grants import GrantStrategy
 from auth_server.grants.authorization_code import AuthorizationCode
 from auth_server.grants.client_credentials import ClientCredentials
 from auth_server.grants.refresh_token import RefreshToken
-from auth_server.jwks import LARGEST, Get, KeySets
-from auth_server.limits import Limits
 from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
-from auth_server.pages import Pages
 from auth_server.settings import AuthSettings
-from auth_server.shared import Shared
-from auth_server.store import Clients, Families, Records, Revocation
+from auth_server.signing import SigningKeys
 from auth_server.store.connection import Connection
 from auth_server.store.revocation import By
-from auth_server.tokens import Issuer
-from auth_server.upstream.fake import FakeUpstream
 
 MAX_BODY = 65_536
 
@@ -61,7 +53,9 @@ class AuthorizationServer:
         fetcher: Fetcher | None = None,
     ) -> None:
         self.settings = settings
-        self._shared = _assemble(settings, Connection(redis, prefix), clock, fetcher or Fetcher())
+        ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix)
+        self._signing = SigningKeys(connection, ring, clock)
+        self._shared = assemble(settings, connection, ring, self._signing, clock, fetcher or Fetcher())
 
     def routes(self) -> list[Route]:
         """Every endpoint, to be mounted at the root of the host."""
@@ -84,7 +78,7 @@ class AuthorizationServer:
         Raises:
             StateUnavailable: Redis is away.
         """
-        claims = await self._shared.families.claims(token)
+        claims = await self._shared.access.claims(token)
         return active(claims) if claims else None
 
     async def revoke(self, by: By, value: str = "") -> int:
@@ -95,8 +89,9 @@ class AuthorizationServer:
         return count
 
     def _discovery(self) -> list[Route]:
-        endpoint = Api(Metadata(self.settings))
-        return [Route(path, endpoint, methods=["GET", "OPTIONS"]) for path in metadata.paths(self.settings)]
+        endpoint, keys = Api(Metadata(self.settings)), Api(Jwks(self._signing))
+        found = [Route(path, endpoint, methods=["GET", "OPTIONS"]) for path in metadata.paths(self.settings)]
+        return [*found, Route(urlsplit(self.settings.base).path + "/jwks", keys, methods=["GET", "OPTIONS"])]
 
     def _api(self, path: str) -> list[Route]:
         shared, limited = self._shared, self._shared.limits.limited
@@ -136,38 +131,3 @@ def _places(path: str, name: str) -> tuple[str, ...]:
     """Clients of 2025-03-26 look for three endpoints at the root, whatever the issuer's path."""
     at_root = name in ("/authorize", "/token", "/register")
     return (path, "") if path and at_root else (path,)
-
-
-def _json_from(fetcher: Fetcher) -> Get:
-    async def get(address: str) -> dict[str, Any]:
-        return (await fetcher.get(address, LARGEST)).document
-
-    return get
-
-
-def _assemble(settings: AuthSettings, connection: Connection, clock: Callable[[], float], fetcher: Fetcher) -> Shared:
-    ring = KeyRing(settings.secret_keys)
-    documents = Documents(connection, ring, fetcher, settings.scopes)
-    clients = Clients(connection, ring, settings, clock, documents.find)
-    key_sets = KeySets(connection, ring, _json_from(fetcher), clock)
-    assertions = Assertions(connection, ring, key_sets, clock)
-    limits = Limits(connection, ring, on=settings.rate_limits, clock=clock)
-    records = Records(connection, ring, clock)
-    revocation = Revocation(connection, ring, settings, clock)
-    pages = Pages()
-    return Shared(
-        settings=settings,
-        ring=ring,
-        clients=clients,
-        records=records,
-        families=Families(connection, ring, settings, revocation, clock),
-        revocation=revocation,
-        issuer=Issuer(ring, settings, clock),
-        authentication=ClientAuthentication(clients, ring, assertions, settings),
-        limits=limits,
-        assertions=assertions,
-        pages=pages,
-        upstream=FakeUpstream(settings, records, pages, callback.PATH, limits),
-        audit=Audit(connection, ring),
-        clock=clock,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 from auth_server.redirects import is_loopback
@@ -51,6 +52,7 @@ class AuthSettings:
         allow_fake_idp: lets the fake upstream serve an issuer that is not loopback (test installations).
         scopes: all that can be granted.
         default_scopes: what is granted to a client that asks for nothing.
+        access_tokens: `jwt` lets resource servers verify without asking, for ten minutes at most.
         rate_limits: whether requests are counted and refused.
     """
 
@@ -62,6 +64,7 @@ class AuthSettings:
     default_scopes: tuple[str, ...] = ("mcp",)
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     clients: tuple[StaticClient, ...] = ()
+    access_tokens: Literal["opaque", "jwt"] = "opaque"
     rate_limits: bool = True
     max_unused_clients: int = 10_000
 

@@ -12,7 +12,7 @@ from auth_server.crypto import KeyRing
 from auth_server.limits import Limits
 from auth_server.pages import Pages
 from auth_server.settings import AuthSettings
-from auth_server.store import Clients, Families, Records, Revocation
+from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
 from auth_server.tokens import Issuer
 from auth_server.upstream import Upstream
 
@@ -26,6 +26,7 @@ class Shared:
     clients: Clients
     records: Records
     families: Families
+    access: AccessTokens
     revocation: Revocation
     issuer: Issuer
     authentication: ClientAuthentication

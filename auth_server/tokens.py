@@ -6,26 +6,29 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from auth_server.access import TokenFormat
 from auth_server.crypto import KeyRing
 from auth_server.models import Grant
 from auth_server.settings import AuthSettings
-from auth_server.store.families import Issued
+from auth_server.store import Issued
 
 
 class Issuer:
     """Mints access and refresh tokens for this issuer."""
 
-    def __init__(self, ring: KeyRing, settings: AuthSettings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, ring: KeyRing, settings: AuthSettings, format_: TokenFormat, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._format = format_
         self._ring = ring
         self._issuer = settings.issuer
         self._lives = settings.lifetimes
         self._clock = clock
 
-    def issue(self, family: str, grant: Grant, scope: str, *, refreshable: bool) -> Issued:
+    async def issue(self, family: str, grant: Grant, scope: str, *, refreshable: bool) -> Issued:
         """Tokens of `family` for what was granted, narrowed to `scope`."""
         now = int(self._clock())
-        lives = int(max(1, min(self._lives.access, grant.created + self._lives.family - now)))
-        access = self._ring.mint("access", family)
+        lives = int(max(1, min(self._lives.access, self._format.longest, grant.created + self._lives.family - now)))
         refresh = self._ring.mint("refresh", family) if refreshable else None
         claims = {
             "iss": self._issuer,
@@ -36,6 +39,7 @@ class Issuer:
             "iat": now,
             "exp": now + lives,
         }
+        access = await self._format.make(family, claims)
         response: dict[str, Any] = {
             "access_token": access,
             "token_type": "Bearer",
@@ -44,4 +48,4 @@ class Issuer:
         }
         if refresh:
             response["refresh_token"] = refresh
-        return Issued(access, claims, refresh, response)
+        return Issued(family, access, claims, refresh, response)

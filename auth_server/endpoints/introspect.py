@@ -26,7 +26,7 @@ class Introspect:
     async def __call__(self, request: Request) -> Response:
         params = (await form(request)).refuse_repeated()
         caller = await self._caller(request, params)
-        claims = await self._shared.families.claims(params.require("token"))
+        claims = await self._shared.access.claims(params.require("token"))
         if claims is None or caller not in (RESOURCE_SERVER, claims["client_id"]):
             return JSONResponse({"active": False}, headers=NO_STORE)
         return JSONResponse(active(claims), headers=NO_STORE)

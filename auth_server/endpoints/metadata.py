@@ -35,6 +35,7 @@ def document(settings: AuthSettings) -> dict[str, Any]:
         "registration_endpoint": f"{base}/register",
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
+        "jwks_uri": f"{base}/jwks",
         "scopes_supported": list(settings.scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],

@@ -35,10 +35,10 @@ class Revoke:
         return True
 
     async def _revoke_access(self, client: Client, token: str) -> None:
-        claims = await self._shared.families.claims(token)
+        claims = await self._shared.access.claims(token)
         if claims is None or claims["client_id"] != client.id:
             return
-        await self._shared.families.revoke_access(token)
+        await self._shared.access.revoke(token)
         await self._note(client, claims["sub"], "access token")
 
     async def _note(self, client: Client, subject: str, what: str) -> None:

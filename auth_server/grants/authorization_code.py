@@ -39,7 +39,7 @@ class AuthorizationCode:
 
     async def _redeem(self, found: Found, grant: Grant, client: Client) -> dict[str, Any]:
         refreshable = REFRESH_TOKEN in client.grant_types
-        issued = self._shared.issuer.issue(found.family, grant, grant.scope, refreshable=refreshable)
+        issued = await self._shared.issuer.issue(found.family, grant, grant.scope, refreshable=refreshable)
         if not await self._shared.families.redeem(found, issued):
             await self._replayed(found, client)
             raise Refusal("invalid_grant", INVALID)

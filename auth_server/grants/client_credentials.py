@@ -31,7 +31,7 @@ class ClientCredentials:
             created=self._shared.clock(),
         )
         family = new_family()
-        issued = self._shared.issuer.issue(family, grant, grant.scope, refreshable=False)
-        await self._shared.families.issue(family, issued)
+        issued = await self._shared.issuer.issue(family, grant, grant.scope, refreshable=False)
+        await self._shared.access.issue(issued)
         await self._shared.audit.record("tokens issued", client=client.id, family=family, scope=grant.scope)
         return issued.response

@@ -48,7 +48,7 @@ class RefreshToken:
         return targets.scopes(params.get("scope"), grant.scope.split(), grant.scope)
 
     async def _rotate(self, found: Found, grant: Grant, token: str, scope: str, client: Client) -> Found:
-        issued = self._shared.issuer.issue(found.family, grant, scope, refreshable=True)
+        issued = await self._shared.issuer.issue(found.family, grant, scope, refreshable=True)
         rotated = await self._shared.families.rotate(found, token, issued)
         if rotated is None:
             await self._replayed(found, client)

@@ -4,9 +4,10 @@ Every worker sees a write at once: nothing is cached here. May import the models
 never an endpoint, never HTTP. Commands that find Redis away raise `StateUnavailable`.
 """
 
+from auth_server.store.access import AccessTokens, Issued
 from auth_server.store.clients import Clients
 from auth_server.store.families import Families
 from auth_server.store.records import Records
 from auth_server.store.revocation import Revocation
 
-__all__ = ["Clients", "Families", "Records", "Revocation"]
+__all__ = ["AccessTokens", "Clients", "Families", "Issued", "Records", "Revocation"]

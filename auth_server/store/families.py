@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from auth_server.crypto import KeyRing, Kind, new_family, seal, unseal
+from auth_server.crypto import KeyRing, new_family, seal, unseal
 from auth_server.models import Grant, dump, load
 from auth_server.settings import AuthSettings
+from auth_server.store.access import AccessTokens, Issued
 from auth_server.store.connection import Connection, ms
 from auth_server.store.revocation import Revocation
-from auth_server.store.scripts import ISSUE, REDEEM, ROTATE
+from auth_server.store.scripts import REDEEM, ROTATE
 
 Status = Literal["live", "graced", "spent"]
 
@@ -34,16 +35,6 @@ class Found:
     """The token response that an earlier presentation got, when `graced`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """New tokens, not yet stored; they count once the store has said so."""
-
-    access: str
-    claims: dict[str, Any]
-    refresh: str | None
-    response: dict[str, Any]
-
-
 class Families:
     """Opens, redeems, rotates and ends families."""
 
@@ -53,12 +44,14 @@ class Families:
         ring: KeyRing,
         settings: AuthSettings,
         revocation: Revocation,
+        access: AccessTokens,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._ring = ring
         self._lives = settings.lifetimes
         self._revocation = revocation
+        self._access = access
         self._clock = clock
 
     async def open(self, grant: Grant) -> str:
@@ -95,11 +88,11 @@ class Families:
         grant = _grant(found)
         lives = self._family_lives(grant, issued)
         await self._revocation.keep(found.family, grant.subject, grant.client_id, lives)
-        keys = [self._family(found.family), self._access(found.family, self._ring.mac("access", issued.access))]
+        keys = [self._family(found.family), self._access.name(issued)]
         status = await self._connection.run(
             REDEEM,
             keys,
-            [found.mac, *self._access_args(issued), *self._refresh_args(issued, grant, found.family), ms(lives)],
+            [found.mac, *self._access.value(issued), *self._refresh_args(issued, grant, found.family), ms(lives)],
         )
         return bool(status == "redeemed")
 
@@ -144,9 +137,9 @@ class Families:
         grant = _grant(found)
         lives = self._family_lives(grant, issued)
         await self._revocation.keep(found.family, grant.subject, grant.client_id, lives)
-        access = self._access(found.family, self._ring.mac("access", issued.access))
+        access = self._access.name(issued)
         keys = [self._family(found.family), self._grace(found.family, found.mac), access]
-        access_value, access_ms = self._access_args(issued)
+        access_value, access_ms = self._access.value(issued)
         next_mac, next_value = self._refresh_args(issued, grant, found.family)
         successor = self._seal_successor(found.family, token, grant, issued)
         args: list[str | int] = [found.mac, next_mac, next_value, successor, ms(self._lives.grace)]
@@ -163,42 +156,10 @@ class Families:
         }
         return seal(token, json.dumps(kept).encode(), f"grace {family}")
 
-    async def issue(self, family: str, issued: Issued, about: str = "") -> None:
-        """Store a lone access token: no code led to it, and nothing refreshes it."""
-        subject, client_id = str(issued.claims["sub"]), str(issued.claims["client_id"])
-        value, lives = self._access_args(issued)
-        await self._revocation.keep(family, subject, client_id, lives / 1000)
-        keys = [self._family(family), self._access(family, self._ring.mac("access", issued.access))]
-        await self._connection.run(ISSUE, keys, [value, lives, about])
-
-    async def claims(self, token: str) -> dict[str, Any] | None:
-        """What an access token says, or `None` when it is not (any longer) good."""
-        family = self._ring.family("access", token)
-        if family is None:
-            return None
-        names = [self._access(family, mac) for mac in self._ring.macs("access", token)]
-        alive, *values = await self._connection.pipeline(
-            ("exists", self._family(family)), *(("get", name) for name in names)
-        )
-        value = next((item for item in values if item), None)
-        payload = unseal(token, value, f"access {family}") if alive and value else None
-        if payload is None:
-            return None
-        claims: dict[str, Any] = json.loads(payload)
-        return claims if claims["exp"] > self._clock() else None
-
     async def revoke(self, family: str) -> None:
         """End a family: its code, its refresh token and every access token."""
         async with self._connection.commands() as redis:
             await redis.delete(self._family(family))
-
-    async def revoke_access(self, token: str) -> None:
-        """End one access token."""
-        family = self._ring.family("access", token)
-        if family is None:
-            return
-        names = [self._access(family, mac) for mac in self._ring.macs("access", token)]
-        await self._connection.pipeline(*(("delete", name) for name in names))
 
     async def _fields(self, family: str, *names: str) -> list[Any]:
         async with self._connection.commands() as redis:
@@ -209,11 +170,6 @@ class Families:
             return self._lives.access
         left = grant.created + self._lives.family - self._clock()
         return max(min(self._lives.refresh, left), 0.001)
-
-    def _access_args(self, issued: Issued) -> tuple[str, int]:
-        family = _required(self._ring, "access", issued.access)
-        sealed = seal(issued.access, json.dumps(issued.claims).encode(), f"access {family}")
-        return sealed, ms(issued.claims["exp"] - self._clock())
 
     def _refresh_args(self, issued: Issued, grant: Grant, family: str) -> tuple[str, str]:
         if issued.refresh is None:
@@ -232,9 +188,6 @@ class Families:
     def _family(self, family: str) -> str:
         return self._connection.keys.name("family", family=family)
 
-    def _access(self, family: str, mac: str) -> str:
-        return self._connection.keys.name("access", family=family, mac=mac)
-
     def _grace(self, family: str, mac: str) -> str:
         return self._connection.keys.name("grace", family=family, mac=mac)
 
@@ -243,10 +196,3 @@ def _grant(found: Found) -> Grant:
     if found.grant is None:
         raise ValueError("only a live code or refresh token can be used")
     return found.grant
-
-
-def _required(ring: KeyRing, kind: Kind, token: str) -> str:
-    family = ring.family(kind, token)
-    if family is None:
-        raise ValueError("the token was not minted by this key ring")
-    return family

@@ -38,10 +38,18 @@ return {'rotated'}
 """One rotation per refresh token; who comes too late by a moment gets the same successor."""
 
 ISSUE = """
--- KEYS family, access; ARGV access value, access ms, about
-redis.call('HSET', KEYS[1], 'about', ARGV[3])
+-- KEYS family, access; ARGV access value, access ms
+redis.call('HSET', KEYS[1], 'lone', '1')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return 'issued'
+return 1
 """
-"""A family with one access token and nothing to refresh: machine clients and exchanged tokens."""
+"""A family with one access token and nothing to refresh: machine clients."""
+
+ATTACH = """
+-- KEYS family, access; ARGV access value, access ms
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""One more access token of a family: exchanged tokens die with the one they were made from."""

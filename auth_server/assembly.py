@@ -1,0 +1,70 @@
+"""Puts the parts together that endpoints share. Part of the composition root (`app.py`), in a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from auth_server.access import Opaque, SignedJwt, TokenFormat
+from auth_server.assertions import Assertions
+from auth_server.audit import Audit
+from auth_server.client_auth import ClientAuthentication
+from auth_server.crypto import KeyRing
+from auth_server.documents import Documents
+from auth_server.endpoints import callback
+from auth_server.fetch import Fetcher
+from auth_server.jwks import LARGEST, Get, KeySets
+from auth_server.limits import Limits
+from auth_server.pages import Pages
+from auth_server.settings import AuthSettings
+from auth_server.shared import Shared
+from auth_server.signing import SigningKeys
+from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
+from auth_server.store.connection import Connection
+from auth_server.tokens import Issuer
+from auth_server.upstream.fake import FakeUpstream
+
+
+def _json_from(fetcher: Fetcher) -> Get:
+    async def get(address: str) -> dict[str, Any]:
+        return (await fetcher.get(address, LARGEST)).document
+
+    return get
+
+
+def assemble(
+    settings: AuthSettings,
+    connection: Connection,
+    ring: KeyRing,
+    signing: SigningKeys,
+    clock: Callable[[], float],
+    fetcher: Fetcher,
+) -> Shared:
+    """Every part over one connection."""
+    format_: TokenFormat = SignedJwt(ring, signing) if settings.access_tokens == "jwt" else Opaque(ring)
+    documents = Documents(connection, ring, fetcher, settings.scopes)
+    clients = Clients(connection, ring, settings, clock, documents.find)
+    key_sets = KeySets(connection, ring, _json_from(fetcher), clock)
+    assertions = Assertions(connection, ring, key_sets, clock)
+    limits = Limits(connection, ring, on=settings.rate_limits, clock=clock)
+    records = Records(connection, ring, clock)
+    revocation = Revocation(connection, ring, settings, clock)
+    access = AccessTokens(connection, ring, revocation, format_.family, clock)
+    pages = Pages()
+    return Shared(
+        settings=settings,
+        ring=ring,
+        clients=clients,
+        records=records,
+        families=Families(connection, ring, settings, revocation, access, clock),
+        access=access,
+        revocation=revocation,
+        issuer=Issuer(ring, settings, format_, clock),
+        authentication=ClientAuthentication(clients, ring, assertions, settings),
+        limits=limits,
+        assertions=assertions,
+        pages=pages,
+        upstream=FakeUpstream(settings, records, pages, callback.PATH, limits),
+        audit=Audit(connection, ring),
+        clock=clock,
+    )

@@ -1,0 +1,106 @@
+"""Access tokens as they are stored: claims sealed under the token, beside the family that keeps them alive."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from auth_server.crypto import KeyRing, seal, unseal
+from auth_server.store.connection import Connection, ms
+from auth_server.store.revocation import Revocation
+from auth_server.store.scripts import ATTACH, ISSUE
+
+FamilyOf = Callable[[str], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """New tokens, not yet stored; they count once the store has said so."""
+
+    family: str
+    access: str
+    claims: dict[str, Any]
+    refresh: str | None
+    response: dict[str, Any]
+
+
+class AccessTokens:
+    """Keeps, reads and ends access tokens.
+
+    Args:
+        family_of: the family of a genuine token.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        ring: KeyRing,
+        revocation: Revocation,
+        family_of: FamilyOf,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._ring = ring
+        self._revocation = revocation
+        self._family_of = family_of
+        self._clock = clock
+
+    def name(self, issued: Issued) -> str:
+        """Where a new token goes."""
+        return self._name(issued.family, self._ring.mac("access", issued.access))
+
+    def value(self, issued: Issued) -> tuple[str, int]:
+        """What is written there, and for how many milliseconds."""
+        sealed = seal(issued.access, json.dumps(issued.claims).encode(), f"access {issued.family}")
+        return sealed, ms(issued.claims["exp"] - self._clock())
+
+    async def issue(self, issued: Issued) -> None:
+        """Store a token of a new family that has nothing else: no code led to it, nothing refreshes it."""
+        value, lives = self.value(issued)
+        subject, client_id = str(issued.claims["sub"]), str(issued.claims["client_id"])
+        await self._revocation.keep(issued.family, subject, client_id, lives / 1000)
+        await self._connection.run(ISSUE, [self._family(issued.family), self.name(issued)], [value, lives])
+
+    async def attach(self, issued: Issued) -> bool:
+        """Store one more token of a living family, to die with it; `False` when the family is gone."""
+        value, lives = self.value(issued)
+        keys = [self._family(issued.family), self.name(issued)]
+        return bool(await self._connection.run(ATTACH, keys, [value, lives]))
+
+    async def find(self, token: str) -> tuple[str, dict[str, Any]] | None:
+        """The family and the claims of a good token; `None` when it is not (any longer) good."""
+        family = await self._family_of(token)
+        if family is None:
+            return None
+        names = [self._name(family, mac) for mac in self._ring.macs("access", token)]
+        alive, *values = await self._connection.pipeline(
+            ("exists", self._family(family)), *(("get", name) for name in names)
+        )
+        value = next((item for item in values if item), None)
+        payload = unseal(token, value, f"access {family}") if alive and value else None
+        if payload is None:
+            return None
+        claims: dict[str, Any] = json.loads(payload)
+        return (family, claims) if claims["exp"] > self._clock() else None
+
+    async def claims(self, token: str) -> dict[str, Any] | None:
+        """What a good token says."""
+        found = await self.find(token)
+        return found[1] if found else None
+
+    async def revoke(self, token: str) -> None:
+        """End one access token."""
+        family = await self._family_of(token)
+        if family is None:
+            return
+        names = [self._name(family, mac) for mac in self._ring.macs("access", token)]
+        await self._connection.pipeline(*(("delete", name) for name in names))
+
+    def _family(self, family: str) -> str:
+        return self._connection.keys.name("family", family=family)
+
+    def _name(self, family: str, mac: str) -> str:
+        return self._connection.keys.name("access", family=family, mac=mac)
