@@ -12,18 +12,6 @@ from switchboard.errors import ConfigurationError
 WriteFile = Callable[[str, str], Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> WriteFile:
-    """`write(name, text)` gives the path of a configuration file."""
-
-    def writing(name: str, text: str) -> Path:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return writing
-
-
 def test_without_a_file_everything_is_enabled_and_has_no_prefix() -> None:
     configuration = read(None, {})
     assert configuration.plugins == BUILT_IN
@@ -105,9 +93,9 @@ def test_every_mistake_is_listed_at_once(write: WriteFile) -> None:
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["separator", "plugins.mine.prefix"]
 
 
-@pytest.mark.parametrize("name", ["c.yaml", "c"])
+@pytest.mark.parametrize("name", ["c.ini", "c"])
 def test_a_format_that_is_not_read_is_named_with_what_is(write: WriteFile, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"use \.toml or \.json"):
+    with pytest.raises(ConfigurationError, match=r"use one of \.yaml, \.yml, \.json, \.toml"):
         read(write(name, ""), {})
 
 

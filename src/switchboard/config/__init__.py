@@ -1,10 +1,31 @@
-"""The configuration file: read once, validated, frozen.
+"""The configuration file: read, laid under the environment and the fleet's overlay, validated, frozen; and watched.
 
-Owns its shape (`model`), `${VAR}` expansion (`expansion`) and reading it (`files`). May import `errors`; knows no
-plugin, no environment setting and no other room: the environment to expand from is handed in.
+Owns its shape (`model`, `servers`, `exposure`), its formats (`formats`), `${VAR}` expansion (`expansion`), what lies on
+what (`layers`, `overlay`), reading (`files`), showing (`shown`, `schema`), other files' shapes (`imports`), edits that
+keep a backup (`editing`) and noticing changes (`watching`). May import `state` and `errors`; knows no plugin and no
+other room: the environment to expand from is handed in.
 """
 
+from switchboard.config.exposure import Exposure, Prefix, ToolRule
 from switchboard.config.files import read
-from switchboard.config.model import BUILT_IN, Configuration, PluginSection, Prefix
+from switchboard.config.model import BUILT_IN, Configuration, PluginSection, Preset, ToolSearch, provider_name
+from switchboard.config.servers import Auth, Era, LineScope, ServerSection, SourceKind, Transport
 
-__all__ = ["BUILT_IN", "Configuration", "PluginSection", "Prefix", "read"]
+__all__ = [
+    "BUILT_IN",
+    "Auth",
+    "Configuration",
+    "Era",
+    "Exposure",
+    "LineScope",
+    "PluginSection",
+    "Prefix",
+    "Preset",
+    "ServerSection",
+    "SourceKind",
+    "ToolRule",
+    "ToolSearch",
+    "Transport",
+    "provider_name",
+    "read",
+]

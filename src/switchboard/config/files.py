@@ -1,51 +1,68 @@
-"""Reading the configuration file. Whatever is wrong with it ends as one `ConfigurationError` that says where."""
+"""From layers to a configuration. Whatever is wrong ends as one `ConfigurationError` that says where."""
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from switchboard.config.expansion import UnsetVariable, expanded
+from switchboard.config.formats import parsed
+from switchboard.config.layers import Layer, Place, from_environment, merged, origin, value_at
 from switchboard.config.model import BUILT_IN, Configuration
 from switchboard.errors import ConfigurationError
 
-_PARSERS: Mapping[str, Callable[[str], object]] = {".toml": tomllib.loads, ".json": json.loads}
 _LONGEST_VALUE_SHOWN = 80
+_NEVER_SHOWN = frozenset({"env", "headers", "client_secret"})
 
 
-def read(path: Path | None, variables: Mapping[str, str]) -> Configuration:
-    """The configuration in the file, with `variables` expanded; the built-in one without a file.
+def read(
+    path: Path | None, variables: Mapping[str, str], *, overlay: Sequence[Mapping[str, Any]] = ()
+) -> Configuration:
+    """The configuration in force; the built-in one when no layer says anything.
+
+    Args:
+        path: the file; none is fine.
+        variables: the environment: for `${VAR}`, and for the layer above the file.
+        overlay: the uppermost layer, as patches in the order in which they apply.
 
     Raises:
-        ConfigurationError: naming the file, the place in it, and the value as written (never as expanded: an expanded
+        ConfigurationError: naming the layer, the place in it, and the value as written (never as expanded: an expanded
             value may be a secret).
     """
-    if path is None:
+    return validated(layers(path, variables, overlay=overlay), variables)
+
+
+def layers(
+    path: Path | None, variables: Mapping[str, str], *, overlay: Sequence[Mapping[str, Any]] = ()
+) -> tuple[Layer, ...]:
+    """The layers above the built-in defaults, as written.
+
+    Raises:
+        ConfigurationError: one cannot be read.
+    """
+    file = [Layer(str(path), parsed(path))] if path is not None else []
+    above = [from_environment(variables), *(Layer("the overlay", patch) for patch in overlay)]
+    return (*file, *(layer for layer in above if layer.document))
+
+
+def validated(written: Sequence[Layer], variables: Mapping[str, str]) -> Configuration:
+    """The configuration that the layers make.
+
+    Raises:
+        ConfigurationError: with a line for each mistake.
+    """
+    if not written:
         return Configuration()
-    written = _parsed(path)
     try:
-        return Configuration.model_validate(_above_built_in(expanded(written, variables)))
+        return Configuration.model_validate(_above_built_in(expanded(merged(written), variables)))
     except UnsetVariable as error:
-        raise ConfigurationError(f"{path}: {_place(error.path)}: the variable {error.variable} is not set") from error
+        where = f"{origin(written, error.path)}: {place_text(error.path)}"
+        raise ConfigurationError(f"{where}: the variable {error.variable} is not set") from error
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_complaints(path, written, error))) from None
-
-
-def _parsed(path: Path) -> Mapping[str, object]:
-    parse = _PARSERS.get(path.suffix.lower())
-    if parse is None:
-        raise ConfigurationError(f"{path}: cannot read {path.suffix or 'a file without a suffix'}; use .toml or .json")
-    try:
-        document = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    if not isinstance(document, Mapping):
-        raise ConfigurationError(f"{path}: must be an object at the top, not {type(document).__name__}")
-    return document
+        raise ConfigurationError("\n".join(_complaints(written, error))) from None
 
 
 def _above_built_in(document: object) -> object:
@@ -63,22 +80,23 @@ def _prefix(beneath: object) -> Mapping[str, object]:
     return {"prefix": beneath["prefix"]} if isinstance(beneath, dict) else {}
 
 
-def _complaints(path: Path, written: Mapping[str, object], error: ValidationError) -> list[str]:
-    return [
-        f"{path}: {_place(item['loc'])}: {item['msg']}{_value(written, item['loc'])}"
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
+def _complaints(written: Sequence[Layer], error: ValidationError) -> Iterable[str]:
+    document = merged(written)
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        place = tuple(step for step in item["loc"] if step != "[key]")
+        message = item["msg"].removeprefix("Value error, ")
+        yield f"{origin(written, place)}: {place_text(place)}: {message}{_value(document, place)}"
 
 
-def _place(location: tuple[str | int, ...]) -> str:
-    return ".".join(str(part) for part in location) or "the file"
+def place_text(place: Place) -> str:
+    """A place as people read it."""
+    return ".".join(str(part) for part in place) or "the file"
 
 
-def _value(written: object, location: tuple[str | int, ...]) -> str:
-    """The value at `location` as the file has it; nothing where the file has none."""
-    for part in location:
-        if not isinstance(written, Mapping) or part not in written:
-            return ""
-        written = written[part]
-    shown = repr(written)
+def _value(document: object, place: Place) -> str:
+    """The value at `place` as it is written; nothing for a whole section, or where a secret may stand."""
+    found = value_at(document, place)
+    if found is ... or isinstance(found, dict | list) or _NEVER_SHOWN.intersection(place):
+        return ""
+    shown = repr(found)
     return f", not {shown if len(shown) <= _LONGEST_VALUE_SHOWN else shown[:_LONGEST_VALUE_SHOWN] + '…'}"

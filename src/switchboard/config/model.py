@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field, model_validator
 
-Prefix = Literal["always", "conflict", "never"]
-"""When a provider's name stands before the names of its tools and prompts."""
+from switchboard.config.exposure import STRICT, Exposure, Name, Pattern, Prefix
+from switchboard.config.servers import ServerSection
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+__all__ = ["BUILT_IN", "Configuration", "PluginSection", "Prefix", "Preset", "ToolSearch", "provider_name"]
 
 PluginName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+ServerName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+
+DESKTOP_KEYS = frozenset({"globalShortcut", "preferences", "scale", "locale", "userThemeMode", "inputs"})
+"""What desktop clients keep beside `mcpServers`: accepted, and without an effect."""
 
 
-class PluginSection(BaseModel):
+class PluginSection(Exposure):
     """One row of `plugins`."""
 
-    model_config = _FROZEN
-
-    enabled: bool = True
-    prefix: Prefix = "always"
-    config: Mapping[str, object] = Field(default_factory=dict)
+    config: Annotated[Mapping[str, object], Field(repr=False)] = Field(default_factory=dict)
     """Handed to the plugin as it is; only the plugin knows what it means."""
 
 
@@ -33,13 +37,91 @@ BUILT_IN: Mapping[str, PluginSection] = {
 """What holds for plugins that the file does not mention, and beneath what it says of these."""
 
 
+class Preset(BaseModel):
+    """A named selection: `/mcp?preset=NAME`. What is given must all hold."""
+
+    model_config = STRICT
+
+    description: str = ""
+    tags: Annotated[str, Field(pattern=r"^!?[\w.-]+(,\s*!?[\w.-]+)*$")] | None = None
+    """A tag expression: `web,docs` is either of them, `!danger` leaves out, and `web,!danger` is both."""
+
+    servers: tuple[ServerName, ...] = ()
+    """Plugins and servers, by name; none means all."""
+
+    allow: tuple[Pattern, ...] = ()
+    """Patterns as elsewhere, but held against the names that clients see."""
+
+    deny: tuple[Pattern, ...] = ()
+    tool_search: bool | None = None
+    """Lets clients of this preset search for tools instead of listing them all; else what `tool_search` says."""
+
+
+class ToolSearch(BaseModel):
+    """`discover_tools`: instead of a long list, clients get a tool that finds tools."""
+
+    model_config = STRICT
+
+    enabled: bool = False
+    above_tokens: Annotated[int, Field(ge=0)] = 0
+    """Only when the list would cost a model more than about this many tokens."""
+
+    keep: tuple[Pattern, ...] = ()
+    """Tools that stay listed, by the names that clients see."""
+
+
 class Configuration(BaseModel):
     """The whole file."""
 
-    model_config = _FROZEN
+    model_config = STRICT
+
+    schema_url: Annotated[str | None, Field(alias="$schema")] = None
+    """For editors."""
 
     separator: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,8}$")] = "__"
     """Stands between a provider's name and its tool's name."""
 
     plugins: Mapping[PluginName, PluginSection] = Field(default_factory=lambda: dict(BUILT_IN))
     """In the order in which plugins are asked and listed."""
+
+    servers: Annotated[Mapping[ServerName, ServerSection], Field(alias="mcpServers")] = Field(default_factory=dict)
+    """Other MCP servers, in the shape that desktop clients use; listed after the plugins, in order."""
+
+    presets: Mapping[Name, Preset] = Field(default_factory=dict)
+
+    tool_search: ToolSearch = ToolSearch()
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal configurations, on every worker."""
+        return digest(self)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_desktop_keys(cls, document: Any) -> Any:
+        if not isinstance(document, Mapping):
+            return document
+        return {key: value for key, value in document.items() if key not in DESKTOP_KEYS}
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> Configuration:
+        names = Counter([*self.plugins, *(provider_name(name) for name in self.servers)])
+        doubled = [name for name, times in names.items() if times > 1]
+        if doubled:
+            raise ValueError(f"two plugins or servers would both be called {doubled[0]!r}")
+        for preset, each in self.presets.items():
+            unknown = [name for name in each.servers if provider_name(name) not in names]
+            if unknown:
+                raise ValueError(f"presets.{preset}.servers: there is no plugin or server {unknown[0]!r}")
+        return self
+
+
+def provider_name(server: str) -> str:
+    """A server's name as it can stand in the name of a tool: desktop clients allow any text."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", server).strip("-._") or "server"
+
+
+def digest(section: BaseModel) -> str:
+    """Equal for equal sections."""
+    text = json.dumps(section.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

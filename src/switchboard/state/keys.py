@@ -16,6 +16,9 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:parked:<worker>` | pub/sub | retries of calls parked on that worker | - |
 | `mcp:parked:reply:<id>` | pub/sub | what the holder answers to a forwarded retry | - |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
+| `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
+| `mcp:config:changed` | pub/sub | "read the overlay again" | - |
+| `mcp:restart` | pub/sub | names of servers to restart | - |
 | `worker:<id>` | hash | heartbeat: state, version, started | WORKER_LIFE, renewed |
 | `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
 """
@@ -85,6 +88,15 @@ class Keys:
 
     def bus(self) -> str:
         return f"{self.prefix}mcp:bus"
+
+    def overlay(self) -> str:
+        return f"{self.prefix}mcp:config"
+
+    def overlay_changed(self) -> str:
+        return f"{self.prefix}mcp:config:changed"
+
+    def restart(self) -> str:
+        return f"{self.prefix}mcp:restart"
 
     def worker(self, worker: str) -> str:
         return f"{self.prefix}worker:{worker}"

@@ -1,0 +1,61 @@
+"""What a provider shows of what it has: the fields that plugins and servers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Prefix = Literal["always", "conflict", "never"]
+"""When a provider's name stands before the names of its tools and prompts."""
+
+STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
+Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
+"""RFC 6749 §3.3."""
+
+Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+"""`*` stands for any text, `?` for one character. Tools, unless `prompts:`, `resources:` or `templates:` stands before
+it. It is held against the provider's own name (or URI) of a thing, without a prefix."""
+
+
+class ToolRule(BaseModel):
+    """What holds for the tools that a pattern names."""
+
+    model_config = STRICT
+
+    scopes: tuple[Scope, ...] = ()
+    """A call needs a token with all of these; without them it is refused with 403, naming them."""
+
+    tags: tuple[Tag, ...] = ()
+    """Added to the tags of the provider."""
+
+
+class Exposure(BaseModel):
+    """How what a provider offers is shown."""
+
+    model_config = STRICT
+
+    enabled: bool = True
+    """`false` keeps the section, but nothing is started."""
+
+    prefix: Prefix = "always"
+    """When the provider's name stands before the names of its tools and prompts."""
+
+    tags: tuple[Tag, ...] = ()
+    """Labels that presets and `?tags=` select by."""
+
+    allow: tuple[Pattern, ...] = ()
+    """If patterns of a kind are given, only what they match is offered of that kind."""
+
+    deny: tuple[Pattern, ...] = ()
+    """What is never offered; stronger than `allow`."""
+
+    rename: Mapping[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]] = Field(default_factory=dict)
+    """The provider's own tool name → the name shown instead (a prefix still stands before it)."""
+
+    tools: Mapping[Pattern, ToolRule] = Field(default_factory=dict)
+    """Pattern → what holds for the tools it matches."""

@@ -1,0 +1,105 @@
+"""YAML, JSON and TOML, each read strictly: a key that stands twice is a mistake, never a silent choice."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from switchboard.errors import ConfigurationError
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes; a configuration file is written by people."""
+
+
+def parsed(path: Path) -> dict[str, Any]:
+    """The document in the file.
+
+    Raises:
+        ConfigurationError: naming the file, and the line where the format tells.
+    """
+    parse = PARSERS.get(path.suffix.lower())
+    if parse is None:
+        known = ", ".join(PARSERS)
+        raise ConfigurationError(f"{path}: cannot read {path.suffix or 'a file without a suffix'}; use one of {known}")
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ConfigurationError(f"{path}: is larger than {LARGEST} bytes")
+        document = parse(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: {_reason(error)}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: {_marked(error)}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path}: must be an object at the top, not {type(document).__name__}")
+    return document
+
+
+def json_object(text: str) -> object:
+    """JSON without duplicate keys.
+
+    Raises:
+        ValueError: not JSON, or a key stands twice in one object.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} stands twice in one object")
+        found[key] = value
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 in what a text without quotes may mean: `no`, `on` and `2025-01-01` are texts, `true` is not."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as its base declares it)
+        first: [(tag, expression) for tag, expression in rules if not tag.endswith((":bool", ":timestamp"))]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if key.value in keys and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def _yaml(text: str) -> object:
+    return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+
+
+PARSERS: Mapping[str, Callable[[str], object]] = {
+    ".yaml": _yaml,
+    ".yml": _yaml,
+    ".json": json_object,
+    ".toml": tomllib.loads,
+}
+"""Suffix → parser."""
+
+
+def _reason(error: Exception) -> str:
+    return "is nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
+def _marked(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem

@@ -1,0 +1,203 @@
+"""One row of `mcpServers`: a server as desktop clients write it, and what they have no word for.
+
+How it is launched is stated by what is given: a `command`, a `url`, or a `source` with its own fields. Each kind of
+source has a row in `NEEDS`, which says what it needs and what else it takes; a field of another kind is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, Field, model_validator
+
+from switchboard.config.exposure import STRICT, Exposure, Scope
+
+SourceKind = Literal["command", "url", "npm", "pypi", "git", "docker", "local"]
+Transport = Literal["stdio", "http", "sse"]
+Era = Literal["auto", "modern", "handshake"]
+LineScope = Literal["shared", "user", "session"]
+Strategy = Literal["none", "service", "user_oauth", "token_exchange"]
+
+TRANSPORTS: Mapping[str, Transport] = {"streamable-http": "http", "streamable_http": "http", "streamableHttp": "http"}
+"""Other words for a transport → ours."""
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "bypass_auth": "none",
+    "proxy_oauth": "service",
+    "delegate_oauth": "user_oauth",
+    "master_oauth": "token_exchange",
+}
+"""Older names of a strategy → ours."""
+
+IGNORED = frozenset({"alwaysAllow", "autoApprove", "disabledTools", "gallery", "icon", "iconPath"})
+"""What desktop clients keep in a row for themselves: accepted, and without an effect."""
+
+Environment = Mapping[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str]
+Headers = Mapping[Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")], str]
+Word = Annotated[str, Field(min_length=1, pattern=r"^[^\s-][^\s]*$")]
+"""Something that stands on a command line of ours: no blanks, and never read as an option."""
+
+
+class Auth(BaseModel):
+    """How calls to the server are authorized. The client's own token is never passed on."""
+
+    model_config = STRICT
+
+    strategy: Strategy = "none"
+    """`service`: the gateway's own credentials; `user_oauth`: each user logs in there; `token_exchange`: RFC 8693."""
+
+    client_id: str | None = None
+    client_secret: Annotated[str | None, Field(repr=False)] = None
+    token_url: str | None = None
+    audience: str | None = None
+    scopes: tuple[Scope, ...] = ()
+
+
+class ServerSection(Exposure):
+    """One server."""
+
+    source: SourceKind = "command"
+    """Where the server comes from. Told by `command` or `url` when not given."""
+
+    description: str = ""
+
+    # Started here
+    command: str | None = None
+    """The program to start; for `git` and `local`, what to start inside the folder instead of what was found there."""
+    args: tuple[str, ...] = ()
+    """Arguments of the command, or of the server that a source brings."""
+    env: Annotated[Environment, Field(repr=False)] = Field(default_factory=dict)
+    """Added to the environment of the child, which otherwise gets only what no secret is kept in."""
+    cwd: Path | None = None
+    """The folder the child starts in."""
+
+    # Reached over HTTP
+    url: str | None = None
+    urls: tuple[str, ...] = ()
+    """Several addresses of the same server: balanced, failed over."""
+    transport: Annotated[Transport | None, Field(validation_alias=AliasChoices("type", "transport"))] = None
+    """`stdio`, `http` (Streamable HTTP) or `sse` (the transport of 2024-11-05)."""
+    headers: Annotated[Headers, Field(repr=False)] = Field(default_factory=dict)
+    """Sent with every request."""
+    insecure: bool = False
+    """Allow plain http to another machine: everything sent there can be read and changed on the way."""
+
+    # Brought by a source
+    package: Word | None = None
+    """The package's name at npm or PyPI."""
+    version: Word | None = None
+    """A version of the package, or a tag of the image. Without one the newest is installed once, and kept."""
+    bin: Word | None = None
+    """Which program of the package to start, when it has several."""
+    extras: tuple[Word, ...] = ()
+    """More packages to install beside a `pypi` one."""
+    repository: Word | None = None
+    branch: Word | None = None
+    tag: Word | None = None
+    commit: Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{7,64}$")] = None
+    path: Path | None = None
+    """The folder or file of a `local` server; of a `git` one, the folder inside the repository."""
+    image: Word | None = None
+    run_args: tuple[str, ...] = ()
+    """More options for `docker run`."""
+
+    # How it is talked to
+    era: Era = "auto"
+    """Which protocol era to speak: tried out when `auto`."""
+    scope: LineScope | None = None
+    """Who shares a connection. Default: `shared` for modern HTTP servers, `session` for all others."""
+    timeout: Annotated[float, Field(gt=0, le=86400)] = 60
+    """Seconds a request may take without a sign of life."""
+    start_timeout: Annotated[float, Field(gt=0, le=3600)] = 30
+    """Seconds the server may take to start and to say what it offers; installing does not count."""
+    idle_timeout: Annotated[float, Field(gt=0)] = 300
+    """Seconds after which an unused connection is closed and its child ended."""
+    connections: Annotated[int, Field(ge=1)] = 100
+    """How many connections, or children, a worker may have to this server."""
+    connections_per_user: Annotated[int, Field(ge=1)] = 10
+    auth: Auth = Auth()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All URLs, the first one first."""
+        return (*((self.url,) if self.url else ()), *self.urls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_our_words(cls, row: Any) -> Any:
+        return in_our_words(row) if isinstance(row, Mapping) else row
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> ServerSection:
+        mistakes = list(_mistakes(self))
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return self
+
+
+def in_our_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the words of desktop clients turned into ours, and its source stated."""
+    own = {key: value for key, value in row.items() if key not in IGNORED and value is not None}
+    if "disabled" in own and "enabled" not in own and isinstance(own["disabled"], bool):
+        own["enabled"] = not own.pop("disabled")
+    for other, ours in (("serverUrl", "url"), ("httpUrl", "url"), ("transportType", "type")):
+        if other in own and ours not in own:
+            own[ours] = own.pop(other)
+    for key in ("type", "transport"):
+        if isinstance(own.get(key), str):
+            own[key] = TRANSPORTS.get(own[key], own[key])
+    if isinstance(own.get("auth"), Mapping) and own["auth"].get("strategy") in STRATEGIES:
+        own["auth"] = {**own["auth"], "strategy": STRATEGIES[own["auth"]["strategy"]]}
+    if "source" not in own:
+        own["source"] = "url" if "url" in own or "urls" in own else "command"
+    return own
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one kind of source is described by."""
+
+    required: Sequence[Sequence[str]]
+    """Of each group, one field at least."""
+
+    optional: Sequence[str] = ()
+    transports: Sequence[Transport] = ("stdio",)
+
+
+_CHILD = ("args", "env", "cwd")
+_REMOTE = ("url", "urls", "headers", "insecure")
+_PACKAGE = ("package", "version", "bin", *_CHILD)
+
+NEEDS: Mapping[SourceKind, Needs] = {
+    "command": Needs([["command"]], _CHILD),
+    "url": Needs([["url", "urls"]], _REMOTE, ("http", "sse")),
+    "npm": Needs([["package"]], _PACKAGE),
+    "pypi": Needs([["package"]], (*_PACKAGE, "extras")),
+    "git": Needs([["repository"]], ("branch", "tag", "commit", "path", "command", "bin", "insecure", *_CHILD)),
+    "local": Needs([["path"]], ("command", "bin", *_CHILD)),
+    "docker": Needs([["image"]], ("version", "run_args", "args", "env")),
+}
+
+
+def _known(needs: Needs) -> frozenset[str]:
+    return frozenset([*needs.optional, *(field for group in needs.required for field in group)])
+
+
+_LAUNCHING = frozenset[str]().union(*(_known(needs) for needs in NEEDS.values()))
+
+
+def _mistakes(section: ServerSection) -> Iterator[str]:
+    needs = NEEDS[section.source]
+    for group in needs.required:
+        if not any(getattr(section, field) for field in group):
+            yield f"a server from {section.source!r} needs {' or '.join(repr(field) for field in group)}"
+    foreign = sorted((_LAUNCHING & section.model_fields_set) - _known(needs))
+    if foreign:
+        yield f"{foreign[0]!r} means nothing for a server from {section.source!r}"
+    if section.transport is not None and section.transport not in needs.transports:
+        yield f"a server from {section.source!r} is not reached over {section.transport!r}"
+    if sum(value is not None for value in (section.branch, section.tag, section.commit)) > 1:
+        yield "only one of 'branch', 'tag' and 'commit' can be given"

@@ -1,0 +1,79 @@
+"""A configuration as it can be shown to anybody: the values in force, without a secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from switchboard.config.layers import Layer, Place, merged, value_at
+from switchboard.config.model import Configuration
+from switchboard.log import redact_text
+
+HIDDEN: Final = "[hidden]"
+
+_SECRET_SECTIONS = frozenset({"env", "headers"})
+_SECRET_KEY = re.compile(r"(?i)(secret|passw|token|api.?key|credential|private|authorization|cookie)(?!_url$)")
+_SECRET_ARGUMENT = re.compile(r"(?i)^(--?[\w-]*(?:secret|passw|token|key|auth|credential)[\w-]*)(?:=(.*))?$", re.DOTALL)
+_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=\?)[^#\s]+")
+_REFERENCE = re.compile(r"\$\{[A-Za-z_]")
+
+
+def shown(configuration: Configuration, written: Sequence[Layer]) -> dict[str, Any]:
+    """The configuration as a document, without what is left at its default.
+
+    A value made with `${VAR}` is shown as it is written, for what it stands for may be a secret.
+    """
+    document = configuration.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {key: _shown(value, (key,), merged(written)) for key, value in document.items()}
+
+
+def _shown(value: Any, place: Place, written: Any) -> Any:
+    source = value_at(written, place)
+    if isinstance(source, str) and _REFERENCE.search(source) and _only_references(source):
+        return source
+    if isinstance(value, Mapping):
+        return {key: _shown(member, (*place, key), written) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_item(value, index, place, written) for index in range(len(value))]
+    if _is_secret(place) and value not in (None, ""):
+        return HIDDEN
+    if isinstance(source, str) and _REFERENCE.search(source):
+        return without_credentials(source)
+    return without_credentials(value) if isinstance(value, str) else value
+
+
+def _only_references(text: str) -> bool:
+    """Whether nothing but `${VAR}` without a default stands there: such a text holds no secret itself."""
+    return not re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|Bearer |Basic ", "", text)
+
+
+def _item(values: list[Any], index: int, place: Place, written: Any) -> Any:
+    value, before = values[index], values[index - 1] if index else ""
+    if isinstance(value, str) and place[-1] in ("args", "run_args"):
+        source = value_at(written, (*place, index))
+        if isinstance(source, str) and _REFERENCE.search(source):
+            return source
+        return _argument(value, before)
+    return _shown(value, (*place, index), written)
+
+
+def _argument(value: str, before: str) -> str:
+    option = _SECRET_ARGUMENT.match(value)
+    if option:
+        return f"{option[1]}={HIDDEN}" if option[2] else value
+    follows = _SECRET_ARGUMENT.match(before)
+    if follows and follows[2] is None:
+        return HIDDEN
+    name, equals, _ = value.partition("=")
+    return f"{name}={HIDDEN}" if equals and _SECRET_KEY.search(name) else without_credentials(value)
+
+
+def _is_secret(place: Place) -> bool:
+    names = [step for step in place if isinstance(step, str)]
+    return bool(_SECRET_SECTIONS.intersection(names[:-1]) or _SECRET_KEY.search(names[-1]))
+
+
+def without_credentials(text: str) -> str:
+    """`text` without what URLs carry: user, password and query."""
+    return redact_text(_IN_URL.sub(HIDDEN, text))

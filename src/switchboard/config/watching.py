@@ -1,0 +1,111 @@
+"""Noticing that the configuration changed: the file, or the fleet's overlay.
+
+What is valid and different comes into force. What is not valid is said once, and the last good configuration stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final
+
+import structlog
+from watchfiles import Change, awatch
+
+from switchboard.config.files import read
+from switchboard.config.model import Configuration
+from switchboard.config.overlay import Overlay
+from switchboard.errors import ConfigurationError, StateUnavailable
+
+log = structlog.get_logger(__name__)
+
+QUIET_MS: Final = 150
+"""A file counts as written once nothing changed for so long."""
+
+LONGEST_MS: Final = 1600
+"""Changes that never pause are looked at after so long."""
+
+Apply = Callable[[Configuration], Awaitable[None]]
+
+
+class WatchedConfiguration:
+    """The configuration in force in this worker."""
+
+    def __init__(
+        self, path: Path | None, variables: Callable[[], Mapping[str, str]], overlay: Overlay | None = None
+    ) -> None:
+        self._path = path
+        self._variables = variables
+        self._overlay = overlay
+        self._changed = asyncio.Event()
+        self._current = Configuration()
+        self.problem: str | None = None
+        """Why what is written now is not in force."""
+
+    @property
+    def current(self) -> Configuration:
+        """What is in force."""
+        return self._current
+
+    async def load(self) -> Configuration:
+        """Read everything for the first time.
+
+        Raises:
+            ConfigurationError: something is wrong; there is no earlier configuration to keep.
+            StateUnavailable: the overlay cannot be read.
+        """
+        self._current = await self._read()
+        return self._current
+
+    def look(self) -> None:
+        """Read everything again soon, whether or not a change was noticed."""
+        self._changed.set()
+
+    async def follow(self, apply: Apply) -> None:
+        """Until cancelled: give `apply` each configuration that comes into force."""
+        async with asyncio.TaskGroup() as tasks, self._overlay.watched(self.look) if self._overlay else nullcontext():
+            if self._path is not None:
+                tasks.create_task(self._watch_file(self._path))
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                await self._look(apply)
+
+    async def _look(self, apply: Apply) -> None:
+        try:
+            found = await self._read()
+        except StateUnavailable as error:
+            log.warning("the overlay cannot be read; the configuration stays as it is", reason=str(error))
+            return
+        except ConfigurationError as error:
+            if str(error) != self.problem:
+                log.error("the configuration is not valid; the previous one stays in force", reason=str(error))
+            self.problem = str(error)
+            return
+        self.problem = None
+        if found != self._current:
+            await apply(found)
+            self._current = found
+
+    async def _read(self) -> Configuration:
+        overlay = (await self._overlay.read()).patches if self._overlay else ()
+        return await asyncio.to_thread(read, self._path, self._variables(), overlay=overlay)
+
+    async def _watch_file(self, path: Path) -> None:
+        """Watches the folder: editors and orchestrators replace a file, or a link in its folder, instead of writing."""
+
+        def concerns(_change: Change, changed: str) -> bool:
+            name = Path(changed).name
+            return name == path.name or name.startswith("..")
+
+        async for _ in awatch(
+            path.parent,
+            watch_filter=concerns,
+            debounce=LONGEST_MS,
+            step=QUIET_MS,
+            recursive=False,
+            raise_interrupt=False,
+        ):
+            self.look()
