@@ -30,8 +30,10 @@ from auth_server.fetch import Fetcher
 from auth_server.grants import GrantStrategy
 from auth_server.grants.authorization_code import AuthorizationCode
 from auth_server.grants.client_credentials import ClientCredentials
+from auth_server.grants.jwt_bearer import JwtBearer
 from auth_server.grants.refresh_token import RefreshToken
-from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
+from auth_server.grants.token_exchange import TokenExchange
+from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TOKEN_EXCHANGE
 from auth_server.settings import AuthSettings
 from auth_server.signing import SigningKeys
 from auth_server.store.connection import Connection
@@ -99,6 +101,8 @@ class AuthorizationServer:
             AUTHORIZATION_CODE: AuthorizationCode(shared),
             REFRESH_TOKEN: RefreshToken(shared),
             CLIENT_CREDENTIALS: ClientCredentials(shared),
+            TOKEN_EXCHANGE: TokenExchange(shared),
+            JWT_BEARER: JwtBearer(shared),
         }
         table = (
             ("/register", limited("register", Register(shared)), ["POST"]),

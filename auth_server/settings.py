@@ -42,6 +42,20 @@ class StaticClient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedIssuer:
+    """An identity provider whose assertions about people are taken (ID-JAG)."""
+
+    issuer: str
+    jwks_uri: str
+    same_people: bool = False
+    """Whether this is also the upstream that signs people in here, so that its subjects are ours."""
+
+    def subject(self, subject: str) -> str:
+        """What a person of this provider is called here; two providers' people are never mixed up."""
+        return subject if self.same_people else f"{self.issuer}#{subject}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSettings:
     """Everything the server needs to know; checked once, here.
 
@@ -64,6 +78,7 @@ class AuthSettings:
     default_scopes: tuple[str, ...] = ("mcp",)
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     clients: tuple[StaticClient, ...] = ()
+    trusted_issuers: tuple[TrustedIssuer, ...] = ()
     access_tokens: Literal["opaque", "jwt"] = "opaque"
     rate_limits: bool = True
     max_unused_clients: int = 10_000

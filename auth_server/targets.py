@@ -31,9 +31,11 @@ def scopes(requested: str, supported: Sequence[str], default: str) -> str:
 
     `offline_access` is dropped without a word: whether a client gets a refresh token depends on its registration.
     """
-    wanted = set((requested or default).split(" ")) - {"", "offline_access"}
+    wanted = set(requested.split(" ")) - {"", "offline_access"} or set(default.split())
     if not all(_SCOPE.fullmatch(scope) for scope in wanted):
         raise Refusal("invalid_scope", "the scope is not well-formed")
     if not wanted <= set(supported):
         raise Refusal("invalid_scope", "a requested scope does not exist here")
-    return " ".join(scope for scope in supported if scope in (wanted or set(default.split())))
+    if not wanted:
+        raise Refusal("invalid_scope", "there is no scope that could be granted")
+    return " ".join(scope for scope in supported if scope in wanted)

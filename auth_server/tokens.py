@@ -25,12 +25,22 @@ class Issuer:
         self._lives = settings.lifetimes
         self._clock = clock
 
-    async def issue(self, family: str, grant: Grant, scope: str, *, refreshable: bool) -> Issued:
-        """Tokens of `family` for what was granted, narrowed to `scope`."""
+    async def issue(
+        self,
+        family: str,
+        grant: Grant,
+        scope: str,
+        *,
+        refreshable: bool,
+        until: float | None = None,
+        actor: dict[str, Any] | None = None,
+    ) -> Issued:
+        """Tokens of `family` for what was granted, narrowed to `scope`, good until `until` at the latest."""
         now = int(self._clock())
-        lives = int(max(1, min(self._lives.access, self._format.longest, grant.created + self._lives.family - now)))
+        ends = min(grant.created + self._lives.family, until if until is not None else float("inf"))
+        lives = int(max(1, min(self._lives.access, self._format.longest, ends - now)))
         refresh = self._ring.mint("refresh", family) if refreshable else None
-        claims = {
+        claims: dict[str, Any] = {
             "iss": self._issuer,
             "sub": grant.subject,
             "client_id": grant.client_id,
@@ -38,7 +48,7 @@ class Issuer:
             "aud": grant.resource,
             "iat": now,
             "exp": now + lives,
-        }
+        } | ({"act": actor} if actor else {})
         access = await self._format.make(family, claims)
         response: dict[str, Any] = {
             "access_token": access,

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import datetime
 import hashlib
+import json
 import re
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
@@ -22,6 +31,7 @@ from auth_server.fetch import Fetcher
 ISSUER = "http://localhost:3001"
 RESOURCE = "http://localhost:3232/mcp"
 CALLBACK = "http://127.0.0.1:33418/callback"
+HOST = "app.example"
 KEY = "test key, not a secret: 0123456789"
 
 
@@ -185,3 +195,78 @@ def make_world(redis: Redis) -> Callable[..., World]:
 def world(make_world: Callable[..., World]) -> World:
     """The usual server."""
     return make_world()
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for HOST that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / "cert.pem", folder / "key.pem"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return public, private
+
+
+@dataclass
+class Site:
+    """A small https server that says what it is told to."""
+
+    port: int = 0
+    status: str = "200 OK"
+    headers: str = "Content-Type: application/json\r\n"
+    body: bytes = b"{}"
+    requests: list[str] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        head = f"HTTP/1.1 {self.status}\r\n{self.headers}Content-Length: {len(self.body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + self.body)
+        await writer.drain()
+        writer.close()
+
+    @property
+    def client_id(self) -> str:
+        return f"https://{HOST}:{self.port}/client.json"
+
+    def describe(self, **changes: Any) -> None:
+        plain = {"client_id": self.client_id, "client_name": "App", "redirect_uris": ["http://127.0.0.1/cb"]}
+        self.body = json.dumps({name: value for name, value in (plain | changes).items() if value is not None}).encode()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    public, private = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    found = Site()
+    server = await asyncio.start_server(found.serve, "127.0.0.1", 0, ssl=context)
+    found.port = server.sockets[0].getsockname()[1]
+    found.describe()
+    async with server:
+        yield found
+
+
+@pytest.fixture
+def fetcher(site: Site, tmp_path: Path) -> Fetcher:
+    """For it this computer is the public internet, and its resolver knows one host."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"] if host == HOST else ["10.0.0.1"]
+
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    return Fetcher(resolve, lambda address: address == "127.0.0.1", context)

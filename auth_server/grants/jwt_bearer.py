@@ -1,0 +1,75 @@
+"""Identity assertions of a company's own provider (RFC 7523 §2.1 with the ID-JAG profile): enterprise-managed access.
+
+The provider has signed the person in and decided that this client may act for them at this server; so there is no
+consent here. https://datatracker.ietf.org/doc/draft-ietf-oauth-identity-assertion-authz-grant/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auth_server import targets
+from auth_server.crypto import new_family
+from auth_server.errors import Refusal
+from auth_server.grants.seam import TokenRequest
+from auth_server.jose import InvalidJwt, Verified, peek
+from auth_server.models import Client, Grant
+from auth_server.settings import TrustedIssuer
+from auth_server.shared import Shared
+
+TYPE = "oauth-id-jag+jwt"
+INVALID = "the assertion is not valid"
+
+
+class JwtBearer:
+    """An ID-JAG to an access token; the provider is asked again for the next one, so there is no refresh token."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._issuers = {trusted.issuer: trusted for trusted in shared.settings.trusted_issuers}
+
+    async def __call__(self, request: TokenRequest) -> dict[str, Any]:
+        client, params = request.client, request.params
+        if not (client.trusted and client.confidential):
+            raise Refusal("unauthorized_client", "this grant is for clients that the server knows by its settings")
+        trusted, found = await self._verified(params.require("assertion"), client)
+        grant = self._grant(trusted, found, client, params.get("scope"), params.resources)
+        issued = await self._shared.issuer.issue(new_family(), grant, grant.scope, refreshable=False)
+        await self._shared.access.issue(issued)
+        await self._shared.audit.record(
+            "tokens issued", subject=grant.subject, client=client.id, family=issued.family, scope=grant.scope
+        )
+        return issued.response
+
+    async def _verified(self, assertion: str, client: Client) -> tuple[TrustedIssuer, Verified]:
+        try:
+            said = peek(assertion)
+        except InvalidJwt as error:
+            raise Refusal("invalid_grant", INVALID) from error
+        trusted = self._issuers.get(str(said.claims.get("iss")))
+        if trusted is None or said.header.get("typ") != TYPE or said.claims.get("client_id") != client.id:
+            raise Refusal("invalid_grant", INVALID)
+        audiences = (self._shared.settings.issuer,)
+        found = await self._shared.assertions.by_issuer(assertion, trusted.jwks_uri, audiences, trusted.issuer)
+        if found is None:
+            raise Refusal("invalid_grant", INVALID)
+        return trusted, found
+
+    def _grant(
+        self, trusted: TrustedIssuer, found: Verified, client: Client, scope: str, resources: tuple[str, ...]
+    ) -> Grant:
+        subject, named, allowed = (found.claims.get(name) for name in ("sub", "resource", "scope"))
+        if not isinstance(subject, str) or not subject or not isinstance(named, str):
+            raise Refusal("invalid_grant", INVALID)
+        resource = targets.resource((named,), self._shared.settings.resources)
+        if resources:
+            targets.resource(resources, [resource])
+        # The provider's scopes and the client's own: what both allow.
+        held = [item for item in client.scope.split() if not isinstance(allowed, str) or item in allowed.split()]
+        return Grant(
+            subject=trusted.subject(subject),
+            client_id=client.id,
+            scope=targets.scopes(scope, held, " ".join(held)),
+            resource=resource,
+            created=self._shared.clock(),
+        )
