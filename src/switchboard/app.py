@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -27,6 +28,7 @@ from switchboard.edge.faults import Faults
 from switchboard.edge.guards import default_hosts, default_origins
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.health import Readiness, health_routes
+from switchboard.edge.legacy import MESSAGE_PATH, SSE_PATH, LegacyEdge
 from switchboard.edge.limits import Permits, Quota, RateLimit, by_principal
 from switchboard.edge.mcp import McpEndpoint
 from switchboard.edge.stack import Policy, wrap
@@ -35,6 +37,7 @@ from switchboard.gateway import LiveCatalog, build_gateway, initialization_optio
 from switchboard.keys import derive
 from switchboard.plugins import OpenStream
 from switchboard.sessions.bus import RedisBus
+from switchboard.sessions.legacy import LegacyRoom
 from switchboard.sessions.parking import Parking
 from switchboard.sessions.records import Records
 from switchboard.sessions.room import HandshakeRoom
@@ -58,6 +61,7 @@ class Rooms:
     streams: Streams
     handshake: HandshakeRoom
     endpoint: McpEndpoint
+    legacy: LegacyEdge
 
 
 class Application:
@@ -107,9 +111,14 @@ class Application:
         authorization = await authorize(settings, state, stack)
         quota = Quota("mcp", settings.rate_limit)
         permits = Permits(state.redis, prefix=state.prefix)
-        limited = RateLimit(Faults(rooms.endpoint), permits, quota, by_principal)
+
+        def protected(endpoint: ASGIApp) -> ASGIApp:
+            return authorization.protect(RateLimit(Faults(endpoint), permits, quota, by_principal))
+
         routes = [
-            Route(MCP_PATH, authorization.protect(limited)),
+            Route(MCP_PATH, protected(rooms.endpoint)),
+            Route(SSE_PATH, protected(rooms.legacy.stream)),
+            Route(MESSAGE_PATH, protected(rooms.legacy.message)),
             *health_routes(self._readiness),
             *authorization.routes,
         ]
@@ -184,7 +193,8 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
         listening=streams.listening,
         server_info=server.server_info_stamp,
     )
-    return Rooms(worker, state, bus, streams, handshake, endpoint)
+    legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path)
+    return Rooms(worker, state, bus, streams, handshake, endpoint, legacy)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
+from switchboard.edge.refusals import answering, read_body
 from switchboard.edge.replies import send_body, send_json
-from switchboard.edge.scopes import InsufficientScope, answer, require
+from switchboard.edge.scopes import require
 from switchboard.edge.sse import send_events
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
@@ -67,12 +68,8 @@ class McpEndpoint:
         if serve is None:
             await send_body(send, 405, b"", b"application/json", [(b"allow", b"GET, POST, DELETE")])
             return
-        try:
+        async with answering(scope, send):
             await serve(scope, receive, send)
-        except Malformed as error:
-            await _refuse(send, error)
-        except InsufficientScope as error:
-            await answer(error, scope, send)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = headers(scope["headers"])
@@ -80,7 +77,7 @@ class McpEndpoint:
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             await self._post_modern(found, scope, receive, send)
             return
-        value = parse(await _body(receive))
+        value = parse(await read_body(receive))
         require(_principal(), value if isinstance(value, list) else [value])
         if is_enveloped(value) and value.get("method") != "initialize":
             await _reject_contradiction(value, found, send)
@@ -97,7 +94,7 @@ class McpEndpoint:
     async def _post_modern(self, found: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         if not is_json(found.get("content-type", "")):
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
-        body = await _body(receive)
+        body = await read_body(receive)
         value = parse(body)
         require(_principal(), [value])
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
@@ -170,23 +167,6 @@ async def _reject(send: Send, request_id: Any, rejection: InboundLadderRejection
     if request_id is not None:
         answer["id"] = request_id
     await send_json(send, ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), answer)
-
-
-async def _refuse(send: Send, error: Malformed) -> None:
-    """An error that belongs to no request known by now, hence `id: null` (JSON-RPC 2.0 §5)."""
-    answer = {"jsonrpc": "2.0", "id": None, "error": {"code": error.code, "message": error.message}}
-    await send_json(send, error.status, answer)
-
-
-async def _body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Malformed(400, INVALID_REQUEST, "The client left before its request was complete")
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -57,23 +57,29 @@ class ReplyFollower:
 
     async def events(self) -> AsyncGenerator[bytes]:
         """The rest of the stream as server-sent events; ends after the last response, never hangs."""
+        yield OPENED
+        async with aclosing(self.frames()) as following:
+            async for frame in following:
+                yield event(self._stream, frame) if frame is not None else KEEPALIVE
+
+    async def frames(self) -> AsyncGenerator[Frame | None]:
+        """The rest of the stream; `None` when it has been quiet for a while."""
         channel = self._state.keys.to_client(self._sid, self._stream)
         async with self._state.hub.subscribed(channel, self._woken), aclosing(self._follow()) as following:
-            yield OPENED
-            async for chunk in following:
-                yield chunk
+            async for frame in following:
+                yield frame
 
     def _woken(self, _payload: str) -> None:
         self._wake.set()
 
-    async def _follow(self) -> AsyncGenerator[bytes]:
+    async def _follow(self) -> AsyncGenerator[Frame | None]:
         quiet = 0.0
         while True:
             self._wake.clear()
             for frame in await self._news():
                 self._last = frame.id
                 quiet = 0.0
-                yield event(self._stream, frame)
+                yield frame
                 if frame.final:
                     return
             if await self._waited():
@@ -82,7 +88,7 @@ class ReplyFollower:
             await self._tended()
             if quiet >= KEEPALIVE_S:
                 quiet = 0.0
-                yield KEEPALIVE
+                yield None
 
     async def _waited(self) -> bool:
         try:

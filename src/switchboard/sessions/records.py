@@ -22,6 +22,12 @@ RECORD_VERSION: Final = 1
 READABLE: Final = frozenset(str(RECORD_VERSION + step) for step in (-1, 0, 1))
 
 
+OLDEST: Final = "2024-11-05"
+
+UNKNOWN: Final = '{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"unknown","version":"0"}}'
+"""What is known of a client before `initialize`: nothing."""
+
+
 @lru_cache(maxsize=2048)
 def _client_params(stored: str) -> InitializeRequestParams:
     """Many clients declare the same; parsing is the dear part of loading a record."""
@@ -41,6 +47,8 @@ class Record:
     """The token of the standalone stream that is open somewhere, if one is."""
     has_streams: bool
     """Whether keys beside the record must be kept alive with it."""
+    pending: bool = False
+    """Whether `initialize` is still to come: an HTTP+SSE session exists before it."""
 
     @property
     def client_params(self) -> InitializeRequestParams:
@@ -58,18 +66,27 @@ class Records:
     async def create(self, owner: str, protocol_version: str, params: InitializeRequestParams) -> str:
         """Store a new session and return its id (192 random bits, visible ASCII)."""
         sid = secrets.token_hex(24)
-        await self.write(sid, owner, protocol_version, params)
+        await self._write(sid, dict(_settled(owner, protocol_version, params)))
+        return sid
+
+    async def reserve(self, owner: str) -> str:
+        """Store an HTTP+SSE session that is still to be initialized, and return its id."""
+        sid = secrets.token_hex(24)
+        await self._write(sid, {**_common(owner), "protocol": OLDEST, "params": UNKNOWN, "pending": "1"})
         return sid
 
     async def write(self, sid: str, owner: str, protocol_version: str, params: InitializeRequestParams) -> None:
-        """Store what `initialize` settled, also again for a session that exists."""
-        fields: dict[Any, Any] = {
-            "v": str(RECORD_VERSION),
-            "owner": owner,
-            "protocol": protocol_version,
-            "params": params.model_dump_json(by_alias=True, exclude_none=True),
-            "created": str(int(time.time())),
-        }
+        """Store anew what `initialize` settled for a session that exists.
+
+        Raises:
+            SessionGone: it ended meanwhile.
+        """
+        fields = [part for pair in _settled(owner, protocol_version, params).items() for part in pair]
+        with self._state.guard():
+            done = await self._state.scripts.update(keys=[self._state.keys.session(sid)], args=[*fields, "pending", ""])
+        _must_exist(sid, done)
+
+    async def _write(self, sid: str, fields: dict[Any, Any]) -> None:
         key = self._state.keys.session(sid)
         with self._state.guard():
             async with self._state.redis.pipeline(transaction=True) as pipe:
@@ -150,6 +167,15 @@ class Records:
         return keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE)
 
 
+def _common(owner: str) -> dict[str, str]:
+    return {"v": str(RECORD_VERSION), "owner": owner, "created": str(int(time.time()))}
+
+
+def _settled(owner: str, protocol_version: str, params: InitializeRequestParams) -> dict[str, str]:
+    declared = params.model_dump_json(by_alias=True, exclude_none=True)
+    return {**_common(owner), "protocol": protocol_version, "params": declared}
+
+
 def _parse(sid: str, stored: dict[str, str]) -> Record | None:
     if not stored or stored.get("v") not in READABLE:
         return None
@@ -161,6 +187,7 @@ def _parse(sid: str, stored: dict[str, str]) -> Record | None:
         level=cast(LoggingLevel | None, stored.get("level")),
         held_by=stored.get("standalone"),
         has_streams="followed" in stored or "subscribed" in stored,
+        pending=stored.get("pending") == "1",
     )
 
 

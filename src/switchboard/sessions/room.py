@@ -16,6 +16,7 @@ from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
+from switchboard.errors import SessionGone
 from switchboard.identity import Caller, Principal, serving
 from switchboard.sessions.exchange import LEAVING, Exchange
 from switchboard.sessions.follow import ReplyFollower
@@ -23,7 +24,7 @@ from switchboard.sessions.frames import encode
 from switchboard.sessions.notices import Notice
 from switchboard.sessions.records import Record, Records
 from switchboard.sessions.reply import Reply
-from switchboard.sessions.standalone import Outlet, StandaloneStream
+from switchboard.sessions.standalone import Outlet, StandaloneStream, append
 from switchboard.sessions.streams import Streams
 from switchboard.state import State
 from switchboard.state.keys import COMMIT_GRACE_MS
@@ -171,16 +172,36 @@ class HandshakeRoom:
 
     async def listen(self, record: Record, expires_at: float | None, since: str | None) -> AsyncGenerator[bytes]:
         """Hold the standalone stream open, from `since` on."""
+        async with self.standalone(record, expires_at, since) as stream, contextlib.aclosing(stream.events()) as events:
+            async for chunk in events:
+                yield chunk
+
+    @contextlib.asynccontextmanager
+    async def standalone(
+        self, record: Record, expires_at: float | None, since: str | None = None
+    ) -> AsyncIterator[StandaloneStream]:
+        """Be the one who holds the session's standalone stream.
+
+        Raises:
+            SessionGone: the session ended meanwhile.
+        """
         stream = StandaloneStream(self._state, self.records, record, expires_at)
         async with self._state.hub.subscribed(stream.channel, stream.on_message):
             await stream.attach(since)
             with self.streams.standalone(stream):
                 try:
-                    async with contextlib.aclosing(stream.events()) as events:
-                        async for chunk in events:
-                            yield chunk
+                    yield stream
                 finally:
                     await stream.detach()
+
+    async def say(self, record: Record, message: dict[str, Any]) -> None:
+        """Put a message on the session's standalone stream, whoever holds it.
+
+        Raises:
+            SessionGone: the session ended meanwhile.
+        """
+        if not await append(self._state, record.sid, message):
+            raise SessionGone(record.sid)
 
     def follower(self, record: Record, stream: str, last: str) -> ReplyFollower:
         """Whoever resumes the reply to an earlier POST."""

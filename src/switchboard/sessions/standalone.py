@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, Final, Literal, cast
 
 import structlog
@@ -49,14 +50,15 @@ class Outlet:
         await append(self._state, self._sid, message)
 
 
-async def append(state: State, sid: str, message: dict[str, Any]) -> None:
-    """Store one message on the session's standalone stream and wake its follower."""
+async def append(state: State, sid: str, message: dict[str, Any]) -> bool:
+    """Store one message on the session's standalone stream and wake its follower; `False` if the session has ended."""
     keys = state.keys
     with state.guard():
-        await state.scripts.append(
+        stored = await state.scripts.append(
             keys=[keys.session(sid), keys.events(sid, STANDALONE)],
             args=[keys.to_client(sid, STANDALONE), MAX_FRAMES, encode(message)],
         )
+    return bool(stored)
 
 
 class StandaloneStream:
@@ -127,6 +129,12 @@ class StandaloneStream:
     async def events(self) -> AsyncGenerator[bytes]:
         """The stream as server-sent events; ends with the session, the token, a newer GET, or a gap."""
         yield priming(STANDALONE, self._last) if self._record.protocol_version >= PRIMED_SINCE else OPENED
+        async with aclosing(self.frames()) as frames:
+            async for frame in frames:
+                yield event(STANDALONE, frame) if frame is not None else KEEPALIVE
+
+    async def frames(self) -> AsyncGenerator[Frame | None]:
+        """What is stored, as it comes; `None` when it has been quiet for a while."""
         if self._resumed and await missed(self._state, self.sid, STANDALONE, self._last):
             log.warning("stream.gap", session=self.sid[:8])
             return
@@ -134,11 +142,11 @@ class StandaloneStream:
             self.wake.clear()
             for frame in await self._news():
                 self._last = frame.id
-                yield event(STANDALONE, frame)
+                yield frame
             if self._over:
                 return
             if not await self._woken():
-                yield KEEPALIVE
+                yield None
 
     async def _news(self) -> list[Frame]:
         """What was stored since; nothing while Redis is away, for the stream outlives that."""

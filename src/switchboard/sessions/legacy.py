@@ -1,0 +1,161 @@
+"""HTTP+SSE (2024-11-05): one stream carries every answer, and any worker takes the messages.
+
+The same room as Streamable HTTP. A request posted on any worker becomes a stored reply at once, and a pointer to it is
+put on the session's one stream; the worker that holds that stream follows each reply it is pointed to. So a reply of a
+worker that dies still gets its ending. The session ends with its stream: this transport cannot resume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+import structlog
+from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
+from mcp_types import INVALID_REQUEST, ErrorData
+
+from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.identity import Principal
+from switchboard.sessions.frames import KEEPALIVE
+from switchboard.sessions.records import Record
+from switchboard.sessions.room import HandshakeRoom
+from switchboard.sessions.standalone import StandaloneStream
+
+log = structlog.get_logger("switchboard.sessions")
+
+POINTER: Final = "reply"
+"""A frame with this key is no message: it names the stream of a reply."""
+
+NOT_YET: Final = ErrorData(code=INVALID_REQUEST, message="Send initialize first")
+BACKLOG: Final = 1_000
+"""Events a slow reader may fall behind before its stream ends."""
+
+
+class LegacyRoom:
+    """Serves HTTP+SSE sessions on the parts of the handshake room."""
+
+    def __init__(self, room: HandshakeRoom) -> None:
+        self._room = room
+
+    async def load(self, sid: str, principal: Principal) -> Record:
+        """The session of that id.
+
+        Raises:
+            SessionGone: as `Records.load`.
+        """
+        return await self._room.records.load(sid, principal.owner)
+
+    async def open(self, principal: Principal, path: str) -> AsyncGenerator[bytes]:
+        """A new session's stream; its first event tells the client where to post (`path?sessionId=…`)."""
+        sid = await self._room.records.reserve(principal.owner)
+        record = await self.load(sid, principal)
+        try:
+            async with self._room.standalone(record, principal.expires_at) as stream:
+                yield f"event: endpoint\r\ndata: {path}?sessionId={sid}\r\n\r\n".encode()
+                async with aclosing(self._merged(record, stream)) as events:
+                    async for chunk in events:
+                        yield chunk
+        finally:
+            await self._end(record)
+
+    async def post(self, record: Record, principal: Principal, message: dict[str, Any], headers: Any) -> None:
+        """Take one message; whatever is to be answered is answered on the stream.
+
+        Raises:
+            SessionGone, StateUnavailable: the message was not taken.
+        """
+        if "method" not in message:
+            await self._room.answered(record, message)
+        elif "id" not in message:
+            await self._room.notified(record, principal, message, headers)
+        elif message["method"] == "initialize":
+            await self._room.say(record, await self._initialized(record, principal, message))
+        elif record.pending and message["method"] != "ping":
+            await self._room.say(record, _error(message, NOT_YET))
+        else:
+            await self._serve(record, principal, message, headers)
+
+    async def _initialized(self, record: Record, principal: Principal, message: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return (await self._room.initialize(principal, message, record.sid)).response
+        except (SessionGone, StateUnavailable):
+            raise
+        except Exception as error:  # the kernel's own ladder says which errors are the client's
+            known = handler_exception_to_error_data(error)
+            if known is None:
+                raise
+            return _error(message, known)
+
+    async def _serve(self, record: Record, principal: Principal, message: dict[str, Any], headers: Any) -> None:
+        reply = self._room.start(record, principal, [message], headers)
+        reply.detach()
+        await reply.commit()
+        if reply.committed:
+            await self._room.say(record, {POINTER: reply.name})
+            return
+        for outcome in reply.outcomes:
+            await self._room.say(record, outcome)
+
+    async def _merged(self, record: Record, stream: StandaloneStream) -> AsyncGenerator[bytes]:
+        """The session's own frames and those of the replies they point to, in one stream."""
+        events: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(self._read(record, stream, events, tasks))
+            try:
+                while (chunk := await events.get()) is not None:
+                    yield chunk
+            finally:
+                reading.cancel()
+
+    async def _read(
+        self, record: Record, stream: StandaloneStream, events: asyncio.Queue[bytes | None], tasks: asyncio.TaskGroup
+    ) -> None:
+        following: set[asyncio.Task[None]] = set()
+        try:
+            async with aclosing(stream.frames()) as frames:
+                async for frame in frames:
+                    pointed = _pointed(frame.data) if frame is not None else None
+                    if pointed is None:
+                        await events.put(KEEPALIVE if frame is None else _event(frame.data))
+                        continue
+                    task = tasks.create_task(self._follow(record, pointed, events))
+                    following.add(task)
+                    task.add_done_callback(following.discard)
+        finally:
+            for task in following:
+                task.cancel()
+            events.put_nowait(None) if not events.full() else None
+
+    async def _follow(self, record: Record, reply: str, events: asyncio.Queue[bytes | None]) -> None:
+        try:
+            async with aclosing(self._room.follower(record, reply, "0-0").frames()) as frames:
+                async for frame in frames:
+                    if frame is not None:
+                        await events.put(_event(frame.data))
+        except SessionGone:
+            log.debug("session.ended", session=record.sid[:8])
+
+    async def _end(self, record: Record) -> None:
+        try:
+            await self._room.end(record)
+        except StateUnavailable as error:  # the record expires by itself
+            log.warning("redis.away", error=str(error))
+
+
+def _pointed(data: str) -> str | None:
+    if not data.startswith(f'{{"{POINTER}":'):
+        return None
+    name: str = json.loads(data)[POINTER]
+    return name
+
+
+def _event(data: str) -> bytes:
+    return f"event: message\r\ndata: {data}\r\n\r\n".encode()
+
+
+def _error(message: dict[str, Any], error: ErrorData) -> dict[str, Any]:
+    details = error.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"jsonrpc": "2.0", "id": message["id"], "error": details}
