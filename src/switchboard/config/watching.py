@@ -27,6 +27,9 @@ QUIET_MS: Final = 150
 LONGEST_MS: Final = 1600
 """Changes that never pause are looked at after so long."""
 
+POLL_MS: Final = 2000
+"""How often the file is looked at without a notice: not every file system gives one, and none at first."""
+
 Apply = Callable[[Configuration], Awaitable[None]]
 
 
@@ -100,12 +103,27 @@ class WatchedConfiguration:
             name = Path(changed).name
             return name == path.name or name.startswith("..")
 
-        async for _ in awatch(
+        seen = await asyncio.to_thread(_signature, path)
+        self.look()
+        async for changes in awatch(
             path.parent,
             watch_filter=concerns,
             debounce=LONGEST_MS,
             step=QUIET_MS,
             recursive=False,
-            raise_interrupt=False,
+            rust_timeout=POLL_MS,
+            yield_on_timeout=True,
         ):
-            self.look()
+            found = await asyncio.to_thread(_signature, path)
+            if changes or found != seen:
+                seen = found
+                self.look()
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """Differs when the file does, as far as its folder tells."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
