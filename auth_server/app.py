@@ -21,6 +21,7 @@ from auth_server.endpoints.callback import Callback
 from auth_server.endpoints.consent import Consent
 from auth_server.endpoints.introspect import Introspect, active
 from auth_server.endpoints.jwks import Jwks
+from auth_server.endpoints.logout import Logout
 from auth_server.endpoints.metadata import Metadata
 from auth_server.endpoints.register import Register
 from auth_server.endpoints.registered import Registered
@@ -110,6 +111,7 @@ class AuthorizationServer:
             ("/token", limited("token", Token(shared, grants)), ["POST"]),
             ("/revoke", limited("token", Revoke(shared)), ["POST"]),
             ("/introspect", Introspect(shared), ["POST"]),
+            ("/upstream/logout", limited("login", Logout(shared)), ["POST"]),
         )
         return [
             Route(place + name, Api(respond), methods=[*methods, "OPTIONS"], max_body_size=MAX_BODY)

@@ -16,6 +16,7 @@ from auth_server.fetch import Fetcher
 from auth_server.jwks import LARGEST, Get, KeySets
 from auth_server.limits import Limits
 from auth_server.pages import Pages
+from auth_server.renewal import Renewal
 from auth_server.settings import AuthSettings
 from auth_server.shared import Shared
 from auth_server.signing import SigningKeys
@@ -50,13 +51,16 @@ def assemble(
     records = Records(connection, ring, clock)
     revocation = Revocation(connection, ring, settings, clock)
     access = AccessTokens(connection, ring, revocation, format_.family, clock)
+    families = Families(connection, ring, settings, revocation, access, clock)
+    audit = Audit(connection, ring)
     pages = Pages()
+    upstream = FakeUpstream(settings, records, pages, callback.PATH, limits)
     return Shared(
         settings=settings,
         ring=ring,
         clients=clients,
         records=records,
-        families=Families(connection, ring, settings, revocation, access, clock),
+        families=families,
         access=access,
         revocation=revocation,
         issuer=Issuer(ring, settings, format_, clock),
@@ -64,7 +68,8 @@ def assemble(
         limits=limits,
         assertions=assertions,
         pages=pages,
-        upstream=FakeUpstream(settings, records, pages, callback.PATH, limits),
-        audit=Audit(connection, ring),
+        upstream=upstream,
+        renewal=Renewal(connection, upstream, families, audit, clock),
+        audit=audit,
         clock=clock,
     )

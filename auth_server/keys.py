@@ -26,6 +26,7 @@ TABLE: dict[str, Row] = {
     "family": Row("auth:family:{{{family}}}", "one authorization: its code, its refresh token, sealed", "refresh"),
     "access": Row("auth:access:{{{family}}}:{mac}", "an access token's claims, sealed under the token", "access"),
     "grace": Row("auth:grace:{{{family}}}:{mac}", "the successor of a rotated refresh token, sealed under it", "grace"),
+    "renewing": Row("auth:renewing:{{{family}}}", "who asks the upstream about a family now", "some seconds"),
     "index": Row("auth:index:{by}:{mac}", "families of a user, of a client, or all, by expiry", "-"),
     "cut": Row("auth:cut:{by}:{mac}", "a mark: authorizations begun before it are revoked", "family"),
     "once": Row("auth:once:{purpose}:{mac}", "an assertion id that was used", "as the assertion"),

@@ -11,6 +11,8 @@ AUTHORIZATION_CODE = "authorization_code"
 REFRESH_TOKEN = "refresh_token"  # noqa: S105 - a grant type's name
 CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105
+MACHINE = "client:"
+"""What the subject of a machine begins with, and that of a person never."""
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
@@ -59,6 +61,16 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Who:
+    """By what an authorization can be revoked."""
+
+    subject: str
+    client_id: str
+    aliases: tuple[str, ...] = ()
+    """What else the upstream calls the person or the login, for its own logout."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """What a person allowed a client: the facts behind every token of a family."""
 
@@ -73,6 +85,13 @@ class Grant:
     """The revocation marks that stood when it began; see `store.revocation`."""
     upstream: str = ""
     """What the upstream needs to be asked again at refresh, sealed with everything else."""
+    aliases: tuple[str, ...] = ()
+    """See `Who`."""
+
+    @property
+    def who(self) -> Who:
+        """By what it can be revoked."""
+        return Who(self.subject, self.client_id, self.aliases)
 
     def scopes(self) -> frozenset[str]:
         """The granted scopes as a set."""

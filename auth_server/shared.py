@@ -11,6 +11,7 @@ from auth_server.client_auth import ClientAuthentication
 from auth_server.crypto import KeyRing
 from auth_server.limits import Limits
 from auth_server.pages import Pages
+from auth_server.renewal import Renewal
 from auth_server.settings import AuthSettings
 from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
 from auth_server.tokens import Issuer
@@ -32,6 +33,7 @@ class Shared:
     authentication: ClientAuthentication
     assertions: Assertions
     limits: Limits
+    renewal: Renewal
     pages: Pages
     upstream: Upstream
     audit: Audit

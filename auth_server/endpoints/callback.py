@@ -11,7 +11,7 @@ from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.consent import LOGIN
 from auth_server.endpoints.redirect import answer, refused
 from auth_server.errors import PageRefusal, Refusal
-from auth_server.models import Grant, Pending
+from auth_server.models import MACHINE, Grant, Pending
 from auth_server.params import parse
 from auth_server.shared import Shared
 from auth_server.upstream import Identity, UpstreamRefusal
@@ -48,7 +48,7 @@ class Callback:
     async def _finish(self, pending: Pending, params: dict[str, str], kept: dict[str, Any]) -> Response:
         issuer = self._shared.settings.issuer
         try:
-            identity = await self._shared.upstream.finish(params, kept)
+            identity = _person(await self._shared.upstream.finish(params, kept))
         except UpstreamRefusal as refusal:
             await self._shared.audit.record("login refused", client=pending.client_id, error=refusal.code)
             told = Refusal(refusal.code, TEXTS.get(refusal.code, TEXTS["server_error"]))
@@ -74,7 +74,15 @@ class Callback:
             redirect_uri=pending.redirect_uri,
             challenge=pending.challenge,
             upstream=identity.kept,
+            aliases=identity.aliases,
         )
+
+
+def _person(identity: Identity) -> Identity:
+    """The identity, if it cannot be taken for a machine, and is short enough to be carried around."""
+    if identity.subject.startswith(MACHINE) or not 0 < len(identity.subject) <= 255:
+        raise UpstreamRefusal("server_error", "the subject is not acceptable")
+    return identity
 
 
 def _allowed(pending: Pending, identity: Identity) -> str:

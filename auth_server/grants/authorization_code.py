@@ -33,7 +33,7 @@ class AuthorizationCode:
         _check(grant, client, params)
         if params.resources:
             targets.resource(params.resources, [grant.resource])
-        if not await self._shared.revocation.stands(grant.subject, grant.client_id, grant.cuts):
+        if not await self._shared.revocation.stands(grant.who, grant.cuts):
             raise Refusal("invalid_grant", INVALID)
         return await self._redeem(found, grant, client)
 

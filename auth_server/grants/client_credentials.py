@@ -8,7 +8,7 @@ from auth_server import targets
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
 from auth_server.grants.seam import TokenRequest
-from auth_server.models import Grant
+from auth_server.models import MACHINE, Grant
 from auth_server.shared import Shared
 
 
@@ -23,8 +23,7 @@ class ClientCredentials:
         if not client.confidential:
             raise Refusal("unauthorized_client", "this grant is for clients that can authenticate")
         grant = Grant(
-            # No person is ever called like this, so a machine cannot pass for one.
-            subject=f"client:{client.id}",
+            subject=f"{MACHINE}{client.id}",
             client_id=client.id,
             scope=targets.scopes(params.get("scope"), client.scope.split(), client.scope),
             resource=targets.resource(params.resources, self._shared.settings.resources),

@@ -35,7 +35,9 @@ class RefreshToken:
             raise Refusal("invalid_grant", INVALID)
         scope = await self._checked(found.grant, request.client, request.params)
         if found.successor is None:
-            found = await self._rotate(found, found.grant, token, scope, request.client)
+            found = await self._shared.renewal.renewed(found, token)
+        if found.successor is None:
+            found = await self._rotate(found, token, scope, request.client)
         return self._answer(found)
 
     async def _checked(self, grant: Grant, client: Client, params: Params) -> str:
@@ -43,13 +45,17 @@ class RefreshToken:
             raise Refusal("invalid_grant", INVALID)
         if params.resources:
             targets.resource(params.resources, [grant.resource])
-        if not await self._shared.revocation.stands(grant.subject, grant.client_id, grant.cuts):
+        if not await self._shared.revocation.stands(grant.who, grant.cuts):
             raise Refusal("invalid_grant", INVALID)
         return targets.scopes(params.get("scope"), grant.scope.split(), grant.scope)
 
-    async def _rotate(self, found: Found, grant: Grant, token: str, scope: str, client: Client) -> Found:
+    async def _rotate(self, found: Found, token: str, scope: str, client: Client) -> Found:
+        grant = found.live_grant
+        # The upstream may allow less than it did.
+        scope = " ".join(item for item in scope.split() if item in grant.scopes())
         issued = await self._shared.issuer.issue(found.family, grant, scope, refreshable=True)
         rotated = await self._shared.families.rotate(found, token, issued)
+        await self._shared.renewal.finished(found)
         if rotated is None:
             await self._replayed(found, client)
             raise Refusal("invalid_grant", INVALID)

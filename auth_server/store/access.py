@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auth_server.crypto import KeyRing, seal, unseal
+from auth_server.models import Who
 from auth_server.store.connection import Connection, ms
 from auth_server.store.revocation import Revocation
 from auth_server.store.scripts import ATTACH, ISSUE
@@ -60,8 +61,8 @@ class AccessTokens:
     async def issue(self, issued: Issued) -> None:
         """Store a token of a new family that has nothing else: no code led to it, nothing refreshes it."""
         value, lives = self.value(issued)
-        subject, client_id = str(issued.claims["sub"]), str(issued.claims["client_id"])
-        await self._revocation.keep(issued.family, subject, client_id, lives / 1000)
+        who = Who(issued.claims["sub"], issued.claims["client_id"])
+        await self._revocation.keep(issued.family, who, lives / 1000)
         await self._connection.run(ISSUE, [self._family(issued.family), self.name(issued)], [value, lives])
 
     async def attach(self, issued: Issued) -> bool:

@@ -34,6 +34,13 @@ class Found:
     successor: dict[str, Any] | None = None
     """The token response that an earlier presentation got, when `graced`."""
 
+    @property
+    def live_grant(self) -> Grant:
+        """The grant of a token that can still be used."""
+        if self.grant is None:
+            raise ValueError("only a live code or refresh token can be used")
+        return self.grant
+
 
 class Families:
     """Opens, redeems, rotates and ends families."""
@@ -58,7 +65,7 @@ class Families:
         """Begin a family with a code."""
         family = new_family()
         code = self._ring.mint("code", family)
-        cuts = await self._revocation.begin(family, grant.subject, grant.client_id, self._lives.code)
+        cuts = await self._revocation.begin(family, grant.who, self._lives.code)
         sealed = self._seal_grant(code, replace(grant, cuts=cuts), family)
         fields = {"code": self._ring.mac("code", code), "code_sealed": sealed}
         async with self._connection.commands() as redis:
@@ -85,9 +92,9 @@ class Families:
 
     async def redeem(self, found: Found, issued: Issued) -> bool:
         """Spend the code for these tokens; `False` when somebody else did, which ends the family."""
-        grant = _grant(found)
+        grant = found.live_grant
         lives = self._family_lives(grant, issued)
-        await self._revocation.keep(found.family, grant.subject, grant.client_id, lives)
+        await self._revocation.keep(found.family, grant.who, lives)
         keys = [self._family(found.family), self._access.name(issued)]
         status = await self._connection.run(
             REDEEM,
@@ -134,9 +141,9 @@ class Families:
             `live` with this call's response as the successor; `graced` with another call's, when that one was a moment
             earlier; `None` when the family is gone, or ended now because the token was a replay.
         """
-        grant = _grant(found)
+        grant = found.live_grant
         lives = self._family_lives(grant, issued)
-        await self._revocation.keep(found.family, grant.subject, grant.client_id, lives)
+        await self._revocation.keep(found.family, grant.who, lives)
         access = self._access.name(issued)
         keys = [self._family(found.family), self._grace(found.family, found.mac), access]
         access_value, access_ms = self._access.value(issued)
@@ -190,9 +197,3 @@ class Families:
 
     def _grace(self, family: str, mac: str) -> str:
         return self._connection.keys.name("grace", family=family, mac=mac)
-
-
-def _grant(found: Found) -> Grant:
-    if found.grant is None:
-        raise ValueError("only a live code or refresh token can be used")
-    return found.grant

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from auth_server.crypto import KeyRing
+from auth_server.models import Who
 from auth_server.settings import AuthSettings
 from auth_server.store.connection import Connection, ms
 
-By = Literal["user", "client", "all"]
+By = Literal["user", "client", "alias", "all"]
 _SEEN_AT_ONCE = 500
 
 
@@ -31,31 +32,31 @@ class Revocation:
         self._clock = clock
         self._longest = settings.lifetimes.family
 
-    async def begin(self, family: str, subject: str, client_id: str, lives: float) -> tuple[str, ...]:
+    async def begin(self, family: str, who: Who, lives: float) -> tuple[str, ...]:
         """List a family that is about to be written; the marks it has to remember."""
-        cuts = await self.cuts(subject, client_id)
-        await self.keep(family, subject, client_id, lives)
+        cuts = await self.cuts(who)
+        await self.keep(family, who, lives)
         return cuts
 
-    async def keep(self, family: str, subject: str, client_id: str, lives: float) -> None:
+    async def keep(self, family: str, who: Who, lives: float) -> None:
         """List a family (again), for `lives` seconds more."""
         now = self._clock()
         async with self._connection.commands() as redis:
             pipe = redis.pipeline(transaction=False)
-            for name in self._newest("index", subject, client_id):
+            for name in self._newest("index", who):
                 pipe.zremrangebyscore(name, "-inf", now)
                 pipe.zadd(name, {family: now + lives}, gt=True)
                 pipe.pexpire(name, ms(self._longest))
             await pipe.execute()
 
-    async def cuts(self, subject: str, client_id: str) -> tuple[str, ...]:
+    async def cuts(self, who: Who) -> tuple[str, ...]:
         """The marks that stand now."""
-        names = [name for by, value in _axes(subject, client_id) for name in self._names("cut", by, value)]
+        names = [name for by, value in _axes(who) for name in self._names("cut", by, value)]
         return tuple(mark for mark in await self._connection.pipeline(*(("get", name) for name in names)) if mark)
 
-    async def stands(self, subject: str, client_id: str, remembered: Sequence[str]) -> bool:
+    async def stands(self, who: Who, remembered: Sequence[str]) -> bool:
         """Whether no mark was set since `remembered`."""
-        return set(await self.cuts(subject, client_id)) <= set(remembered)
+        return set(await self.cuts(who)) <= set(remembered)
 
     async def families(self, by: By, value: str = "") -> list[str]:
         """The families of a user or client, or all."""
@@ -78,12 +79,13 @@ class Revocation:
     def _family(self, family: str) -> str:
         return self._connection.keys.name("family", family=family)
 
-    def _newest(self, row: str, subject: str, client_id: str) -> list[str]:
-        return [self._names(row, by, value)[0] for by, value in _axes(subject, client_id)]
+    def _newest(self, row: str, who: Who) -> list[str]:
+        return [self._names(row, by, value)[0] for by, value in _axes(who)]
 
     def _names(self, row: str, by: str, value: str) -> list[str]:
         return [self._connection.keys.name(row, by=by, mac=mac) for mac in self._ring.macs(f"index {by}", value)]
 
 
-def _axes(subject: str, client_id: str) -> tuple[tuple[By, str], ...]:
-    return (("user", subject), ("client", client_id), ("all", ""))
+def _axes(who: Who) -> tuple[tuple[By, str], ...]:
+    aliases: tuple[tuple[By, str], ...] = tuple(("alias", alias) for alias in who.aliases)
+    return (("user", who.subject), ("client", who.client_id), ("all", ""), *aliases)

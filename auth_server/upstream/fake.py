@@ -87,6 +87,14 @@ class FakeUpstream:
             raise UpstreamRefusal("server_error", "the code is not valid")
         return Identity(subject=found["user"])
 
+    async def renew(self, kept: str) -> Identity:
+        """Never called: nothing is kept."""
+        raise UpstreamRefusal("access_denied", "the fake identity provider keeps nothing")
+
+    async def logged_out(self, token: str) -> str | None:
+        """Nobody is ever logged out."""
+        return None
+
     def routes(self) -> list[Route]:
         """The picker and where it posts to."""
         return [

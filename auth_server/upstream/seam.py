@@ -34,6 +34,8 @@ class Identity:
     """What the upstream needs to be asked again at refresh."""
     scopes: frozenset[str] | None = None
     """What this person may grant; `None` for everything."""
+    aliases: tuple[str, ...] = ()
+    """What else the upstream calls the person or this login, for its own logout."""
 
 
 class Upstream(Protocol):
@@ -49,6 +51,22 @@ class Upstream(Protocol):
         Raises:
             UpstreamRefusal: nobody was signed in.
             AuthorizationUnavailable: the upstream cannot be asked now.
+        """
+        ...
+
+    async def renew(self, kept: str) -> Identity:
+        """Ask again, at refresh, about somebody who signed in with `Identity.kept` (never empty).
+
+        Raises:
+            UpstreamRefusal: the person is not welcome any more.
+            AuthorizationUnavailable: the upstream cannot be asked now.
+        """
+        ...
+
+    async def logged_out(self, token: str) -> str | None:
+        """The alias that a back-channel logout token ends, or `None` when the token is not good.
+
+        https://openid.net/specs/openid-connect-backchannel-1_0.html
         """
         ...
 
