@@ -25,7 +25,7 @@ def eventually() -> Eventually:
 
     async def wait(holds: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(5):
-            while not await holds():  # noqa: ASYNC110 - what is waited for is in another process
+            while not await holds():
                 await asyncio.sleep(0.01)
 
     return wait

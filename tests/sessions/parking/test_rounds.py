@@ -201,3 +201,13 @@ async def test_the_capabilities_that_count_are_those_of_the_current_request(
                 capabilities={"sampling": {}},
             )
         assert refused.value.code == -32021
+
+
+async def test_a_question_still_open_is_withdrawn_when_the_client_can_no_longer_answer_it(
+    state_url: str | None, open_fleet: Any
+) -> None:
+    async with open_fleet(state_url) as fleet:
+        asked = await fleet.call("w0", "twice")
+        with pytest.raises(MCPError) as refused:
+            await fleet.call("w1", "twice", state=asked["requestState"], capabilities={"sampling": {}})
+        assert refused.value.data == {"requiredCapabilities": {"elicitation": {"form": {}}}}
