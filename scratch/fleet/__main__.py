@@ -9,10 +9,12 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from fleet.children import LOOPBACK
 from fleet.workers import running_fleet, start_auth_server, start_worker
 
-AUTH_PORT = 3001
+SEPARATE = Path(__file__).parents[2] / ".env.separate"
 
 
 def main() -> None:
@@ -42,14 +44,14 @@ def _run_fleet(stack: ExitStack, folder: Path, workers: int, port: int) -> None:
 
 
 def _run_separate(stack: ExitStack, folder: Path, port: int) -> None:
-    issuer = f"http://localhost:{AUTH_PORT}"
-    auth = start_auth_server(folder, AUTH_PORT, {})
+    written = {name: value for name, value in dotenv_values(SEPARATE).items() if value}
+    settings = written | {"PORT": str(port), "BASE_URI": f"http://localhost:{port}"}
+    auth = start_auth_server(folder, int(settings["AUTH_SERVER_PORT"]), settings)
     stack.callback(auth.stop)
-    settings = {"BASE_URI": f"http://localhost:{port}", "AUTH_MODE": "separate", "AUTH_SERVER_URL": issuer}
     server = start_worker(folder, port, settings)
     stack.callback(server.stop)
-    print(f"  clients         http://localhost:{port}/mcp")
-    print(f"  authorization   {issuer}   (a process of its own)")
+    print(f"  clients         {settings['BASE_URI']}/mcp")
+    print(f"  authorization   {settings['AUTH_SERVER_URL']}   (a process of its own)")
 
 
 def _until_told_to_stop() -> None:

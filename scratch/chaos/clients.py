@@ -1,0 +1,78 @@
+"""`python -m chaos.clients SPEC`: one process with a share of the clients; SIGTERM ends its load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from chaos.handshake import HandshakeClient
+from chaos.load import Setting
+from chaos.modern import ModernClient
+from chaos.notes import Lag, Notebook
+
+TICK_S = 0.1
+OPENING_AT_ONCE = 8
+Client = HandshakeClient | ModernClient
+
+
+async def run(spec: dict[str, Any], notebook: Notebook) -> None:
+    """Open every session and stream, say so, work until told, look once more, and leave."""
+    over, closing = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    setting = Setting(
+        spec["port"], spec["replay"], spec["pause"], notebook, over, closing, spec.get("token", "")
+    )
+    clients = [_client(number, setting) for number in range(spec["first"], spec["first"] + spec["count"])]
+    gate = asyncio.Semaphore(OPENING_AT_ONCE)
+    async with asyncio.TaskGroup() as tasks:
+        listening = [tasks.create_task(_open(client, gate)) for client in clients]
+        streams = [await each for each in listening]
+        Path(spec["ready"]).touch()
+        watching = tasks.create_task(_watch_lag(notebook, closing))
+        work = [tasks.create_task(client.work()) for client in clients]
+        await over.wait()
+        await asyncio.wait(work, timeout=spec["settle"])
+        closing.set()
+        await asyncio.wait([*work, *streams], timeout=5)
+        for stream in (*streams, *work):
+            stream.cancel()
+        await watching
+
+
+async def _open(client: Client, gate: asyncio.Semaphore) -> asyncio.Task[None]:
+    async with gate:
+        await client.open()
+        stream = asyncio.ensure_future(client.listen())
+        async with asyncio.timeout(30):
+            await client.listening.wait()
+        return stream
+
+
+async def _watch_lag(notebook: Notebook, closing: asyncio.Event) -> None:
+    worst = 0.0
+    while not closing.is_set():
+        before = time.monotonic()
+        await asyncio.sleep(TICK_S)
+        worst = max(worst, time.monotonic() - before - TICK_S)
+    notebook.write(Lag(worst))
+
+
+def _client(number: int, setting: Setting) -> Client:
+    """Every other client is of the other era."""
+    return ModernClient(f"m{number}", setting) if number % 2 else HandshakeClient(f"h{number}", setting)
+
+
+def main() -> None:
+    """Run one process's share."""
+    spec = json.loads(sys.argv[1])
+    with Path(spec["notes"]).open("w") as out:
+        asyncio.run(run(spec, Notebook(out)))
+
+
+if __name__ == "__main__":
+    main()
