@@ -64,4 +64,6 @@ RUNS = (
         wire="2025-06-18",
     ),
     _requirements("2025-11-25", 33),
+    _requirements("2026-07-28", 50),
+    Run("tasks (extension)", 10, (), (), one_by_one=True, named="tasks-"),
 )

@@ -29,11 +29,11 @@ from switchboard.edge.guards import default_hosts, default_origins
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.health import Readiness, health_routes
 from switchboard.edge.legacy import MESSAGE_PATH, SSE_PATH, LegacyEdge
-from switchboard.edge.limits import Permits, Quota, RateLimit, by_principal
+from switchboard.edge.limits import Permits, Quota, RateLimit, by_address, by_principal
 from switchboard.edge.mcp import McpEndpoint
 from switchboard.edge.stack import Policy, wrap
 from switchboard.errors import ConfigurationError, StateUnavailable
-from switchboard.gateway import LiveCatalog, build_gateway, initialization_options
+from switchboard.gateway import LiveCatalog, build_gateway, initialization_options, task_support
 from switchboard.keys import derive
 from switchboard.plugins import OpenStream
 from switchboard.sessions.bus import RedisBus
@@ -44,11 +44,15 @@ from switchboard.sessions.room import HandshakeRoom
 from switchboard.sessions.streams import Streams
 from switchboard.settings import Settings
 from switchboard.state import Heartbeat, State, check_fingerprint, mint_worker_id, open_state
+from switchboard.tasks import Tasks
 
 events = structlog.get_logger(__name__)
 
 MCP_PATH: Final = "/mcp"
 PROBE_PATIENCE_S: Final = 1.0
+
+ADDRESS_SHARE: Final = 10
+"""How many principals' quotas one address has: many people may sit behind it, guessed tokens still run dry."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +116,21 @@ class Application:
         quota = Quota("mcp", settings.rate_limit)
         permits = Permits(state.redis, prefix=state.prefix)
 
-        def protected(endpoint: ASGIApp) -> ASGIApp:
-            return authorization.protect(RateLimit(Faults(endpoint), permits, quota, by_principal))
+        def protected(path: str, endpoint: ASGIApp) -> Route:
+            limited = RateLimit(Faults(endpoint), permits, quota, by_principal)
+            return Route(path, authorization.protect(limited, SSE_PATH if path == MESSAGE_PATH else path))
 
         routes = [
-            Route(MCP_PATH, protected(rooms.endpoint)),
-            Route(SSE_PATH, protected(rooms.legacy.stream)),
-            Route(MESSAGE_PATH, protected(rooms.legacy.message)),
+            protected(MCP_PATH, rooms.endpoint),
+            protected(SSE_PATH, rooms.legacy.stream),
+            protected(MESSAGE_PATH, rooms.legacy.message),
             *health_routes(self._readiness),
             *authorization.routes,
         ]
-        return wrap(Starlette(routes=routes), _policy(settings))
+        addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
+        return wrap(
+            Starlette(routes=routes), _policy(settings), lambda app: RateLimit(app, permits, addresses, by_address)
+        )
 
     async def _readiness(self) -> Readiness:
         rooms = self.rooms
@@ -160,9 +168,10 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
     bus = RedisBus(state)
     records = Records(state, settings.session_ttl)
     streams = Streams(state, bus, settings.session_ttl)
-    parking = Parking(state, worker, heartbeat.alive)
+    parking = Parking(state, worker, heartbeat.alive, server_info=lambda: server.server_info_stamp)
     configuration = config.read(settings.config_file, os.environ)
     catalog = LiveCatalog(plugins.load(configuration.plugins), bus=bus, separator=configuration.separator)
+    tasks = Tasks(state, worker, heartbeat.alive, task_support(catalog))
     server = build_gateway(
         catalog,
         bus=bus,
@@ -172,8 +181,9 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
         set_level=records.set_level,
         subscribe=records.subscribe,
         unsubscribe=records.unsubscribe,
-        middleware=[parking],
+        middleware=[parking, tasks],
     )
+    tasks.install(server)
     handshake = HandshakeRoom(server, initialization_options(server), state, records, streams, worker)
     modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
     for room in (
@@ -181,6 +191,7 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
         bus.running(),
         catalog.running(WorkerHost(worker, state.kind, streams, bus)),
         parking.running(),
+        tasks.running(),
         modern.run(),
         handshake.running({}),
         streams.running(),
@@ -191,6 +202,7 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
         modern.handle_request,
         bus,
         listening=streams.listening,
+        watching=tasks.watch,
         server_info=server.server_info_stamp,
     )
     legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path)

@@ -45,23 +45,23 @@ async def elicit(
     message: Annotated[str, Field(description="What to ask the user.")],
 ) -> str:
     """Ask the user for a name and an e-mail address, and return them."""
-    return _told(await _elicited(ctx, message, forms.of_strings("username", "email")), "User response")
+    return _told(await elicited(ctx, message, forms.of_strings("username", "email")), "User response")
 
 
 async def elicit_defaults(ctx: Context[Any]) -> str:
     """Ask the user with a form in which every field has a default (SEP-1034)."""
-    return _told(await _elicited(ctx, "Please review and update the form fields with defaults", forms.DEFAULTS))
+    return _told(await elicited(ctx, "Please review and update the form fields with defaults", forms.DEFAULTS))
 
 
 async def elicit_enums(ctx: Context[Any]) -> str:
     """Ask the user with a form of every kind of selection (SEP-1330)."""
-    return _told(await _elicited(ctx, "Please select options from the enum fields", forms.ENUMS))
+    return _told(await elicited(ctx, "Please select options from the enum fields", forms.ENUMS))
 
 
 async def streaming_elicitation(ctx: Context[Any]) -> str:
     """Report progress, then ask the user: on the stream of a handshake client, and in rounds since 2026-07-28."""
     await ctx.report_progress(0, 1, "About to ask")
-    answer = await _elicited(ctx, "What is your name?", forms.of_strings("name"))
+    answer = await elicited(ctx, "What is your name?", forms.of_strings("name"))
     await ctx.report_progress(1, 1, "Asked")
     return _told(answer)
 
@@ -72,7 +72,8 @@ async def missing_capability(ctx: Context[Any]) -> str:
     return "The client has declared sampling."
 
 
-async def _elicited(ctx: Context[Any], message: str, form: Mapping[str, Any]) -> ElicitResult:
+async def elicited(ctx: Context[Any], message: str, form: Mapping[str, Any]) -> ElicitResult:
+    """Ask the user to fill in a form."""
     require(ctx, ELICITATION)
     result: ElicitResult = await ctx.session.elicit_form(message, dict(form), ctx.request_id)
     return result

@@ -14,11 +14,10 @@ def of_strings(*names: str) -> dict[str, Any]:
     return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": list(names)}
 
 
-CONFIRMATION: Final[Mapping[str, Any]] = {
-    "type": "object",
-    "properties": {"ok": {"type": "boolean"}},
-    "required": ["ok"],
-}
+def confirmation(name: str) -> dict[str, Any]:
+    """A form of one box to tick."""
+    return {"type": "object", "properties": {name: {"type": "boolean"}}, "required": [name]}
+
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "type": "object",

@@ -25,7 +25,7 @@ from switchboard.conformance.questions import answer, ask, elicitation, filled_i
 Rounds = str | InputRequiredResult
 
 _NAME = elicitation("What is your name?", forms.of_strings("name"))
-_CONFIRM = elicitation("Please confirm", forms.CONFIRMATION)
+_CONFIRM = elicitation("Please confirm", forms.confirmation("ok"))
 _CAPITAL = sampling("What is the capital of France?", 100)
 _GREETING = sampling("Generate a greeting", 50)
 

@@ -7,14 +7,33 @@ from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 
-from switchboard.conformance import asking, changes, completions, content, prompts, resources, rounds, schemas, speaking
+from switchboard.conformance import (
+    asking,
+    changes,
+    completions,
+    content,
+    prompts,
+    resources,
+    rounds,
+    schemas,
+    speaking,
+    tasks,
+)
 from switchboard.errors import ConfigurationError
 from switchboard.plugins import Plugin
 
 NAME, VERSION = "conformance", "0.2.0-alpha.12"
 """The version is that of the suite whose fixtures these are."""
 
-TOOLS = (*content.TOOLS, *speaking.TOOLS, *asking.TOOLS, *schemas.TOOLS, *changes.TOOLS, *rounds.TOOLS)
+TOOLS = (
+    *content.TOOLS,
+    *speaking.TOOLS,
+    *asking.TOOLS,
+    *schemas.TOOLS,
+    *changes.TOOLS,
+    *rounds.TOOLS,
+    *tasks.TOOLS,
+)
 
 
 def plugin(config: Mapping[str, object]) -> Plugin:

@@ -10,17 +10,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
     InboundLadderRejection,
     classify_inbound_request,
     find_duplicated_routing_header,
 )
-from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST, SubscriptionsListenRequestParams
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    SubscriptionsListenRequestParams,
+)
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,11 +40,14 @@ from switchboard.edge.scopes import require
 from switchboard.edge.sse import send_events
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
-from switchboard.sessions.listen import ListenStream
+from switchboard.sessions.listen import ListenStream, Watch
 
 LISTEN: Final = "subscriptions/listen"
 
 Registered = Callable[[ListenStream], AbstractContextManager[None]]
+
+Watching = Callable[[list[str], Mapping[str, Any]], Awaitable[Watch]]
+"""`(task ids, client capabilities)`; raises `MCPError` when the client may not follow tasks."""
 
 
 class McpEndpoint:
@@ -50,12 +60,14 @@ class McpEndpoint:
         bus: RedisBus,
         *,
         listening: Registered,
+        watching: Watching,
         server_info: dict[str, Any],
     ) -> None:
         self._handshake = handshake
         self._modern = modern
         self._bus = bus
         self._listening = listening
+        self._watching = watching
         self._server_info = server_info
         self._methods: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "POST": self._post,
@@ -118,14 +130,31 @@ class McpEndpoint:
         except ValidationError:
             await _reject(send, message["id"], InboundLadderRejection(INVALID_PARAMS, "Invalid request parameters"))
             return
+        try:
+            watch = await self._watch(params)
+        except MCPError as refused:
+            error = refused.error
+            await _reject(send, message["id"], InboundLadderRejection(error.code, error.message, error.data))
+            return
         stream = ListenStream(
             message["id"],
             params.notifications,
             server_info=self._server_info,
             expires_at=_principal().expires_at,
+            watch=watch,
         )
         with self._listening(stream):
             await send_events(stream.events(self._bus), receive, send, [])
+
+    async def _watch(self, params: SubscriptionsListenRequestParams) -> Watch | None:
+        """The tasks to follow, if the filter names any (SEP-2663)."""
+        wanted = (params.notifications.model_extra or {}).get("taskIds")
+        if wanted is None:
+            return None
+        if not isinstance(wanted, list) or not all(isinstance(task, str) for task in wanted):
+            raise MCPError(INVALID_PARAMS, "taskIds must be a list of strings")
+        declared: Any = (params.meta or {}).get(CLIENT_CAPABILITIES_META_KEY)
+        return await self._watching(wanted, declared or {})
 
 
 def _principal() -> Principal:

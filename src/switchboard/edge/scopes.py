@@ -15,6 +15,7 @@ from switchboard.identity.scopes import missing
 
 _NEEDED: Final = (
     ("tools/", "mcp:tools"),
+    ("tasks/", "mcp:tools"),
     ("resources/", "mcp:resources"),
     ("prompts/", "mcp:prompts"),
 )

@@ -8,6 +8,7 @@ callables.
 from switchboard.gateway.live import LiveCatalog
 from switchboard.gateway.server import Gateway, bind_principal, build_gateway, initialization_options
 from switchboard.gateway.source import CatalogSource, Provider
+from switchboard.gateway.tools import task_support
 
 __all__ = [
     "CatalogSource",
@@ -17,4 +18,5 @@ __all__ = [
     "bind_principal",
     "build_gateway",
     "initialization_options",
+    "task_support",
 ]

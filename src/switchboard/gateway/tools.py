@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
@@ -11,6 +11,7 @@ from mcp_types import INVALID_PARAMS, CallToolRequestParams
 
 from switchboard.gateway import listing
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
+from switchboard.plugins import TASK_SUPPORT, TaskSupport
 
 
 def rows(source: CatalogSource) -> Iterable[Row]:
@@ -36,5 +37,16 @@ def input_schema(source: CatalogSource) -> Callable[[str], Mapping[str, Any] | N
     def look_up(name: str) -> Mapping[str, Any] | None:
         entry = source.current().tools.find(name)
         return None if entry is None else entry.wire["inputSchema"]
+
+    return look_up
+
+
+def task_support(source: CatalogSource) -> Callable[[str], TaskSupport | None]:
+    """Looks up whether a tool, by its exposed name, may or must run as a task."""
+
+    def look_up(name: str) -> TaskSupport | None:
+        entry = source.current().tools.find(name)
+        said = None if entry is None else entry.wire.get("_meta", {}).get(TASK_SUPPORT)
+        return said if said in get_args(TaskSupport) else None
 
     return look_up

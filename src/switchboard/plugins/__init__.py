@@ -5,7 +5,17 @@ sessions, of HTTP, or of other plugins.
 """
 
 from switchboard.plugins.adapter import PluginProvider
-from switchboard.plugins.api import Host, Kind, OpenStream, Plugin
+from switchboard.plugins.api import TASK_SUPPORT, Host, Kind, OpenStream, Plugin, TaskSupport
 from switchboard.plugins.loading import ENTRY_POINTS, load
 
-__all__ = ["ENTRY_POINTS", "Host", "Kind", "OpenStream", "Plugin", "PluginProvider", "load"]
+__all__ = [
+    "ENTRY_POINTS",
+    "TASK_SUPPORT",
+    "Host",
+    "Kind",
+    "OpenStream",
+    "Plugin",
+    "PluginProvider",
+    "TaskSupport",
+    "load",
+]

@@ -18,6 +18,12 @@ from mcp_types import LoggingLevel
 Kind = Literal["tools", "resources", "templates", "prompts"]
 """The four things that can be listed."""
 
+TaskSupport = Literal["optional", "required"]
+"""Whether a tool that takes long may be run as a task, or cannot be served to a client that knows no tasks."""
+
+TASK_SUPPORT = "switchboard/taskSupport"
+"""The key in a tool's `_meta` that says so: `server.add_tool(fn, meta={TASK_SUPPORT: "optional"})`."""
+
 
 class OpenStream(Protocol):
     """A stream that a client holds open on this worker: a handshake session's GET, or a modern listen stream."""

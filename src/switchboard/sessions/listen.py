@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final, Literal
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Final, Literal, Protocol
 
 from mcp.shared.subscriptions import (
     SUBSCRIPTION_ID_META_KEY,
@@ -27,6 +28,23 @@ from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
 
+class Watch(Protocol):
+    """Things that a client follows by name, besides what the specification's own filter knows."""
+
+    @property
+    def honored(self) -> Mapping[str, Any]:
+        """What the acknowledgement says of them."""
+        ...
+
+    def watching(self, changed: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """Have `changed` called with the name of what may have changed."""
+        ...
+
+    async def notice(self, name: str) -> tuple[str, Mapping[str, Any]] | None:
+        """The notification about it, method and params; `None` when there is nothing new to say."""
+        ...
+
+
 class ListenStream:
     """One client's open `subscriptions/listen`. Satisfies `switchboard.plugins.OpenStream`."""
 
@@ -40,13 +58,16 @@ class ListenStream:
         *,
         server_info: Mapping[str, Any],
         expires_at: float | None,
+        watch: Watch | None = None,
     ) -> None:
         self._id = request_id
+        self._watch = watch
         self._honored = _honored(wanted)
         self._server_info = server_info
         self._expires_at = expires_at
         self.subscriptions = frozenset(self._honored.resource_subscriptions or ())
-        self._pending: dict[ServerEvent, None] = {}
+        self._pending: dict[ServerEvent | str, None] = {}
+        """Events, and names of what is watched."""
         self._wake = asyncio.Event()
         self._over = False
 
@@ -55,6 +76,11 @@ class ListenStream:
         if event_matches(self._honored, self.subscriptions, event):
             self._pending[event] = None
             self._wake.set()
+
+    def changed(self, name: str) -> None:
+        """Note that something watched may have changed."""
+        self._pending[name] = None
+        self._wake.set()
 
     def interrupted(self) -> None:
         """Events may have been missed: tell the client that all it asked for may have changed."""
@@ -73,26 +99,27 @@ class ListenStream:
 
     async def events(self, bus: RedisBus) -> AsyncGenerator[bytes]:
         """The stream as server-sent events: the acknowledgement, then notices, then the result."""
-        remove = bus.subscribe(self.deliver)
-        try:
-            honored = self._honored.model_dump(by_alias=True, mode="json", exclude_none=True)
-            yield _event(
-                {
-                    "jsonrpc": "2.0",
-                    "method": ACKNOWLEDGED,
-                    "params": {"notifications": honored, "_meta": self._meta()},
-                }
-            )
+        async with AsyncExitStack() as stack:
+            stack.callback(bus.subscribe(self.deliver))
+            if self._watch is not None:
+                await stack.enter_async_context(self._watch.watching(self.changed))
+            yield _event(self._acknowledgement())
             while not self._over:
-                for event in self._taken():
-                    yield _event(self._notice(event))
+                for item in self._taken():
+                    notice = await self._notice(item)
+                    if notice is not None:
+                        yield _event(notice)
                 if not await self._woken():
                     yield KEEPALIVE
             yield _event({"jsonrpc": "2.0", "id": self._id, "result": self._result()})
-        finally:
-            remove()
 
-    def _taken(self) -> list[ServerEvent]:
+    def _acknowledgement(self) -> dict[str, Any]:
+        honored = self._honored.model_dump(by_alias=True, mode="json", exclude_none=True)
+        watched = self._watch.honored if self._watch is not None else {}
+        params = {"notifications": {**honored, **watched}, "_meta": self._meta()}
+        return {"jsonrpc": "2.0", "method": ACKNOWLEDGED, "params": params}
+
+    def _taken(self) -> list[ServerEvent | str]:
         self._wake.clear()
         taken = list(self._pending)
         self._pending.clear()
@@ -108,9 +135,15 @@ class ListenStream:
             return False
         return True
 
-    def _notice(self, event: ServerEvent) -> dict[str, Any]:
-        notice = event_to_notification(event, self._meta()).model_dump(by_alias=True, mode="json", exclude_none=True)
-        return {"jsonrpc": "2.0", **notice}
+    async def _notice(self, item: ServerEvent | str) -> dict[str, Any] | None:
+        if not isinstance(item, str):
+            notice = event_to_notification(item, self._meta()).model_dump(by_alias=True, mode="json", exclude_none=True)
+            return {"jsonrpc": "2.0", **notice}
+        told = await self._watch.notice(item) if self._watch is not None else None
+        if told is None:
+            return None
+        method, params = told
+        return {"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": self._meta()}}
 
     def _result(self) -> dict[str, Any]:
         meta = {**self._meta(), "io.modelcontextprotocol/serverInfo": self._server_info}

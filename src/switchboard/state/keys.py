@@ -15,11 +15,15 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:exchange:{sid}:<stream>` | string | `worker:epoch` of a reply that became a stream, or `done` | LEASE, renewed |
 | `mcp:parked:<worker>` | pub/sub | retries of calls parked on that worker | - |
 | `mcp:parked:reply:<id>` | pub/sub | what the holder answers to a forwarded retry | - |
+| `mcp:task:{task}` | hash | owner, worker, status, outcome of a task | its time to live, and a minute |
+| `mcp:task:{task}:asks`, `:answers` | hash | questions that are open, answers to those that were | as the task |
+| `mcp:task:{task}:changes` | pub/sub | wakes the worker that runs the task, and streams that tell of it | - |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
 | `mcp:restart` | pub/sub | names of servers to restart | - |
 | `worker:<id>` | hash | heartbeat: state, version, started | WORKER_LIFE, renewed |
+| `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
 """
 
@@ -85,6 +89,18 @@ class Keys:
 
     def parked_reply(self, reply: str) -> str:
         return f"{self.prefix}mcp:parked:reply:{reply}"
+
+    def task(self, task: str) -> str:
+        return f"{self.prefix}mcp:task:{{{task}}}"
+
+    def task_asks(self, task: str) -> str:
+        return f"{self.prefix}mcp:task:{{{task}}}:asks"
+
+    def task_answers(self, task: str) -> str:
+        return f"{self.prefix}mcp:task:{{{task}}}:answers"
+
+    def task_changes(self, task: str) -> str:
+        return f"{self.prefix}mcp:task:{{{task}}}:changes"
 
     def bus(self) -> str:
         return f"{self.prefix}mcp:bus"

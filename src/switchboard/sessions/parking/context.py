@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 from mcp.server.connection import Connection
@@ -15,14 +15,42 @@ from mcp.shared.message import MessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import LOG_LEVEL_META_KEY, RequestId, RequestParamsMeta
 
-from switchboard.sessions.parking.call import Call
+from switchboard.sessions.parking.asks import Terms
 from switchboard.sessions.parking.channels import connection_of, request_outbound
+
+
+class Conversation(Protocol):
+    """What outlives the request: a parked call, or a task."""
+
+    connection: Connection | None
+
+    @property
+    def terms(self) -> Terms:
+        """What the client declared, as last known."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the handler has ended."""
+        ...
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout: float | None) -> dict[str, Any]:
+        """Ask the client, and wait for its answer."""
+        ...
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """Tell the client something, where that is possible now."""
+        ...
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        """Report progress, where that is possible now."""
+        ...
 
 
 class ParkedContext:
     """A `DispatchContext` that outlives its request: what it sends goes with the current round."""
 
-    def __init__(self, call: Call, ctx: ServerRequestContext[Any, Any]) -> None:
+    def __init__(self, call: Conversation, ctx: ServerRequestContext[Any, Any]) -> None:
         original = request_outbound(ctx.session)
         self._call = call
         self.transport: TransportContext = replace(original.transport, can_send_request=True)
@@ -62,7 +90,7 @@ class _Standalone:
 
 
 def parked_context(
-    call: Call, ctx: ServerRequestContext[Any, Any]
+    call: Conversation, ctx: ServerRequestContext[Any, Any]
 ) -> tuple[ServerRequestContext[Any, Any], Connection]:
     """The context for the handler, and the connection to close when it ended.
 

@@ -1,0 +1,254 @@
+"""One call that is, or may become, a task: what its handler asks and says, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+import structlog
+from mcp.server.connection import Connection
+from mcp.server.context import CallNext, ServerRequestContext
+from mcp.server.runner import modern_error_data
+from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp_types import REQUEST_TIMEOUT
+from mcp_types.methods import is_input_required
+
+from switchboard.errors import StateUnavailable
+from switchboard.sessions.parking.asks import ASKABLE, Ask, Terms
+from switchboard.sessions.parking.channels import Channel
+from switchboard.sessions.parking.outcome import wire
+from switchboard.state.keys import POLL_S
+from switchboard.tasks.record import Record, now
+from switchboard.tasks.refusals import out_of_time, stopped
+from switchboard.tasks.store import Ending, Store
+
+log = structlog.get_logger("switchboard.tasks")
+
+SAY_EVERY_S: Final = 1.0
+"""How often a task's own words about its progress are stored."""
+
+END_TRIES: Final = 60
+END_PAUSE_S: Final = 1.0
+"""How often, and how long after each other, the end of a task is tried to be stored while Redis is away."""
+
+MOST_ROUNDS: Final = 16
+"""How often one task may end a round with questions instead of a result."""
+
+
+class Keeper(Protocol):
+    """Who keeps the tasks of this worker."""
+
+    worker: str
+    ttl_ms: int
+    store: Store
+
+    def admit(self, owner: str) -> None:
+        """Make room for one more task; raises when there is none."""
+        ...
+
+
+class Running:
+    """A call whose handler runs in a task of its own. It becomes a task in the protocol's sense when it is `kept`."""
+
+    def __init__(self, keeper: Keeper, owner: str, method: str, version: str, terms: Terms, channel: Channel) -> None:
+        self.id = secrets.token_urlsafe(24)
+        self.owner = owner
+        self.terms = terms
+        self.connection: Connection | None = None
+        """What the handler believes to be its client's connection."""
+        self.decided = asyncio.Event()
+        """Set when the call has its answer: a result, or that it became a task."""
+        self.record: Record | None = None
+        self.result: Mapping[str, Any] | None = None
+        self.error: Exception | None = None
+        self.work: asyncio.Task[None] | None = None
+        self.leaving = False
+        """Whether this worker is about to leave."""
+        self._keeper = keeper
+        self._method = method
+        self._version = version
+        self._channel = channel
+        self._keeping: asyncio.Future[None] | None = None
+        self._asks: dict[str, Ask] = {}
+        self._minted = 0
+        self._said = 0.0
+        self._closed = False
+
+    # --- becoming a task ---
+
+    async def keep(self) -> None:
+        """Store the call as a task. Afterwards its request may be answered, and its client may leave.
+
+        Raises:
+            MCPError: there is no room for it.
+            StateUnavailable: it cannot be stored now.
+        """
+        if self._keeping is None:
+            self._keeping = asyncio.get_running_loop().create_future()
+            try:
+                await self._create()
+            except Exception as error:
+                self._keeping.set_exception(error)
+            except asyncio.CancelledError:
+                self._keeping.cancel()
+                raise
+            else:
+                self._keeping.set_result(None)
+                self.decided.set()
+        await asyncio.shield(self._keeping)
+
+    async def _create(self) -> None:
+        self._keeper.admit(self.owner)
+        at = now()
+        record = Record(self.id, self.owner, self._keeper.worker, "working", at, at, self._keeper.ttl_ms)
+        await self._keeper.store.create(record)
+        self.record = record
+
+    # --- the handler's side ---
+
+    @property
+    def closed(self) -> bool:
+        """Whether the handler has ended."""
+        return self._closed
+
+    async def ask(self, method: str, params: Mapping[str, Any] | None, timeout: float | None) -> dict[str, Any]:
+        """Ask the client, which makes the call a task if it is not one yet.
+
+        Raises:
+            NoBackChannelError: a request that a task cannot carry (`ping`).
+            MCPError: the client cannot answer it, or the time is over.
+        """
+        if method not in ASKABLE or self.closed:
+            raise NoBackChannelError(method)
+        self.terms.check(method, params or {})
+        ask = Ask.make(self._method, self._version, method, params)
+        key = self._mint(method)
+        await self.keep()
+        return await self._answered(key, ask, timeout)
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """Send a notification with the answer, as long as there is none: a task carries no notifications."""
+        if self.decided.is_set():
+            return
+        if method == "notifications/message" and not self.terms.wants_log(self._version, params):
+            return
+        await self._channel.notify(method, params)
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        """Report progress with the answer; of a task, its words become the status message."""
+        if not self.decided.is_set():
+            await self._channel.progress(progress, total, message)
+        elif message and time.monotonic() - self._said >= SAY_EVERY_S:
+            self._said = time.monotonic()
+            await self._keeper.store.say(self.id, message, worker=self._keeper.worker)
+
+    # --- the task's life ---
+
+    async def run(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> None:
+        """Run the handler to its end, whatever becomes of the request that brought it."""
+        limit = asyncio.timeout(self._keeper.ttl_ms / 1000)
+        try:
+            async with limit:
+                self.result = await self._rounds(ctx, call_next)
+            await self._end("completed", self.result)
+        except asyncio.CancelledError:
+            if self.leaving:
+                await self._end("failed", stopped())
+            raise
+        except Exception as error:  # the boundary of the handler's task: whatever it was is how the task ends
+            self.error = error
+            failure = modern_error_data(error).model_dump(mode="json", exclude_none=True)
+            await self._end("failed", out_of_time(self._keeper.ttl_ms) if limit.expired() else failure)
+        finally:
+            self._closed = True
+            self.decided.set()
+
+    async def _rounds(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Mapping[str, Any]:
+        """Call the handler. If it ends a round with questions when it is a task already, the task puts them."""
+        params = dict(ctx.params or {})
+        for _ in range(MOST_ROUNDS):
+            result = wire(await call_next(replace(ctx, params=params)))
+            if not is_input_required(result) or self._keeping is None:
+                return result
+            await self.keep()
+            params["inputResponses"] = await self._put(result.get("inputRequests") or {})
+            params["requestState"] = result.get("requestState")
+        raise RuntimeError(f"the handler asked for more than {MOST_ROUNDS} rounds")
+
+    async def _put(self, questions: Mapping[str, Any]) -> dict[str, Any]:
+        names = {self._mint(question["method"]): key for key, question in questions.items()}
+        asks = {
+            name: Ask.make(self._method, self._version, questions[key]["method"], questions[key].get("params"))
+            for name, key in names.items()
+        }
+        answers = await asyncio.gather(*(self._answered(name, ask, None) for name, ask in asks.items()))
+        return dict(zip(names.values(), answers, strict=True))
+
+    def _mint(self, method: str) -> str:
+        """A key for a question: never used twice in the life of a task."""
+        self._minted += 1
+        return f"{method.partition('/')[0]}-{self._minted}"
+
+    async def _answered(self, key: str, ask: Ask, timeout: float | None) -> dict[str, Any]:
+        store, worker = self._keeper.store, self._keeper.worker
+        self._asks[key] = ask
+        try:
+            await store.ask(self.id, key, ask.request, worker=worker)
+            async with asyncio.timeout(timeout):
+                return await ask.answer
+        except TimeoutError:
+            await store.withdraw(self.id, key, worker=worker)
+            raise MCPError(REQUEST_TIMEOUT, f"Timed out after {timeout}s waiting for {ask.method!r}") from None
+        finally:
+            self._asks.pop(key, None)
+
+    async def _end(self, status: Ending, outcome: Mapping[str, Any]) -> None:
+        """Store how the task ended, if it is one; while Redis is away, try again."""
+        if self._keeping is not None:
+            await asyncio.wait([self._keeping])
+        for _ in range(END_TRIES if self.record is not None else 0):
+            try:
+                verdict = await self._keeper.store.end(self.id, status, outcome, worker=self._keeper.worker)
+            except StateUnavailable as error:
+                log.warning("redis.away", error=str(error), task=self.id[:8])
+                await asyncio.sleep(END_PAUSE_S)
+            else:
+                log.info("task.ended", task=self.id[:8], status=status, verdict=verdict)
+                return
+
+    # --- what other workers did to it ---
+
+    async def look(self) -> None:
+        """Once it is a task: hand its handler the answers, and cancel it when the task was ended elsewhere."""
+        await self.decided.wait()
+        changed = asyncio.Event()
+        wanted = self.record is not None
+        while wanted and not self._closed:
+            try:
+                async with self._keeper.store.changes(self.id, lambda _: changed.set()):
+                    while wanted := await self._still_wanted(changed):
+                        await _within(changed.wait, POLL_S)
+            except StateUnavailable:
+                await asyncio.sleep(POLL_S)
+
+    async def _still_wanted(self, changed: asyncio.Event) -> bool:
+        changed.clear()
+        open_now, answers = await self._keeper.store.news(self.id, list(self._asks))
+        for key, answer in answers.items():
+            if key in self._asks:
+                self._asks[key].take(answer)
+        if not open_now and not self._closed and self.work is not None:
+            self.work.cancel()
+        return open_now
+
+
+async def _within(wait: Callable[[], Awaitable[object]], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wait()
+    except TimeoutError:
+        return

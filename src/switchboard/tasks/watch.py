@@ -1,0 +1,84 @@
+"""What a listen stream tells of tasks: `notifications/tasks`, each with the whole task as it is then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from switchboard.errors import StateUnavailable
+from switchboard.state.keys import POLL_S
+from switchboard.tasks.record import EXTENSION, Record
+from switchboard.tasks.refusals import undeclared
+from switchboard.tasks.store import Store
+
+NOTICE: Final = "notifications/tasks"
+MOST: Final = 100
+"""Tasks that one stream may follow."""
+
+
+@dataclass
+class Watch:
+    """The tasks of one stream. Satisfies `switchboard.sessions.listen.Watch`."""
+
+    store: Store
+    owner: str
+    ids: tuple[str, ...]
+    _told: dict[str, Record] = field(default_factory=dict)
+    """What the client knows of each task."""
+
+    @property
+    def honored(self) -> Mapping[str, Any]:
+        """What the acknowledgement says."""
+        return {"taskIds": list(self.ids)} if self.ids else {}
+
+    @asynccontextmanager
+    async def watching(self, changed: Callable[[str], None]) -> AsyncIterator[None]:
+        """Have `changed` called with the id of a task that changed, or may have; at first with all of them."""
+        async with AsyncExitStack() as stack:
+            for task in self.ids:
+                await stack.enter_async_context(self.store.changes(task, partial(_ignoring_payload, changed, task)))
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            looking = group.create_task(self._look_again(changed))
+            try:
+                yield
+            finally:
+                looking.cancel()
+
+    async def notice(self, task: str) -> tuple[str, dict[str, Any]] | None:
+        """The notification about a task; `None` when there is nothing new to say."""
+        try:
+            record = await self.store.find(task, self.owner)
+        except StateUnavailable:
+            return None  # the next look will find it
+        if record is None or self._told.get(task) == record:
+            return None
+        self._told[task] = record
+        return NOTICE, record.detailed()
+
+    async def _look_again(self, changed: Callable[[str], None]) -> None:
+        """A dead worker publishes nothing, so every now and then look without being told."""
+        while True:
+            for task in self.ids:
+                changed(task)
+            await asyncio.sleep(POLL_S)
+
+
+async def watching(store: Store, wanted: list[str], capabilities: Mapping[str, Any], owner: str) -> Watch:
+    """What can be told of the wanted tasks: those that there are, and are the owner's.
+
+    Raises:
+        MCPError: the client has not declared the extension.
+    """
+    if EXTENSION not in (capabilities.get("extensions") or {}):
+        raise undeclared()
+    asked = list(dict.fromkeys(wanted))[:MOST]
+    found = [task for task in asked if await store.find(task, owner) is not None]
+    return Watch(store, owner, tuple(found))
+
+
+def _ignoring_payload(changed: Callable[[str], None], task: str, _payload: str) -> None:
+    changed(task)
