@@ -40,9 +40,10 @@ ISSUER_TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True)
 class Authorization:
-    """How `/mcp` is protected, and what else is served for that."""
+    """How the protocol endpoints are protected, and what else is served for that."""
 
-    protect: Callable[[ASGIApp], ASGIApp]
+    protect: Callable[[ASGIApp, str], ASGIApp]
+    """Puts the endpoint at a path behind its own challenge (RFC 9728: a client checks that the resource is its URL)."""
     routes: Sequence[BaseRoute] = ()
 
 
@@ -52,14 +53,14 @@ async def authorize(settings: Settings, state: State, stack: AsyncExitStack) -> 
 
 
 async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack) -> Authorization:
-    return Authorization(Anonymous)
+    return Authorization(lambda app, _path: Anonymous(app))
 
 
 async def _integrated(settings: Settings, state: State, _stack: AsyncExitStack) -> Authorization:
     server = AuthorizationServer(
         AuthSettings(
             issuer=settings.base_uri,
-            resources=(settings.mcp_url,),
+            resources=_resources(settings),
             secret_keys=settings.key_ring,
             allow_fake_idp=settings.allow_fake_idp,
             scopes=SCOPES,
@@ -69,7 +70,7 @@ async def _integrated(settings: Settings, state: State, _stack: AsyncExitStack) 
         state.redis,
         prefix=state.prefix,
     )
-    verifier = InProcessVerifier(server.introspect_token, issuer=settings.base_uri, resource=settings.mcp_url)
+    verifier = InProcessVerifier(server.introspect_token, issuer=settings.base_uri, resource=_resources(settings))
     return _bearer(settings, settings.base_uri, verifier, server.routes())
 
 
@@ -89,7 +90,7 @@ async def _separate(settings: Settings, _state: State, stack: AsyncExitStack) ->
         introspection,
         client_id=client,
         client_secret=secret,
-        rules=ClaimRules(issuer=issuer, audiences=(settings.mcp_url,)),
+        rules=ClaimRules(issuer=issuer, audiences=_resources(settings)),
     )
     return _bearer(settings, issuer, verifier)
 
@@ -104,19 +105,32 @@ def _introspection_client(settings: Settings) -> tuple[str, str]:
 def _bearer(
     settings: Settings, issuer: str, verifier: TokenVerifier, routes: Sequence[BaseRoute] = ()
 ) -> Authorization:
-    resource = settings.mcp_url
-
-    def protect(app: ASGIApp) -> ASGIApp:
+    def protect(app: ASGIApp, path: str) -> ASGIApp:
         return Bearer(
             app,
             verifier,
-            resource_metadata_url=resource_metadata_url(resource),
+            resource_metadata_url=resource_metadata_url(settings.base_uri + path),
             advertised_scopes=DEFAULT_SCOPES,
             implies=IMPLIES,
         )
 
-    metadata = resource_metadata_routes(resource, authorization_servers=[issuer], scopes=SCOPES, name="Switchboard")
+    metadata = [
+        route
+        for resource in _resources(settings)
+        for route in resource_metadata_routes(
+            resource,
+            authorization_servers=[issuer],
+            scopes=SCOPES,
+            name="Switchboard",
+            at_root=resource == settings.mcp_url,
+        )
+    ]
     return Authorization(protect, [*metadata, *routes])
+
+
+def _resources(settings: Settings) -> tuple[str, str]:
+    """What tokens are for: the endpoint, and the old transport's, which is the same server under another URL."""
+    return settings.mcp_url, f"{settings.base_uri}/sse"
 
 
 _MODES: Final[dict[str, Callable[[Settings, State, AsyncExitStack], Awaitable[Authorization]]]] = {
