@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,23 @@ OPENING_AT_ONCE = 8
 Client = HandshakeClient | ModernClient
 
 
-async def run(spec: dict[str, Any], notebook: Notebook) -> None:
+async def run(spec: dict[str, Any], notebook: Notebook, ready: Callable[[], None]) -> None:
     """Open every session and stream, say so, work until told, look once more, and leave."""
     over, closing = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    setting = Setting(
-        spec["port"], spec["replay"], spec["pause"], notebook, over, closing, spec.get("token", "")
-    )
+    setting = Setting(spec["port"], spec["replay"], spec["pause"], notebook, over, closing, spec.get("token", ""))
     clients = [_client(number, setting) for number in range(spec["first"], spec["first"] + spec["count"])]
     gate = asyncio.Semaphore(OPENING_AT_ONCE)
     async with asyncio.TaskGroup() as tasks:
         listening = [tasks.create_task(_open(client, gate)) for client in clients]
         streams = [await each for each in listening]
-        Path(spec["ready"]).touch()
+        ready()
         watching = tasks.create_task(_watch_lag(notebook, closing))
         work = [tasks.create_task(client.work()) for client in clients]
         await over.wait()
-        await asyncio.wait(work, timeout=spec["settle"])
+        for client in clients:
+            await client.idle.wait()
+        await asyncio.sleep(spec["settle"])
         closing.set()
         await asyncio.wait([*work, *streams], timeout=5)
         for stream in (*streams, *work):
@@ -71,7 +72,7 @@ def main() -> None:
     """Run one process's share."""
     spec = json.loads(sys.argv[1])
     with Path(spec["notes"]).open("w") as out:
-        asyncio.run(run(spec, Notebook(out)))
+        asyncio.run(run(spec, Notebook(out), Path(spec["ready"]).touch))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class HandshakeClient:
         self._seq = 0
         self._last: str | None = None
         self.listening = asyncio.Event()
+        self.idle = asyncio.Event()
 
     async def open(self) -> None:
         """Make the session; nothing is broken on purpose yet."""
@@ -48,7 +49,8 @@ class HandshakeClient:
             kind = chosen(HANDSHAKE)
             self._setting.notebook.write(await self.call(kind))
             await self._setting.rest()
-        await until(self._setting.closing, PATIENCE_S)
+        self.idle.set()
+        await self._setting.closing.wait()
         status = await self._post({"id": "last", "method": "ping"})
         if status == 200:
             self._setting.notebook.write(Told(self.name, "session kept", time.time()))

@@ -1,4 +1,4 @@
-"""A client of 2026-07-28: no session; calls that nobody can resume, and a listen stream that says when to look again."""
+"""A client of 2026-07-28: no session, calls that nobody can resume, and a listen stream that says when to look."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class ModernClient:
         self._setting = setting
         self._seq = 0
         self.listening = asyncio.Event()
+        self.idle = asyncio.Event()
         self._changed = asyncio.Event()
 
     async def open(self) -> None:
@@ -43,6 +44,7 @@ class ModernClient:
                 kind = chosen(MODERN)
                 self._setting.notebook.write(await self.call(kind.name, kind))
                 await self._setting.rest()
+            self.idle.set()
             await self._setting.closing.wait()
             reading.cancel()
 

@@ -19,7 +19,7 @@ LINE_LIMIT: Final = 1024 * 1024
 T = TypeVar("T")
 
 
-class Broken(Exception):  # noqa: N818
+class Broken(Exception):
     """The exchange ended before its end; the message says how."""
 
 

@@ -131,6 +131,6 @@ def _bump(ledger: Ledger) -> Any:
 def _value(ledger: Ledger) -> Any:
     async def value(client: str) -> str:
         """Read the value; a reading is no effect, so the ledger does not note it."""
-        return await ledger.redis.get(f"value:{client}") or "0"
+        return str(await ledger.redis.get(f"value:{client}") or "0")
 
     return value

@@ -29,7 +29,7 @@ pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 4096; }}
 http {{
-  log_format served '$upstream_addr $request_method $uri $status $http_mcp_session_id';
+  log_format served '$upstream_addr $request_method $uri $status $http_mcp_session_id $http_x_call';
   access_log {folder}/served.log served;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;

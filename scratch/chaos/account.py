@@ -1,0 +1,188 @@
+"""The account: what clients saw, beside what the ledger says was done, beside what was done to the fleet."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chaos.faults import Injected
+from chaos.notes import Call, Heard, Lag, Note, Told
+
+_SERVED: Final = re.compile(r"^(?P<upstream>\S.*?) (?:POST|GET|DELETE) \S+ \d+ \S+ (?P<call>\S+)$")
+_TROUBLE: Final = re.compile(r"\[error\] .*?: \*\d+ (.+?) while (.+?), client:")
+
+Delays = dict[str, list[float]]
+
+
+@dataclass
+class Account:
+    """The sums. Each list holds what would be a broken promise, with enough to look it up."""
+
+    calls: int = 0
+    answered: int = 0
+    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(how it was told, the fault that explains it) → how many."""
+
+    unexplained: list[Call] = field(default_factory=list)
+    sessions: int = 0
+    sessions_lost: list[str] = field(default_factory=list)
+    events: int = 0
+    events_lost: list[str] = field(default_factory=list)
+    events_twice: list[str] = field(default_factory=list)
+    done_twice: list[str] = field(default_factory=list)
+    done_but_failed: int = 0
+    answered_undone: list[str] = field(default_factory=list)
+    reopened: int = 0
+    resumed: int = 0
+    silences: Delays = field(default_factory=lambda: defaultdict(list))
+    """What was waited for → seconds without a sign of it."""
+
+    lag: float = 0.0
+    balancer: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def longest(self) -> float:
+        """The longest silence of all."""
+        return max((max(each) for each in self.silences.values() if each), default=0.0)
+
+
+def routes(lines: Iterable[str]) -> dict[str, int]:
+    """Which worker's port each named call went to, from the balancer's log; the last one that it was given to."""
+    found = {}
+    for line in lines:
+        match = _SERVED.match(line)
+        if match and match["call"] != "-" and ":" in match["upstream"]:
+            found[match["call"]] = int(match["upstream"].rsplit(":", 1)[1])
+    return found
+
+
+def troubles(lines: Iterable[str]) -> Counter[str]:
+    """What the balancer says went wrong before it, by kind."""
+    return Counter(f"{match[1]} while {match[2]}" for line in lines if (match := _TROUBLE.search(line)))
+
+
+def account(
+    notes: Iterable[Note], rows: Sequence[Mapping[str, Any]], ports: Mapping[str, int], faults: Sequence[Injected]
+) -> Account:
+    """Lay everything side by side."""
+    sums = Account()
+    calls, heard = [], []
+    for note in notes:
+        if isinstance(note, Call):
+            calls.append(note)
+        elif isinstance(note, Heard):
+            heard.append(note)
+        elif isinstance(note, Lag):
+            sums.lag = max(sums.lag, note.worst)
+        else:
+            _count_told(note, sums)
+    ledger = _Ledger(rows)
+    for call in calls:
+        _count_call(call, sums, ledger, ports, faults)
+        _count_progress(call, sums, ledger)
+    _count_said(heard, sums, ledger)
+    _count_values(heard, sums, ledger)
+    sums.done_twice = [f"{client}-{seq}" for (client, seq), times in ledger.started.items() if times > 1]
+    return sums
+
+
+class _Ledger:
+    """The rows, by what they are asked for."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.started: Counter[tuple[str, int]] = Counter()
+        self.done: set[tuple[str, int]] = set()
+        self.emitted: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self.at: dict[str, dict[str, dict[int, float]]] = {"said": defaultdict(dict), "bumped": defaultdict(dict)}
+        self.worker: dict[tuple[str, int], int] = {}
+        for row in rows:
+            key = (row["client"], row["seq"])
+            if row["what"] == "started":
+                self.started[key] += 1
+                self.worker[key] = int(row["worker"])
+            elif row["what"] == "done":
+                self.done.add(key)
+            elif row["what"] == "emitted":
+                self.emitted[key].add(row["n"])
+            else:
+                self.at[row["what"]][row["client"]][row["n"]] = row["t"]
+
+
+def _count_told(told: Told, sums: Account) -> None:
+    if told.what == "session lost":
+        sums.sessions_lost.append(f"{told.client}: {told.detail}")
+    elif told.what == "session kept":
+        sums.sessions += 1
+    else:
+        sums.reopened += 1
+
+
+def _count_call(
+    call: Call, sums: Account, ledger: _Ledger, ports: Mapping[str, int], faults: Sequence[Injected]
+) -> None:
+    key, name = (call.client, call.seq), f"{call.client}-{call.seq}"
+    sums.calls += 1
+    sums.resumed += call.resumed > 0
+    sums.silences[f"{call.era} {call.kind}"].append(call.silence)
+    if call.how == "ok":
+        sums.answered += 1
+        if call.kind != "value" and key not in ledger.done:
+            sums.answered_undone.append(name)
+        return
+    sums.done_but_failed += key in ledger.done
+    answer = ports.get(f"{name}-answer") if call.how.startswith("answer to a question") else None
+    port = answer or ledger.worker.get(key) or ports.get(name)
+    cause = next((fault.name for fault in faults if fault.explains(port, call.began, call.ended)), "")
+    sums.failed[call.how, cause] += 1
+    if not cause:
+        sums.unexplained.append(call)
+
+
+def _count_progress(call: Call, sums: Account, ledger: _Ledger) -> None:
+    """A stream that was resumed to its end, or could have been, may miss nothing that was emitted."""
+    if call.kind != "count":
+        return
+    name = f"{call.client}-{call.seq}"
+    sums.events += len(call.numbers)
+    sums.events_twice += [f"{name}: {n}" for n, times in Counter(call.numbers).items() if times > 1]
+    if call.how == "ok" or (call.era == "handshake" and call.resumable):
+        missing = ledger.emitted[call.client, call.seq] - set(call.numbers)
+        sums.events_lost += [f"{name}: progress {n}" for n in sorted(missing)]
+    if call.numbers != sorted(call.numbers):
+        sums.events_twice.append(f"{name}: out of order")
+
+
+def _count_said(heard: Iterable[Heard], sums: Account, ledger: _Ledger) -> None:
+    """What was said must have been heard once, in order."""
+    came: dict[str, dict[int, float]] = defaultdict(dict)
+    for each in heard:
+        if each.era == "handshake":
+            sums.events += 1
+            if each.number in came[each.client]:
+                sums.events_twice.append(f"{each.client}: said {each.number}")
+            came[each.client].setdefault(each.number, each.at)
+    for client, said in ledger.at["said"].items():
+        for number, at in said.items():
+            if number in came[client]:
+                sums.silences["standalone stream"].append(came[client][number] - at)
+            else:
+                sums.events_lost.append(f"{client}: said {number}")
+
+
+def _count_values(heard: Iterable[Heard], sums: Account, ledger: _Ledger) -> None:
+    """A notice is a reason to look: every value must have been followed by a look that saw it, or a later one."""
+    seen: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for each in heard:
+        if each.era == "modern":
+            seen[each.client].append((each.at, each.number))
+            sums.events += 1
+    for client, bumped in ledger.at["bumped"].items():
+        for number, at in bumped.items():
+            looks = [when - at for when, value in seen[client] if value >= number]
+            if looks:
+                sums.silences["listen stream"].append(max(min(looks), 0.0))
+            else:
+                sums.events_lost.append(f"{client}: value {number}")
