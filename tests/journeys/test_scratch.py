@@ -47,3 +47,15 @@ def test_modern_calls_by_curl_answer_questions_on_any_worker(fleet: Fleet, token
 def test_the_small_python_client_takes_its_tour(fleet: Fleet, scratch_folder: Path, mode: str) -> None:
     out = run([sys.executable, str(scratch_folder / "client.py"), fleet.url, mode])
     assert "'city': 'Oslo'" in out
+
+
+def test_a_session_can_be_watched_in_redis_as_it_lives(fleet: Fleet, token: str, scratch_folder: Path) -> None:
+    watch = [sys.executable, "-u", str(scratch_folder / "watch_session.py"), fleet.redis.url, "--seconds", "60"]
+    with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert "waiting for the next one" in watching.stdout.readline()
+        run([str(scratch_folder / "handshake.sh"), fleet.base], TOKEN=token)
+        seen = watching.stdout.read()
+    assert "+ hash    session:{" in seen
+    assert "+ stream  mcp:events:{" in seen
+    assert seen.rstrip().endswith("the session is gone")
