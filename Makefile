@@ -11,7 +11,7 @@ SUITE   := .cache/conformance
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check conformance format separate fleet build bench node clean
+.PHONY: help serve test check conformance format separate fleet build bench chaos node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
 
 bench: $(VENV)/.dev ## what idle sessions cost, measured on this machine
 	PYTHONPATH=scratch $(BIN)/python scratch/bench/idle_sessions.py $(ARGS)
+
+chaos: $(VENV)/.dev ## a fleet under load while its parts are killed: what is lost, in 10 minutes (ARGS="--seconds 60 --fault roll")
+	PYTHONPATH=scratch $(BIN)/python -m chaos $(ARGS)
 
 node: $(NODE)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 

@@ -15,7 +15,7 @@ from chaos.witness import VALUE
 
 VERSION: Final = "2026-07-28"
 AGAIN_S: Final = 1.0
-_META: Final = {
+META: Final = {
     "io.modelcontextprotocol/protocolVersion": VERSION,
     "io.modelcontextprotocol/clientInfo": {"name": "chaos", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -121,6 +121,6 @@ class ModernClient:
         headers = {**self._setting.headers(call), "MCP-Protocol-Version": VERSION, "Mcp-Method": method}
         if name:
             headers["Mcp-Name"] = name
-        meta = {**_META, **({"progressToken": request} if call else {})}
+        meta = {**META, **({"progressToken": request} if call else {})}
         body = {"jsonrpc": "2.0", "id": request, "method": method, "params": {**params, "_meta": meta}}
         return sent(self._setting.port, "POST", headers, json.dumps(body).encode())

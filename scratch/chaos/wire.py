@@ -6,7 +6,7 @@ Written out because whatever a library mends in silence (a lost connection, a re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -50,7 +50,7 @@ class Answer:
             return b"".join([chunk async for chunk in self._chunks()])
         return await _in_time(self._reader.readexactly(int(self.headers.get("content-length", "0"))))
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """The events up to the proper end of the body.
 
         Raises:

@@ -1,0 +1,25 @@
+"""Running the harness as a person does, and telling it stories of which it must find the fault."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def chaos(scratch_folder: Path, tmp_path: Path) -> Run:
+    """Run `python -m chaos` with the arguments, and keep what it wrote in the test's folder."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "chaos", "--folder", str(tmp_path), *arguments]
+        env = {**os.environ, "PYTHONPATH": str(scratch_folder)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=env)
+
+    return run
