@@ -6,6 +6,7 @@ import asyncio
 import sys
 from typing import Literal, cast
 
+import httpx2
 import structlog
 import uvicorn
 
@@ -18,6 +19,7 @@ from switchboard.state import check_fingerprint, open_state
 log = structlog.get_logger("auth_server")
 
 _WRONG_SETTING = 2
+_UPSTREAM_TIMEOUT = 10.0
 
 
 def main() -> None:
@@ -32,12 +34,15 @@ def main() -> None:
 
 
 async def _serve(settings: Standalone) -> None:
-    async with open_state(settings.redis_url, prefix=settings.redis_prefix) as state:
+    async with (
+        open_state(settings.redis_url, prefix=settings.redis_prefix) as state,
+        httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
+    ):
         try:
             await check_fingerprint(state, settings.auth.secret_keys)
         except StateUnavailable as error:
             raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error})") from error
-        server = AuthorizationServer(settings.auth, state.redis, prefix=state.prefix)
+        server = AuthorizationServer(settings.auth, state.redis, prefix=state.prefix, http=http)
         log.info("authorization server", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
         await uvicorn.Server(_uvicorn(settings, server)).serve()
 

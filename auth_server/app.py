@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -44,7 +45,16 @@ MAX_BODY = 65_536
 
 
 class AuthorizationServer:
-    """The whole server over one Redis; holds nothing itself that another worker would need."""
+    """The whole server over one Redis; holds nothing itself that another worker would need.
+
+    Args:
+        settings: checked already.
+        redis: with `decode_responses=True`; a real one or fakeredis.
+        prefix: what every key starts with.
+        clock: Unix seconds.
+        fetcher: gets documents that clients name; the usual one reaches the public internet only.
+        http: reaches the upstream, when the settings name one; the caller closes it.
+    """
 
     def __init__(
         self,
@@ -54,11 +64,12 @@ class AuthorizationServer:
         prefix: str = "",
         clock: Callable[[], float] = time.time,
         fetcher: Fetcher | None = None,
+        http: httpx2.AsyncClient | None = None,
     ) -> None:
         self.settings = settings
         ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix)
         self._signing = SigningKeys(connection, ring, clock)
-        self._shared = assemble(settings, connection, ring, self._signing, clock, fetcher or Fetcher())
+        self._shared = assemble(settings, connection, ring, self._signing, clock, fetcher or Fetcher(), http)
 
     def routes(self) -> list[Route]:
         """Every endpoint, to be mounted at the root of the host."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
+
 from auth_server.access import Opaque, SignedJwt, TokenFormat
 from auth_server.assertions import Assertions
 from auth_server.audit import Audit
@@ -17,13 +19,18 @@ from auth_server.jwks import LARGEST, Get, KeySets
 from auth_server.limits import Limits
 from auth_server.pages import Pages
 from auth_server.renewal import Renewal
-from auth_server.settings import AuthSettings
+from auth_server.settings import AuthSettings, GithubUpstream
 from auth_server.shared import Shared
 from auth_server.signing import SigningKeys
 from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
 from auth_server.store.connection import Connection
 from auth_server.tokens import Issuer
+from auth_server.upstream import Upstream
 from auth_server.upstream.fake import FakeUpstream
+from auth_server.upstream.github import GitHub
+from auth_server.upstream.oidc import OpenIdConnect
+from auth_server.upstream.web import Web
+from switchboard.errors import ConfigurationError
 
 
 def _json_from(fetcher: Fetcher) -> Get:
@@ -40,6 +47,7 @@ def assemble(
     signing: SigningKeys,
     clock: Callable[[], float],
     fetcher: Fetcher,
+    http: httpx2.AsyncClient | None,
 ) -> Shared:
     """Every part over one connection."""
     format_: TokenFormat = SignedJwt(ring, signing) if settings.access_tokens == "jwt" else Opaque(ring)
@@ -54,7 +62,8 @@ def assemble(
     families = Families(connection, ring, settings, revocation, access, clock)
     audit = Audit(connection, ring)
     pages = Pages()
-    upstream = FakeUpstream(settings, records, pages, callback.PATH, limits)
+    named = _named_upstream(settings, connection, ring, clock, http)
+    upstream = named or FakeUpstream(settings, records, pages, callback.PATH, limits)
     return Shared(
         settings=settings,
         ring=ring,
@@ -73,3 +82,23 @@ def assemble(
         audit=audit,
         clock=clock,
     )
+
+
+def _named_upstream(
+    settings: AuthSettings,
+    connection: Connection,
+    ring: KeyRing,
+    clock: Callable[[], float],
+    http: httpx2.AsyncClient | None,
+) -> Upstream | None:
+    """The upstream that the settings name, if they name one."""
+    named = settings.upstream
+    if named is None:
+        return None
+    if http is None:
+        raise ConfigurationError("upstream: an HTTP client is needed to reach it")
+    web, back = Web(http, clock), f"{settings.base}{callback.PATH}"
+    if isinstance(named, GithubUpstream):
+        return GitHub(named, back, web)
+    key_sets = KeySets(connection, ring, web.document, clock)
+    return OpenIdConnect(named, back, web, key_sets, Assertions(connection, ring, key_sets, clock), clock)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import structlog
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from auth_server.settings import AuthSettings
+from auth_server.settings import AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
 from switchboard.errors import ConfigurationError
+
+T = TypeVar("T", StaticClient, TrustedIssuer)
 
 SHORTEST_KEY = 32
 NEW_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -58,6 +61,23 @@ class Environment(BaseSettings):
         (), description="addresses or networks whose X-Forwarded-* headers count"
     )
     rate_limit: int = Field(6000, ge=0, description="0 switches rate limits off")
+    access_tokens: Literal["opaque", "jwt"] = Field("opaque", description="opaque or jwt")
+    upstream: Literal["fake", "oidc", "github"] = Field("fake", description="who signs people in: fake, oidc, github")
+    upstream_issuer: str | None = Field(None, description="issuer of the OpenID provider, exactly as it writes it")
+    upstream_client_id: str | None = Field(None, description="this server's client id at the upstream")
+    upstream_client_secret: SecretStr | None = Field(None, description="this server's client secret at the upstream")
+    upstream_scopes: Items = Field(("openid", "offline_access"), description="what to ask the OpenID provider for")
+    upstream_subject_claim: str = Field("sub", description="the claim that identifies a person for good")
+    upstream_groups_claim: str = Field("groups", description="the claim that holds a person's groups")
+    upstream_group_scopes: dict[str, tuple[str, ...]] | None = Field(
+        None, description='JSON object, group to scopes, "*" for everybody; without it everybody may grant everything'
+    )
+    auth_clients: tuple[dict[str, Any], ...] = Field(
+        (), description="JSON array of clients that need not register: id, secret or jwks, grant_types, scope, …"
+    )
+    trusted_issuers: tuple[dict[str, Any], ...] = Field(
+        (), description="JSON array of providers whose identity assertions are taken: issuer, jwks_uri, same_people"
+    )
     log_level: str = Field("info", pattern="(?i)^(debug|info|warning|error|critical)$", description="debug to critical")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto, json or console")
 
@@ -108,7 +128,45 @@ def _auth(found: Environment, keys: tuple[str, ...]) -> AuthSettings:
         secret_keys=keys,
         allow_fake_idp=found.allow_fake_idp,
         rate_limits=found.rate_limit > 0,
+        access_tokens=found.access_tokens,
+        upstream=_upstream(found),
+        clients=_each(StaticClient, found.auth_clients, "AUTH_CLIENTS"),
+        trusted_issuers=_each(TrustedIssuer, found.trusted_issuers, "TRUSTED_ISSUERS"),
     )
+
+
+def _upstream(found: Environment) -> OidcUpstream | GithubUpstream | None:
+    if found.upstream == "fake":
+        return None
+    needed = ("upstream_client_id", "upstream_client_secret") + (("upstream_issuer",) * (found.upstream == "oidc"))
+    for name in needed:
+        if not getattr(found, name):
+            raise ConfigurationError(f"{name.upper()} is not set, but UPSTREAM is {found.upstream}")
+    secret = found.upstream_client_secret.get_secret_value() if found.upstream_client_secret else ""
+    if found.upstream == "github":
+        return GithubUpstream(client_id=found.upstream_client_id or "", client_secret=secret)
+    return OidcUpstream(
+        issuer=found.upstream_issuer or "",
+        client_id=found.upstream_client_id or "",
+        client_secret=secret,
+        scopes=found.upstream_scopes,
+        subject_claim=found.upstream_subject_claim,
+        groups_claim=found.upstream_groups_claim,
+        group_scopes=found.upstream_group_scopes,
+    )
+
+
+def _each(kind: type[T], items: Iterable[dict[str, Any]], name: str) -> tuple[T, ...]:
+    """Objects of the environment's JSON as values; a list becomes a tuple."""
+
+    def made(item: dict[str, Any]) -> T:
+        members: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in item.items()}
+        return kind(**members)
+
+    try:
+        return tuple(made(item) for item in items)
+    except TypeError as error:
+        raise ConfigurationError(f"{name}: {error}".replace("__init__()", "an entry")) from None
 
 
 def _keys(found: Environment, redis_url: str | None) -> tuple[str, ...]:

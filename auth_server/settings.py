@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from auth_server.redirects import is_loopback
@@ -56,6 +57,45 @@ class TrustedIssuer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OidcUpstream:
+    """An OpenID provider that signs people in.
+
+    Args:
+        issuer: byte for byte as the provider writes it, a trailing slash included.
+        scopes: what to ask for; `offline_access` lets us ask again at refresh, where the provider has it.
+        subject_claim: what identifies a person for good.
+        groups_claim: where the provider says what groups somebody is in.
+        group_scopes: what each group may grant; without it everybody may grant everything.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    scopes: tuple[str, ...] = ("openid", "offline_access")
+    subject_claim: str = "sub"
+    groups_claim: str = "groups"
+    group_scopes: Mapping[str, tuple[str, ...]] | None = None
+
+    def allowed(self, claims: Mapping[str, Any]) -> frozenset[str] | None:
+        """What a person with these claims may grant; `None` for everything. The group `*` is everybody's."""
+        if self.group_scopes is None:
+            return None
+        said = claims.get(self.groups_claim)
+        groups = {said} if isinstance(said, str) else {item for item in said or () if isinstance(item, str)}
+        return frozenset(scope for group in groups | {"*"} for scope in self.group_scopes.get(group, ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GithubUpstream:
+    """GitHub, or a GitHub Enterprise server, that signs people in."""
+
+    client_id: str
+    client_secret: str
+    site: str = "https://github.com"
+    api: str = "https://api.github.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSettings:
     """Everything the server needs to know; checked once, here.
 
@@ -79,6 +119,8 @@ class AuthSettings:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     clients: tuple[StaticClient, ...] = ()
     trusted_issuers: tuple[TrustedIssuer, ...] = ()
+    upstream: OidcUpstream | GithubUpstream | None = None
+    """Who signs people in; the fake identity provider when nobody is named."""
     access_tokens: Literal["opaque", "jwt"] = "opaque"
     rate_limits: bool = True
     max_unused_clients: int = 10_000

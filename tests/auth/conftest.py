@@ -182,10 +182,12 @@ def make_world(redis: Redis) -> Callable[..., World]:
     """Servers with other settings than usual, over the same store."""
     clock = Clock()
 
-    def make(prefix: str = "", redis: Any = redis, fetcher: Fetcher | None = None, **changes: Any) -> World:
+    def make(
+        prefix: str = "", redis: Any = redis, fetcher: Fetcher | None = None, http: Any = None, **changes: Any
+    ) -> World:
         plain: dict[str, Any] = {"issuer": ISSUER, "resources": (RESOURCE,), "secret_keys": (KEY,)}
         settings = AuthSettings(**(plain | changes))
-        server = AuthorizationServer(settings, redis, prefix=prefix, clock=clock, fetcher=fetcher)
+        server = AuthorizationServer(settings, redis, prefix=prefix, clock=clock, fetcher=fetcher, http=http)
         return World(redis, clock, settings, server)
 
     return make

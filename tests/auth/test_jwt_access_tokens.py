@@ -18,8 +18,7 @@ async def published(world: Any) -> Any:
     """The key set, by the address that the metadata names."""
     async with world.browser() as http:
         address = (await http.get("/.well-known/oauth-authorization-server")).json()["jwks_uri"]
-        found = (await http.get(address)).json()
-    return found
+        return (await http.get(address)).json()
 
 
 async def test_a_token_can_be_verified_by_the_published_keys(jwt_world: Any) -> None:

@@ -1,0 +1,74 @@
+"""HTTP to an upstream that the operator chose: bounded, behind a breaker, and clear about not knowing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from switchboard.errors import AuthorizationUnavailable
+
+LARGEST = 1_048_576
+_FAILURES = 5
+_PAUSE = 5.0
+
+
+class Web:
+    """Gets and posts for JSON objects."""
+
+    def __init__(self, http: httpx2.AsyncClient, clock: Callable[[], float] = time.time) -> None:
+        self._http = http
+        self._clock = clock
+        self._failures = 0
+        self._closed_until = 0.0
+
+    async def get(self, url: str, bearer: str = "") -> tuple[int, dict[str, Any]]:
+        """Status and JSON object; the object is empty when the answer is none."""
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        return await self._send(self._http.build_request("GET", url, headers=headers))
+
+    async def post(
+        self, url: str, form: dict[str, str], auth: httpx2.BasicAuth | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """As `get`."""
+        return await self._send(
+            self._http.build_request("POST", url, data=form, headers={"Accept": "application/json"}), auth
+        )
+
+    async def document(self, url: str) -> dict[str, Any]:
+        """A JSON object that has to be there."""
+        status, found = await self.get(url)
+        if status != 200 or not found:
+            raise AuthorizationUnavailable(f"the upstream answered {status} for a document")
+        return found
+
+    async def _send(self, request: httpx2.Request, auth: httpx2.BasicAuth | None = None) -> tuple[int, dict[str, Any]]:
+        if self._failures >= _FAILURES and self._clock() < self._closed_until:
+            raise AuthorizationUnavailable("the upstream did not answer lately")
+        try:
+            response = await self._http.send(request, auth=auth, follow_redirects=False)
+        except httpx2.HTTPError as error:
+            self._failed()
+            # The class alone: the message may hold parts of the request.
+            raise AuthorizationUnavailable(f"the upstream cannot be reached: {type(error).__name__}") from None
+        if response.status_code >= 500 or response.status_code == 429:
+            self._failed()
+            raise AuthorizationUnavailable(f"the upstream answered {response.status_code}")
+        self._failures = 0
+        return response.status_code, _object(response)
+
+    def _failed(self) -> None:
+        self._failures += 1
+        self._closed_until = self._clock() + _PAUSE
+
+
+def _object(response: httpx2.Response) -> dict[str, Any]:
+    if len(response.content) > LARGEST:
+        return {}
+    try:
+        found = response.json()
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

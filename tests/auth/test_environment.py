@@ -1,0 +1,111 @@
+"""The standalone process: its settings, and that it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from fleet.children import Child, answers, free_port, start
+
+from auth_server.environment import read
+from auth_server.settings import GithubUpstream, OidcUpstream
+from switchboard.errors import ConfigurationError
+
+KEY = "k" * 32
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the variables of whoever runs the tests."""
+    for name in ("HOST", "PORT", "BASE_URI", "REDIS_URL", "SECRET_KEY", "AUTH_SERVER_URL", "AUTH_SERVER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_anything_it_serves_the_server_beside_it_on_loopback() -> None:
+    found = read(None)
+
+    assert (found.host, found.port, found.redis_url) == ("127.0.0.1", 3001, None)
+    assert found.auth.issuer == "http://localhost:3001"
+    assert found.auth.resources == ("http://localhost:3232/mcp",)
+
+
+def test_lists_are_commas_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", f"{KEY}1,{KEY}2")
+    monkeypatch.setenv("RESOURCE_URLS", '["https://a.example/mcp", "https://b.example/mcp"]')
+
+    found = read(None)
+
+    assert found.auth.secret_keys == (f"{KEY}1", f"{KEY}2")
+    assert found.auth.resources == ("https://a.example/mcp", "https://b.example/mcp")
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"AUTH_SERVER_PORT": "70000"}, "AUTH_SERVER_PORT"),
+        ({"SECRET_KEY": "hunter2"}, "SECRET_KEY"),
+        ({"REDIS_URL": "redis://:hunter2@localhost"}, "SECRET_KEY"),
+        ({"AUTH_SERVER_URL": "ftp://x"}, "issuer"),
+        ({"UPSTREAM": "oidc"}, "UPSTREAM_CLIENT_ID"),
+        ({"UPSTREAM": "saml"}, "UPSTREAM"),
+        ({"AUTH_CLIENTS": '[{"name": "no id"}]'}, "AUTH_CLIENTS"),
+        ({"TRUSTED_PROXIES": "somewhere"}, "TRUSTED_PROXIES"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it_and_holds_no_secret(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ConfigurationError) as caught:
+        read(None)
+
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_upstream_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"CLIENT_ID": "i", "CLIENT_SECRET": "s", "ISSUER": "https://sso.example/"}.items():
+        monkeypatch.setenv(f"UPSTREAM_{name}", value)
+    monkeypatch.setenv("UPSTREAM_GROUP_SCOPES", '{"*": ["mcp"]}')
+    monkeypatch.setenv("UPSTREAM", "oidc")
+    provider = read(None).auth.upstream
+    monkeypatch.setenv("UPSTREAM", "github")
+
+    assert isinstance(provider, OidcUpstream)
+    assert (provider.issuer, provider.group_scopes) == ("https://sso.example/", {"*": ("mcp",)})
+    assert isinstance(read(None).auth.upstream, GithubUpstream)
+
+
+def launch(folder: Path, **variables: str) -> Child:
+    """`python -m auth_server`, with these variables and no `.env`."""
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return start("auth-server", [sys.executable, "-m", "auth_server"], folder, env | variables)
+
+
+def test_the_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    port = free_port()
+    child = launch(tmp_path, AUTH_SERVER_PORT=str(port), SECRET_KEY=KEY)
+    try:
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
+        address = f"http://127.0.0.1:{port}/.well-known/oauth-authorization-server"
+        document = httpx2.get(address, trust_env=False).json()
+    finally:
+        child.stop()
+
+    assert document["issuer"] == f"http://localhost:{port}"
+    assert KEY not in child.log.read_text()
+
+
+def test_a_wrong_setting_ends_start_up_with_one_line(tmp_path: Path) -> None:
+    child = launch(tmp_path, AUTH_SERVER_URL="https://auth.example")
+
+    assert child.process.wait(30) == 2
+    said = child.log.read_text()
+    assert said.strip().splitlines()[-1].startswith("auth_server: issuer: 'https://auth.example' is not loopback")
+    assert "Traceback" not in said
