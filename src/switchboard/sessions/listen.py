@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final, Literal, Protocol
 
@@ -30,6 +30,16 @@ ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
 class Watch(Protocol):
     """Things that a client follows by name, besides what the specification's own filter knows."""
+
+    @property
+    def names(self) -> Iterable[str]:
+        """What is followed."""
+        ...
+
+    @property
+    def every(self) -> float:
+        """After how many seconds without a change to look nevertheless."""
+        ...
 
     @property
     def honored(self) -> Mapping[str, Any]:
@@ -103,6 +113,7 @@ class ListenStream:
             stack.callback(bus.subscribe(self.deliver))
             if self._watch is not None:
                 await stack.enter_async_context(self._watch.watching(self.changed))
+            self._look_again()
             yield _event(self._acknowledgement())
             while not self._over:
                 for item in self._taken():
@@ -110,8 +121,13 @@ class ListenStream:
                     if notice is not None:
                         yield _event(notice)
                 if not await self._woken():
+                    self._look_again()
                     yield KEEPALIVE
             yield _event({"jsonrpc": "2.0", "id": self._id, "result": self._result()})
+
+    def _look_again(self) -> None:
+        for name in self._watch.names if self._watch is not None else ():
+            self.changed(name)
 
     def _acknowledgement(self) -> dict[str, Any]:
         honored = self._honored.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -126,7 +142,9 @@ class ListenStream:
         return taken
 
     async def _woken(self) -> bool:
-        pause = KEEPALIVE_S if self._expires_at is None else min(KEEPALIVE_S, max(self._expires_at - time.time(), 0))
+        pause = KEEPALIVE_S if self._watch is None else min(KEEPALIVE_S, self._watch.every)
+        if self._expires_at is not None:
+            pause = min(pause, max(self._expires_at - time.time(), 0))
         try:
             async with asyncio.timeout(pause):
                 await self._wake.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,8 +26,16 @@ class Watch:
     store: Store
     owner: str
     ids: tuple[str, ...]
+    every: float = POLL_S
+    """Seconds after which to look without being told: a dead worker publishes nothing."""
+
     _told: dict[str, Record] = field(default_factory=dict)
     """What the client knows of each task."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is followed."""
+        return self.ids
 
     @property
     def honored(self) -> Mapping[str, Any]:
@@ -37,16 +44,11 @@ class Watch:
 
     @asynccontextmanager
     async def watching(self, changed: Callable[[str], None]) -> AsyncIterator[None]:
-        """Have `changed` called with the id of a task that changed, or may have; at first with all of them."""
+        """Have `changed` called with the id of a task that changed."""
         async with AsyncExitStack() as stack:
             for task in self.ids:
                 await stack.enter_async_context(self.store.changes(task, partial(_ignoring_payload, changed, task)))
-            group = await stack.enter_async_context(asyncio.TaskGroup())
-            looking = group.create_task(self._look_again(changed))
-            try:
-                yield
-            finally:
-                looking.cancel()
+            yield
 
     async def notice(self, task: str) -> tuple[str, dict[str, Any]] | None:
         """The notification about a task; `None` when there is nothing new to say."""
@@ -58,13 +60,6 @@ class Watch:
             return None
         self._told[task] = record
         return NOTICE, record.detailed()
-
-    async def _look_again(self, changed: Callable[[str], None]) -> None:
-        """A dead worker publishes nothing, so every now and then look without being told."""
-        while True:
-            for task in self.ids:
-                changed(task)
-            await asyncio.sleep(POLL_S)
 
 
 async def watching(store: Store, wanted: list[str], capabilities: Mapping[str, Any], owner: str) -> Watch:
