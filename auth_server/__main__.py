@@ -30,7 +30,18 @@ def main() -> None:
     """
     settings = read()
     logs.configure(settings.log_level, cast(Literal["auto", "json", "console"], settings.log_format))
-    asyncio.run(_serve(settings))
+    try:
+        asyncio.run(_serve(settings))
+    except BaseExceptionGroup as group:
+        # The state's task group wraps what happens inside it, a wrong setting included.
+        known = group.subgroup(SwitchboardError)
+        if known is None:
+            raise
+        raise _first(known) from group
+
+
+def _first(group: BaseException) -> BaseException:
+    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
 
 
 async def _serve(settings: Standalone) -> None:
