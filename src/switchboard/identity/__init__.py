@@ -8,8 +8,10 @@ from switchboard.identity.anonymous import AnonymousVerifier
 from switchboard.identity.claims import ClaimRules
 from switchboard.identity.credentials import RESOURCE_SERVER, resource_server_secret
 from switchboard.identity.discovery import Discovery
+from switchboard.identity.fitness import shortcomings
 from switchboard.identity.in_process import InProcessVerifier
 from switchboard.identity.introspection import IntrospectionVerifier
+from switchboard.identity.jwks import IssuerKeys, JwksVerifier
 from switchboard.identity.principal import ANONYMOUS, Caller, Principal, TokenVerifier, current, serving
 from switchboard.identity.scopes import IMPLIES, SCOPES
 
@@ -24,9 +26,12 @@ __all__ = [
     "Discovery",
     "InProcessVerifier",
     "IntrospectionVerifier",
+    "IssuerKeys",
+    "JwksVerifier",
     "Principal",
     "TokenVerifier",
     "current",
     "resource_server_secret",
     "serving",
+    "shortcomings",
 ]

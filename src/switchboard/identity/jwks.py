@@ -1,0 +1,168 @@
+"""Verifying by the issuer's public keys: the token is never sent anywhere, and the issuer may be away for a day.
+
+Algorithms are pinned, and what a token says about its own key is at most a `kid` to choose by: `jku`, `x5u` and `jwk`
+are never looked at (RFC 8725 §3.1, §3.9).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+
+import httpx2
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry
+from joserfc.jws import JWSRegistry
+
+from switchboard.errors import AuthorizationUnavailable
+from switchboard.identity.breaker import Breaker
+from switchboard.identity.cache import OneAtATime
+from switchboard.identity.claims import SKEW, ClaimRules
+from switchboard.identity.discovery import fetch_json
+from switchboard.identity.principal import Principal
+
+ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519")
+"""Asymmetric ones only: a public key can then never be taken for a shared secret."""
+
+FRESH = 3_600.0
+STALE = 86_400.0
+SOONEST = 30.0
+RETRY = 1.0
+"""Seconds: keys are used for an hour, for a day when the issuer is away; looked up again for an unknown `kid` at most
+every 30 seconds, and every second while there are no fresh ones."""
+
+TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt"})
+"""Headers that an access token may have (RFC 9068 §2.1; many issuers just say JWT). Other kinds of JWT say so there."""
+
+_MOST_KEYS = 50
+_KEY_TYPES = {"E": ("EC", "OKP"), "R": ("RSA",), "P": ("RSA",)}
+
+Address = Callable[[], Awaitable[str]]
+
+
+class IssuerKeys:
+    """The public keys of one issuer, looked up when needed, by one request at a time."""
+
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        address: str | Address,
+        *,
+        breaker: Breaker | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._http = http
+        self._address = address
+        self._breaker = breaker or Breaker()
+        self._clock = clock
+        self._turns = OneAtATime()
+        self._keys: list[dict[str, Any]] = []
+        self._fetched = float("-inf")
+        self._tried = float("-inf")
+
+    async def candidates(self, kid: object, algorithm: str) -> list[dict[str, Any]]:
+        """The keys that may have made a signature.
+
+        Raises:
+            AuthorizationUnavailable: there are none, and none can be had.
+        """
+        if self._age() >= FRESH or (kid is not None and not self._knows(kid)):
+            await self._look_up()
+        if self._age() >= STALE:
+            raise AuthorizationUnavailable("the issuer's keys cannot be had")
+        fitting = [key for key in self._keys if _fits(key, algorithm)]
+        return [key for key in fitting if key.get("kid") in (None, kid)] if kid is not None else fitting
+
+    async def _look_up(self) -> None:
+        tried = self._tried
+        async with self._turns.holding(""):
+            now = self._clock()
+            # Somebody else has just looked; or it is too soon to look again for the sake of one token.
+            pause = SOONEST if self._age() < FRESH else RETRY
+            if self._tried != tried or now - self._tried < pause or not self._breaker.allows(now):
+                return
+            self._tried = now
+            found = await self._fetch()
+            if found is None:
+                self._breaker.failed(now)
+                return
+            self._breaker.succeeded()
+            self._keys, self._fetched = found, now
+
+    async def _fetch(self) -> list[dict[str, Any]] | None:
+        try:
+            url = self._address if isinstance(self._address, str) else await self._address()
+        except AuthorizationUnavailable:
+            return None
+        keys = (await fetch_json(self._http, url) or {}).get("keys")
+        return [key for key in keys if isinstance(key, dict)][:_MOST_KEYS] if isinstance(keys, list) else None
+
+    def _age(self) -> float:
+        return self._clock() - self._fetched
+
+    def _knows(self, kid: object) -> bool:
+        return any(key.get("kid") == kid for key in self._keys)
+
+
+class JwksVerifier:
+    """Verifies JWT access tokens in this process."""
+
+    def __init__(
+        self,
+        keys: IssuerKeys,
+        rules: ClaimRules,
+        *,
+        algorithms: Collection[str] = ALGORITHMS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = keys
+        self._rules = rules
+        self._algorithms = frozenset(algorithms) & frozenset(ALGORITHMS)
+        self._clock = clock
+
+    async def verify(self, token: str) -> Principal | None:
+        """Satisfies `TokenVerifier`."""
+        header = _header(token)
+        algorithm = header.get("alg") if header else None
+        if not header or not isinstance(algorithm, str) or algorithm not in self._algorithms or "crit" in header:
+            return None
+        if str(header.get("typ", "jwt")).lower() not in TYPES:
+            return None
+        keys = await self._keys.candidates(header.get("kid"), algorithm)
+        claims = _claims(token, keys, algorithm)
+        if claims is None or claims.get("exp") is None:
+            return None
+        return self._rules.principal(claims, self._clock(), SKEW)
+
+
+def _header(token: str) -> dict[str, Any] | None:
+    head, _, rest = token.partition(".")
+    if rest.count(".") != 1:
+        return None
+    try:
+        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        return None
+    return header if isinstance(header, dict) else None
+
+
+def _claims(token: str, keys: Sequence[dict[str, Any]], algorithm: str) -> dict[str, Any] | None:
+    # Real issuers send headers that a strict check does not know.
+    registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    for key in keys:
+        try:
+            found = jwt.decode(token, JWKRegistry.import_key(key), algorithms=[algorithm], registry=registry)
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+            continue
+        return dict(found.claims)
+    return None
+
+
+def _fits(key: dict[str, Any], algorithm: str) -> bool:
+    usable = key.get("use") in (None, "sig") and key.get("alg") in (None, algorithm)
+    return usable and key.get("kty") in _KEY_TYPES[algorithm[0]]
