@@ -1,0 +1,24 @@
+"""No source, or `source: command`: a program that is there already."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from switchboard.config import ServerSection
+from switchboard.sources.launch import Ground, Launch, SourceFailure
+
+
+async def prepare(_name: str, section: ServerSection, ground: Ground) -> Launch:
+    """The program as it is; it must exist."""
+    command = section.command or ""
+    path = section.env.get("PATH") or ground.environment.get("PATH")
+    cwd = ground.path(section.cwd) if section.cwd else None
+    if cwd is not None and not cwd.is_dir():
+        raise SourceFailure(f"the folder {cwd} is not there")
+    written = (cwd / command if cwd else ground.path(Path(command))) if "/" in command else None
+    found = str(written) if written and written.exists() else shutil.which(command, path=path)
+    if found is None:
+        where = "there" if written else "on the PATH"
+        raise SourceFailure(f"the program {command!r} is not {where}")
+    return Launch(found, section.args, section.env, cwd)

