@@ -1,0 +1,70 @@
+"""Tasks on two real workers behind a balancer, one of which dies."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fleet.workers import Fleet, running_fleet
+
+VERSION = "2026-07-28"
+ABLE: dict[str, Any] = {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
+LOST_WITHIN_S = 20
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Two workers with the conformance fixtures, whose tools run as tasks."""
+    configuration = tmp_path / "fixtures.json"
+    configuration.write_text(json.dumps({"plugins": {"conformance": {"enabled": True}}}))
+    with running_fleet(tmp_path, env={"AUTH_MODE": "none", "CONFIG_FILE": str(configuration)}) as running:
+        yield running
+
+
+def sent(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    envelope = {
+        "io.modelcontextprotocol/protocolVersion": VERSION,
+        "io.modelcontextprotocol/clientCapabilities": ABLE,
+    }
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": envelope}}
+
+
+def headers(message: dict[str, Any]) -> dict[str, str]:
+    params = message["params"]
+    return {
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": VERSION,
+        "mcp-method": message["method"],
+        "mcp-name": params.get("name") or params.get("taskId") or "",
+    }
+
+
+def ask(url: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    message = sent(method, params)
+    answer: dict[str, Any] = httpx2.post(url, json=message, headers=headers(message), timeout=15).json()
+    return answer
+
+
+def test_a_task_outlives_requests_but_not_its_worker_and_its_followers_hear_of_the_loss(fleet: Fleet) -> None:
+    first, second = fleet.worker_url(0), fleet.worker_url(1)
+    made = ask(first, "tools/call", {"name": "slow_compute", "arguments": {"seconds": 300}})["result"]
+    task = made["taskId"]
+    assert ask(second, "tasks/get", {"taskId": task})["result"]["status"] == "working"
+    listen = sent("subscriptions/listen", {"notifications": {"taskIds": [task]}})
+    deadline = time.monotonic() + LOST_WITHIN_S
+    with httpx2.stream("POST", second, json=listen, headers=headers(listen), timeout=LOST_WITHIN_S) as stream:
+        heard = (json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line.startswith("data:"))
+        assert next(heard)["params"]["notifications"] == {"taskIds": [task]}
+        assert next(heard)["params"]["status"] == "working"
+        fleet.kill(0)
+        lost = next(heard)
+    assert time.monotonic() < deadline
+    assert lost["method"] == "notifications/tasks"
+    assert lost["params"]["status"] == "failed"
+    assert lost["params"]["error"]["data"]["reason"] == "worker_lost"
+    assert ask(second, "tasks/get", {"taskId": task})["result"]["error"] == lost["params"]["error"]
