@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from auth_server.assembly import assemble
 from auth_server.crypto import KeyRing
-from auth_server.endpoints import callback, metadata
+from auth_server.endpoints import callback, granted, metadata
 from auth_server.endpoints.authorize import Authorize
 from auth_server.endpoints.boundary import Api, Page
 from auth_server.endpoints.browser import Browser
@@ -27,6 +27,7 @@ from auth_server.endpoints.metadata import Metadata
 from auth_server.endpoints.register import Register
 from auth_server.endpoints.registered import Registered
 from auth_server.endpoints.revoke import Revoke
+from auth_server.endpoints.sessions import Sessions
 from auth_server.endpoints.token import Token
 from auth_server.fetch import Fetcher
 from auth_server.grants import GrantStrategy
@@ -132,10 +133,12 @@ class AuthorizationServer:
 
     def _pages(self, path: str, browser: Browser) -> list[Route]:
         shared, limited = self._shared, self._shared.limits.limited
+        sessions = Sessions(self.settings, shared.records, shared.revocation)
         table = (
             ("/authorize", limited("authorize", Authorize(shared, browser)), ["GET", "POST"]),
             ("/consent", limited("authorize", Consent(shared, browser)), ["POST"]),
-            (callback.PATH, limited("login", Callback(shared, browser)), ["GET"]),
+            (callback.PATH, limited("login", Callback(shared, browser, sessions)), ["GET"]),
+            (granted.PATH, limited("authorize", granted.Granted(shared, browser, sessions)), ["GET", "POST"]),
         )
         return [
             Route(place + name, Page(respond, shared.pages), methods=methods, max_body_size=MAX_BODY)

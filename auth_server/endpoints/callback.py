@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.consent import LOGIN
-from auth_server.endpoints.redirect import answer, refused
+from auth_server.endpoints.redirect import answer, refused, see
+from auth_server.endpoints.sessions import Sessions
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.models import MACHINE, Grant, Pending
 from auth_server.params import parse
@@ -20,17 +21,18 @@ PATH = "/upstream/callback"
 
 STALE = ("This sign-in is over", "It was used already or took too long. Start again from your application.")
 TEXTS = {
-    "access_denied": "the person was not signed in",
-    "server_error": "the identity provider could not sign the person in",
+    "access_denied": "The person was not signed in",
+    "server_error": "The identity provider could not sign the person in",
 }
 
 
 class Callback:
     """Ends the upstream login. Its state is used once, by the browser that gave the consent."""
 
-    def __init__(self, shared: Shared, browser: Browser) -> None:
+    def __init__(self, shared: Shared, browser: Browser, sessions: Sessions) -> None:
         self._shared = shared
         self._browser = browser
+        self._sessions = sessions
 
     async def __call__(self, request: Request) -> Response:
         params = parse(request.url.query).refuse_repeated()
@@ -38,12 +40,23 @@ class Callback:
         login = await self._shared.records.read(LOGIN, state) if state else None
         if login is None:
             raise PageRefusal(*STALE)
-        pending = Pending(**login["pending"])
         # Looked at before it is taken: a callback forged into another browser must not use up the real one's state.
-        self._browser.require(request, pending.browser)
+        self._browser.require(request, login["browser"])
         if await self._shared.records.take(LOGIN, state) is None:
             raise PageRefusal(*STALE)
-        return await self._finish(pending, params.values, login["kept"])
+        if login["pending"] is None:
+            return await self._begin_session(params.values, login["kept"])
+        return await self._finish(Pending(**login["pending"]), params.values, login["kept"])
+
+    async def _begin_session(self, params: dict[str, str], kept: dict[str, Any]) -> Response:
+        """The person came to look after their grants; no client is waiting."""
+        try:
+            identity = _person(await self._shared.upstream.finish(params, kept))
+        except UpstreamRefusal as refusal:
+            raise PageRefusal("You are not signed in", f"{TEXTS.get(refusal.code, refusal.code)}.") from refusal
+        response = see(f"{self._shared.settings.base}/grants")
+        await self._sessions.begin(response, identity)
+        return response
 
     async def _finish(self, pending: Pending, params: dict[str, str], kept: dict[str, Any]) -> Response:
         issuer = self._shared.settings.issuer
@@ -58,7 +71,9 @@ class Callback:
             return refused(
                 pending.redirect_uri, issuer, pending.state, Refusal("access_denied", "nothing of it may be granted")
             )
-        code = await self._shared.families.open(self._grant(pending, identity, scope))
+        client = await self._shared.clients.find(pending.client_id)
+        name = (client.name if client else "") or "An application without a name"
+        code = await self._shared.families.open(self._grant(pending, identity, scope), name)
         await self._shared.audit.record(
             "authorization granted", subject=identity.subject, client=pending.client_id, scope=scope
         )

@@ -68,7 +68,7 @@ class Consent:
     async def _leave(self, pending: Pending) -> Response:
         state = random_token()
         departure = await self._shared.upstream.begin(state)
-        kept = {"pending": asdict(pending), "kept": departure.kept}
+        kept = {"browser": pending.browser, "kept": departure.kept, "pending": asdict(pending)}
         await self._shared.records.put(LOGIN, kept, self._shared.settings.lifetimes.pending, token=state)
         await self._shared.clients.used(pending.client_id)
         await self._shared.audit.record("consent given", client=pending.client_id, scope=pending.scope)
@@ -89,6 +89,7 @@ def consent_page(shared: Shared, client: Client, pending: Pending, transaction: 
         destination="app" if not web else "local" if parts and is_loopback(parts.host) else "web",
         scopes=[SCOPE_TEXTS.get(scope, (scope, "")) for scope in pending.scope.split()],
         resource=pending.resource,
+        grants=f"{shared.settings.base}/grants",
         transaction=transaction,
         csrf=csrf,
     )

@@ -61,19 +61,29 @@ class Families:
         self._access = access
         self._clock = clock
 
-    async def open(self, grant: Grant) -> str:
-        """Begin a family with a code."""
+    async def open(self, grant: Grant, client_name: str) -> str:
+        """Begin a family with a code; the client's name is for the person's list of what they granted."""
         family = new_family()
         code = self._ring.mint("code", family)
         cuts = await self._revocation.begin(family, grant.who, self._lives.code)
         sealed = self._seal_grant(code, replace(grant, cuts=cuts), family)
-        fields = {"code": self._ring.mac("code", code), "code_sealed": sealed}
+        fields = {"code": self._ring.mac("code", code), "code_sealed": sealed, "about": self._about(grant, client_name)}
         async with self._connection.commands() as redis:
             pipe = redis.pipeline(transaction=True)
             pipe.hset(self._family(family), mapping=fields)
             pipe.pexpire(self._family(family), ms(self._lives.code))
             await pipe.execute()
         return code
+
+    def _about(self, grant: Grant, client_name: str) -> str:
+        shown = {"client": client_name, "scope": grant.scope, "resource": grant.resource, "created": grant.created}
+        return self._ring.seal(json.dumps(shown).encode(), "about")
+
+    async def about(self, family: str) -> dict[str, Any] | None:
+        """What a person is shown of a family that is in use."""
+        sealed, used = await self._fields(family, "about", "used")
+        payload = self._ring.unseal(sealed, "about") if sealed and used else None
+        return json.loads(payload) if payload else None
 
     async def find_code(self, code: str) -> Found | None:
         """A code as it stands; `None` when it is forged, expired, or its family is gone."""

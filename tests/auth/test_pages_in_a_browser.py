@@ -1,0 +1,171 @@
+"""The pages in a real Chromium: with a keyboard, without scripts, on a phone, and with nothing the policy blocks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+import pytest
+from fleet.children import answers, free_port, start
+from playwright.async_api import Browser, Page, async_playwright
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The standalone server; its address."""
+    port = free_port()
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    env |= {"AUTH_SERVER_PORT": str(port), "SECRET_KEY": "k" * 32}
+    child = start("auth-server", [sys.executable, "-m", "auth_server"], tmp_path_factory.mktemp("auth"), env)
+    try:
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
+        yield f"http://localhost:{port}"
+    finally:
+        child.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on PATH; name one in CHROMIUM")
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        await started.close()
+
+
+def link(served: str, redirect: str) -> str:
+    """What a client would open."""
+    asked = {"redirect_uris": [redirect], "client_name": "Probe", "token_endpoint_auth_method": "none"}
+    client = httpx2.post(f"{served}/register", json=asked, trust_env=False).json()
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(secrets.token_bytes(32)).digest()).rstrip(b"=").decode()
+    question = {
+        "response_type": "code",
+        "client_id": client["client_id"],
+        "redirect_uri": redirect,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+        "state": "s",
+    }
+    return f"{served}/authorize?{urlencode(question)}"
+
+
+async def watched(browser: Browser, **options: Any) -> tuple[Page, list[str]]:
+    """A page, and whatever it complains about."""
+    page = await (await browser.new_context(**options)).new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page, complaints
+
+
+async def answered(page: Page) -> dict[str, str]:
+    """The redirect back to the client, which nobody listens to."""
+    async with page.expect_request(lambda request: "/client-callback" in request.url) as caught:
+        await page.keyboard.press("Enter")
+    return dict(httpx2.URL((await caught.value).url).params)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_a_person_gets_through_with_the_keyboard_alone(browser: Browser, served: str, scripts: bool) -> None:
+    """Issue: pages work without JavaScript, by keyboard."""
+    redirect = f"http://127.0.0.1:{free_port()}/client-callback"
+    page, complaints = await watched(browser, java_script_enabled=scripts)
+    await page.goto(link(served, redirect))
+    await page.get_by_role("button", name="Allow").focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_label("User ID").fill("alice")
+
+    told = await answered(page)
+
+    assert told["code"].startswith("sbc_")
+    assert (told["state"], told["iss"]) == ("s", served)
+    assert [text for text in complaints if "ERR_CONNECTION_REFUSED" not in text] == []
+
+
+async def test_the_picker_remembers_people_and_makes_up_new_ones(browser: Browser, served: str) -> None:
+    page, complaints = await watched(browser)
+    address = link(served, f"http://127.0.0.1:{free_port()}/client-callback")
+    for user in ("alice", "bob"):
+        window = await page.context.new_page()
+        await window.goto(address)
+        await window.get_by_role("button", name="Allow").click()
+        await window.get_by_label("User ID").fill(user)
+        await answered(window)
+    await page.goto(address)
+    await page.get_by_role("button", name="Allow").click()
+
+    field = page.get_by_label("User ID")
+    assert await field.input_value() == "bob"
+    await page.get_by_role("button", name="alice", exact=True).click()
+    assert await field.input_value() == "alice"
+    await page.get_by_role("button", name="New").click()
+    assert (await field.input_value()).startswith("user-")
+    await page.get_by_role("button", name="Forget bob").click()
+    assert await page.get_by_role("button", name="bob", exact=True).count() == 0
+    assert complaints == []
+
+
+async def test_what_was_planted_in_local_storage_is_not_run_or_shown(browser: Browser, served: str) -> None:
+    page, complaints = await watched(browser)
+    await page.goto(f"{served}/fakeupstreamauth/authorize?state={'s' * 43}")
+    planted = """["<img src=x onerror=document.title='run'>", "alice", 7, null]"""
+    await page.evaluate("value => localStorage.setItem('fakeupstreamauth.userIds', value)", planted)
+    await page.evaluate("localStorage.setItem('fakeupstreamauth.userId', '<b>')")
+    await page.reload()
+
+    people = page.locator(".person")
+    assert await people.all_inner_texts() == ["alice"]
+    assert await page.title() == "Who are you today?"
+    assert await page.get_by_label("User ID").input_value() != "<b>"
+    assert complaints == []
+
+
+AUDIT = """() => {
+  const label = (e) => (e.labels && e.labels[0] && e.labels[0].innerText) || "";
+  const named = (e) => (e.getAttribute("aria-label") || e.innerText || label(e)).trim();
+  const shown = (e) => e.offsetParent !== null && e.type !== "hidden";
+  const all = (what) => [...document.querySelectorAll(what)].filter(shown);
+  return {
+    lang: document.documentElement.lang,
+    title: document.title.length > 0,
+    headings: all("h1").length,
+    mains: all("main").length,
+    nameless: all("button, input, a").filter((e) => !named(e)).map((e) => e.outerHTML),
+    small: all("button").filter((e) => e.getBoundingClientRect().height < 24).map((e) => e.outerHTML),
+    wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+  };
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 1000])
+async def test_every_page_is_named_structured_and_fits(browser: Browser, served: str, width: int) -> None:
+    """Issue: screen-reader friendly; WCAG 1.4.10, 2.4.2, 2.5.8, 3.1.1, 4.1.2."""
+    page, _ = await watched(browser, viewport={"width": width, "height": 700})
+    found = {}
+    await page.goto(link(served, "http://127.0.0.1:9/client-callback"))
+    found["consent"] = await page.evaluate(AUDIT)
+    await page.get_by_role("button", name="Allow").click()
+    await page.wait_for_url("**/fakeupstreamauth/**")
+    found["picker"] = await page.evaluate(AUDIT)
+    await page.goto(f"{served}/authorize?client_id=nobody")
+    found["error"] = await page.evaluate(AUDIT)
+    await page.goto(f"{served}/grants")
+    await page.get_by_role("button", name="Continue").click()
+    await page.wait_for_url("**/grants")
+    found["grants"] = await page.evaluate(AUDIT)
+
+    good = {"lang": "en", "title": True, "headings": 1, "mains": 1, "nameless": [], "small": [], "wide": False}
+    assert found == dict.fromkeys(found, good)
