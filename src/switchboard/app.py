@@ -31,6 +31,7 @@ from switchboard.edge.health import Readiness, health_routes
 from switchboard.edge.legacy import MESSAGE_PATH, SSE_PATH, LegacyEdge
 from switchboard.edge.limits import Permits, Quota, RateLimit, by_address, by_principal
 from switchboard.edge.mcp import McpEndpoint
+from switchboard.edge.shedding import Load, Shedding
 from switchboard.edge.stack import Policy, wrap
 from switchboard.errors import ConfigurationError, StateUnavailable
 from switchboard.gateway import LiveCatalog, build_gateway, initialization_options, task_support
@@ -128,8 +129,13 @@ class Application:
             *authorization.routes,
         ]
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
+        load = Load(settings.max_loop_lag, settings.max_memory_mb << 20)
+        await stack.enter_async_context(load.running())
         return wrap(
-            Starlette(routes=routes), _policy(settings), lambda app: RateLimit(app, permits, addresses, by_address)
+            Starlette(routes=routes),
+            _policy(settings),
+            lambda app: Shedding(app, load),
+            lambda app: RateLimit(app, permits, addresses, by_address),
         )
 
     async def _readiness(self) -> Readiness:
@@ -166,8 +172,8 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
     log.name_worker(worker)
     heartbeat = Heartbeat(state, worker, __version__)
     bus = RedisBus(state)
-    records = Records(state, settings.session_ttl)
-    streams = Streams(state, bus, settings.session_ttl)
+    records = Records(state, settings.session_ttl, settings.max_sessions)
+    streams = Streams(state, bus, settings.session_ttl, settings.max_streams)
     parking = Parking(state, worker, heartbeat.alive, server_info=lambda: server.server_info_stamp)
     configuration = config.read(settings.config_file, os.environ)
     catalog = LiveCatalog(plugins.load(configuration.plugins), bus=bus, separator=configuration.separator)
@@ -184,7 +190,9 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
         middleware=[parking, tasks],
     )
     tasks.install(server)
-    handshake = HandshakeRoom(server, initialization_options(server), state, records, streams, worker)
+    handshake = HandshakeRoom(
+        server, initialization_options(server), state, records, streams, worker, settings.max_requests
+    )
     modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
     for room in (
         heartbeat.running(),

@@ -4,7 +4,8 @@ SwitchboardError
 ├── ConfigurationError        start-up ends with its message: the variable, what it looks like, what is allowed
 ├── StateUnavailable          Redis is away: 503 with Retry-After
 ├── AuthorizationUnavailable  the issuer cannot be asked: 503 with Retry-After
-└── SessionGone               the session ended, expired, or belongs to someone else: 404
+├── SessionGone               the session ended, expired, or belongs to someone else: 404
+└── TooMany                   a limit is reached: 429 with Retry-After, naming the limit
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ class StateUnavailable(SwitchboardError):
 
 class AuthorizationUnavailable(SwitchboardError):
     """The authorization server, or the store behind it, cannot be asked now."""
+
+
+class TooMany(SwitchboardError):
+    """A limit is reached; the message names what there is too much of, how much is allowed, and the setting."""
+
+    def __init__(self, what: str, limit: int, setting: str) -> None:
+        super().__init__(f"Too many {what}: {limit} are allowed ({setting})")
 
 
 class SessionGone(SwitchboardError):

@@ -138,6 +138,13 @@ class Settings(BaseSettings):
         (), description="addresses or networks whose X-Forwarded-* and Forwarded headers count"
     )
     rate_limit: int = Field(6000, ge=0, description="requests a minute for each principal; 0 switches limits off")
+    max_sessions: int = Field(20_000, ge=1, description="handshake sessions one principal may have, 1 or more")
+    max_streams: int = Field(20_000, ge=1, description="streams one principal may hold open on a worker, 1 or more")
+    max_requests: int = Field(256, ge=1, description="requests of one session that may run at once on a worker")
+    max_loop_lag: float = Field(
+        5.0, ge=0, description="seconds the event loop may lag before requests are refused with 503; 0 for no limit"
+    )
+    max_memory_mb: int = Field(0, ge=0, description="MiB a worker may hold before it refuses with 503; 0 for no limit")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="the largest request body, 1024 or more")
     drain_timeout: int = Field(25, ge=0, le=3600, description="seconds to finish running requests at shutdown")
 

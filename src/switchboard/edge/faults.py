@@ -4,6 +4,7 @@
 |---|---|
 | `StateUnavailable`, `AuthorizationUnavailable` | 503 with `Retry-After` |
 | `SessionGone` | 404 |
+| `TooMany` | 429 with `Retry-After`, naming the limit |
 | anything else | 500, logged with its traceback |
 
 A fault after the answer began cannot be answered any more: it goes on to the server, which closes the connection.
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.edge.bearer import RETRY_AFTER
 from switchboard.edge.replies import refuse
-from switchboard.errors import AuthorizationUnavailable, SessionGone, StateUnavailable
+from switchboard.errors import AuthorizationUnavailable, SessionGone, StateUnavailable, TooMany
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +26,9 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, tuple[tuple[bytes, bytes], ...]
     (StateUnavailable, 503, "Shared state is unavailable now; try again soon", _RETRY),
     (AuthorizationUnavailable, 503, "Authorization is unavailable now; try again soon", _RETRY),
     (SessionGone, 404, "Session not found", ()),
+    (TooMany, 429, "", _RETRY),
 )
+"""What is answered; an empty message stands for the fault's own, which is meant for the client."""
 
 
 class Faults:
@@ -54,7 +57,7 @@ async def _answer(fault: Exception, scope: Scope, send: Send) -> None:
     for kind, status, message, headers in _ANSWERS:
         if isinstance(fault, kind):
             log.warning("request failed", status=status, reason=str(fault))
-            await refuse(scope, send, status, message, headers=headers)
+            await refuse(scope, send, status, message or str(fault), headers=headers)
             return
     log.exception("request failed", status=500)
     await refuse(scope, send, 500, "Internal error")

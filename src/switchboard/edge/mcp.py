@@ -44,7 +44,7 @@ from switchboard.sessions.listen import ListenStream, Watch
 
 LISTEN: Final = "subscriptions/listen"
 
-Registered = Callable[[ListenStream], AbstractContextManager[None]]
+Registered = Callable[[ListenStream, str], AbstractContextManager[None]]
 
 Watching = Callable[[list[str], Mapping[str, Any]], Awaitable[Watch]]
 """`(task ids, client capabilities)`; raises `MCPError` when the client may not follow tasks."""
@@ -143,7 +143,7 @@ class McpEndpoint:
             expires_at=_principal().expires_at,
             watch=watch,
         )
-        with self._listening(stream):
+        with self._listening(stream, _principal().owner):
             await send_events(stream.events(self._bus), receive, send, [])
 
     async def _watch(self, params: SubscriptionsListenRequestParams) -> Watch | None:

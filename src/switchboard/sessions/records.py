@@ -13,6 +13,7 @@ from mcp_types import InitializeRequestParams, LoggingLevel
 from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone
+from switchboard.sessions.ownership import Ownership
 from switchboard.state import State
 from switchboard.state.keys import STANDALONE
 
@@ -59,19 +60,26 @@ class Record:
 class Records:
     """Session records in shared state. Every method may raise `StateUnavailable`."""
 
-    def __init__(self, state: State, ttl: float) -> None:
+    def __init__(self, state: State, ttl: float, max_sessions: int = 20_000) -> None:
         self._state = state
         self.ttl_ms = int(ttl * 1000)
+        self._ownership = Ownership(state, max_sessions)
 
     async def create(self, owner: str, protocol_version: str, params: InitializeRequestParams) -> str:
-        """Store a new session and return its id (192 random bits, visible ASCII)."""
+        """Store a new session and return its id (192 random bits, visible ASCII).
+
+        Raises:
+            TooMany: the owner has as many sessions as one may have.
+        """
         sid = secrets.token_hex(24)
+        await self._ownership.admit(owner, sid)
         await self._write(sid, dict(_settled(owner, protocol_version, params)))
         return sid
 
     async def reserve(self, owner: str) -> str:
         """Store an HTTP+SSE session that is still to be initialized, and return its id."""
         sid = secrets.token_hex(24)
+        await self._ownership.admit(owner, sid)
         await self._write(sid, {**_common(owner), "protocol": OLDEST, "params": UNKNOWN, "pending": "1"})
         return sid
 
@@ -113,9 +121,10 @@ class Records:
             await self._touch_streams(sid)
         return record
 
-    async def delete(self, sid: str) -> None:
+    async def delete(self, sid: str, owner: str) -> None:
         """End the session; what writes to it from now on is refused by its scripts."""
         keys = self._state.keys
+        await self._ownership.release(owner, sid)
         with self._state.guard():
             await self._state.redis.delete(keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE))
             await self._state.redis.publish(keys.to_server(sid), "1")

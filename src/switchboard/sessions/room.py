@@ -16,7 +16,7 @@ from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
-from switchboard.errors import SessionGone
+from switchboard.errors import SessionGone, TooMany
 from switchboard.identity import Caller, Principal, serving
 from switchboard.sessions.exchange import LEAVING, Exchange
 from switchboard.sessions.follow import ReplyFollower
@@ -55,8 +55,10 @@ class HandshakeRoom:
         records: Records,
         streams: Streams,
         worker: str,
+        max_requests: int = 256,
     ) -> None:
         self.records = records
+        self._max_requests = max_requests
         self.streams = streams
         self._server = server
         self._options = options
@@ -130,13 +132,25 @@ class HandshakeRoom:
         return Opened(sid, connection.protocol_version, {"jsonrpc": "2.0", "id": message["id"], "result": result})
 
     def start(self, record: Record, principal: Principal, messages: list[dict[str, Any]], headers: Any) -> Reply:
-        """Start serving requests; they go on whether or not anyone stays to read the reply."""
+        """Start serving requests; they go on whether or not anyone stays to read the reply.
+
+        Raises:
+            TooMany: the session has as many requests running on this worker as one may have.
+        """
+        self._admit(record.sid, len(messages))
         ids = [message["id"] for message in messages]
         reply = Reply(self._state, record, self._worker, self.records.ttl_ms, ids, self._tasks)
         exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers) for m in messages}
         with serving(Caller(principal, record.sid)):
             self._tasks.create_task(self._serve(reply, exchanges))
         return reply
+
+    def _admit(self, sid: str, requests: int) -> None:
+        if len(self._running) + requests <= self._max_requests:
+            return  # counting by session is only needed where it could matter
+        running = sum(1 for session, _ in self._running if session == sid)
+        if running + requests > self._max_requests:
+            raise TooMany("requests of one session at once", self._max_requests, "MAX_REQUESTS")
 
     async def settle(self, reply: Reply) -> None:
         """Wait until the reply is complete or has become a stream; after the commit window it becomes one."""
@@ -188,7 +202,7 @@ class HandshakeRoom:
         stream = StandaloneStream(self._state, self.records, record, expires_at)
         async with self._state.hub.subscribed(stream.channel, stream.on_message):
             await stream.attach(since)
-            with self.streams.standalone(stream):
+            with self.streams.standalone(stream, record.owner):
                 try:
                     yield stream
                 finally:
@@ -209,7 +223,7 @@ class HandshakeRoom:
 
     async def end(self, record: Record) -> None:
         """End the session for good."""
-        await self.records.delete(record.sid)
+        await self.records.delete(record.sid, record.owner)
         log.info("session.ended", session=record.sid[:8])
 
     def _outlet(self, record: Record) -> Outlet:

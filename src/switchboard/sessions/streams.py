@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 import structlog
 from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_to_notification
 
-from switchboard.errors import StateUnavailable
+from switchboard.errors import StateUnavailable, TooMany
 from switchboard.plugins import OpenStream
 from switchboard.sessions.bus import EVERYTHING, RedisBus
 from switchboard.sessions.listen import ListenStream
@@ -30,7 +31,9 @@ class Streams:
     each of thousands of streams would be most of what an idle worker does.
     """
 
-    def __init__(self, state: State, bus: RedisBus, ttl: float) -> None:
+    def __init__(self, state: State, bus: RedisBus, ttl: float, max_streams: int = 20_000) -> None:
+        self._max_streams = max_streams
+        self._held: Counter[str] = Counter()
         self._state = state
         self._bus = bus
         self._pause = min(POLL_S, ttl / 3)
@@ -62,22 +65,44 @@ class Streams:
                     task.cancel()
 
     @contextmanager
-    def standalone(self, stream: StandaloneStream) -> Iterator[None]:
-        """Count `stream` among the open ones."""
-        self._standalone[stream] = None
-        try:
-            yield
-        finally:
-            del self._standalone[stream]
+    def standalone(self, stream: StandaloneStream, owner: str) -> Iterator[None]:
+        """Count `stream` among the open ones of `owner`.
+
+        Raises:
+            TooMany: the owner has as many streams on this worker as one may have.
+        """
+        with self._one_more(owner):
+            self._standalone[stream] = None
+            try:
+                yield
+            finally:
+                del self._standalone[stream]
 
     @contextmanager
-    def listening(self, stream: ListenStream) -> Iterator[None]:
-        """Count `stream` among the open ones."""
-        self._listening[stream] = None
+    def listening(self, stream: ListenStream, owner: str) -> Iterator[None]:
+        """Count `stream` among the open ones of `owner`.
+
+        Raises:
+            TooMany: as `standalone`.
+        """
+        with self._one_more(owner):
+            self._listening[stream] = None
+            try:
+                yield
+            finally:
+                del self._listening[stream]
+
+    @contextmanager
+    def _one_more(self, owner: str) -> Iterator[None]:
+        if self._held[owner] >= self._max_streams:
+            raise TooMany("open streams on one worker", self._max_streams, "MAX_STREAMS")
+        self._held[owner] += 1
         try:
             yield
         finally:
-            del self._listening[stream]
+            self._held[owner] -= 1
+            if not self._held[owner]:
+                del self._held[owner]
 
     def end_all(self) -> None:
         """End every stream; their clients open them again on another worker."""
