@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +18,14 @@ from urllib.parse import urlsplit
 import structlog
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.subscriptions import ServerEvent
+from mcp_types import Implementation
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import __version__, config, log, plugins
 from switchboard.authorization import authorize
+from switchboard.backends import Backend, Watchdog, providers
 from switchboard.edge.faults import Faults
 from switchboard.edge.guards import default_hosts, default_origins
 from switchboard.edge.handshake import HandshakeEdge
@@ -34,7 +36,7 @@ from switchboard.edge.mcp import McpEndpoint
 from switchboard.edge.shedding import Load, Shedding
 from switchboard.edge.stack import Policy, wrap
 from switchboard.errors import ConfigurationError, StateUnavailable
-from switchboard.gateway import LiveCatalog, build_gateway, initialization_options, task_support
+from switchboard.gateway import LiveCatalog, Provider, build_gateway, initialization_options, task_support
 from switchboard.keys import derive
 from switchboard.plugins import OpenStream
 from switchboard.sessions.bus import RedisBus
@@ -72,8 +74,9 @@ class Rooms:
 class Application:
     """The ASGI application of one worker."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, backends: Sequence[Backend] = ()) -> None:
         self._settings = settings
+        self._backends = backends
         self._served: ASGIApp | None = None
         self._lifespan = Starlette(lifespan=self._run)
         self._rooms: Rooms | None = None
@@ -104,7 +107,7 @@ class Application:
     async def _run(self, _app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             state = await _joined(self._settings, stack)
-            self._rooms = await _open(self._settings, state, stack)
+            self._rooms = await _open(self._settings, self._backends, state, stack)
             self._served = await self._serve(self._rooms, stack)
             events.info("worker.started", state=state.kind, auth=self._settings.auth_mode)
             yield
@@ -166,7 +169,7 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
     return state
 
 
-async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Rooms:
+async def _open(settings: Settings, backends: Sequence[Backend], state: State, stack: AsyncExitStack) -> Rooms:
     """Open the rooms, the lower ones first; `stack` closes them in reverse."""
     worker = mint_worker_id()
     log.name_worker(worker)
@@ -176,7 +179,10 @@ async def _open(settings: Settings, state: State, stack: AsyncExitStack) -> Room
     streams = Streams(state, bus, settings.session_ttl, settings.max_streams)
     parking = Parking(state, worker, heartbeat.alive, server_info=lambda: server.server_info_stamp)
     configuration = config.read(settings.config_file, os.environ)
-    catalog = LiveCatalog(plugins.load(configuration.plugins), bus=bus, separator=configuration.separator)
+    watchdog = await stack.enter_async_context(Watchdog().running())
+    reached = providers(backends, watchdog, Implementation(name="switchboard", version=__version__))
+    offering: tuple[Provider, ...] = (*plugins.load(configuration.plugins), *reached)
+    catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator)
     tasks = Tasks(state, worker, heartbeat.alive, task_support(catalog))
     server = build_gateway(
         catalog,
@@ -235,9 +241,9 @@ class WorkerHost:
         await self.bus.publish(event)
 
 
-def build(settings: Settings) -> Application:
+def build(settings: Settings, backends: Sequence[Backend] = ()) -> Application:
     """The application of one worker; nothing is opened before its lifespan starts."""
-    return Application(settings)
+    return Application(settings, backends)
 
 
 def _closing(send: Send) -> Send:

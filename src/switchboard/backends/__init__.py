@@ -1,0 +1,16 @@
+"""Other MCP servers as providers: children on stdio, Streamable HTTP of both eras, HTTP+SSE.
+
+`description` says what a backend is; `provider` is how the gateway calls it. Under it: `calling` passes a request on,
+`lines` keeps connections, `line` is one of them, `wire` speaks on it, `transports`, `child`, `stdio` and `http` carry
+it, `calls` knows which call a backend's question belongs to, `north` is whoever made that call. `offer` and `cleaning`
+find out what there is. `watchdog` leaves no child behind.
+
+May import `config`, `identity`, `state`, `errors` and `log`. Knows nothing of sessions, of the gateway above it or of
+the catalog: what it needs of them comes as Protocols.
+"""
+
+from switchboard.backends.description import Backend, Bounds, Http, Patience, Sse, Stdio
+from switchboard.backends.provider import BackendProvider, providers
+from switchboard.backends.watchdog import Watchdog
+
+__all__ = ["Backend", "BackendProvider", "Bounds", "Http", "Patience", "Sse", "Stdio", "Watchdog", "providers"]

@@ -1,0 +1,105 @@
+"""Passing one request on to a backend and its answer back, in whichever pair of eras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from mcp.server.context import HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import EmptyResult
+from mcp_types.methods import parse_server_result
+from pydantic import ValidationError
+
+from switchboard.backends import failures, rounds
+from switchboard.backends.description import Backend
+from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure
+from switchboard.backends.line import Line
+from switchboard.backends.lines import Lines
+from switchboard.backends.north import North
+from switchboard.backends.offer import BackendOffer
+from switchboard.backends.scope import default_scope, key
+from switchboard.identity import current
+
+SERVED: Final[Mapping[str, str]] = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "completion/complete": "",
+    "resources/subscribe": "uri",
+    "resources/unsubscribe": "uri",
+}
+"""What is passed on, and the parameter that names its object."""
+
+SAFE: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
+"""What may be sent again when it is unknown whether the backend has seen it."""
+
+
+class Calling:
+    """Finds the line for a call and sends it."""
+
+    def __init__(self, backend: Backend, lines: Lines, known: Callable[[], BackendOffer]) -> None:
+        self._backend = backend
+        self._lines = lines
+        self._known = known
+
+    @staticmethod
+    def serves(method: str) -> bool:
+        """Whether requests of this method are passed on."""
+        return method in SERVED
+
+    async def call(self, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+        """Serve a request, once more if it was not sent or may be repeated.
+
+        Raises:
+            MCPError: naming the backend.
+        """
+        try:
+            return await self._once(method, body, north)
+        except MCPError as error:
+            data = error.error.data
+            lost = error.code == BACKEND_UNAVAILABLE and isinstance(data, dict) and data.get("maybeDone")
+            if not lost or not self._repeatable(method, body):
+                raise
+        return await self._once(method, body, north)
+
+    async def _once(self, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+        scope = default_scope(self._backend, modern=self._known().modern)
+        # In the modern era each request says what its client can be asked, so clients that differ may share a line.
+        can = {} if self._known().modern else north.capabilities
+        try:
+            async with self._lines.line(key(scope, current(), can), can) as line:
+                return await self._sent(line, method, body, north)
+        except BackendFailure as error:
+            raise failures.unavailable(self._backend.name, str(error), sent=False) from error
+
+    async def _sent(self, line: Line, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+        headers = self._known().headers.get(str(body.get("name"))) if method == "tools/call" else None
+
+        async def send(more: Mapping[str, Any]) -> dict[str, Any]:
+            return await line.request(method, {**body, **more}, north, headers=headers)
+
+        raw = await send({})
+        if north.era == "handshake":
+            raw = await rounds.driven(self._backend.name, raw, north, send)
+        return self._read(method, line.wire.version, raw)
+
+    def _read(self, method: str, version: str, raw: dict[str, Any]) -> HandlerResult:
+        if method in ("resources/subscribe", "resources/unsubscribe"):
+            return EmptyResult()
+        try:
+            return parse_server_result(method, version, raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise failures.not_understood(self._backend.name, method, f"{where}: {first['msg']}") from error
+        except KeyError as error:
+            why = f"{version} has no {method}"
+            raise failures.not_understood(self._backend.name, method, why) from error
+
+    def _repeatable(self, method: str, body: Mapping[str, Any]) -> bool:
+        if method != "tools/call":
+            return method in SAFE
+        tool = self._known().tool(str(body.get("name")))
+        hints = tool.annotations if tool is not None else None
+        return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)

@@ -1,0 +1,159 @@
+"""The calls in flight on one line, and which of them a request of the backend belongs to.
+
+A backend that asks something (elicitation, sampling, roots) does so because of a call, but only an HTTP response stream
+says which. So: the call whose stream it came on; else the only call in flight that can be asked; else it is refused,
+and from then on calls that can be asked take turns on that line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_REQUEST
+
+from switchboard.backends.north import North, Params
+
+_calling: contextvars.ContextVar[Call | None] = contextvars.ContextVar("switchboard_backend_call", default=None)
+
+MAX_ASKS: Final = 50
+"""Questions that one call may have open at once."""
+
+
+class Call:
+    """One request on its way, and its clock: the clock stands still while a person is asked something."""
+
+    def __init__(self, north: North, patience: float) -> None:
+        self.north = north
+        self._patience = patience
+        self._timeout = asyncio.timeout(None)
+        self._asks: set[anyio.CancelScope] = set()
+        self._order = asyncio.Lock()
+        """Notifications go on in the order they came."""
+
+    @asynccontextmanager
+    async def clock(self) -> AsyncIterator[None]:
+        """Bound the time without a sign of life.
+
+        Raises:
+            TimeoutError: it is over.
+        """
+        try:
+            async with self._timeout:
+                self.alive()
+                yield
+        finally:
+            for ask in list(self._asks):
+                ask.cancel()
+
+    def alive(self) -> None:
+        """The backend gave a sign of life."""
+        if not self._asks:
+            self._set(asyncio.get_running_loop().time() + self._patience)
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        """Pass progress on."""
+        self.alive()
+        if self.north.wants_progress:
+            async with self._order:
+                await self.north.progress(progress, total, message)
+
+    async def notify(self, method: str, params: Params | None) -> None:
+        """Pass a notification on."""
+        async with self._order:
+            await self.north.notify(method, params)
+
+    async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
+        """Ask the client, for as long as its call is in flight."""
+        if len(self._asks) >= MAX_ASKS:
+            raise MCPError(INVALID_REQUEST, f"This call has {MAX_ASKS} open questions already")
+        scope = anyio.CancelScope()
+        self._asks.add(scope)
+        try:
+            self._set(None)
+            with scope:
+                return await self.north.ask(method, params)
+        finally:
+            self._asks.discard(scope)
+            self.alive()
+        raise MCPError(INVALID_REQUEST, "The call that this belonged to is over")
+
+    def _set(self, deadline: float | None) -> None:
+        try:
+            self._timeout.reschedule(deadline)
+        except RuntimeError:  # the call is over: there is no clock to set any more
+            return
+
+
+class InFlight:
+    """The calls of one line.
+
+    Args:
+        owned: whether all of them are one client's, so that what names no call may go to any.
+    """
+
+    def __init__(self, *, owned: bool) -> None:
+        self._owned = owned
+        self._calls: dict[Call, None] = {}
+        self._turn = asyncio.Lock()
+        self._takes_turns = False
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @asynccontextmanager
+    async def turn(self, north: North, *, told: bool) -> AsyncIterator[None]:
+        """Wait until a call by `north` may be in flight.
+
+        Args:
+            told: whether the transport tells which call a question belongs to.
+        """
+        if told or not self._takes_turns or not north.capabilities:
+            yield
+            return
+        async with self._turn:
+            yield
+
+    @contextmanager
+    def flying(self, call: Call) -> Iterator[None]:
+        """Count a call; what is sent inside is known to be its own."""
+        self._calls[call] = None
+        reset = _calling.set(call)
+        try:
+            yield
+        finally:
+            _calling.reset(reset)
+            del self._calls[call]
+
+    def asked(self, method: str) -> Call:
+        """Whose question this is.
+
+        Raises:
+            MCPError: nobody's, or nobody knows.
+        """
+        known = self._named()
+        if known is not None:
+            return known
+        able = [call for call in self._calls if call.north.capabilities]
+        if len(able) > 1 and not (method == "roots/list" and self._owned):
+            self._takes_turns = True
+            raise MCPError(INVALID_REQUEST, f"{len(able)} calls are in flight; it cannot be told which of them asks")
+        if not able:
+            raise MCPError(INVALID_REQUEST, f"There is no call in flight whose client could be asked {method}")
+        return able[0]
+
+    def concerned(self) -> Call | None:
+        """Whose notification this is; `None` if it may be a stranger's."""
+        known = self._named()
+        if known is not None:
+            return known
+        return next(iter(self._calls), None) if self._owned or len(self._calls) == 1 else None
+
+    def _named(self) -> Call | None:
+        call = _calling.get()
+        return call if call is not None and call in self._calls else None

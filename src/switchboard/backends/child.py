@@ -1,0 +1,196 @@
+"""A child process in a process group of its own: started, heard, and left with nobody behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import structlog
+
+from switchboard.backends.description import Stdio
+from switchboard.backends.failures import Unreachable
+from switchboard.backends.watchdog import Watchdog
+
+log = structlog.get_logger("switchboard.backends")
+
+CHUNK: Final = 65_536
+LOOK_S: Final = 0.02
+LINE_CHARS: Final = 500
+KEPT_LINES: Final = 20
+LOGGED_PER_S: Final = 10
+
+INHERITED: Final = frozenset(
+    [
+        "HOME",
+        "LANG",
+        "LOGNAME",
+        "NODE_EXTRA_CA_CERTS",
+        "PATH",
+        "REQUESTS_CA_BUNDLE",
+        "SHELL",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "all_proxy",
+        "XDG_CACHE_HOME",
+    ]
+)
+INHERITED_PREFIXES: Final = ("LC_", "npm_config_", "NPM_CONFIG_", "PIP_", "UV_")
+"""Where packages come from is part of the machine; everything else of the worker's environment is its own business."""
+
+
+def environment(own: Mapping[str, str], worker: Mapping[str, str]) -> dict[str, str]:
+    """A child's environment: a few variables of the worker's, then its own."""
+    kept = {key: value for key, value in worker.items() if key in INHERITED or key.startswith(INHERITED_PREFIXES)}
+    return kept | dict(own)
+
+
+class LastWords:
+    """What a child wrote to its standard error, the end of it; a flood costs neither memory nor log."""
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._second = 0
+        self._in_second = 0
+        self.suppressed = 0
+
+    def __str__(self) -> str:
+        return " | ".join(list(self._lines)[-3:])
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The last lines, oldest first."""
+        return tuple(self._lines)
+
+    async def hear(self, stream: asyncio.StreamReader) -> None:
+        """Read to the end."""
+        rest = b""
+        while chunk := await stream.read(CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[-LINE_CHARS:]
+            for line in lines[-KEPT_LINES:]:
+                self._note(line)
+            self.suppressed += max(0, len(lines) - KEPT_LINES)
+        if rest:
+            self._note(rest)
+
+    def _note(self, raw: bytes) -> None:
+        line = raw[:LINE_CHARS].decode(errors="replace").rstrip()
+        if not line:
+            return
+        self._lines.append(line)
+        now = int(asyncio.get_running_loop().time())
+        if now != self._second:
+            self._second, self._in_second = now, 0
+        self._in_second += 1
+        if self._in_second <= LOGGED_PER_S:
+            log.info("backend.stderr", backend=self._backend, line=line)
+        else:
+            self.suppressed += 1
+
+
+class Child:
+    """A running child."""
+
+    def __init__(self, process: asyncio.subprocess.Process, words: LastWords) -> None:
+        self.process = process
+        self.words = words
+
+    @property
+    def obituary(self) -> str:
+        """How it ended, in its own last words."""
+        code = self.process.returncode
+        how = "is still running" if code is None else f"ended by signal {-code}" if code < 0 else f"exited with {code}"
+        return f"{how}: {self.words}" if str(self.words) else how
+
+    async def gone(self, seconds: float | None = None) -> bool:
+        """Wait until it ended. Looks instead of `wait()`, which also waits for pipes that a grandchild keeps open."""
+        loop = asyncio.get_running_loop()
+        until = None if seconds is None else loop.time() + seconds
+        while self.process.returncode is None:
+            if until is not None and loop.time() >= until:
+                return False
+            await asyncio.sleep(LOOK_S if until is not None else LOOK_S * 10)
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal its whole group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+
+@asynccontextmanager
+async def running(backend: str, what: Stdio, watchdog: Watchdog, patience: float) -> AsyncIterator[Child]:
+    """Start a child; on the way out end it and everything that it started.
+
+    Raises:
+        Unreachable: it cannot be started.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            what.command,
+            *what.args,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=what.cwd,
+            env=environment(what.env, os.environ),
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise Unreachable(f"{what.command!r} cannot be started: {error}") from error
+    watchdog.guard(process.pid)
+    child = Child(process, LastWords(backend))
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_heard, child)
+            try:
+                yield child
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _ended(child, patience)
+                tasks.cancel_scope.cancel()
+    finally:
+        watchdog.release(process.pid)
+
+
+async def _heard(child: Child) -> None:
+    if child.process.stderr is not None:
+        await child.words.hear(child.process.stderr)
+
+
+async def _ended(child: Child, patience: float) -> None:
+    """Close its input, wait, SIGTERM, wait, SIGKILL.
+
+    https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#stdio
+    """
+    if child.process.stdin is not None:
+        child.process.stdin.close()
+    if not await child.gone(patience):
+        child.signal(signal.SIGTERM)
+        await child.gone(patience)
+    child.signal(signal.SIGKILL)  # also what it left behind in its group
+    if not await child.gone(patience):
+        log.error("backend.immortal", pid=child.process.pid)
+    # A grandchild outside the group may hold the pipes open: closing our ends is the only thing left to do.
+    transport = getattr(child.process, "_transport", None)
+    if transport is not None:
+        transport.close()

@@ -1,0 +1,66 @@
+"""What can go wrong with a backend, and how a client is told: always by name, with the reason.
+
+BackendFailure
+├── Unreachable   it did not start, or does not answer at its address
+├── Ended         the connection ended; whatever was in flight is lost
+└── Refused       there is no room, or it failed too often just now
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import REQUEST_TIMEOUT
+
+from switchboard.errors import SwitchboardError
+
+BACKEND_UNAVAILABLE: Final = -32010
+"""In the range that JSON-RPC leaves to implementations."""
+
+BAD_GATEWAY: Final = -32011
+"""The backend answered, but not as the protocol has it."""
+
+
+class BackendFailure(SwitchboardError):
+    """A backend cannot serve; the message is the reason."""
+
+
+class Unreachable(BackendFailure):
+    """It did not start, or does not answer."""
+
+
+class Ended(BackendFailure):
+    """The connection ended."""
+
+
+class Refused(BackendFailure):
+    """Not now: no room, or too many failures."""
+
+
+def unavailable(backend: str, reason: str, *, sent: bool) -> MCPError:
+    """The error for a request that a backend could not serve.
+
+    Args:
+        sent: whether the backend may have seen the request: then repeating it may do things twice.
+    """
+    return MCPError(BACKEND_UNAVAILABLE, f"Backend {backend!r}: {reason}", {"backend": backend, "maybeDone": sent})
+
+
+def timed_out(backend: str, method: str, seconds: float) -> MCPError:
+    """The error for a request that took too long."""
+    data = {"backend": backend, "maybeDone": True}
+    return MCPError(REQUEST_TIMEOUT, f"Backend {backend!r}: no answer to {method} within {seconds:g} s", data)
+
+
+def not_understood(backend: str, method: str, why: str) -> MCPError:
+    """The error for an answer that breaks the protocol."""
+    return MCPError(
+        BAD_GATEWAY, f"Backend {backend!r}: its answer to {method} is not valid: {why}", {"backend": backend}
+    )
+
+
+def passed_on(backend: str, error: MCPError) -> MCPError:
+    """A backend's own error, with its name in front; code and data stay, for they mean something."""
+    data: Any = error.error.data
+    return MCPError(error.code, f"Backend {backend!r}: {error.message}", data)

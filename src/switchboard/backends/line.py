@@ -1,0 +1,312 @@
+"""A line: one connection to a backend, kept by one task from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Final, Protocol
+
+import structlog
+from mcp.client.session import ClientSession
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, METHOD_NOT_FOUND, Implementation, ServerCapabilities
+
+from switchboard.backends import failures
+from switchboard.backends.calls import Call, InFlight
+from switchboard.backends.description import Backend, Http, Sse, Stdio
+from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure, Ended, Unreachable
+from switchboard.backends.north import North, Params
+from switchboard.backends.scope import LineKey
+from switchboard.backends.wire import HeaderMap, Wire, negotiate
+
+log = structlog.get_logger("switchboard.backends")
+
+CLOSED: Final = "Connection closed"
+"""What the SDK says to everyone who waits when a connection ends; HTTP says more when it is one request that ended."""
+
+OBITUARY_S: Final = 1.0
+"""How long the end of a line is waited for, to say why it came."""
+
+
+class Opened(Protocol):
+    """A transport that was opened."""
+
+    streams: tuple[Any, Any]
+
+    def reason(self) -> str:
+        """Why it ended, as far as it knows; empty if it does not."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until `reason` has an answer, for a moment at most."""
+        ...
+
+
+class Ears(Protocol):
+    """Who hears what concerns the backend as a whole, whichever line it comes on."""
+
+    def changed(self, kind: str) -> None:
+        """A list changed: `tools`, `resources` or `prompts`."""
+        ...
+
+    async def updated(self, uri: str) -> None:
+        """A resource changed."""
+        ...
+
+
+LIST_CHANGES: Final[Mapping[str, str]] = {
+    "notifications/tools/list_changed": "tools",
+    "notifications/resources/list_changed": "resources",
+    "notifications/prompts/list_changed": "prompts",
+}
+
+Open = Callable[[AsyncExitStack], Any]
+"""Opens a transport on a stack; awaitable, gives an `Opened`."""
+
+
+class Line:
+    """One connection.
+
+    Args:
+        declared: the client capabilities to declare when it is opened.
+        owned: whether all its calls are one client's.
+        worker: part of every request id, so that no two workers on one upstream session mint alike.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        open_transport: Open,
+        ears: Ears,
+        *,
+        declared: Params,
+        owned: bool,
+        worker: str,
+        info: Implementation,
+    ) -> None:
+        self.backend = backend
+        self.calls = InFlight(owned=owned)
+        self.failure: BackendFailure | None = None
+        self.used = asyncio.get_running_loop().time()
+        self.users = 0
+        self.key: LineKey | None = None
+        """Under which its pool knows it."""
+        self.opened = False
+        """Whether it ever was open."""
+        self.held = False
+        """Whether somebody wants it open although nobody calls: there are subscriptions on it."""
+        self._open = open_transport
+        self._ears = ears
+        self._declared = declared
+        self._info = info
+        self._ids = itertools.count(1)
+        self._worker = worker
+        self._wire: Wire | None = None
+        self._session: ClientSession | None = None
+        self._opened: Opened | None = None
+        self._ready = asyncio.Event()
+        self._end = asyncio.Event()
+        self._stopped = False
+        self._over = asyncio.Event()
+        self._garbage = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._end.is_set() or self._over.is_set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses it now."""
+        return not self.users and not len(self.calls)
+
+    @property
+    def wire(self) -> Wire:
+        """What it speaks through, once it is ready."""
+        if self._wire is None:
+            raise Ended("the connection is not open")
+        return self._wire
+
+    @property
+    def session(self) -> ClientSession:
+        """The SDK's view of it, once it is ready."""
+        if self._session is None:
+            raise Ended("the connection is not open")
+        return self._session
+
+    @property
+    def abilities(self) -> ServerCapabilities:
+        """What the backend declared."""
+        return self.session.server_capabilities or ServerCapabilities()
+
+    def stop(self) -> None:
+        """End it; its keeper does."""
+        self._stopped = True
+        self._end.set()
+
+    # -- its keeper -----------------------------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """Open, serve until told to stop or until the backend ends it, and close."""
+        name = self.backend.name
+        try:
+            async with AsyncExitStack() as stack:
+                await self._start(stack)
+                log.info("backend.line_opened", backend=name, version=self.wire.version)
+                self.opened = True
+                self._ready.set()
+                await self._end.wait()
+                if self._opened is not None and not self._stopped:
+                    await self._opened.settled()
+        except BackendFailure as error:
+            self.failure = error
+        except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
+            self.failure = Ended(_root(error))
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self.failure is None:
+            reason = "" if self._opened is None else self._opened.reason()
+            self.failure = Ended(reason or ("it was closed" if self._stopped else "it ended the connection"))
+        level = log.debug if self._stopped else log.warning
+        level("backend.line_ended", backend=self.backend.name, reason=str(self.failure))
+        self._over.set()
+        self._ready.set()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        try:
+            async with asyncio.timeout(self.backend.patience.start):
+                self._opened = opened = await self._open(stack)
+                self._wire = Wire(opened.streams, self, self._mint, self._declared, self._info, self._end.set)
+                self._session = await stack.enter_async_context(
+                    ClientSession(dispatcher=self._wire, client_info=self._info)
+                )
+                await self._agree(self._session, self._wire)
+        except TimeoutError as error:
+            raise Unreachable(f"no answer within {self.backend.patience.start:g} s of starting it") from error
+        except Unreachable:
+            if self._opened is not None:
+                await self._opened.settled()
+                if reason := self._opened.reason():
+                    raise Unreachable(reason) from None
+            raise
+
+    async def _agree(self, session: ClientSession, wire: Wire) -> None:
+        what = self.backend.transport
+        era = "handshake" if isinstance(what, Sse) else what.era
+        await negotiate(session, era, handshake_first=isinstance(what, Stdio))
+        wire.version = session.protocol_version or ""
+        if self.abilities.logging is not None and not wire.modern:
+            try:
+                await wire.request("logging/setLevel", {"level": self.backend.log_level})
+            except MCPError as error:
+                log.info("backend.no_log_level", backend=self.backend.name, error=error.message)
+
+    # -- its users ------------------------------------------------------------------------------------------------
+
+    async def ready(self) -> None:
+        """Wait until it is open.
+
+        Raises:
+            BackendFailure: it did not open, or has ended since.
+        """
+        await self._ready.wait()
+        if self.over:
+            raise self.failure or Ended("it ended the connection")
+
+    async def request(
+        self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None
+    ) -> dict[str, Any]:
+        """Pass a request on and wait for its result.
+
+        Raises:
+            MCPError: the backend's own error with its name, or why there is no answer.
+            BackendFailure: the line was over before anything was sent.
+        """
+        await self.ready()
+        told = isinstance(self.backend.transport, Http)
+        async with self.calls.turn(north, told=told):
+            call = Call(north, self.backend.patience.call)
+            self.used = asyncio.get_running_loop().time()
+            try:
+                with self.calls.flying(call):
+                    return await self._sent(call, method, params, headers)
+            finally:
+                self.used = asyncio.get_running_loop().time()
+
+    async def _sent(self, call: Call, method: str, params: Params | None, headers: HeaderMap | None) -> dict[str, Any]:
+        name, wire = self.backend.name, self.wire
+        try:
+            async with call.clock():
+                # A handshake client's level is kept above; a modern one states its own, or wants none.
+                level = self.backend.log_level if call.north.era == "handshake" else None
+                return await wire.request(
+                    method,
+                    params,
+                    declared=call.north.capabilities,
+                    level=level,
+                    on_progress=call.progress,
+                    headers=headers,
+                )
+        except TimeoutError:
+            raise failures.timed_out(name, method, self.backend.patience.call) from None
+        except MCPError as error:
+            if error.code == CONNECTION_CLOSED and error.message == CLOSED:
+                raise failures.unavailable(name, await self._obituary(), sent=True) from None
+            if error.code in (CONNECTION_CLOSED, BACKEND_UNAVAILABLE):
+                raise failures.unavailable(name, error.message, sent=True) from None
+            raise failures.passed_on(name, error) from error
+
+    async def _obituary(self) -> str:
+        try:
+            async with asyncio.timeout(OBITUARY_S + self.backend.patience.stop):
+                await self._over.wait()
+        except TimeoutError:
+            pass
+        return str(self.failure or "it ended the connection")
+
+    def _mint(self) -> str:
+        return f"{self._worker}-{next(self._ids)}"
+
+    # -- what the backend says by itself. Satisfies `wire.Inbound`. -----------------------------------------------
+
+    async def asked(self, method: str, params: Params | None) -> dict[str, Any]:
+        """Give a question to the client whose call it belongs to."""
+        if method == "ping":
+            return {}
+        if method not in ("elicitation/create", "sampling/createMessage", "roots/list"):
+            raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
+        try:
+            return await self.calls.asked(method).ask(method, params)
+        except MCPError as error:
+            log.info("backend.unanswered", backend=self.backend.name, method=method, reason=error.message)
+            raise
+        except ValueError as error:  # an answer that is none: the client's fault, told to the backend
+            raise MCPError(INTERNAL_ERROR, "The client's answer is not valid") from error
+
+    async def told(self, method: str, params: Params | None) -> None:
+        """Hear a notification: of the call it belongs to, or of the backend as a whole."""
+        if method in LIST_CHANGES:
+            self._ears.changed(LIST_CHANGES[method])
+        elif method == "notifications/resources/updated" and isinstance(uri := (params or {}).get("uri"), str):
+            await self._ears.updated(uri)
+        elif method in ("notifications/message", "notifications/elicitation/complete"):
+            call = self.calls.concerned()
+            if call is not None:
+                await call.notify(method, params)
+
+    def garbled(self, error: Exception) -> None:
+        """Count what is no message; say so once."""
+        self._garbage += 1
+        if self._garbage == 1:
+            log.warning("backend.garbage", backend=self.backend.name, error=str(error)[:200])
+
+
+def _root(error: BaseException) -> str:
+    """What lies at the bottom of nested task groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__

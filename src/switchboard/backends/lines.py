@@ -1,0 +1,141 @@
+"""The open lines of one backend on this worker: found, started when first needed, ended when nobody uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from switchboard.backends.description import Backend
+from switchboard.backends.failures import Refused
+from switchboard.backends.line import Line
+from switchboard.backends.north import Params
+from switchboard.backends.scope import LineKey
+from switchboard.identity.breaker import Breaker
+
+SWEEPS: Final = 4
+"""Looks for idle lines in the time that makes a line idle."""
+
+MakeLine = Callable[[LineKey, Params], Line]
+"""`(key, the capabilities to declare)`."""
+
+
+class Lines:
+    """A pool.
+
+    Args:
+        make: makes a line; this pool runs it.
+        breaker: opens when starting fails again and again, so that a broken backend is not started for every call.
+    """
+
+    def __init__(self, backend: Backend, make: MakeLine, breaker: Breaker | None = None) -> None:
+        self._backend = backend
+        self._make = make
+        self._breaker = breaker or Breaker(threshold=3, pause=2.0)
+        self._lines: dict[LineKey, Line] = {}
+        self._every: set[Line] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._last_failure = ""
+
+    def __len__(self) -> int:
+        return len(self._every)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep lines; end them all on the way out."""
+        async with asyncio.TaskGroup() as self._tasks:
+            sweeping = self._tasks.create_task(self._sweep())
+            try:
+                yield
+            finally:
+                sweeping.cancel()
+                for line in list(self._every):
+                    line.stop()
+                self._tasks = None
+
+    @asynccontextmanager
+    async def line(self, key: LineKey, capabilities: Params) -> AsyncIterator[Line]:
+        """The line for `key`, open, and kept open while the context is.
+
+        Raises:
+            BackendFailure: it does not open, or may not be tried now.
+        """
+        line = None if key.once else self._lines.get(key)
+        if line is None or line.over:
+            line = self._started(key, capabilities)
+        line.users += 1
+        try:
+            await line.ready()
+            self._breaker.succeeded()
+            yield line
+        finally:
+            line.users -= 1
+            line.used = asyncio.get_running_loop().time()
+            if key.once:
+                line.stop()
+
+    def stop(self) -> None:
+        """End every line; calls that come later start new ones."""
+        for line in list(self._every):
+            line.stop()
+
+    def _started(self, key: LineKey, capabilities: Params) -> Line:
+        if self._tasks is None:
+            raise Refused("this worker is leaving")
+        if not self._breaker.allows(asyncio.get_running_loop().time()):
+            raise Refused(f"it failed to start several times in a row; last: {self._last_failure}")
+        self._make_room(key)
+        line = self._make(key, capabilities)
+        line.key = key
+        self._every.add(line)
+        if not key.once:
+            self._lines[key] = line
+        # A context of its own: a line outlives the call that started it, and must not speak in that caller's name.
+        self._tasks.create_task(self._kept(line), context=contextvars.Context())
+        return line
+
+    async def _kept(self, line: Line) -> None:
+        try:
+            await line.keep()
+        finally:
+            self._every.discard(line)
+            if line.key is not None and self._lines.get(line.key) is line:
+                del self._lines[line.key]
+            self._judge(line)
+
+    def _judge(self, line: Line) -> None:
+        if not line.opened and line.failure is not None:
+            self._last_failure = str(line.failure)
+            self._breaker.failed(asyncio.get_running_loop().time())
+
+    def _make_room(self, key: LineKey) -> None:
+        """Refuse a line too many; an idle one goes first, the one idle for longest.
+
+        Raises:
+            Refused: no room, and all are busy.
+        """
+        bounds = self._backend.bounds
+        mine = [line for line in self._every if line.key is not None and line.key.user == key.user]
+        if key.user and len(mine) >= bounds.lines_per_user:
+            self._evict(mine, f"{bounds.lines_per_user} connections of yours are open")
+        elif len(self._every) >= bounds.lines:
+            self._evict(list(self._every), f"{bounds.lines} connections are open on this worker")
+
+    def _evict(self, among: list[Line], complaint: str) -> None:
+        idle = [line for line in among if line.idle and not line.over]
+        leaving = sum(line.over for line in among)
+        if not idle and not leaving:
+            raise Refused(f"{complaint}, and all are busy")
+        if idle:
+            min(idle, key=lambda line: line.used).stop()
+
+    async def _sweep(self) -> None:
+        idle = self._backend.patience.idle
+        while True:
+            await asyncio.sleep(idle / SWEEPS)
+            now = asyncio.get_running_loop().time()
+            for line in list(self._every):
+                if line.idle and not line.held and now - line.used >= idle:
+                    line.stop()

@@ -1,0 +1,235 @@
+"""A backend as the gateway calls it. Satisfies `switchboard.gateway.Provider`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Final, Protocol
+
+import structlog
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import (
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from mcp_types import METHOD_NOT_FOUND, Implementation
+from pydantic import BaseModel
+
+from switchboard.backends import health, transports
+from switchboard.backends.calling import Calling
+from switchboard.backends.description import Backend, Stdio, urls
+from switchboard.backends.failures import BackendFailure
+from switchboard.backends.health import Health
+from switchboard.backends.http import Road
+from switchboard.backends.line import Line
+from switchboard.backends.lines import Lines
+from switchboard.backends.north import Caller, Params
+from switchboard.backends.offer import BackendOffer, discover
+from switchboard.backends.scope import LineKey
+from switchboard.backends.watchdog import Watchdog
+
+log = structlog.get_logger("switchboard.backends")
+
+DISCOVERY: Final = LineKey("shared", "discovery", "")
+"""The line on which a backend is asked what it offers: nobody's calls go over it."""
+
+SETTLE_S: Final = 0.05
+"""Change notices often come in groups."""
+
+EVENTS: Final[Mapping[str, type[Any]]] = {
+    "tools": ToolsListChanged,
+    "resources": ResourcesListChanged,
+    "prompts": PromptsListChanged,
+}
+
+
+class Host(Protocol):
+    """What a backend needs of Switchboard: the part of a plugin's host that it uses."""
+
+    @property
+    def worker(self) -> str:
+        """This worker's id."""
+        ...
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Tell every interested client that something changed."""
+        ...
+
+
+class BackendProvider:
+    """Another MCP server.
+
+    Args:
+        watchdog: ends children if this worker is killed; running.
+        info: how the gateway introduces itself.
+        dice: gives numbers between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        watchdog: Watchdog,
+        *,
+        info: Implementation | None = None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.backend = backend
+        self.health = Health()
+        self._watchdog = watchdog
+        self._info = info or Implementation(name="switchboard", version="")
+        self._dice = dice
+        self._offer = BackendOffer(backend.name, backend.prefix)
+        self._lines = Lines(backend, self._line)
+        self._road: Road | None = None
+        self._host: Host | None = None
+        self._again = asyncio.Event()
+        self._calling = Calling(backend, self._lines, self.known)
+
+    @property
+    def name(self) -> str:
+        """The backend's name."""
+        return self.backend.name
+
+    @property
+    def instructions(self) -> str | None:
+        """What it said about using it, once it was reached."""
+        return self._offer.instructions
+
+    @property
+    def extensions(self) -> Mapping[str, dict[str, Any]]:
+        """None: extensions are between a client and whoever it talks to."""
+        return {}
+
+    @property
+    def methods(self) -> Mapping[str, type[BaseModel]]:
+        """None beyond the specification's."""
+        return {}
+
+    @property
+    def lines(self) -> Lines:
+        """Its open connections on this worker."""
+        return self._lines
+
+    def known(self) -> BackendOffer:
+        """What it offers as last known, at once."""
+        return self._offer
+
+    async def offer(self) -> BackendOffer:
+        """What it offers as last known; asking it is a background task's work."""
+        return self._offer
+
+    async def handle(self, method: str, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
+        """Pass one request on.
+
+        Raises:
+            MCPError: the backend's own, or the reason why it did not serve; with its name either way.
+        """
+        if not self._calling.serves(method):
+            raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
+        body = params.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return await self._calling.call(method, body, Caller(ctx))
+
+    @asynccontextmanager
+    async def running(self, host: Host) -> AsyncIterator[None]:
+        """Its life in one worker: returns at once, discovers in the background, leaves no child behind."""
+        async with AsyncExitStack() as stack:
+            self._host = host
+            if addresses := urls(self.backend.transport):
+                self._road = await stack.enter_async_context(
+                    Road(addresses, self.backend.bounds.message_bytes).running()
+                )
+            await stack.enter_async_context(self._lines.running())
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            discovering = tasks.create_task(self._keep_discovered())
+            try:
+                yield
+            finally:
+                discovering.cancel()
+
+    # -- discovery ------------------------------------------------------------------------------------------------
+
+    async def _keep_discovered(self) -> None:
+        while True:
+            self._again.clear()
+            try:
+                await self._discover()
+            except BackendFailure as error:
+                self._note_failure(str(error))
+            except Exception as error:  # the boundary of the background task: a backend must not end its own watching
+                log.exception("backend.discovery_broke", backend=self.name)
+                self._note_failure(type(error).__name__)
+            await self._until_next()
+
+    async def _discover(self) -> None:
+        async with self._lines.line(DISCOVERY, {}) as line:
+            found = await discover(self.backend, line)
+        self.health = self.health.ready()
+        changes = found.changes(self._offer)
+        if found.unoffered != self._offer.unoffered:
+            for one in found.unoffered[:10]:
+                log.warning("backend.unoffered", backend=self.name, kind=one.kind, name=one.name, reason=one.reason)
+            log.info("backend.discovered", backend=self.name, unoffered=len(found.unoffered))
+        self._offer = found
+        for kind in changes:
+            await self._publish(EVENTS[kind]())
+
+    def _note_failure(self, reason: str) -> None:
+        if reason != self.health.reason:
+            log.warning("backend.failing", backend=self.name, reason=reason)
+        self.health = self.health.failed(reason)
+
+    async def _until_next(self) -> None:
+        ready = self.health.condition == "ready"
+        wait = self.backend.patience.refresh if ready else health.pause(self.health.failures, self._dice())
+        try:
+            async with asyncio.timeout(wait):
+                await self._again.wait()
+                await asyncio.sleep(SETTLE_S)
+        except TimeoutError:
+            return
+
+    async def _publish(self, event: ServerEvent) -> None:
+        if self._host is not None:
+            await self._host.publish(event)
+
+    # -- its lines ------------------------------------------------------------------------------------------------
+
+    def _line(self, key: LineKey, capabilities: Params) -> Line:
+        return Line(
+            self.backend,
+            self._open(),
+            self,
+            declared=capabilities,
+            owned=key.kind != "shared",
+            worker=self._host.worker if self._host is not None else "w",
+            info=self._info,
+        )
+
+    def _open(self) -> Callable[[AsyncExitStack], Any]:
+        if isinstance(self.backend.transport, Stdio):
+            return partial(transports.open_child, self.backend, self._watchdog)
+        if self._road is None:
+            raise RuntimeError("the provider is not running")
+        return partial(transports.open_http, self.backend, self._road)
+
+    # -- what lines hear. Satisfies `line.Ears`. ------------------------------------------------------------------
+
+    def changed(self, kind: str) -> None:
+        """A list changed: look again."""
+        self._again.set()
+
+    async def updated(self, uri: str) -> None:
+        """A resource changed: tell whoever subscribed."""
+        await self._publish(ResourceUpdated(uri))
+
+
+def providers(backends: Iterable[Backend], watchdog: Watchdog, info: Implementation) -> tuple[BackendProvider, ...]:
+    """A provider for each backend."""
+    return tuple(BackendProvider(backend, watchdog, info=info) for backend in backends)

@@ -1,0 +1,63 @@
+"""For whom a line is kept.
+
+The rule, for a backend whose configuration says nothing: `shared` if it speaks the modern era over HTTP, where every
+request stands alone; else `session`, because whoever shares a stateful connection shares what the others left on it.
+
+`session` means the client's handshake session. A modern client has none, so it means its principal; and where nobody is
+known by name (`AUTH_MODE=none`), each call gets a line of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from switchboard.backends.description import Backend, Scope, Stdio
+from switchboard.backends.north import Params
+from switchboard.identity import ANONYMOUS, Caller
+
+
+@dataclass(frozen=True, slots=True)
+class LineKey:
+    """Which line of a backend."""
+
+    kind: Scope
+    owner: str
+    """Whose it is; empty for everybody's."""
+
+    capabilities: str
+    """A digest of what the client can be asked: clients that differ in it never share a line."""
+
+    user: str = ""
+    """Whose cap it counts against."""
+
+    once: bool = False
+    """Whether it is for one call only."""
+
+
+def default_scope(backend: Backend, *, modern: bool) -> Scope:
+    """The scope that a backend gets: its own word, else the safe one."""
+    if backend.scope is not None:
+        return backend.scope
+    return "shared" if modern and not isinstance(backend.transport, Stdio) else "session"
+
+
+def key(scope: Scope, caller: Caller, capabilities: Params) -> LineKey:
+    """The line for a call."""
+    user = json.dumps([caller.principal.issuer, caller.principal.subject])
+    can = digest(capabilities)
+    if scope == "shared":
+        return LineKey("shared", "", can)
+    if scope == "user":
+        return LineKey("user", user, can, user)
+    if caller.session_id is not None:
+        return LineKey("session", caller.session_id, can, user)
+    known = caller.principal.owner != ANONYMOUS.owner
+    return LineKey("session", caller.principal.owner, can, user, once=not known)
+
+
+def digest(capabilities: Params) -> str:
+    """Equal for equal capabilities."""
+    text = json.dumps(capabilities, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

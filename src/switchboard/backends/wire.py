@@ -1,0 +1,296 @@
+"""One open connection to a backend: JSON-RPC both ways, in whichever era the backend speaks.
+
+The SDK's `ClientSession` agrees on the era. Everything else goes as it is, as dictionaries: what a newer backend says
+that this version does not know is for the client to read or ignore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol
+
+import anyio
+import anyio.abc
+from mcp.client.session import ClientSession
+from mcp.shared.dispatcher import CallOptions, DispatchContext, OnNotify, OnNotifyIntercept, OnRequest, ProgressFnT
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import (
+    MCP_METHOD_HEADER,
+    MCP_NAME_HEADER,
+    MCP_PROTOCOL_VERSION_HEADER,
+    NAME_BEARING_METHODS,
+    encode_header_value,
+    mcp_param_headers,
+)
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.transport_context import TransportContext
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    CONNECTION_CLOSED,
+    LOG_LEVEL_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    Implementation,
+)
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+
+from switchboard.backends.description import Era
+from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
+
+Params = Mapping[str, Any]
+HeaderMap = Mapping[tuple[str, ...], str]
+
+RESERVED: Final = "io.modelcontextprotocol/"
+"""`_meta` keys of the envelope, which each leg of the way writes anew."""
+
+OVERTAKING_S: Final = 1.0
+
+
+class Inbound(Protocol):
+    """Who hears what the backend says by itself."""
+
+    async def asked(self, method: str, params: Params | None) -> dict[str, Any]:
+        """Answer a request of the backend's."""
+        ...
+
+    async def told(self, method: str, params: Params | None) -> None:
+        """Hear a notification."""
+        ...
+
+    def garbled(self, error: Exception) -> None:
+        """Something came that is no message."""
+        ...
+
+
+class Wire:
+    """The SDK's dispatcher with our own request ids and our own ears. Satisfies `mcp.shared.dispatcher.Dispatcher`.
+
+    Args:
+        mint: a request id that no other worker on the same upstream session mints.
+        declared: the client capabilities to declare.
+    """
+
+    def __init__(
+        self,
+        streams: tuple[Any, Any],
+        inbound: Inbound,
+        mint: Callable[[], str],
+        declared: Params,
+        info: Implementation,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._on_end = on_end
+        self._inner: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
+            *streams, on_stream_exception=self._on_garbage
+        )
+        self._inbound = inbound
+        self._mint = mint
+        self._declared = dict(declared)
+        self._info = info.model_dump(by_alias=True, mode="json", exclude_none=True)
+        self._progress: dict[Any, ProgressFnT] = {}
+        self._heard = Heard()
+        self.version = ""
+
+    @property
+    def modern(self) -> bool:
+        """Whether the backend speaks the era without sessions."""
+        return self.version in MODERN_PROTOCOL_VERSIONS
+
+    async def request(
+        self,
+        method: str,
+        params: Params | None,
+        *,
+        declared: Params | None = None,
+        level: str | None = None,
+        on_progress: ProgressFnT | None = None,
+        headers: HeaderMap | None = None,
+    ) -> dict[str, Any]:
+        """Send a request and wait for its result, however long it takes.
+
+        Args:
+            declared: what the caller's client can be asked, for an era that says so with each request.
+            level: which log messages to ask for, in an era that says so with each request and unless the client did.
+            headers: argument path → token, for arguments that are mirrored into HTTP headers.
+
+        Raises:
+            MCPError: the backend's error, or CONNECTION_CLOSED.
+        """
+        body = dict(params or {})
+        meta = own_meta(body.pop("_meta", None), modern=self.modern)
+        opts: CallOptions = {"headers": {MCP_PROTOCOL_VERSION_HEADER: self.version}}
+        if self.modern:
+            meta |= {
+                PROTOCOL_VERSION_META_KEY: self.version,
+                CLIENT_INFO_META_KEY: self._info,
+                CLIENT_CAPABILITIES_META_KEY: dict(declared or {}),
+            }
+            if level is not None:
+                meta.setdefault(LOG_LEVEL_META_KEY, level)
+            opts["headers"] |= routing_headers(method, body, headers)
+        token = opts["request_id"] = self._mint()
+        if on_progress is not None:
+            meta["progressToken"] = token
+            self._progress[token] = on_progress
+        if meta:
+            body["_meta"] = meta
+        try:
+            result = await self.send_raw_request(method, body, opts)
+            await self._heard.all_before_now()
+        finally:
+            self._progress.pop(token, None)
+        return result
+
+    # -- the dispatcher that a ClientSession stands on ----------------------------------------------------------------
+
+    async def send_raw_request(
+        self, method: str, params: Params | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Send under an id of ours."""
+        named: CallOptions = {**(opts or {})}
+        named.setdefault("request_id", self._mint())
+        return await self._inner.send_raw_request(method, self._declaring(method, params), named)
+
+    async def notify(self, method: str, params: Params | None, opts: CallOptions | None = None) -> None:
+        """Send a notification."""
+        await self._inner.notify(method, params, opts)
+
+    async def run(
+        self,
+        on_request: OnRequest,
+        on_notify: OnNotify,
+        on_notify_intercept: OnNotifyIntercept | None = None,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Receive until the connection ends. What the session would answer by itself is ours to answer."""
+        try:
+
+            def intercept(method: str, params: Params | None) -> bool:
+                consumed = on_notify_intercept is not None and on_notify_intercept(method, params)
+                if not consumed:
+                    self._heard.came()
+                return consumed
+
+            await self._inner.run(self._on_request, self._on_notify, intercept, task_status=task_status)
+        finally:
+            self._on_end()
+
+    def _declaring(self, method: str, params: Params | None) -> Params | None:
+        if method == "initialize" and params is not None:
+            return {**params, "capabilities": self._declared}
+        return params
+
+    async def _on_request(
+        self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None
+    ) -> dict[str, Any]:
+        return await self._inbound.asked(method, params)
+
+    async def _on_notify(self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None) -> None:
+        async with self._heard.hearing():
+            token = (params or {}).get("progressToken")
+            if method == "notifications/progress" and token in self._progress:
+                await self._progress[token](*_steps(params or {}))
+            else:
+                await self._inbound.told(method, params)
+
+    async def _on_garbage(self, error: Exception) -> None:
+        self._inbound.garbled(error)
+
+
+class Heard:
+    """Keeps a result from overtaking the notifications that came before it, each of which has a task of its own."""
+
+    def __init__(self) -> None:
+        self._came = 0
+        self._begun = 0
+        self._open: set[int] = set()
+        self._done = anyio.Event()
+
+    def came(self) -> None:
+        """A notification was received; its task starts soon, in the order of receipt."""
+        self._came += 1
+
+    @asynccontextmanager
+    async def hearing(self) -> AsyncIterator[None]:
+        """Around the work for one notification."""
+        self._begun += 1
+        number = self._begun
+        self._open.add(number)
+        try:
+            yield
+        finally:
+            self._open.discard(number)
+            self._done.set()
+            self._done = anyio.Event()
+
+    async def all_before_now(self) -> None:
+        """Wait for the work of every notification received so far; not for long, for it may wait for a slow client."""
+        last = self._came
+        with anyio.move_on_after(OVERTAKING_S):
+            while self._begun < last or any(number <= last for number in self._open):
+                await self._done.wait()
+
+
+def _steps(params: Params) -> tuple[float, float | None, str | None]:
+    """Progress, total and message, as far as they are what they should be."""
+    progress, total, message = (params.get(name) for name in ("progress", "total", "message"))
+    return (
+        float(progress) if isinstance(progress, int | float) else 0.0,
+        float(total) if isinstance(total, int | float) else None,
+        message if isinstance(message, str) else None,
+    )
+
+
+def own_meta(given: Any, *, modern: bool) -> dict[str, Any]:
+    """A client's `_meta` as it may go on: without the envelope of its own leg, and without its progress token."""
+    meta = {key: value for key, value in (given or {}).items() if not key.startswith(RESERVED)}
+    meta.pop("progressToken", None)
+    if modern and LOG_LEVEL_META_KEY in (given or {}):
+        meta[LOG_LEVEL_META_KEY] = given[LOG_LEVEL_META_KEY]
+    return meta
+
+
+def routing_headers(method: str, params: Params, mirrored: HeaderMap | None) -> dict[str, str]:
+    """https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#request-headers"""
+    headers = {MCP_METHOD_HEADER: method}
+    key = NAME_BEARING_METHODS.get(method)
+    if key is not None and isinstance(name := params.get(key), str):
+        headers[MCP_NAME_HEADER] = encode_header_value(name)
+    if method == "tools/call" and mirrored:
+        headers |= mcp_param_headers(mirrored, params.get("arguments") or {})
+    return headers
+
+
+async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) -> None:
+    """Agree on a protocol version.
+
+    Raises:
+        Unreachable: nothing answers, or nothing that we could talk to.
+    """
+    tries = {"handshake": ("handshake",), "modern": ("modern",)}.get(
+        era, ("handshake", "modern") if handshake_first else ("modern", "handshake")
+    )
+    reasons: list[str] = []
+    for one in tries:
+        try:
+            await (session.initialize() if one == "handshake" else session.discover())
+        except MCPError as error:
+            if error.code in (CONNECTION_CLOSED, BACKEND_UNAVAILABLE) or _hopeless(error):
+                raise Unreachable(error.message) from error
+            reasons.append(f"{one}: {error.message}")
+        except (RuntimeError, ValueError) as error:  # the SDK's words for a version or an answer it cannot take
+            reasons.append(f"{one}: {error}")
+        else:
+            return
+    raise Unreachable("no protocol version in common (" + "; ".join(reasons) + ")")
+
+
+def _hopeless(error: MCPError) -> bool:
+    """Whether a modern backend said that it speaks only versions which nobody here knows."""
+    if error.code != UNSUPPORTED_PROTOCOL_VERSION or not isinstance(error.error.data, dict):
+        return False
+    supported = error.error.data.get("supported") or ()
+    return not any(version in supported for version in (*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS))

@@ -1,0 +1,220 @@
+"""Real backends: children on stdio, uvicorn servers of both eras, and gateways over them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from mcp import Client
+from mcp.server.subscriptions import InMemorySubscriptionBus
+from mcp.shared.subscriptions import ServerEvent
+from mcp_types import (
+    CreateMessageResult,
+    ElicitResult,
+    ListRootsResult,
+    Root,
+    TextContent,
+)
+
+from switchboard.app import build
+from switchboard.backends import Backend, BackendProvider, Http, Patience, Stdio, Watchdog
+from switchboard.gateway import Gateway, LiveCatalog, build_gateway
+from switchboard.plugins import OpenStream
+from switchboard.settings import load_settings
+
+SERVERS = Path(__file__).parent / "servers"
+KEY = "a key for tests that is long enough to be one"
+HASTE = Patience(start=20, call=10, idle=60, stop=0.5)
+
+
+@dataclass
+class LonelyHost:
+    """A host of one worker without streams."""
+
+    bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    worker: str = "w1"
+    state: str = "memory://"
+    events: list[ServerEvent] = field(default_factory=list)
+
+    def streams(self) -> Iterable[OpenStream]:
+        return ()
+
+    async def publish(self, event: ServerEvent) -> None:
+        self.events.append(event)
+        await self.bus.publish(event)
+
+
+@dataclass
+class Opened:
+    """A gateway over backends, in this process and without HTTP in front."""
+
+    server: Gateway
+    catalog: LiveCatalog
+    host: LonelyHost
+    providers: dict[str, BackendProvider]
+
+    async def until(self, settled: Callable[[], bool], seconds: float = 15) -> None:
+        """Wait until the backends are in some state."""
+        async with asyncio.timeout(seconds):
+            while not settled():
+                await asyncio.sleep(0.01)
+
+    async def discovered(self, *names: str) -> None:
+        """Wait until these backends, or all, were reached."""
+        wanted = [self.providers[name] for name in names or self.providers]
+        await self.until(lambda: all(one.health.condition == "ready" for one in wanted))
+
+
+Raw = Callable[..., Backend]
+Open = Callable[..., AbstractAsyncContextManager[Opened]]
+
+
+@pytest.fixture
+def raw() -> Raw:
+    """A backend that runs `servers/raw.py`: `raw(name, mode, argument, **what a Backend takes)`."""
+
+    def made(name: str, mode: str = "plain", argument: str = "", **options: Any) -> Backend:
+        command = Stdio(sys.executable, ("-S", str(SERVERS / "raw.py"), mode, argument), era="handshake")
+        return Backend(name, command, **{"scope": "shared", "patience": HASTE, **options})
+
+    return made
+
+
+@pytest.fixture
+def open_gateway() -> Open:
+    """`open_gateway(backend, …)`: a running gateway, which clients in this process can be given."""
+
+    @asynccontextmanager
+    async def opening(*backends: Backend) -> AsyncIterator[Opened]:
+        host = LonelyHost()
+        async with Watchdog().running() as watchdog:
+            providers = {backend.name: BackendProvider(backend, watchdog) for backend in backends}
+            catalog = LiveCatalog(list(providers.values()), bus=host.bus)
+            server = build_gateway(catalog, bus=host.bus)
+            async with catalog.running(host):
+                yield Opened(server, catalog, host, providers)
+
+    return opening
+
+
+@asynccontextmanager
+async def _serving(app: Any, on_exit: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(server._serve())  # `serve` would take over the test run's signal handlers
+        while not server.started:
+            if running.done():
+                raise RuntimeError("the server did not start")
+            await asyncio.sleep(0.01)
+        try:
+            yield server.servers[0].sockets[0].getsockname()[1]
+        finally:
+            on_exit()
+            server.should_exit = True
+
+
+@pytest.fixture
+def handy() -> Any:
+    """The module `servers/handy.py`."""
+    spec = importlib.util.spec_from_file_location("handy", SERVERS / "handy.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["handy"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def handy_stdio() -> Stdio:
+    """The handy server as a child."""
+    return Stdio(sys.executable, (str(SERVERS / "handy.py"),))
+
+
+@pytest.fixture
+async def handy_http(handy: Any) -> AsyncIterator[Callable[..., Http]]:
+    """The handy server over HTTP, which serves both eras: `handy_http(era="modern")`."""
+    async with _serving(handy.server().streamable_http_app()) as port:
+        yield lambda era="auto": Http((f"http://127.0.0.1:{port}/mcp",), era=era)
+
+
+Fleet = Callable[..., Any]
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    """Whole workers over backends: `await fleet(backends, count=2, redis_url=…)` gives their URLs."""
+    async with AsyncExitStack() as stack:
+
+        async def started(
+            backends: list[Backend], *, count: int = 1, redis_url: str | None = None, **settings: Any
+        ) -> list[str]:
+            urls = []
+            for _ in range(count):
+                given = {"auth_mode": "none", "rate_limit": 0, "secret_key": KEY, "redis_url": redis_url, **settings}
+                app = build(load_settings(None, **given), backends)
+                port = await stack.enter_async_context(_serving(app, app.drain))
+                urls.append(f"http://localhost:{port}/mcp")
+            return urls
+
+        yield started
+
+
+@dataclass
+class Person:
+    """A client's user: answers what it is asked, and remembers what it heard."""
+
+    heard: list[Any] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    async def elicit(self, context: Any, params: Any) -> ElicitResult:
+        self.asked.append(params.message)
+        return ElicitResult(action="accept", content={"name": f"bob{params.message.removeprefix('Who?')}"})
+
+    async def sample(self, context: Any, params: Any) -> CreateMessageResult:
+        return CreateMessageResult(role="assistant", content=TextContent(type="text", text="four"), model="m")
+
+    async def roots(self, context: Any) -> ListRootsResult:
+        return ListRootsResult(roots=[Root(uri="file:///home")])
+
+    async def log(self, params: Any) -> None:
+        self.heard.append(params.data)
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        self.heard.append((progress, total, message))
+
+
+Connect = Callable[..., Any]
+
+
+@pytest.fixture
+def connect() -> Connect:
+    """`connect(server or URL, era, person)`: an official client of either era, not yet entered."""
+
+    def connected(to: Any, era: str, person: Person | None = None) -> Client:
+        person = person or Person()
+        return Client(
+            to,
+            mode="legacy" if era == "handshake" else "auto",
+            elicitation_callback=person.elicit,
+            sampling_callback=person.sample,
+            list_roots_callback=person.roots,
+            logging_callback=person.log,
+            log_level="debug" if era == "modern" else None,
+        )
+
+    return connected
+
+
+@pytest.fixture
+def person() -> Person:
+    """A client's user."""
+    return Person()
