@@ -35,6 +35,7 @@ FURTHER_TOOLS = (
     "headerParameter",
     "logEveryLevel",
     "getTinySound",
+    "backgroundJob",
     "whoami",
 )
 REFERENCE_ARGUMENTS = {

@@ -20,7 +20,7 @@ HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
 TOOLS = {
     "echo", "add", "longRunningOperation", "sampleLLM", "getTinyImage", "annotatedMessage", "getResourceReference",
     "elicitInputs", "mcp_apps_hello_world", "getTinySound", "getResourceLinks", "getStructuredContent", "elicitUrl",
-    "listRoots", "multiRoundTrip", "headerParameter", "logEveryLevel", "whoami",
+    "listRoots", "multiRoundTrip", "headerParameter", "logEveryLevel", "whoami", "backgroundJob",
 }  # fmt: skip
 INVALID_PARAMS = -32602
 

@@ -52,5 +52,5 @@ async def long_running_operation(
 TOOLS = (
     Declared(echo, "echo", "Echo", PURE),
     Declared(add, "add", "Add two numbers", PURE),
-    Declared(long_running_operation, "longRunningOperation", "Long running operation", PURE),
+    Declared(long_running_operation, "longRunningOperation", "Long running operation", PURE, task="optional"),
 )

@@ -9,6 +9,8 @@ from typing import Any
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 
+from switchboard.plugins import TASK_SUPPORT, TaskSupport
+
 PURE = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 """Answers from its arguments and from what this server holds."""
 
@@ -27,6 +29,9 @@ class Declared:
     structured: bool = False
     """Whether the tool publishes an output schema, derived from what the function returns."""
 
+    task: TaskSupport | None = None
+    """Whether the tool may run as a task."""
+
     @property
     def description(self) -> str:
         """The function's docstring on one line."""
@@ -40,5 +45,6 @@ class Declared:
             title=self.title,
             description=self.description,
             annotations=self.annotations,
+            meta={TASK_SUPPORT: self.task} if self.task else None,
             structured_output=self.structured,
         )

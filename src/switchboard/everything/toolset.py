@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from switchboard.errors import ConfigurationError
 from switchboard.everything import (
+    background,
     basics,
     completions,
     content,
@@ -45,6 +46,7 @@ _TOOLS = (
     *rounds.TOOLS,
     *headers.TOOLS,
     *logs.TOOLS,
+    *background.TOOLS,
 )
 
 
