@@ -95,9 +95,13 @@ class World:
     query: Callable[[str], dict[str, str]] = query
     hidden: Callable[[str], dict[str, str]] = hidden
     pkce: Callable[[], Pkce] = Pkce
+    address: str = ""
+    """Where a server of its own process is, instead of the one in here."""
 
     def browser(self, **options: Any) -> httpx2.AsyncClient:
         """A browser or client of its own: cookies kept, redirects not followed."""
+        if self.address:
+            return httpx2.AsyncClient(base_url=self.address, trust_env=False)
         transport = httpx2.ASGITransport(app=self.server.app(), **options)
         return httpx2.AsyncClient(transport=transport, base_url=self.settings.origin)
 

@@ -24,7 +24,7 @@ async def test_the_page_names_the_client_the_scopes_and_where_the_answer_goes(wo
     async with world.browser() as http:
         page = await http.get("/authorize", params=world.question(client, world.pkce(), scope="mcp:tools admin"))
 
-    for shown in ("Paint Shop", "paint.example:8443", "Run tools", "Manage the server", "http://localhost:3232/mcp"):
+    for shown in ("Paint Shop", "paint.example:8443", "Run tools", "manage the server", "http://localhost:3232/mcp"):
         assert shown in page.text
     assert "Read resources" not in page.text
 

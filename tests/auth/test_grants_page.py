@@ -24,7 +24,6 @@ def families(page: str) -> list[str]:
 
 
 async def test_a_person_sees_their_own_connections_and_no_others(world: Any) -> None:
-    """Issue: a page where a signed-in person sees and revokes their grants."""
     for name, user in (("Editor", "alice"), ("Shell <b>", "alice"), ("Bobs", "bob")):
         await world.tokens(await world.register(client_name=name), user=user)
     async with world.browser() as http:

@@ -80,7 +80,6 @@ async def answered(page: Page) -> dict[str, str]:
 
 @pytest.mark.parametrize("scripts", [True, False])
 async def test_a_person_gets_through_with_the_keyboard_alone(browser: Browser, served: str, scripts: bool) -> None:
-    """Issue: pages work without JavaScript, by keyboard."""
     redirect = f"http://127.0.0.1:{free_port()}/client-callback"
     page, complaints = await watched(browser, java_script_enabled=scripts)
     await page.goto(link(served, redirect))
@@ -152,7 +151,7 @@ AUDIT = """() => {
 
 @pytest.mark.parametrize("width", [320, 1000])
 async def test_every_page_is_named_structured_and_fits(browser: Browser, served: str, width: int) -> None:
-    """Issue: screen-reader friendly; WCAG 1.4.10, 2.4.2, 2.5.8, 3.1.1, 4.1.2."""
+    """WCAG 1.4.10, 2.4.2, 2.5.8, 3.1.1, 4.1.2."""
     page, _ = await watched(browser, viewport={"width": width, "height": 700})
     found = {}
     await page.goto(link(served, "http://127.0.0.1:9/client-callback"))
