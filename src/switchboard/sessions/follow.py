@@ -12,7 +12,7 @@ import structlog
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, frames, order
+from switchboard.sessions.frames import KEEPALIVE, OPENED, Frame, Sign, encode, event, frames, order
 from switchboard.state import Scripts, State
 from switchboard.state.keys import POLL_S
 
@@ -73,22 +73,21 @@ class ReplyFollower:
         self._wake.set()
 
     async def _follow(self) -> AsyncGenerator[Frame | None]:
-        quiet = 0.0
+        sign = Sign()
         while True:
             self._wake.clear()
             for frame in await self._news():
                 self._last = frame.id
-                quiet = 0.0
                 yield frame
+                sign.given()
                 if frame.final:
                     return
             if await self._waited():
                 continue
-            quiet += self._pause
             await self._tended()
-            if quiet >= KEEPALIVE_S:
-                quiet = 0.0
+            if sign.due:
                 yield None
+                sign.given()
 
     async def _waited(self) -> bool:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,10 +16,31 @@ OPENED: Final = b": open\r\n\r\n"
 
 KEEPALIVE: Final = b": keepalive\r\n\r\n"
 KEEPALIVE_S: Final = 15.0
+PAUSE_S: Final = 6.0
+"""How long a look at Redis may take, its time-out included."""
+
 RETRY_MS: Final = 1_000
 """What a client is asked to wait before it reconnects."""
 
 _EVENT_ID: Final = re.compile(r"([A-Za-z0-9_-]{1,32})\.(\d{1,20}-\d{1,20})")
+
+
+class Sign:
+    """When the last sign of life was given on a stream: waiting for Redis must not silence it."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self) -> None:
+        self.given()
+
+    def given(self) -> None:
+        """Something was sent now."""
+        self._at = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether a comment is due."""
+        return time.monotonic() - self._at >= KEEPALIVE_S - PAUSE_S
 
 
 @dataclass(frozen=True, slots=True)

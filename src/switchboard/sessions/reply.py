@@ -198,9 +198,13 @@ class Reply:
         await self.commit()
         request = f"{self._worker}-{secrets.token_hex(8)}"
         slot = self._keys.inbox(self.record.sid, request)
-        with self._state.guard():
-            if not await self._state.scripts.place(keys=[self._record_key(), slot], args=[self._ttl_ms, ""]):
-                raise SessionGone(self.record.sid)
+
+        async def place() -> Written:
+            return Scripts.written(
+                await self._state.scripts.place(keys=[self._record_key(), slot], args=[self._ttl_ms, ""])
+            )
+
+        await self._persist(place)
         answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asked[request] = answered
         message: dict[str, Any] = {"jsonrpc": "2.0", "id": request, "method": method}

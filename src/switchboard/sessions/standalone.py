@@ -19,7 +19,7 @@ from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.follow import missed, read
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, priming
+from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, Sign, encode, event, priming
 from switchboard.sessions.levels import wanted
 from switchboard.sessions.records import Record, Records
 from switchboard.sessions.reply import PRIMED_SINCE
@@ -138,15 +138,18 @@ class StandaloneStream:
         if self._resumed and await missed(self._state, self.sid, STANDALONE, self._last):
             log.warning("stream.gap", session=self.sid[:8])
             return
+        sign = Sign()
         while not self._over:
             self.wake.clear()
             for frame in await self._news():
                 self._last = frame.id
                 yield frame
+                sign.given()
             if self._over:
                 return
-            if not await self._woken():
+            if not await self._woken() or sign.due:
                 yield None
+                sign.given()
 
     async def _news(self) -> list[Frame]:
         """What was stored since; nothing while Redis is away, for the stream outlives that."""

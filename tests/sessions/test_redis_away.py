@@ -1,0 +1,65 @@
+"""Open streams while Redis does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+
+BOTH = {"accept": "application/json, text/event-stream"}
+HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+LONGEST_SILENCE_S = 16
+
+
+@pytest.fixture
+async def frozen(start_private_redis: Any, serving_worker: Any) -> Any:
+    """A worker, and the process of its Redis, which is thawed at the end of the test in any case."""
+    server = start_private_redis()
+    async with serving_worker(server.url, drain_timeout=0) as worker:
+        try:
+            yield worker, server.child
+        finally:
+            server.child.thaw()
+
+
+async def opened(http: httpx2.AsyncClient, url: str) -> dict[str, str]:
+    """The headers of a new session."""
+    answer = await http.post(
+        url, json={"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": HELLO}, headers=BOTH
+    )
+    return {**BOTH, "mcp-session-id": answer.headers["mcp-session-id"]}
+
+
+async def test_a_standalone_stream_gives_signs_of_life_while_redis_does_not_answer(frozen: Any) -> None:
+    worker, server = frozen
+    async with httpx2.AsyncClient(timeout=30) as http:
+        session = await opened(http, worker.url)
+        async with http.stream("GET", worker.url, headers=session) as stream:
+            lines = stream.aiter_lines()
+            while await anext(lines):
+                pass
+            server.freeze()
+            async with asyncio.timeout(LONGEST_SILENCE_S):
+                assert await anext(lines) == ": keepalive"
+            server.thaw()
+
+
+async def test_a_resumed_reply_gives_signs_of_life_while_redis_does_not_answer(frozen: Any) -> None:
+    worker, server = frozen
+    async with httpx2.AsyncClient(timeout=30) as http:
+        session = await opened(http, worker.url)
+        params = {"name": "longRunningOperation", "arguments": {"duration": 60, "steps": 1}}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        async with http.stream("POST", worker.url, json=call, headers=session) as reply:
+            primed = await anext(reply.aiter_lines())
+        last = {**session, "last-event-id": primed.removeprefix("id: ")}
+        async with http.stream("GET", worker.url, headers=last) as stream:
+            lines = stream.aiter_lines()
+            assert await anext(lines) == ": open"
+            await anext(lines)
+            server.freeze()
+            async with asyncio.timeout(LONGEST_SILENCE_S):
+                assert await anext(lines) == ": keepalive"
+            server.thaw()
