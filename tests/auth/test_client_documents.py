@@ -104,15 +104,17 @@ async def test_a_certificate_for_another_name_is_refused(site: Any, tmp_path: Pa
         await fetcher.get(f"https://other.example:{site.port}/client.json", 5000)
 
 
-async def test_a_host_with_any_private_address_is_not_connected_to(site: Any) -> None:
+@pytest.mark.parametrize("found", [["127.0.0.1"], ["127.0.0.1", "93.184.216.34"], ["::1", "127.0.0.1"]])
+async def test_a_host_with_any_private_address_is_not_connected_to(site: Any, tmp_path: Path, found: list[str]) -> None:
     """AUTH.md row 17: no private, loopback or link-local address after resolution."""
 
     async def resolve(host: str, port: int) -> list[str]:
-        return ["93.184.216.34", "127.0.0.1"]
+        return found
 
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
     with pytest.raises(FetchRefused):
-        await Fetcher(resolve).get(site.client_id, 5000)
-    assert site.requests == []
+        await Fetcher(resolve, context=context).get(site.client_id, 5000)
+    assert site.requests == [], "everything but the check would have let it through"
 
 
 async def test_the_usual_fetcher_does_not_reach_loopback(site: Any) -> None:

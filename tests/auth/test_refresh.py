@@ -45,6 +45,21 @@ async def test_after_the_grace_an_old_token_ends_the_family(world: Any) -> None:
     assert (await world.refresh(old["client"], new["refresh_token"])).json()["error"] == "invalid_grant"
 
 
+@pytest.mark.parametrize("mark", ["sbr", "sbc", "sba"])
+async def test_a_forgery_is_not_a_replay_and_ends_nothing(world: Any, mark: str) -> None:
+    """Who knows a family's name, from an access token of it, can neither use it nor end it."""
+    tokens = await world.tokens()
+    forged = f"{mark}_{tokens['access_token'][4:26]}{'A' * 43}"
+
+    refreshed = await world.refresh(tokens["client"], forged)
+    redeemed = await world.redeem(tokens["client"], forged, world.pkce())
+
+    assert (refreshed.json()["error"], redeemed.json()["error"]) == ("invalid_grant", "invalid_grant")
+    assert await world.server.introspect_token(forged) is None
+    assert await world.server.introspect_token(tokens["access_token"])
+    assert (await world.refresh(tokens["client"], tokens["refresh_token"])).status_code == 200
+
+
 async def test_a_chain_of_quick_refreshes_is_not_taken_for_a_replay(world: Any) -> None:
     """AUTH.md row 19: each old token keeps its own grace."""
     first = await world.tokens()
