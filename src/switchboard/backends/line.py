@@ -95,8 +95,6 @@ class Line:
         """Under which its pool knows it."""
         self.opened = False
         """Whether it ever was open."""
-        self.held = False
-        """Whether somebody wants it open although nobody calls: there are subscriptions on it."""
         self._open = open_transport
         self._ears = ears
         self._declared = declared
@@ -109,6 +107,7 @@ class Line:
         self._ready = asyncio.Event()
         self._end = asyncio.Event()
         self._stopped = False
+        self._starting: asyncio.Timeout | None = None
         self._over = asyncio.Event()
         self._garbage = 0
 
@@ -145,6 +144,8 @@ class Line:
         """End it; its keeper does."""
         self._stopped = True
         self._end.set()
+        if self._starting is not None and not self._starting.expired():
+            self._starting.reschedule(0)
 
     # -- its keeper -----------------------------------------------------------------------------------------------
 
@@ -177,8 +178,10 @@ class Line:
         self._ready.set()
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        if self._stopped:
+            raise Unreachable("it was closed")
         try:
-            async with asyncio.timeout(self.backend.patience.start):
+            async with asyncio.timeout(self.backend.patience.start) as self._starting:
                 self._opened = opened = await self._open(stack)
                 self._wire = Wire(opened.streams, self, self._mint, self._declared, self._info, self._end.set)
                 self._session = await stack.enter_async_context(
@@ -186,13 +189,20 @@ class Line:
                 )
                 await self._agree(self._session, self._wire)
         except TimeoutError as error:
-            raise Unreachable(f"no answer within {self.backend.patience.start:g} s of starting it") from error
+            why = (
+                "it was closed"
+                if self._stopped
+                else f"no answer within {self.backend.patience.start:g} s of starting it"
+            )
+            raise Unreachable(why) from error
         except Unreachable:
             if self._opened is not None:
                 await self._opened.settled()
                 if reason := self._opened.reason():
                     raise Unreachable(reason) from None
             raise
+        finally:
+            self._starting = None
 
     async def _agree(self, session: ClientSession, wire: Wire) -> None:
         what = self.backend.transport
@@ -216,6 +226,10 @@ class Line:
         await self._ready.wait()
         if self.over:
             raise self.failure or Ended("it ended the connection")
+
+    async def ended(self) -> None:
+        """Wait until it takes no more calls."""
+        await self._end.wait()
 
     async def request(
         self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None

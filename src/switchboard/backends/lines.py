@@ -137,5 +137,5 @@ class Lines:
             await asyncio.sleep(idle / SWEEPS)
             now = asyncio.get_running_loop().time()
             for line in list(self._every):
-                if line.idle and not line.held and now - line.used >= idle:
+                if line.idle and now - line.used >= idle:
                     line.stop()

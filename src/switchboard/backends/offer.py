@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from mcp.server.caching import CacheHint
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import x_mcp_header_map
+from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 from mcp_types import METHOD_NOT_FOUND, Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool
 
 from switchboard.backends import cleaning
@@ -61,9 +62,17 @@ class BackendOffer:
     headers: Mapping[str, HeaderMap] = field(default_factory=dict)
     """Tool → the arguments that are mirrored into HTTP headers."""
 
+    matchers: tuple[UriTemplate, ...] = ()
+
     def tool(self, name: str) -> Tool | None:
         """A tool by the backend's own name for it."""
         return next((tool for tool in self.tools if tool.name == name), None)
+
+    def owns(self, uri: str) -> bool:
+        """Whether a resource of that URI is, or may be, among them."""
+        if any(str(resource.uri) == uri for resource in self.resources):
+            return True
+        return any(template.match(uri) is not None for template in self.matchers)
 
     def changes(self, before: BackendOffer) -> list[str]:
         """Which of tools, resources and prompts differ."""
@@ -95,8 +104,17 @@ async def discover(backend: Backend, line: Line) -> BackendOffer:
         modern=line.wire.modern,
         capabilities=line.abilities,
         unoffered=tuple(unoffered),
+        matchers=tuple(_matchers(found["templates"])),
         headers={tool.name: mirrored for tool in found["tools"] if (mirrored := x_mcp_header_map(tool.input_schema))},
     )
+
+
+def _matchers(templates: Sequence[ResourceTemplate]) -> Iterator[UriTemplate]:
+    for template in templates:
+        try:
+            yield UriTemplate.parse(template.uri_template)
+        except InvalidUriTemplate:
+            continue  # the catalog rejects it, and says so
 
 
 async def _listed(line: Line, bounds: Bounds, capability: str, method: str, member: str) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -26,6 +26,7 @@ from switchboard.backends import health, transports
 from switchboard.backends.calling import Calling
 from switchboard.backends.description import Backend, Stdio, urls
 from switchboard.backends.failures import BackendFailure
+from switchboard.backends.following import LOOK_S, Interest, Stream, Wanted, follow
 from switchboard.backends.health import Health
 from switchboard.backends.http import Road
 from switchboard.backends.line import Line
@@ -58,6 +59,10 @@ class Host(Protocol):
         """This worker's id."""
         ...
 
+    def streams(self) -> Iterable[Stream]:
+        """The streams that clients hold open on this worker."""
+        ...
+
     async def publish(self, event: ServerEvent) -> None:
         """Tell every interested client that something changed."""
         ...
@@ -69,6 +74,7 @@ class BackendProvider:
     Args:
         watchdog: ends children if this worker is killed; running.
         info: how the gateway introduces itself.
+        interest: what the clients of this worker subscribed to, shared by all backends.
         dice: gives numbers between 0 and 1.
     """
 
@@ -78,6 +84,7 @@ class BackendProvider:
         watchdog: Watchdog,
         *,
         info: Implementation | None = None,
+        interest: Interest | None = None,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self.backend = backend
@@ -90,6 +97,8 @@ class BackendProvider:
         self._road: Road | None = None
         self._host: Host | None = None
         self._again = asyncio.Event()
+        self._interest = interest or Interest()
+        self._wanted = Wanted()
         self._calling = Calling(backend, self._lines, self.known)
 
     @property
@@ -147,29 +156,62 @@ class BackendProvider:
                 )
             await stack.enter_async_context(self._lines.running())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            discovering = tasks.create_task(self._keep_discovered())
+            working = [tasks.create_task(self._keep_discovered()), tasks.create_task(self._look_who_wants())]
             try:
                 yield
             finally:
-                discovering.cancel()
+                for task in working:
+                    task.cancel()
 
     # -- discovery ------------------------------------------------------------------------------------------------
 
     async def _keep_discovered(self) -> None:
         while True:
-            self._again.clear()
             try:
-                await self._discover()
+                await self._attend()
             except BackendFailure as error:
                 self._note_failure(str(error))
             except Exception as error:  # the boundary of the background task: a backend must not end its own watching
                 log.exception("backend.discovery_broke", backend=self.name)
                 self._note_failure(type(error).__name__)
-            await self._until_next()
+            if self.health.condition != "ready":
+                await asyncio.sleep(health.pause(self.health.failures, self._dice()))
 
-    async def _discover(self) -> None:
+    async def _attend(self) -> None:
+        """Ask what there is, and stay to hear of changes while that costs little or somebody wants it."""
+        self._wanted.changed.clear()
         async with self._lines.line(DISCOVERY, {}) as line:
-            found = await discover(self.backend, line)
+            await self._discover(line)
+            if not isinstance(self.backend.transport, Stdio) or self._wanted.uris:
+                await self._stay(line)
+                return
+        # An idle child is not kept for news that its siblings bring too: every line's change notices arrive here.
+        await self._until(self._again.wait(), self._wanted.changed.wait())
+
+    async def _stay(self, line: Line) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(follow(line, self, self._wanted))
+            try:
+                async with asyncio.timeout(self.backend.patience.refresh):
+                    await self._until(self._again.wait(), line.ended())
+            except TimeoutError:
+                pass
+            finally:
+                following.cancel()
+
+    async def _until(self, *signs: Coroutine[Any, Any, Any]) -> None:
+        """Wait for the first sign, and a moment for those that come with it."""
+        waiting = [asyncio.ensure_future(sign) for sign in signs]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+        await asyncio.sleep(SETTLE_S)
+
+    async def _discover(self, line: Line) -> None:
+        self._again.clear()
+        found = await discover(self.backend, line)
         self.health = self.health.ready()
         changes = found.changes(self._offer)
         if found.unoffered != self._offer.unoffered:
@@ -185,15 +227,11 @@ class BackendProvider:
             log.warning("backend.failing", backend=self.name, reason=reason)
         self.health = self.health.failed(reason)
 
-    async def _until_next(self) -> None:
-        ready = self.health.condition == "ready"
-        wait = self.backend.patience.refresh if ready else health.pause(self.health.failures, self._dice())
-        try:
-            async with asyncio.timeout(wait):
-                await self._again.wait()
-                await asyncio.sleep(SETTLE_S)
-        except TimeoutError:
-            return
+    async def _look_who_wants(self) -> None:
+        while self._host is not None:
+            uris = self._interest.uris(self._host)
+            self._wanted.become(frozenset(uri for uri in uris if self._offer.owns(uri)))
+            await asyncio.sleep(LOOK_S)
 
     async def _publish(self, event: ServerEvent) -> None:
         if self._host is not None:
@@ -232,4 +270,5 @@ class BackendProvider:
 
 def providers(backends: Iterable[Backend], watchdog: Watchdog, info: Implementation) -> tuple[BackendProvider, ...]:
     """A provider for each backend."""
-    return tuple(BackendProvider(backend, watchdog, info=info) for backend in backends)
+    interest = Interest()
+    return tuple(BackendProvider(backend, watchdog, info=info, interest=interest) for backend in backends)

@@ -88,7 +88,8 @@ def server() -> MCPServer[Any]:
     @handy.tool(structured_output=False)
     async def grow(ctx: Context[Any]) -> str:
         handy.add_tool(lambda: "new", name="grown", description="Was not there before.")
-        await ctx.session.send_tool_list_changed()
+        await ctx.session.send_tool_list_changed()  # who speaks the handshake era hears this
+        await ctx.notify_tools_changed()  # and who listens in the modern one, this
         return "grown"
 
     @handy.tool(structured_output=False)
@@ -103,6 +104,7 @@ def server() -> MCPServer[Any]:
     @handy.tool(structured_output=False)
     async def touch(ctx: Context[Any]) -> str:
         await ctx.session.send_resource_updated("handy://note")
+        await ctx.notify_resource_updated("handy://note")
         return "touched"
 
     @handy.resource("handy://note", name="note")

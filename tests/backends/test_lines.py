@@ -1,0 +1,162 @@
+"""The life of connections: who shares one, when one starts and ends, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import TextContent
+
+from switchboard.backends import Bounds, Patience
+from switchboard.backends.scope import default_scope, key
+from switchboard.identity import ANONYMOUS, Caller, Principal
+
+ANN = Principal("https://issuer", "ann", "client")
+
+
+def text(result: Any) -> str:
+    content = result.content[0]
+    assert isinstance(content, TextContent)
+    return content.text
+
+
+def pid(result: Any) -> int:
+    return int(text(result).split(":")[0])
+
+
+def alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    # A process whose parent has not looked yet is as dead as one can be.
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def gone(*numbers: int, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while any(alive(number) for number in numbers):
+            await asyncio.sleep(0.02)
+
+
+def test_the_scope_of_a_backend_that_says_nothing_is_the_safe_one(raw: Any) -> None:
+    stdio = raw("a", scope=None)
+    assert default_scope(stdio, modern=False) == "session"
+    assert default_scope(stdio, modern=True) == "session"
+
+
+def test_lines_are_kept_apart_by_session_person_and_what_the_client_can_be_asked() -> None:
+    ann = Caller(ANN, "s1")
+    assert key("session", ann, {}) == key("session", Caller(ANN, "s1"), {})
+    assert key("session", ann, {}) != key("session", Caller(ANN, "s2"), {})
+    assert key("session", ann, {}) != key("session", ann, {"sampling": {}})
+    assert key("user", ann, {}) == key("user", Caller(ANN, "s2"), {})
+    assert key("user", ann, {}) != key("user", Caller(Principal("https://issuer", "bob", "client")), {})
+    assert key("shared", ann, {}) == key("shared", Caller(ANONYMOUS), {})
+
+
+def test_a_modern_client_has_its_principal_for_a_session_and_nobody_has_a_line_per_call() -> None:
+    assert key("session", Caller(ANN), {}) == key("session", Caller(ANN), {})
+    assert not key("session", Caller(ANN), {}).once
+    assert key("session", Caller(ANONYMOUS), {}).once
+
+
+async def test_each_session_has_a_child_of_its_own_and_keeps_it(raw: Any, fleet: Any, connect: Any) -> None:
+    [url] = await fleet([raw("own", scope=None)])
+    async with connect(url, "handshake") as ann, connect(url, "handshake") as bob:
+        async with asyncio.timeout(20):
+            while not any(tool.name == "own__bump" for tool in (await ann.list_tools(cache_mode="refresh")).tools):
+                await asyncio.sleep(0.05)
+        first, other = await ann.call_tool("own__bump"), await bob.call_tool("own__bump")
+        second = await ann.call_tool("own__bump")
+        assert pid(first) == pid(second) != pid(other)
+        assert [text(result).split(":")[1] for result in (first, second, other)] == ["1", "2", "1"]
+
+
+async def test_an_idle_child_is_ended_and_the_next_call_starts_another(raw: Any, open_gateway: Any) -> None:
+    backend = raw("idle", patience=Patience(idle=0.4, stop=0.5))
+    async with open_gateway(backend) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        first = pid(await client.call_tool("idle__echo"))
+        await gone(first)
+        assert pid(await client.call_tool("idle__echo")) != first
+
+
+async def test_a_line_too_many_is_refused_and_idle_ones_make_room(raw: Any, open_gateway: Any) -> None:
+    backend = raw("few", scope="session", bounds=Bounds(lines_per_user=2))  # nobody is known: a line for each call
+    async with open_gateway(backend) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        held = [asyncio.ensure_future(client.call_tool("few__silent")) for _ in range(2)]
+        await opened.until(lambda: sum(len(line.calls) for line in opened.providers["few"].lines._every) == 2)
+        with pytest.raises(MCPError, match=r"Backend 'few': 2 connections of yours are open, and all are busy"):
+            await client.call_tool("few__echo")
+        for call in held:
+            call.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        await opened.until(lambda: not any(line.calls for line in opened.providers["few"].lines._every))
+        assert text(await client.call_tool("few__echo")).endswith(":1:")
+
+
+async def test_leaving_ends_children_that_cling_to_life_and_what_they_started(
+    raw: Any, open_gateway: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "pids"
+    async with open_gateway(raw("parent", "grandchild", str(file)), raw("clinging", "clinging")) as opened:
+        await opened.discovered()
+        clinging = [line._opened.child.process.pid for line in opened.providers["clinging"].lines._every]
+        numbers = [int(number) for number in file.read_text().split()]
+        assert all(alive(number) for number in numbers + clinging)
+    await gone(*numbers, *clinging, seconds=1)
+
+
+WORKER = """
+import asyncio, sys
+from switchboard.backends import Backend, BackendProvider, Stdio, Watchdog
+class Host:
+    worker = "w1"
+    def streams(self): return ()
+    async def publish(self, event): print("found", flush=True)
+async def main():
+    async with Watchdog().running() as watchdog:
+        backend = Backend("doomed", Stdio(sys.executable, tuple(sys.argv[1:]), era="handshake"))
+        async with BackendProvider(backend, watchdog).running(Host()):
+            await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_nothing_outlives_a_worker_that_is_killed(raw: Any, tmp_path: Path) -> None:
+    file = tmp_path / "pids"
+    child = raw("x", "grandchild", str(file)).transport.args
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, *child, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert worker.stdout is not None
+    async with asyncio.timeout(30):
+        while b"found" not in await worker.stdout.readline():
+            pass
+    numbers = [int(number) for number in file.read_text().split()]
+    assert all(alive(number) for number in numbers)
+    worker.send_signal(signal.SIGKILL)
+    await worker.wait()
+    await gone(*numbers)
+
+
+async def test_a_backend_that_hangs_at_its_start_delays_neither_the_list_nor_the_others(
+    raw: Any, open_gateway: Any
+) -> None:
+    many = [raw(f"b{number}") for number in range(5)]
+    async with open_gateway(raw("stuck", "mute"), *many) as opened, Client(opened.server) as client:
+        async with asyncio.timeout(1):
+            await client.list_tools()
+        await opened.discovered(*(backend.name for backend in many))
+        names = {tool.name.split("__")[0] for tool in (await client.list_tools(cache_mode="refresh")).tools}
+        assert names == {backend.name for backend in many}
