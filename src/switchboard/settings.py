@@ -26,7 +26,15 @@ MAKE_A_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 SHORTEST_KEY = 32
 """Bytes: the size of the digest that the keys are used with (RFC 2104 §3)."""
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_REDIS_SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+)
 
 
 def _items(value: Any) -> Any:
@@ -71,7 +79,8 @@ def _redis_url(value: SecretStr) -> SecretStr | None:
     if scheme == "memory":
         return None
     if scheme not in _REDIS_SCHEMES:
-        raise ValueError("must start with redis://, rediss:// or unix://, or be left empty for memory://")
+        kinds = ", ".join(f"{each}://" for each in _REDIS_SCHEMES)
+        raise ValueError(f"must start with one of {kinds}, or be left empty for memory://")
     return value
 
 
@@ -104,7 +113,9 @@ class Settings(BaseSettings):
     config_file: Path | None = Field(None, description="YAML, JSON or TOML file with plugins and mcpServers")
 
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
-        None, description="redis://[user:password@]host:port/db, rediss://… or unix://…; empty keeps state in memory"
+        None,
+        description="redis://[user:password@]host:port/db, rediss://, unix://, redis+cluster:// or redis+sentinel://;"
+        " empty keeps state in memory",
     )
     redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key; no spaces or braces")
     secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_long_enough)] = (

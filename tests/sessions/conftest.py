@@ -274,3 +274,9 @@ def asked() -> Iterator[Asked]:
 def serving_worker() -> Any:
     """`serving`, for tests that choose port and settings themselves."""
     return serving
+
+
+@pytest.fixture
+def workers_of() -> Any:
+    """`Workers`, for tests that start their workers themselves."""
+    return Workers

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import redis.asyncio
+from redis.asyncio.cluster import RedisCluster
 
 from switchboard.state import State, open_state
 
@@ -13,11 +15,15 @@ Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 
 async def channels(state: State) -> set[str]:
-    return {str(name) for name in await state.redis.pubsub_channels()}
+    client: Any = state.redis
+    everywhere = {"target_nodes": RedisCluster.ALL_NODES} if isinstance(client, RedisCluster) else {}
+    return {str(name) for name in await client.pubsub_channels(**everywhere)}
 
 
 async def kill_pubsub(state: State) -> None:
-    await state.redis.client_kill_filter(_type="pubsub")
+    client: Any = state.redis
+    everywhere = {"target_nodes": RedisCluster.ALL_NODES} if isinstance(client, RedisCluster) else {}
+    await client.client_kill_filter(_type="pubsub", **everywhere)
 
 
 async def test_what_is_published_right_after_entering_is_received(state_url: str | None) -> None:

@@ -15,8 +15,6 @@ from typing import Any, Final
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from switchboard.errors import StateUnavailable
@@ -44,8 +42,9 @@ class _Channel:
 class Hub:
     """This worker's pub/sub."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, connection: Callable[[], Any]) -> None:
         self._redis = redis
+        self._connection = connection
         self._channels: dict[str, _Channel] = {}
         self._sent: set[str] = set()
         self._unconfirmed: dict[str, int] = {}
@@ -128,11 +127,6 @@ class Hub:
                 self.connected = False
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S)) - 1])
-
-    def _connection(self) -> Any:
-        pool = self._redis.connection_pool
-        kwargs = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True}
-        return pool.connection_class(**kwargs)
 
     async def _serve(self, connection: Any) -> None:
         self.generation += 1

@@ -1,0 +1,131 @@
+"""The kinds of Redis there are, by URL: one server, Sentinel, Cluster, or the stand-in inside this process.
+
+| URL | what |
+|---|---|
+| `redis://`, `rediss://` (TLS), `unix://` | one server |
+| `redis+sentinel://[user:pw@]host:port[,…]/db?service=NAME`, `rediss+sentinel://` | the master Sentinel names |
+| `redis+cluster://[user:pw@]host:port[,…]`, `rediss+cluster://` | a Cluster, 7.0 or newer |
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from fakeredis import FakeAsyncRedis, FakeServer
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from switchboard.state.cancellation import heeding
+
+POOL: Final = 64
+COMMAND_TIMEOUT_S: Final = 5.0
+SENTINEL_PORT: Final = 26379
+REDIS_PORT: Final = 6379
+
+
+@dataclass(frozen=True)
+class Server:
+    """A client for commands, and how to make a connection for pub/sub that nobody else uses."""
+
+    redis: Redis
+    subscriber: Callable[[], Any]
+    close: Callable[[], Awaitable[None]]
+
+
+def server(url: str | None) -> Server:
+    """The server that `url` names; `None` is the one inside this process. Nothing is connected yet."""
+    if url is None:
+        return _memory()
+    scheme = urlsplit(url).scheme
+    make = next((make for suffix, make in _KINDS if scheme.endswith(suffix)), _single)
+    return make(url)
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "decode_responses": True,
+        "socket_timeout": COMMAND_TIMEOUT_S,
+        "socket_connect_timeout": COMMAND_TIMEOUT_S,
+        "protocol": 2,
+        # A script that timed out may have run: repeating it is the caller's choice.
+        "retry": Retry(NoBackoff(), 0),
+    }
+
+
+def _memory() -> Server:
+    return _pooled(FakeAsyncRedis(server=FakeServer(), decode_responses=True, protocol=2), close_pool=False)
+
+
+def _single(url: str) -> Server:
+    pool: Any = BlockingConnectionPool.from_url(url, max_connections=POOL, timeout=COMMAND_TIMEOUT_S, **_common())
+    return _pooled(Redis.from_pool(pool))
+
+
+def _sentinel(url: str) -> Server:
+    parts = urlsplit(url)
+    service = parse_qs(parts.query).get("service", ["mymaster"])[0]
+    kwargs = {**_common(), **_credentials(url), "db": int(parts.path.strip("/") or 0)}
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+        _hosts(url, SENTINEL_PORT), sentinel_kwargs=_common(), **kwargs
+    )
+    return _pooled(cast(Redis, sentinel.master_for(service)))
+
+
+def _cluster(url: str) -> Server:
+    kwargs = {**_common(), **_credentials(url), "retry": Retry(NoBackoff(), 3)}
+    seeds = _hosts(url, REDIS_PORT)
+    nodes = [ClusterNode(host, port) for host, port in seeds]
+    client: Any = RedisCluster(startup_nodes=nodes, ssl=url.startswith("rediss"), max_connections=POOL, **kwargs)
+    kind = heeding(SSLConnection if url.startswith("rediss") else Connection)
+    client.nodes_manager.connection_kwargs["connection_class"] = kind
+    for node in client.nodes_manager.startup_nodes.values():
+        node.connection_class = kind
+
+    def subscriber() -> Any:
+        """Any node will do: plain PUBLISH reaches all of them over the cluster bus."""
+        known = [(node.host, node.port) for node in client.nodes_manager.nodes_cache.values()] or seeds
+        host, port = secrets.choice(known)
+        return _lone(kind, {**kwargs, "host": host, "port": port})
+
+    return Server(cast(Redis, client), subscriber, client.aclose)
+
+
+def _pooled(redis: Redis, *, close_pool: bool = True) -> Server:
+    pool: Any = redis.connection_pool
+    pool.connection_class = heeding(pool.connection_class)
+
+    async def close() -> None:
+        await redis.aclose()
+        if close_pool:
+            await pool.disconnect()
+
+    return Server(redis, lambda: _lone(pool.connection_class, pool.connection_kwargs), close)
+
+
+def _lone(kind: Any, kwargs: dict[str, Any]) -> Any:
+    own = {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True}
+    return kind(**{name: value for name, value in kwargs.items() if name != "connection_class"} | own)
+
+
+def _hosts(url: str, default_port: int) -> list[tuple[str, int]]:
+    found = []
+    for item in urlsplit(url).netloc.rpartition("@")[2].split(","):
+        host, _, port = item.rpartition(":") if ":" in item.rpartition("]")[2] else (item, "", "")
+        found.append((host.strip("[]"), int(port or default_port)))
+    return found
+
+
+def _credentials(url: str) -> dict[str, str]:
+    user, _, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    given = {"username": unquote(user), "password": unquote(password)}
+    return {name: value for name, value in given.items() if value}
+
+
+_KINDS: Final[tuple[tuple[str, Callable[[str], Server]], ...]] = (("+sentinel", _sentinel), ("+cluster", _cluster))
