@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from auth_server.keys import TABLE, Keys
 from switchboard.errors import StateUnavailable
@@ -125,7 +127,7 @@ def nowhere() -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return Redis(host="127.0.0.1", port=port, decode_responses=True)
+    return Redis(host="127.0.0.1", port=port, decode_responses=True, retry=Retry(NoBackoff(), 0))
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
