@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -69,7 +70,7 @@ def _start(program: str, folder: Path, port: int) -> Child:
 
 
 def _join(ports: tuple[int, ...]) -> None:
-    clients = [redis.Redis(LOOPBACK, port, decode_responses=True) for port in ports]
+    clients: list[Any] = [redis.Redis(LOOPBACK, port, decode_responses=True) for port in ports]
     masters, replicas = clients[:MASTERS], clients[MASTERS:]
     for number, master in enumerate(masters):
         first, last = number * SLOTS // MASTERS, (number + 1) * SLOTS // MASTERS - 1
@@ -86,13 +87,13 @@ def _join(ports: tuple[int, ...]) -> None:
         client.close()
 
 
-def _replicated(master: redis.Redis) -> bool:
+def _replicated(master: Any) -> bool:
     """Whether the replica has all that the master has, so that it may take over."""
     replica = master.info("replication").get("slave0")
     return bool(replica) and replica["state"] == "online"
 
 
-def _info(client: redis.Redis) -> dict[str, str]:
+def _info(client: Any) -> dict[str, str]:
     answer = client.execute_command("CLUSTER INFO")
     return answer if isinstance(answer, dict) else dict(line.split(":", 1) for line in answer.split())
 
