@@ -48,6 +48,10 @@ class Entry:
     wire: Mapping[str, Any]
     """The definition as it goes out."""
 
+    tags: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    """What a token needs, all of them, besides what the kind of thing needs anyway."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -58,6 +62,9 @@ class Listing:
     page_size: int = DEFAULT_PAGE_SIZE
     hint: CacheHint = field(default_factory=lambda: CacheHint(scope="public"))
     digest: str = ""
+    unlisted: Mapping[str, Entry] = field(default_factory=dict)
+    """What can be found by its name although no page has it."""
+
     _wires: tuple[Mapping[str, Any], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +73,7 @@ class Listing:
 
     def find(self, exposed: str) -> Entry | None:
         """The entry behind a name that clients use."""
-        return self.entries.get(exposed)
+        return self.entries.get(exposed) or self.unlisted.get(exposed)
 
     def page(self, cursor: str | None) -> dict[str, Any]:
         """The list result in wire form.

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from mcp.server.caching import CacheHint
@@ -22,9 +23,10 @@ from pydantic import BaseModel
 
 from switchboard.catalog.naming import Claim, Naming, Prefix, Rejection, resolve
 from switchboard.catalog.pages import DEFAULT_PAGE_SIZE, Entry, Listing
+from switchboard.catalog.shaping import AS_IT_IS, Shape
 from switchboard.plugins.api import Kind
 
-__all__ = ["Catalog", "Entry", "Offer", "build"]
+__all__ = ["Catalog", "Entry", "Offer", "build", "digest"]
 
 METHODS: Mapping[Kind, str] = {
     "tools": "tools/list",
@@ -89,14 +91,23 @@ class Catalog:
         return next((entry for template, entry in self.matchers if template.match(uri) is not None), None)
 
 
-def build(offers: Sequence[Offer], naming: Naming = Naming()) -> Catalog:  # noqa: B008 (frozen)
-    """A snapshot of the offers; their order is the order of every list and decides every collision."""
+def build(
+    offers: Sequence[Offer],
+    naming: Naming = Naming(),  # noqa: B008 (frozen)
+    shapes: Mapping[str, Shape] = MappingProxyType({}),
+) -> Catalog:
+    """A snapshot of the offers; their order is the order of every list and decides every collision.
+
+    Args:
+        shapes: by provider, what its configuration makes of its offer.
+    """
     rejected: list[Rejection] = []
-    tools = _listing("tools", offers, _named("tools", offers, naming, rejected))
-    prompts = _listing("prompts", offers, _named("prompts", offers, naming, rejected))
-    resources = _listing("resources", offers, _identified("resources", offers, rejected))
+    tools = _listing("tools", offers, _named("tools", offers, naming, shapes, rejected))
+    prompts = _listing("prompts", offers, _named("prompts", offers, naming, shapes, rejected))
+    resources = _listing("resources", offers, _identified("resources", offers, shapes, rejected))
     matchers: dict[str, UriTemplate] = {}
-    templates = _listing("templates", offers, _parsed(_identified("templates", offers, rejected), matchers, rejected))
+    identified = _identified("templates", offers, shapes, rejected)
+    templates = _listing("templates", offers, _parsed(identified, matchers, rejected))
     return Catalog(
         tools=tools,
         resources=resources,
@@ -108,26 +119,45 @@ def build(offers: Sequence[Offer], naming: Naming = Naming()) -> Catalog:  # noq
     )
 
 
-def _named(kind: Kind, offers: Sequence[Offer], naming: Naming, rejected: list[Rejection]) -> Iterator[Entry]:
-    items = {Claim(offer.provider, item.name, offer.prefix): item for offer in offers for item in _items(kind, offer)}
+Shapes = Mapping[str, Shape]
+
+
+def _named(
+    kind: Kind, offers: Sequence[Offer], naming: Naming, shapes: Shapes, rejected: list[Rejection]
+) -> Iterator[Entry]:
+    items: dict[Claim, Any] = {}
+    for offer, shape, item in _offered(kind, offers, shapes):
+        claim = Claim(offer.provider, shape.shown(kind, item.name), offer.prefix)
+        if claim in items:
+            rejected.append(Rejection(kind, offer.provider, item.name, f"{claim.name!r} is there twice"))
+        items.setdefault(claim, item)
     granted, refused = resolve(kind, tuple(items), naming)
     rejected.extend(refused)
     for exposed, claim in granted.items():
-        item = items[claim]
-        renamed = item if exposed == claim.name else item.model_copy(update={"name": exposed})
-        yield Entry(exposed, claim.provider, claim.name, _wire(renamed))
+        item, shape = items[claim], shapes.get(claim.provider, AS_IT_IS)
+        renamed = item if exposed == item.name else item.model_copy(update={"name": exposed})
+        tags, scopes = shape.tags(kind, item.name), shape.scopes(kind, item.name)
+        yield Entry(exposed, claim.provider, item.name, _wire(renamed), tags, scopes)
 
 
-def _identified(kind: Kind, offers: Sequence[Offer], rejected: list[Rejection]) -> Iterator[Entry]:
+def _identified(kind: Kind, offers: Sequence[Offer], shapes: Shapes, rejected: list[Rejection]) -> Iterator[Entry]:
     owners: dict[str, str] = {}
+    for offer, shape, item in _offered(kind, offers, shapes):
+        uri = str(getattr(item, _IDENTITY[kind]))
+        if uri in owners:
+            rejected.append(Rejection(kind, offer.provider, uri, f"the URI is taken by {owners[uri]!r}"))
+            continue
+        owners[uri] = offer.provider
+        yield Entry(uri, offer.provider, uri, _wire(item), shape.tags(kind, uri))
+
+
+def _offered(kind: Kind, offers: Sequence[Offer], shapes: Shapes) -> Iterator[tuple[Offer, Shape, Any]]:
+    """What policy leaves of the offers. What it denies is no rejection: that is how it was meant."""
     for offer in offers:
+        shape = shapes.get(offer.provider, AS_IT_IS)
         for item in _items(kind, offer):
-            uri = str(getattr(item, _IDENTITY[kind]))
-            if uri in owners:
-                rejected.append(Rejection(kind, offer.provider, uri, f"the URI is taken by {owners[uri]!r}"))
-                continue
-            owners[uri] = offer.provider
-            yield Entry(uri, offer.provider, uri, _wire(item))
+            if shape.offers(kind, str(getattr(item, _IDENTITY[kind]))):
+                yield offer, shape, item
 
 
 def _parsed(entries: Iterator[Entry], matchers: dict[str, UriTemplate], rejected: list[Rejection]) -> Iterator[Entry]:
@@ -147,7 +177,7 @@ def _listing(kind: Kind, offers: Sequence[Offer], entries: Iterator[Entry]) -> L
     sizes = (offer.page_sizes.get(kind, DEFAULT_PAGE_SIZE) for offer in contributing)
     hint = _merged([offer.cache_hints.get(METHODS[kind], _UNSTATED) for offer in contributing])
     page_size = min([DEFAULT_PAGE_SIZE, *(max(1, size) for size in sizes)])
-    return Listing(kind, by_name, page_size, hint, _digest(by_name, page_size, hint))
+    return Listing(kind, by_name, page_size, hint, digest(by_name, page_size, hint))
 
 
 def _merged(hints: Sequence[CacheHint]) -> CacheHint:
@@ -158,8 +188,9 @@ def _merged(hints: Sequence[CacheHint]) -> CacheHint:
     return CacheHint(min(hint.ttl_ms for hint in hints), "private" if private else "public")
 
 
-def _digest(entries: Mapping[str, Entry], page_size: int, hint: CacheHint) -> str:
-    shape = [[entry.provider, entry.name, entry.wire] for entry in entries.values()]
+def digest(entries: Mapping[str, Entry], page_size: int, hint: CacheHint) -> str:
+    """Equal for lists that are equal in everything that a client or a request could notice."""
+    shape = [[e.provider, e.name, e.wire, sorted(e.tags), sorted(e.scopes)] for e in entries.values()]
     text = json.dumps([shape, page_size, hint.ttl_ms, hint.scope], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

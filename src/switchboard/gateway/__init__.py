@@ -6,6 +6,7 @@ callables.
 """
 
 from switchboard.gateway.live import LiveCatalog
+from switchboard.gateway.selecting import SelectedCatalog
 from switchboard.gateway.server import Gateway, bind_principal, build_gateway, initialization_options
 from switchboard.gateway.source import CatalogSource, Provider
 from switchboard.gateway.tools import task_support
@@ -15,6 +16,7 @@ __all__ = [
     "Gateway",
     "LiveCatalog",
     "Provider",
+    "SelectedCatalog",
     "bind_principal",
     "build_gateway",
     "initialization_options",

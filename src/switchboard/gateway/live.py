@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from mcp.server.context import HandlerResult
 from mcp.server.subscriptions import SubscriptionBus
-from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
+from mcp.shared.subscriptions import (
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from pydantic import BaseModel
 
-from switchboard.catalog import Catalog, Naming, Offer, Rejection, build
-from switchboard.errors import ConfigurationError
-from switchboard.gateway.source import Provider
+from switchboard.catalog import Catalog, Naming, Offer, Rejection, Shape, build
+from switchboard.errors import ConfigurationError, StateUnavailable
+from switchboard.gateway.lives import GRACE_S, Life
+from switchboard.gateway.source import Context, Provider
 from switchboard.plugins import Host, OpenStream
 
 logger = logging.getLogger(__name__)
@@ -22,16 +31,27 @@ logger = logging.getLogger(__name__)
 class LiveCatalog:
     """A `CatalogSource` over running providers."""
 
-    def __init__(self, providers: Sequence[Provider], *, bus: SubscriptionBus, separator: str = "__") -> None:
-        self._providers = {provider.name: provider for provider in providers}
-        if len(self._providers) != len(providers):
-            raise ConfigurationError("two providers have the same name")
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        *,
+        bus: SubscriptionBus,
+        separator: str = "__",
+        shapes: Mapping[str, Shape] | None = None,
+    ) -> None:
+        self._providers = _by_name(providers)
         self._bus = bus
         self._naming = Naming(separator)
+        self._shapes = shapes or {}
         self._offers: dict[str, Offer] = {}
         self._catalog = build(())
         self._stale = False
         self._building = asyncio.Lock()
+        self._replacing = asyncio.Lock()
+        self._lives: dict[str, Life] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._host: AnnouncingHost | None = None
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def providers(self) -> Sequence[Provider]:
@@ -42,9 +62,21 @@ class LiveCatalog:
         """The provider that an entry of the catalog names."""
         return self._providers[name]
 
+    async def handle(self, name: str, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
+        """Let a provider serve a request; it is not ended meanwhile, should it be replaced."""
+        life = self._lives.get(name)
+        if life is None:
+            return await self._providers[name].handle(method, ctx, params)
+        async with life.serving():
+            return await life.provider.handle(method, ctx, params)
+
     def current(self) -> Catalog:
         """The last snapshot, at once."""
         return self._catalog
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called after each new snapshot, and when providers come and go."""
+        self._listeners.append(listener)
 
     async def fresh(self) -> Catalog:
         """A snapshot that has every change announced so far."""
@@ -58,10 +90,13 @@ class LiveCatalog:
             self._stale = False
             for provider in self.providers:
                 await self._ask(provider)
-            built = build(tuple(self._offers[name] for name in self._providers if name in self._offers), self._naming)
+            offers = tuple(self._offers[name] for name in self._providers if name in self._offers)
+            built = build(offers, self._naming, self._shapes)
             if built.digest != self._catalog.digest:
                 _report(set(built.rejected) - set(self._catalog.rejected))
                 self._catalog = built
+            for listener in self._listeners:
+                listener()
             return self._catalog
 
     @asynccontextmanager
@@ -73,22 +108,77 @@ class LiveCatalog:
         """
         unsubscribe = self._bus.subscribe(self._on_event)
         failure: Exception | None = None
+        self._host = AnnouncingHost(host, self)
         try:
-            async with AsyncExitStack() as stack:
+            async with asyncio.TaskGroup() as self._tasks:
                 try:
-                    await self._start(stack, AnnouncingHost(host, self))
+                    self._lives = await self._start(self._tasks, self.providers)
+                    await self.refresh()
                     yield
-                except Exception as error:  # taken past the providers, whose task groups would wrap what is not theirs
+                except Exception as error:  # taken past the group, which would wrap what is not its own
                     failure = error
+                finally:
+                    await self._end(reversed(self._lives.values()))
             if failure is not None:
                 raise failure
         finally:
+            self._tasks = None
             unsubscribe()
 
-    async def _start(self, stack: AsyncExitStack, host: Host) -> None:
-        for provider in self.providers:
-            await _started(stack, provider, host)
-        await self.refresh()
+    async def replace(
+        self, providers: Sequence[Provider], *, separator: str | None = None, shapes: Mapping[str, Shape] | None = None
+    ) -> None:
+        """Go on with these providers: start those that are new, swap, and then end those that are gone.
+
+        Requests being served by a provider that is gone are finished, within `GRACE_S`. Nothing changes when a new
+        one does not start.
+
+        Raises:
+            ConfigurationError: naming it.
+        """
+        async with self._replacing:
+            if self._tasks is None:
+                raise RuntimeError("the catalog is not running")
+            wanted = _by_name(providers)
+            new = [provider for name, provider in wanted.items() if self._providers.get(name) is not provider]
+            gone = [life for name, life in self._lives.items() if wanted.get(name) is not life.provider]
+            kept = {name: life for name, life in self._lives.items() if life not in gone}
+            started = await self._start(self._tasks, new)
+            self._providers, self._lives = wanted, kept | started
+            self._offers = {name: offer for name, offer in self._offers.items() if name in kept}
+            self._naming = self._naming if separator is None else Naming(separator)
+            self._shapes = self._shapes if shapes is None else shapes
+            before = self._catalog
+            await self._announce(before, await self.refresh())
+            await self._end(gone, GRACE_S)
+
+    async def _announce(self, before: Catalog, after: Catalog) -> None:
+        """Tell clients which lists changed."""
+        for event, lists in _EVENTS:
+            if self._host and any(getattr(before, kind).digest != getattr(after, kind).digest for kind in lists):
+                try:
+                    await self._host.host.publish(event)
+                except StateUnavailable:  # events only say "look again", and a worker refreshes when asked
+                    logger.warning("a change could not be announced: %r", event)
+
+    async def _start(self, tasks: asyncio.TaskGroup, providers: Iterable[Provider]) -> dict[str, Life]:
+        if self._host is None:
+            raise RuntimeError("the catalog is not running")
+        started: dict[str, Life] = {}
+        try:
+            for provider in providers:
+                life = Life(provider)
+                await life.start(tasks, self._host)
+                started[provider.name] = life
+        except BaseException:
+            await self._end(reversed(started.values()))
+            raise
+        return started
+
+    @staticmethod
+    async def _end(lives: Iterable[Life], grace: float = 0.0) -> None:
+        for life in list(lives):
+            await life.end(grace)
 
     def _on_event(self, event: ServerEvent) -> None:
         # Possibly another worker's event: what the same provider offers here may have changed with it.
@@ -99,6 +189,13 @@ class LiveCatalog:
             self._offers[provider.name] = await provider.offer()
         except Exception:  # a boundary: one broken provider keeps its last known offer and leaves the others alone
             logger.exception("%s does not say what it offers", provider.name)
+
+
+_EVENTS: tuple[tuple[ServerEvent, tuple[str, ...]], ...] = (
+    (ToolsListChanged(), ("tools",)),
+    (ResourcesListChanged(), ("resources", "templates")),
+    (PromptsListChanged(), ("prompts",)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +226,11 @@ class AnnouncingHost:
         await self.host.publish(event)
 
 
-async def _started(stack: AsyncExitStack, provider: Provider, host: Host) -> None:
-    try:
-        await stack.enter_async_context(provider.running(host))
-    except Exception as error:  # a boundary: whatever a provider's start raises, start-up ends with the provider's name
-        raise ConfigurationError(f"{provider.name} did not start: {type(error).__name__}: {error}") from error
+def _by_name(providers: Sequence[Provider]) -> dict[str, Provider]:
+    found = {provider.name: provider for provider in providers}
+    if len(found) != len(providers):
+        raise ConfigurationError("two providers have the same name")
+    return found
 
 
 def _report(rejected: Iterable[Rejection]) -> None:

@@ -12,7 +12,8 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.subscriptions import SubscriptionBus
-from mcp_types import LoggingLevel
+from mcp.shared.exceptions import MCPError
+from mcp_types import METHOD_NOT_FOUND, LoggingLevel
 from pydantic import BaseModel
 
 from switchboard.errors import ConfigurationError
@@ -25,7 +26,39 @@ _EVERYTHING_CHANGES = NotificationOptions(prompts_changed=True, resources_change
 
 
 class Gateway(Server[Any]):
-    """The SDK's server, which declares `listChanged` wherever it is served, not only where a caller asks for it."""
+    """The SDK's server, which declares `listChanged` wherever it is served, not only where a caller asks for it.
+
+    What providers bring besides lists can change while it is served: `refit` brings that up to date.
+    """
+
+    own_instructions: str | None = None
+    source: CatalogSource
+    _brought: frozenset[str] = frozenset()
+    _options: InitializationOptions | None = None
+
+    def refit(self) -> None:
+        """Say and serve what the providers bring now: instructions, extensions, and methods of theirs.
+
+        Raises:
+            ConfigurationError: two of them serve the same method; the rest is up to date nevertheless.
+        """
+        providers = self.source.providers
+        self.instructions = merged_instructions(self.own_instructions, providers)
+        if self._options is not None:
+            self._options.instructions = self.instructions
+        brought = {name: settings for provider in providers for name, settings in provider.extensions.items()}
+        for name in self._brought - brought.keys():
+            self.extensions.pop(name, None)
+        self.extensions.update(brought)
+        self._brought = frozenset(brought)
+        for method, params_type, owner in _methods(providers):
+            self.add_request_handler(method, params_type, _passed_on(self.source, owner, method))
+
+    def shared_options(self) -> InitializationOptions:
+        """Options that `refit` keeps up to date."""
+        if self._options is None:
+            self._options = self.create_initialization_options()
+        return self._options
 
     def create_initialization_options(
         self,
@@ -39,9 +72,9 @@ class Gateway(Server[Any]):
         )
 
 
-def initialization_options(server: Server[Any]) -> InitializationOptions:
-    """What `initialize` answers; `ServerRunner(init_options=...)` takes it."""
-    return server.create_initialization_options(_EVERYTHING_CHANGES)
+def initialization_options(server: Gateway) -> InitializationOptions:
+    """What `initialize` answers, also later on; `ServerRunner(init_options=...)` takes it."""
+    return server.shared_options()
 
 
 def bind_principal(_ctx: Context) -> str:
@@ -81,7 +114,6 @@ def build_gateway(
     server = Gateway(
         name,
         version=version,
-        instructions=merged_instructions(instructions, source.providers),
         get_tool_input_schema=tools.input_schema(source),
         cache_hints={"server/discover": CacheHint(ttl_ms=0, scope="public")},
     )
@@ -92,12 +124,11 @@ def build_gateway(
         *completion.rows(source),
         *logging.rows(set_level),
         *subscriptions.rows(source, bus, subscribe, unsubscribe),
-        *_extension_rows(source.providers),
     )
     for method, params_type, handler in rows:
         server.add_request_handler(method, params_type, handler)
-    for provider in source.providers:
-        server.extensions.update(provider.extensions)
+    server.own_instructions, server.source = instructions, source
+    server.refit()
     security = RequestStateSecurity(keys=list(keys) or [secrets.token_bytes(32)], bind_principal=bind_principal)
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)
@@ -111,7 +142,7 @@ def merged_instructions(own: str | None, providers: Iterable[Provider]) -> str |
     return "\n\n".join(part for part in parts if part) or None
 
 
-def _extension_rows(providers: Sequence[Provider]) -> Iterable[Row]:
+def _methods(providers: Sequence[Provider]) -> Iterable[tuple[str, type[BaseModel], str]]:
     """Methods that providers add. A method has one owner: two providers with the same one cannot live together."""
     owners: dict[str, str] = {}
     for provider in providers:
@@ -119,11 +150,13 @@ def _extension_rows(providers: Sequence[Provider]) -> Iterable[Row]:
             if method in owners:
                 raise ConfigurationError(f"{owners[method]} and {provider.name} both serve {method}")
             owners[method] = provider.name
-            yield method, params_type, _passed_on(provider, method)
+            yield method, params_type, provider.name
 
 
-def _passed_on(provider: Provider, method: str) -> Callable[[Context, BaseModel], Any]:
+def _passed_on(source: CatalogSource, owner: str, method: str) -> Callable[[Context, BaseModel], Any]:
     async def serve(ctx: Context, params: BaseModel) -> HandlerResult:
-        return await provider.handle(method, ctx, params)
+        if all(provider.name != owner for provider in source.providers):
+            raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
+        return await source.handle(owner, method, ctx, params)
 
     return serve

@@ -9,11 +9,13 @@ from typing import Any, Protocol
 
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from pydantic import BaseModel
 
 from switchboard.catalog import Catalog, Offer
 from switchboard.catalog.pages import Entry
+from switchboard.identity import current
+from switchboard.identity.scopes import missing
 from switchboard.plugins import Host
 
 logger = logging.getLogger(__name__)
@@ -79,11 +81,22 @@ class CatalogSource(Protocol):
         """The provider that an entry of the catalog names."""
         ...
 
+    async def handle(self, name: str, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
+        """Let that provider serve one request; names in `params` are its own."""
+        ...
+
 
 async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
-    """Let an entry's provider serve the request; an exception it did not mean for the client stays in the log."""
+    """Let an entry's provider serve the request; an exception it did not mean for the client stays in the log.
+
+    Raises:
+        MCPError: the provider's, or the token lacks a scope that the entry needs. (Over HTTP the edge answers 403
+            before it comes to this; here it also holds for calls that come another way.)
+    """
+    if entry.scopes and missing(current().principal.scopes, entry.scopes):
+        raise MCPError(INVALID_REQUEST, f"{entry.exposed} needs a token with: {' '.join(sorted(entry.scopes))}")
     try:
-        return await source.provider(entry.provider).handle(method, ctx, params)
+        return await source.handle(entry.provider, method, ctx, params)
     except MCPError:
         raise
     except Exception as error:  # the boundary between the gateway and strangers' code
@@ -93,9 +106,9 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
 
 async def find(source: CatalogSource, look: Callable[[Catalog], Entry | None]) -> Entry | None:
     """Look in the current snapshot, and once more in a fresh one before something counts as unknown."""
-    current = source.current()
-    found = look(current)
+    known = source.current()
+    found = look(known)
     if found is not None:
         return found
     fresh = await source.fresh()
-    return None if fresh is current else look(fresh)
+    return None if fresh is known else look(fresh)

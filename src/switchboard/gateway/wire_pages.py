@@ -6,8 +6,9 @@ request. What it made of a page depends on the list's digest, the cursor and the
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult
 from mcp_types.methods import validate_client_request
@@ -24,12 +25,16 @@ _Pages = dict[tuple[str, str | None], Mapping[str, Any]]
 """(protocol version, cursor) → result. Only cursors that pages link to, so a client cannot make it grow."""
 
 
+LISTS: Final = 128
+"""Lists remembered at once: each kind of thing, as each preset in use shows it."""
+
+
 class WirePages:
-    """Remembers the pages of the current lists."""
+    """Remembers the pages of the lists in use."""
 
     def __init__(self, source: CatalogSource) -> None:
         self._source = source
-        self._remembered: dict[Kind, tuple[str, _Pages]] = {}
+        self._remembered: OrderedDict[tuple[Kind, str], _Pages] = OrderedDict()
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Serve a remembered page, or let the kernel make one and remember it."""
@@ -51,10 +56,10 @@ class WirePages:
         return result
 
     def _pages(self, kind: Kind, digest: str) -> _Pages:
-        known, pages = self._remembered.get(kind, ("", {}))
-        if known != digest:
-            pages = {}
-            self._remembered[kind] = digest, pages
+        pages = self._remembered.setdefault((kind, digest), {})
+        self._remembered.move_to_end((kind, digest))
+        if len(self._remembered) > LISTS:
+            self._remembered.popitem(last=False)
         return pages
 
 

@@ -1,0 +1,97 @@
+"""What a provider's configuration makes of what it offers: left out, renamed, labelled. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, get_args
+
+from switchboard.config import Exposure
+from switchboard.plugins.api import Kind
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+NOTHING: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Patterns by kind: `delete_*` is about tools, `resources:file://*` about resources."""
+
+    texts: tuple[str, ...] = ()
+
+    @cached_property
+    def by_kind(self) -> Mapping[Kind, re.Pattern[str]]:
+        """One expression for each kind that patterns were given for."""
+        found: dict[Kind, list[str]] = {}
+        for text in self.texts:
+            kind, pattern = split(text)
+            found.setdefault(kind, []).append(expression(pattern))
+        return {kind: re.compile("|".join(each), re.DOTALL) for kind, each in found.items()}
+
+    def match(self, kind: Kind, name: str) -> bool:
+        """Whether one of them matches."""
+        pattern = self.by_kind.get(kind)
+        return pattern is not None and pattern.fullmatch(name) is not None
+
+    def admit(self, kind: Kind, name: str) -> bool:
+        """Whether one of them matches, or none is about this kind."""
+        return kind not in self.by_kind or self.match(kind, name)
+
+
+def split(text: str) -> tuple[Kind, str]:
+    """The kind a pattern is about, and the pattern. No tool's name has a colon, so nothing is ambiguous."""
+    for kind in KINDS:
+        if text.startswith(f"{kind}:"):
+            return kind, text.removeprefix(f"{kind}:")
+    return "tools", text
+
+
+def expression(pattern: str) -> str:
+    """`*` and `?` as a regular expression; every other character stands for itself."""
+    return "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One provider's exposure, compiled."""
+
+    exposure: Exposure
+
+    @cached_property
+    def _allow(self) -> Patterns:
+        return Patterns(self.exposure.allow)
+
+    @cached_property
+    def _deny(self) -> Patterns:
+        return Patterns(self.exposure.deny)
+
+    @cached_property
+    def _rules(self) -> tuple[tuple[Patterns, frozenset[str], frozenset[str]], ...]:
+        rules = self.exposure.tools.items()
+        return tuple((Patterns((text,)), frozenset(rule.tags), frozenset(rule.scopes)) for text, rule in rules)
+
+    def offers(self, kind: Kind, name: str) -> bool:
+        """Whether the provider may offer this at all."""
+        return self._allow.admit(kind, name) and not self._deny.match(kind, name)
+
+    def shown(self, kind: Kind, name: str) -> str:
+        """What the thing is called before a prefix."""
+        return self.exposure.rename.get(name, name) if kind == "tools" else name
+
+    def tags(self, kind: Kind, name: str) -> frozenset[str]:
+        """The provider's, and those of rules that match."""
+        return frozenset(self.exposure.tags).union(*(tags for rule, tags, _ in self._rules if rule.match(kind, name)))
+
+    def scopes(self, kind: Kind, name: str) -> frozenset[str]:
+        """What a call needs, by all rules that match."""
+        return NOTHING.union(*(scopes for rule, _, scopes in self._rules if rule.match(kind, name)))
+
+
+AS_IT_IS: Final = Shape(Exposure())
+
+
+def shapes(exposures: Mapping[str, Exposure]) -> Mapping[str, Shape]:
+    """Compiled, by provider."""
+    return {provider: Shape(exposure) for provider, exposure in exposures.items()}

@@ -1,0 +1,80 @@
+"""A provider's life in this worker, in a task of its own: so it can end, or break, without anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from switchboard.errors import ConfigurationError
+from switchboard.gateway.source import Provider
+from switchboard.plugins import Host
+
+logger = logging.getLogger(__name__)
+
+GRACE_S: Final = 10.0
+"""How long a provider that was replaced may finish what it serves."""
+
+
+class Life:
+    """One provider, from its start to its end."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._leave = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._serving = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, tasks: asyncio.TaskGroup, host: Host) -> None:
+        """Start it; returns once it runs.
+
+        Raises:
+            ConfigurationError: naming the provider that did not start.
+        """
+        self._task = tasks.create_task(self._live(host))
+        try:
+            await self._started
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+
+    async def end(self, grace: float = 0.0) -> None:
+        """Let it finish what it serves, within `grace` seconds, and end it."""
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            if grace:
+                logger.warning("%s is ended with %d requests unfinished", self.provider.name, self._serving)
+        self._leave.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """While entered, a request is being served."""
+        self._serving += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
+
+    async def _live(self, host: Host) -> None:
+        name = self.provider.name
+        try:
+            async with self.provider.running(host):
+                self._started.set_result(None)
+                await self._leave.wait()
+        except Exception as error:  # a boundary: how one provider starts, breaks or ends is no other's concern
+            if self._started.done():
+                logger.exception("%s broke", name)
+                return
+            self._started.set_exception(ConfigurationError(f"{name} did not start: {type(error).__name__}: {error}"))

@@ -1,0 +1,110 @@
+"""The catalog as one URL shows it: a `CatalogSource` that reads the wish of the request being served.
+
+Views are made once for a snapshot and remembered, so that a request under a preset costs what any other does.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from mcp.server.context import HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from pydantic import BaseModel
+
+from switchboard.catalog import Catalog, Selection, UnknownSelection, Wish, resolved, select, wish
+from switchboard.catalog.search import SEARCHER
+from switchboard.catalog.selection import EVERYTHING
+from switchboard.config import Preset, ToolSearch
+from switchboard.gateway.live import LiveCatalog
+from switchboard.gateway.searching import Searcher
+from switchboard.gateway.source import Context, Provider
+
+REMEMBERED: Final = 64
+"""Views. Clients write tag expressions, so there is no end to them."""
+
+_wish: contextvars.ContextVar[Wish] = contextvars.ContextVar("switchboard_wish")
+
+
+class SelectedCatalog:
+    """The live catalog, as the request being served may see it."""
+
+    def __init__(
+        self, live: LiveCatalog, presets: Mapping[str, Preset] | None = None, search: ToolSearch | None = None
+    ) -> None:
+        self._live = live
+        self._presets = presets or {}
+        self._search = search or ToolSearch()
+        self._views: OrderedDict[Wish, tuple[Catalog, Catalog]] = OrderedDict()
+        self._searcher = Searcher(self)
+
+    @property
+    def providers(self) -> Sequence[Provider]:
+        """All of them, in order."""
+        return self._live.providers
+
+    def provider(self, name: str) -> Provider:
+        """The provider that an entry of the catalog names."""
+        return self._searcher if name == SEARCHER else self._live.provider(name)
+
+    async def handle(self, name: str, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
+        """Let a provider serve a request."""
+        if name == SEARCHER:
+            return await self._searcher.handle(method, ctx, params)
+        return await self._live.handle(name, method, ctx, params)
+
+    def current(self) -> Catalog:
+        """The last snapshot, at once."""
+        return self._view(self._live.current())
+
+    async def fresh(self) -> Catalog:
+        """A snapshot that has every change announced so far."""
+        return self._view(await self._live.fresh())
+
+    def change(self, presets: Mapping[str, Preset], search: ToolSearch) -> None:
+        """Go on with other presets."""
+        self._presets, self._search = presets, search
+        self._views.clear()
+
+    @contextmanager
+    def serving(self, query: bytes) -> Iterator[None]:
+        """Serve what is done inside as the query of its URL wishes.
+
+        Raises:
+            UnknownSelection: it wishes for what there is not.
+        """
+        wished = wish(query)
+        resolved(wished, self._presets, self._search)
+        reset = _wish.set(wished)
+        try:
+            yield
+        finally:
+            _wish.reset(reset)
+
+    def scopes(self, method: str, name: str) -> frozenset[str]:
+        """What a token needs for this call besides what its method needs anyway."""
+        if method != "tools/call":
+            return frozenset()
+        entry = self.current().tools.find(name)
+        return entry.scopes if entry is not None else frozenset()
+
+    def _view(self, whole: Catalog) -> Catalog:
+        wished = _wish.get(EVERYTHING)
+        base, view = self._views.get(wished, (None, None))
+        if base is not whole or view is None:
+            view = select(whole, self._resolved(wished))
+            self._views[wished] = whole, view
+            if len(self._views) > REMEMBERED:
+                self._views.popitem(last=False)
+        self._views.move_to_end(wished)
+        return view
+
+    def _resolved(self, wished: Wish) -> Selection:
+        try:
+            return resolved(wished, self._presets, self._search)
+        except UnknownSelection as error:  # the preset was taken away while a client went on with it
+            raise MCPError(INVALID_PARAMS, str(error)) from error
