@@ -128,3 +128,20 @@ async def test_a_missing_scope_is_403_and_named_so_that_the_client_can_step_up(
     wide = await fleet.token("alice", scope)
     sid = await fleet.open(wide)
     assert (await fleet.post(fleet.urls[1], wide, message, sid)).status_code == 200
+
+
+async def test_a_revoked_token_ends_its_open_stream_and_is_refused(fleet: Fleet) -> None:
+    """AUTH row 10."""
+    alice = await fleet.token("alice")
+    sid = await fleet.open(alice)
+    async with fleet.http.stream("GET", fleet.urls[1], headers=headers(alice, sid)) as stream:
+        assert stream.status_code == 200
+        base = fleet.urls[0].removesuffix("/mcp")
+        whoami = {**ECHO, "params": {"name": "whoami", "arguments": {}}}
+        client = (await fleet.post(fleet.urls[0], alice, whoami, sid)).json()["result"]["structuredContent"]["client"]
+        revoked = await fleet.http.post(f"{base}/revoke", data={"token": alice, "client_id": client})
+        assert revoked.status_code == 200, revoked.text
+        async with asyncio.timeout(12):
+            async for _ in stream.aiter_bytes():
+                pass
+    assert (await fleet.post(fleet.urls[1], alice, ECHO, sid)).status_code == 401

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 
 import structlog
@@ -115,14 +115,21 @@ class Bearer:
             await self.app(scope, receive, send)
             return
         try:
-            principal = await self._principal(scope)
+            principal, token = await self._principal(scope)
         except _Refused as refused:
             await refused.answer(scope, send)
             return
         scope.setdefault("state", {})["challenge"] = self.challenge
-        await _serve(self.app, principal, scope, receive, send)
+        await _serve(self.app, Caller(principal, still_valid=partial(self._is_good, token)), scope, receive, send)
 
-    async def _principal(self, scope: Scope) -> Principal:
+    async def _is_good(self, token: str) -> bool:
+        """For what outlives its request: an open stream ends with its token (AUTH row 10)."""
+        try:
+            return await self._verifier.verify(token) is not None
+        except (AuthorizationUnavailable, StateUnavailable):
+            return True  # not knowing is not a revocation; the next look may tell
+
+    async def _principal(self, scope: Scope) -> tuple[Principal, str]:
         if _token_in_query(scope["query_string"]):
             raise _Refused(400, _IN_QUERY, self.challenge.malformed(_IN_QUERY))
         token = self._token(scope)
@@ -135,7 +142,7 @@ class Bearer:
             raise _Refused(401, _INVALID, self.challenge.invalid(_INVALID))
         if self._needed.missing(principal.scopes):
             raise _Refused(403, _INSUFFICIENT, self.challenge.insufficient(self._needed.required))
-        return principal
+        return principal, token
 
     def _token(self, scope: Scope) -> str:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -160,12 +167,12 @@ class Anonymous:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        await _serve(self.app, ANONYMOUS, scope, receive, send)
+        await _serve(self.app, Caller(ANONYMOUS), scope, receive, send)
 
 
-async def _serve(app: ASGIApp, principal: Principal, scope: Scope, receive: Receive, send: Send) -> None:
-    scope.setdefault("state", {})["principal"] = principal
-    with serving(Caller(principal)):
+async def _serve(app: ASGIApp, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+    scope.setdefault("state", {})["principal"] = caller.principal
+    with serving(caller):
         await app(scope, receive, send)
 
 

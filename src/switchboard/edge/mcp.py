@@ -142,6 +142,7 @@ class McpEndpoint:
             server_info=self._server_info,
             expires_at=_principal().expires_at,
             watch=watch,
+            still_valid=current().still_valid,
         )
         with self._listening(stream, _principal().owner):
             await send_events(stream.events(self._bus), receive, send, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,6 +56,8 @@ class Caller:
     principal: Principal
     session_id: str | None = None
     """The handshake session, or `None` in the modern era."""
+    still_valid: Callable[[], Awaitable[bool]] | None = None
+    """Whether the token of this request is good even now; `None` where there is no token."""
 
 
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("switchboard_caller")

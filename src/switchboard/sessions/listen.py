@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final, Literal, Protocol
 
@@ -69,7 +69,9 @@ class ListenStream:
         server_info: Mapping[str, Any],
         expires_at: float | None,
         watch: Watch | None = None,
+        still_valid: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
+        self.still_valid = still_valid
         self._id = request_id
         self._watch = watch
         self._honored = _honored(wanted)

@@ -17,7 +17,7 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
 from switchboard.errors import SessionGone, TooMany
-from switchboard.identity import Caller, Principal, serving
+from switchboard.identity import Caller, Principal, current, serving
 from switchboard.sessions.exchange import LEAVING, Exchange
 from switchboard.sessions.follow import ReplyFollower
 from switchboard.sessions.frames import encode
@@ -199,7 +199,7 @@ class HandshakeRoom:
         Raises:
             SessionGone: the session ended meanwhile.
         """
-        stream = StandaloneStream(self._state, self.records, record, expires_at)
+        stream = StandaloneStream(self._state, self.records, record, expires_at, current().still_valid)
         async with self._state.hub.subscribed(stream.channel, stream.on_message):
             await stream.attach(since)
             with self.streams.standalone(stream, record.owner):

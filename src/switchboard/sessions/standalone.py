@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, Literal, cast
 
@@ -66,7 +66,15 @@ class StandaloneStream:
 
     era: Literal["handshake"] = "handshake"
 
-    def __init__(self, state: State, records: Records, record: Record, expires_at: float | None) -> None:
+    def __init__(
+        self,
+        state: State,
+        records: Records,
+        record: Record,
+        expires_at: float | None,
+        still_valid: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self.still_valid = still_valid
         self.sid = record.sid
         self.log_level: LoggingLevel | None = record.level
         self.subscriptions: frozenset[str] = frozenset()

@@ -23,6 +23,12 @@ log = structlog.get_logger("switchboard.sessions")
 
 CHUNK: Final = 256
 
+RECHECK_S: Final = 5.0
+"""How long a stream may outlive its token (AUTH row 10)."""
+
+AT_ONCE: Final = 50
+"""Tokens that are checked at the same time."""
+
 
 class Streams:
     """Registers open streams, passes change notices to the handshake ones, and looks after idle ones.
@@ -54,7 +60,9 @@ class Streams:
         remove = self._bus.subscribe(self._notices.put_nowait)
         remove_too = self._bus.on_interruption(self._interrupted)
         async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(self._sweep_for_ever()), tasks.create_task(self._pass_on())]
+            working = [
+                tasks.create_task(work) for work in (self._sweep_for_ever(), self._pass_on(), self._recheck_for_ever())
+            ]
             try:
                 yield
             finally:
@@ -130,6 +138,19 @@ class Streams:
                     await stream.notify(notice["method"], params)
                 except StateUnavailable as error:
                     log.warning("redis.away", error=str(error), lost=notice["method"])
+
+    async def _recheck_for_ever(self) -> None:
+        """End the streams of tokens that were revoked since."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            streams: list[StandaloneStream | ListenStream] = [*self._standalone, *self._listening]
+            for start in range(0, len(streams), AT_ONCE):
+                await asyncio.gather(*(self._recheck(stream) for stream in streams[start : start + AT_ONCE]))
+
+    async def _recheck(self, stream: StandaloneStream | ListenStream) -> None:
+        if stream.still_valid is not None and not await stream.still_valid():
+            log.info("stream.revoked", era=stream.era)
+            stream.end()
 
     async def _sweep_for_ever(self) -> None:
         while True:
