@@ -178,14 +178,17 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     records = Records(state, settings.session_ttl, settings.max_sessions)
     streams = Streams(state, bus, settings.session_ttl, settings.max_streams)
     parking = Parking(state, worker, heartbeat.alive, server_info=lambda: server.server_info_stamp)
-    configuration = config.read(settings.config_file, os.environ)
+    watched = WatchedConfiguration(settings.config_file, partial(_variables, settings), Overlay(state))
+    configuration = await watched.load()
     watchdog = await stack.enter_async_context(Watchdog().running())
-    reached = providers(backends, watchdog, Implementation(name="switchboard", version=__version__))
+    reached = providers(backends, watchdog, Implementation(name="switchboard", version=__version__), state)
     offering: tuple[Provider, ...] = (*plugins.load(configuration.plugins), *reached)
-    catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator)
-    tasks = Tasks(state, worker, heartbeat.alive, task_support(catalog))
+    shown = shapes(configuration.plugins)
+    catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator, shapes=shown)
+    selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
+    tasks = Tasks(state, worker, heartbeat.alive, task_support(selected))
     server = build_gateway(
-        catalog,
+        selected,
         bus=bus,
         version=__version__,
         keys=[derive(key, "request state") for key in settings.key_ring],
@@ -196,6 +199,10 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         middleware=[parking, tasks],
     )
     tasks.install(server)
+    catalog.on_change(server.refit)
+    ground = Ground(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
+    connect = partial(connected, watchdog, Implementation(name="switchboard", version=__version__), state)
+    upstreams = Upstreams(catalog, selected, ground, connect, configuration, fixed=reached)
     handshake = HandshakeRoom(
         server, initialization_options(server), state, records, streams, worker, settings.max_requests
     )
@@ -204,6 +211,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         heartbeat.running(),
         bus.running(),
         catalog.running(WorkerHost(worker, state.kind, streams, bus)),
+        upstreams.running(watched),
         parking.running(),
         tasks.running(),
         modern.run(),
@@ -218,9 +226,10 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         listening=streams.listening,
         watching=tasks.watch,
         server_info=server.server_info_stamp,
+        tool_scopes=selected.tool_scopes,
     )
-    legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path)
-    return Rooms(worker, state, bus, streams, handshake, endpoint, legacy)
+    legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path, selected.tool_scopes)
+    return Rooms(worker, state, bus, streams, handshake, Selecting(endpoint, selected.serving), legacy)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -11,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import uvicorn
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.server.subscriptions import InMemorySubscriptionBus
 from mcp.shared.subscriptions import ServerEvent
 from mcp_types import (
@@ -192,6 +196,31 @@ class Person:
         self.heard.append((progress, total, message))
 
 
+class RoundRobin(httpx2.AsyncHTTPTransport):
+    """A balancer without stickiness: each request goes to the next worker."""
+
+    def __init__(self, urls: list[str]) -> None:
+        super().__init__()
+        self._urls = urls
+        self._number = itertools.count()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = httpx2.URL(self._urls[next(self._number) % len(self._urls)])
+        request.url = url
+        request.headers["host"] = url.netloc.decode()
+        return await super().handle_async_request(request)
+
+
+@asynccontextmanager
+async def balanced(urls: list[str]) -> AsyncIterator[Any]:
+    """A client's transport to several workers."""
+    async with (
+        httpx2.AsyncClient(transport=RoundRobin(urls), timeout=30) as http,
+        streamable_http_client(urls[0], http_client=http) as streams,
+    ):
+        yield streams
+
+
 Connect = Callable[..., Any]
 
 
@@ -202,7 +231,7 @@ def connect() -> Connect:
     def connected(to: Any, era: str, person: Person | None = None) -> Client:
         person = person or Person()
         return Client(
-            to,
+            to if not isinstance(to, list) else balanced(to),
             mode="legacy" if era == "handshake" else "auto",
             elicitation_callback=person.elicit,
             sampling_callback=person.sample,
@@ -218,3 +247,13 @@ def connect() -> Connect:
 def person() -> Person:
     """A client's user."""
     return Person()
+
+
+@pytest.fixture
+def free_ports() -> list[int]:
+    """Two ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from mcp.server.context import HandlerResult
@@ -14,11 +14,10 @@ from pydantic import ValidationError
 from switchboard.backends import failures, rounds
 from switchboard.backends.description import Backend
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure
-from switchboard.backends.line import Line
-from switchboard.backends.lines import Lines
-from switchboard.backends.north import North
+from switchboard.backends.north import North, Params
 from switchboard.backends.offer import BackendOffer
-from switchboard.backends.scope import default_scope, key
+from switchboard.backends.scope import LineKey, default_scope, key
+from switchboard.backends.sharing import Reach, Use
 from switchboard.identity import current
 
 SERVED: Final[Mapping[str, str]] = {
@@ -34,13 +33,19 @@ SERVED: Final[Mapping[str, str]] = {
 SAFE: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
 """What may be sent again when it is unknown whether the backend has seen it."""
 
+STATE_LOST: Final = "switchboard/stateLost"
+"""In the `_meta` of the first result from a backend that forgot its session."""
+
+UseLine = Callable[[LineKey, Params, Use], Awaitable[Any]]
+"""Does some work on the line of a key."""
+
 
 class Calling:
     """Finds the line for a call and sends it."""
 
-    def __init__(self, backend: Backend, lines: Lines, known: Callable[[], BackendOffer]) -> None:
+    def __init__(self, backend: Backend, use: UseLine, known: Callable[[], BackendOffer]) -> None:
         self._backend = backend
-        self._lines = lines
+        self._use = use
         self._known = known
 
     @staticmethod
@@ -64,25 +69,40 @@ class Calling:
         return await self._once(method, body, north)
 
     async def _once(self, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
-        scope = default_scope(self._backend, modern=self._known().modern)
+        known = self._known()
+        scope = default_scope(self._backend, modern=known.modern)
         # In the modern era each request says what its client can be asked, so clients that differ may share a line.
-        can = {} if self._known().modern else north.capabilities
+        can = {} if known.modern else north.capabilities
+
+        async def work(reach: Reach) -> HandlerResult:
+            return await self._sent(reach, method, body, north)
+
         try:
-            async with self._lines.line(key(scope, current(), can), can) as line:
-                return await self._sent(line, method, body, north)
+            result: HandlerResult = await self._use(key(scope, current(), can), can, work)
         except BackendFailure as error:
             raise failures.unavailable(self._backend.name, str(error), sent=False) from error
+        return result
 
-    async def _sent(self, line: Line, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+    async def _sent(self, reach: Reach, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
         headers = self._known().headers.get(str(body.get("name"))) if method == "tools/call" else None
 
         async def send(more: Mapping[str, Any]) -> dict[str, Any]:
-            return await line.request(method, {**body, **more}, north, headers=headers)
+            return await reach.request(method, {**body, **more}, north, headers=headers)
 
         raw = await send({})
         if north.era == "handshake":
             raw = await rounds.driven(self._backend.name, raw, north, send)
-        return self._read(method, line.wire.version, raw)
+        if reach.lost:
+            reach.lost = False
+            raw = await self._confessed(raw, north)
+        return self._read(method, reach.version, raw)
+
+    async def _confessed(self, raw: dict[str, Any], north: North) -> dict[str, Any]:
+        """Tell the client, once, that what the backend remembered of it is gone; a program reads it in `_meta`."""
+        words = f"Backend {self._backend.name!r} was started anew: what it remembered of this session is lost"
+        await north.notify("notifications/message", {"level": "warning", "logger": "switchboard", "data": words})
+        given = raw.get("_meta")
+        return {**raw, "_meta": {**(given if isinstance(given, dict) else {}), STATE_LOST: True}}
 
     def _read(self, method: str, version: str, raw: dict[str, Any]) -> HandlerResult:
         if method in ("resources/subscribe", "resources/unsubscribe"):

@@ -3,6 +3,7 @@
 BackendFailure
 ├── Unreachable   it did not start, or does not answer at its address
 ├── Ended         the connection ended; whatever was in flight is lost
+├── Forgotten     the backend does not know our session any more, and did nothing
 └── Refused       there is no room, or it failed too often just now
 """
 
@@ -32,6 +33,10 @@ class Unreachable(BackendFailure):
 
 class Ended(BackendFailure):
     """The connection ended."""
+
+
+class Forgotten(BackendFailure):
+    """The backend does not know our session any more: it did nothing, and remembers nothing."""
 
 
 class Refused(BackendFailure):

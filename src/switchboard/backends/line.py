@@ -11,12 +11,20 @@ from typing import Any, Final, Protocol
 import structlog
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, METHOD_NOT_FOUND, Implementation, ServerCapabilities
+from mcp_types import (
+    CONNECTION_CLOSED,
+    INTERNAL_ERROR,
+    METHOD_NOT_FOUND,
+    Implementation,
+    InitializeResult,
+    ServerCapabilities,
+)
 
 from switchboard.backends import failures
 from switchboard.backends.calls import Call, InFlight
 from switchboard.backends.description import Backend, Http, Sse, Stdio
-from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure, Ended, Unreachable
+from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure, Ended, Forgotten, Unreachable
+from switchboard.backends.frames import first
 from switchboard.backends.north import North, Params
 from switchboard.backends.scope import LineKey
 from switchboard.backends.wire import HeaderMap, Wire, negotiate
@@ -43,6 +51,24 @@ class Opened(Protocol):
         """Wait until `reason` has an answer, for a moment at most."""
         ...
 
+    @property
+    def resumed(self) -> InitializeResult | None:
+        """What was agreed in the session that it resumes, if it does."""
+        ...
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the backend does not know its session any more."""
+        ...
+
+    async def agreed(self, result: InitializeResult | None) -> None:
+        """Hear what was agreed in a new session; `None` if there is none."""
+        ...
+
+    async def forget(self) -> None:
+        """Have nobody resume the session any more."""
+        ...
+
 
 class Ears(Protocol):
     """Who hears what concerns the backend as a whole, whichever line it comes on."""
@@ -61,6 +87,9 @@ LIST_CHANGES: Final[Mapping[str, str]] = {
     "notifications/resources/list_changed": "resources",
     "notifications/prompts/list_changed": "prompts",
 }
+
+_ids = itertools.count(1)
+"""Of all lines together: a session that several of them resume one after the other must not see an id twice."""
 
 Open = Callable[[AsyncExitStack], Any]
 """Opens a transport on a stack; awaitable, gives an `Opened`."""
@@ -95,11 +124,12 @@ class Line:
         """Under which its pool knows it."""
         self.opened = False
         """Whether it ever was open."""
+        self.lost = False
+        """Whether it took the place of one whose memory is gone, and its client has not been told yet."""
         self._open = open_transport
         self._ears = ears
         self._declared = declared
         self._info = info
-        self._ids = itertools.count(1)
         self._worker = worker
         self._wire: Wire | None = None
         self._session: ClientSession | None = None
@@ -127,6 +157,11 @@ class Line:
         if self._wire is None:
             raise Ended("the connection is not open")
         return self._wire
+
+    @property
+    def version(self) -> str:
+        """The protocol version it speaks."""
+        return self.wire.version
 
     @property
     def session(self) -> ClientSession:
@@ -164,7 +199,7 @@ class Line:
         except BackendFailure as error:
             self.failure = error
         except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
-            self.failure = Ended(_root(error))
+            self.failure = Ended(str(first(error)) or type(first(error)).__name__)
         finally:
             self._finish()
 
@@ -187,7 +222,7 @@ class Line:
                 self._session = await stack.enter_async_context(
                     ClientSession(dispatcher=self._wire, client_info=self._info)
                 )
-                await self._agree(self._session, self._wire)
+                await self._agree(opened, self._session, self._wire)
         except TimeoutError as error:
             why = (
                 "it was closed"
@@ -204,7 +239,19 @@ class Line:
         finally:
             self._starting = None
 
-    async def _agree(self, session: ClientSession, wire: Wire) -> None:
+    async def _agree(self, opened: Opened, session: ClientSession, wire: Wire) -> None:
+        if opened.resumed is not None:
+            session.adopt(opened.resumed)
+            wire.version = opened.resumed.protocol_version
+            return
+        try:
+            await self._negotiate(session, wire)
+        except BaseException:
+            await opened.agreed(None)
+            raise
+        await opened.agreed(session.initialize_result)
+
+    async def _negotiate(self, session: ClientSession, wire: Wire) -> None:
         what = self.backend.transport
         era = "handshake" if isinstance(what, Sse) else what.era
         await negotiate(session, era, handshake_first=isinstance(what, Stdio))
@@ -268,6 +315,10 @@ class Line:
         except TimeoutError:
             raise failures.timed_out(name, method, self.backend.patience.call) from None
         except MCPError as error:
+            if self._opened is not None and self._opened.forgotten:
+                await self._opened.forget()
+                self.stop()
+                raise Forgotten("its session expired") from error
             if error.code == CONNECTION_CLOSED and error.message == CLOSED:
                 raise failures.unavailable(name, await self._obituary(), sent=True) from None
             if error.code in (CONNECTION_CLOSED, BACKEND_UNAVAILABLE):
@@ -283,7 +334,7 @@ class Line:
         return str(self.failure or "it ended the connection")
 
     def _mint(self) -> str:
-        return f"{self._worker}-{next(self._ids)}"
+        return f"{self._worker}-{next(_ids)}"
 
     # -- what the backend says by itself. Satisfies `wire.Inbound`. -----------------------------------------------
 
@@ -317,10 +368,3 @@ class Line:
         self._garbage += 1
         if self._garbage == 1:
             log.warning("backend.garbage", backend=self.backend.name, error=str(error)[:200])
-
-
-def _root(error: BaseException) -> str:
-    """What lies at the bottom of nested task groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error) or type(error).__name__

@@ -24,8 +24,8 @@ from pydantic import BaseModel
 
 from switchboard.backends import health, transports
 from switchboard.backends.calling import Calling
-from switchboard.backends.description import Backend, Stdio, urls
-from switchboard.backends.failures import BackendFailure
+from switchboard.backends.description import Backend, Http, Stdio, urls
+from switchboard.backends.failures import BackendFailure, Unreachable
 from switchboard.backends.following import LOOK_S, Interest, Stream, Wanted, follow
 from switchboard.backends.health import Health
 from switchboard.backends.http import Road
@@ -34,7 +34,10 @@ from switchboard.backends.lines import Lines
 from switchboard.backends.north import Caller, Params
 from switchboard.backends.offer import BackendOffer, discover
 from switchboard.backends.scope import LineKey
+from switchboard.backends.sharing import Sharing, Use
+from switchboard.backends.upstream import Slot
 from switchboard.backends.watchdog import Watchdog
+from switchboard.state import State
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -73,6 +76,7 @@ class BackendProvider:
 
     Args:
         watchdog: ends children if this worker is killed; running.
+        state: where workers agree on who has which line; without it this worker is alone.
         info: how the gateway introduces itself.
         interest: what the clients of this worker subscribed to, shared by all backends.
         dice: gives numbers between 0 and 1.
@@ -83,6 +87,7 @@ class BackendProvider:
         backend: Backend,
         watchdog: Watchdog,
         *,
+        state: State | None = None,
         info: Implementation | None = None,
         interest: Interest | None = None,
         dice: Callable[[], float] = random.random,
@@ -90,6 +95,7 @@ class BackendProvider:
         self.backend = backend
         self.health = Health()
         self._watchdog = watchdog
+        self._state = state
         self._info = info or Implementation(name="switchboard", version="")
         self._dice = dice
         self._offer = BackendOffer(backend.name, backend.prefix)
@@ -99,7 +105,8 @@ class BackendProvider:
         self._again = asyncio.Event()
         self._interest = interest or Interest()
         self._wanted = Wanted()
-        self._calling = Calling(backend, self._lines, self.known)
+        self._sharing: Sharing | None = None
+        self._calling = Calling(backend, self._use, self.known)
 
     @property
     def name(self) -> str:
@@ -155,6 +162,8 @@ class BackendProvider:
                     Road(addresses, self.backend.bounds.message_bytes).running()
                 )
             await stack.enter_async_context(self._lines.running())
+            self._sharing = Sharing(self.backend, self._lines, self._state, host.worker)
+            await stack.enter_async_context(self._sharing.running())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             working = [tasks.create_task(self._keep_discovered()), tasks.create_task(self._look_who_wants())]
             try:
@@ -239,10 +248,15 @@ class BackendProvider:
 
     # -- its lines ------------------------------------------------------------------------------------------------
 
+    async def _use(self, key: LineKey, capabilities: Params, work: Use) -> Any:
+        if self._sharing is None:
+            raise Unreachable("this worker is not running")
+        return await self._sharing.use(key, capabilities, work)
+
     def _line(self, key: LineKey, capabilities: Params) -> Line:
         return Line(
             self.backend,
-            self._open(),
+            self._open(key),
             self,
             declared=capabilities,
             owned=key.kind != "shared",
@@ -250,12 +264,20 @@ class BackendProvider:
             info=self._info,
         )
 
-    def _open(self) -> Callable[[AsyncExitStack], Any]:
+    def _open(self, key: LineKey) -> Callable[[AsyncExitStack], Any]:
         if isinstance(self.backend.transport, Stdio):
             return partial(transports.open_child, self.backend, self._watchdog)
         if self._road is None:
             raise RuntimeError("the provider is not running")
-        return partial(transports.open_http, self.backend, self._road)
+        slot = None
+        if (
+            self._state is not None
+            and key.kind != "shared"
+            and not key.once
+            and isinstance(self.backend.transport, Http)
+        ):
+            slot = Slot(self._state, self.name, key, self.backend.patience.start)
+        return partial(transports.open_http, self.backend, self._road, slot)
 
     # -- what lines hear. Satisfies `line.Ears`. ------------------------------------------------------------------
 
@@ -268,7 +290,9 @@ class BackendProvider:
         await self._publish(ResourceUpdated(uri))
 
 
-def providers(backends: Iterable[Backend], watchdog: Watchdog, info: Implementation) -> tuple[BackendProvider, ...]:
+def providers(
+    backends: Iterable[Backend], watchdog: Watchdog, info: Implementation, state: State | None = None
+) -> tuple[BackendProvider, ...]:
     """A provider for each backend."""
     interest = Interest()
-    return tuple(BackendProvider(backend, watchdog, info=info, interest=interest) for backend in backends)
+    return tuple(BackendProvider(backend, watchdog, state=state, info=info, interest=interest) for backend in backends)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends.failures import BAD_GATEWAY
+from switchboard.backends.frames import first
 from switchboard.backends.north import North
 
 MOST: Final = 10
@@ -56,9 +57,6 @@ async def _answers(requests: Mapping[str, Any], north: North) -> dict[str, Any]:
             asked = {
                 key: tasks.create_task(north.ask(one["method"], one.get("params"))) for key, one in requests.items()
             }
-    except* MCPError as refusals:
-        refusal = refusals.exceptions[0]
-        while isinstance(refusal, BaseExceptionGroup):
-            refusal = refusal.exceptions[0]
-        raise refusal from None
+    except BaseExceptionGroup as refusals:
+        raise first(refusals) from None
     return {key: task.result() for key, task in asked.items()}

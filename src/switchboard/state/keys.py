@@ -19,6 +19,11 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:task:{task}` | hash | owner, worker, status, outcome of a task | its time to live, and a minute |
 | `mcp:task:{task}:asks`, `:answers` | hash | questions that are open, answers to those that were | as the task |
 | `mcp:task:{task}:changes` | pub/sub | wakes the worker that runs the task, and streams that tell of it | - |
+| `mcp:line:{tag}:<backend>:<client>` | string | `worker:epoch` that has a session's child | LEASE, renewed |
+| `mcp:line:{tag}:<backend>:<client>:had` | string | that there was such a child | LINE_LIFE, sliding |
+| `mcp:line:{tag}:<backend>:<client>:upstream` | string | the session at an HTTP backend | LINE_LIFE, sliding |
+| `mcp:line:to:<worker>:<backend>` | pub/sub | calls for children that this worker has | - |
+| `mcp:line:reply:<id>` | pub/sub | what comes of such a call | - |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
@@ -47,6 +52,9 @@ WORKER_LIFE_MS = 12_000
 
 COMMIT_GRACE_MS = 30_000
 """How long a cancellation waits for the exchange it names to look it up."""
+
+LINE_LIFE_MS = 3_600_000
+"""How long it is remembered that a backend's line was there, or is resumed."""
 
 MAX_FRAMES = 1_000
 """Frames kept for replay in one stream."""
@@ -105,6 +113,21 @@ class Keys:
 
     def task_changes(self, task: str) -> str:
         return f"{self.prefix}mcp:task:{{{task}}}:changes"
+
+    def line(self, tag: str, backend: str, client: str) -> str:
+        return f"{self.prefix}mcp:line:{{{tag}}}:{backend}:{client}"
+
+    def line_had(self, tag: str, backend: str, client: str) -> str:
+        return f"{self.line(tag, backend, client)}:had"
+
+    def line_upstream(self, tag: str, backend: str, client: str) -> str:
+        return f"{self.line(tag, backend, client)}:upstream"
+
+    def line_to(self, worker: str, backend: str) -> str:
+        return f"{self.prefix}mcp:line:to:{worker}:{backend}"
+
+    def line_reply(self, reply: str) -> str:
+        return f"{self.prefix}mcp:line:reply:{reply}"
 
     def bus(self) -> str:
         return f"{self.prefix}mcp:bus"

@@ -45,6 +45,11 @@ def server() -> MCPServer[Any]:
         return f"{os.getpid()}:{count}"
 
     @handy.tool(structured_output=False)
+    def session(ctx: Context[Any]) -> str:
+        request = ctx.request_context.request
+        return str(request.headers.get("mcp-session-id")) if request is not None else str(os.getpid())
+
+    @handy.tool(structured_output=False)
     async def steps(ctx: Context[Any], count: int = 3) -> str:
         for step in range(count):
             await ctx.report_progress(step + 1, count, f"step {step + 1}")

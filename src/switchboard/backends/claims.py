@@ -1,0 +1,150 @@
+"""Which worker has a child: a fenced lease in Redis for each line that must exist once in the fleet.
+
+A claim is renewed while the line is wanted. A worker that could not renew for the length of a lease ends its child: by
+then another worker may have started one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from switchboard.backends.line import Line
+from switchboard.backends.scope import LineKey
+from switchboard.errors import StateUnavailable
+from switchboard.state import State
+from switchboard.state.keys import LEASE_MS, LINE_LIFE_MS, RENEW_S
+
+log = structlog.get_logger("switchboard.backends")
+
+# KEYS lease had · ARGV me lease_ms had_ms
+_CLAIM: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder then return {holder, 0} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local had = redis.call('EXISTS', KEYS[2])
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+return {ARGV[1], had}
+"""
+
+# KEYS lease had · ARGV me lease_ms had_ms
+_RENEW: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+return 1
+"""
+
+# KEYS lease · ARGV me
+_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+
+
+@dataclass(slots=True)
+class Claim:
+    """This worker's right to a line."""
+
+    key: LineKey
+    epoch: str
+    renewed: float
+    lost: bool
+    """Whether there was a child before, whose memory is gone, and nobody was told yet."""
+
+    line: Line | None = None
+    users: int = 0
+
+
+class Claims:
+    """The claims of one backend on this worker."""
+
+    def __init__(self, state: State, worker: str, backend: str) -> None:
+        self._state = state
+        self._worker = worker
+        self._backend = backend
+        self._mine: dict[LineKey, Claim] = {}
+        self._claim = state.redis.register_script(_CLAIM)
+        self._renew = state.redis.register_script(_RENEW)
+        self._release = state.redis.register_script(_RELEASE)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Renew claims; give them back on the way out."""
+        async with asyncio.TaskGroup() as tasks:
+            renewing = tasks.create_task(self._keep_renewing())
+            try:
+                yield
+            finally:
+                renewing.cancel()
+                for claim in list(self._mine.values()):
+                    await self._given_back(claim)
+
+    def mine(self, key: LineKey) -> Claim | None:
+        """The claim on a line, if this worker has it."""
+        return self._mine.get(key)
+
+    async def claim(self, key: LineKey) -> Claim | str:
+        """This worker's claim, or the worker that has it.
+
+        Raises:
+            StateUnavailable: it cannot be known now.
+        """
+        if key in self._mine:
+            return self._mine[key]
+        epoch = f"{self._worker}:{secrets.token_hex(6)}"
+        now = asyncio.get_running_loop().time()
+        with self._state.guard():
+            holder, had = await self._claim(keys=self._keys(key), args=[epoch, LEASE_MS, LINE_LIFE_MS])
+        if key in self._mine:
+            return self._mine[key]
+        if holder != epoch:
+            return str(holder).rpartition(":")[0]
+        claim = self._mine[key] = Claim(key, epoch, now, bool(int(had)))
+        return claim
+
+    def _keys(self, key: LineKey) -> list[str]:
+        given = (tag(key), self._backend, key.capabilities)
+        return [self._state.keys.line(*given), self._state.keys.line_had(*given)]
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            for claim in list(self._mine.values()):
+                await self._kept(claim)
+
+    async def _kept(self, claim: Claim) -> None:
+        if not claim.users and (claim.line is None or claim.line.over):
+            await self._given_back(claim)
+            return
+        now = asyncio.get_running_loop().time()
+        try:
+            with self._state.guard():
+                kept: Any = await self._renew(keys=self._keys(claim.key), args=[claim.epoch, LEASE_MS, LINE_LIFE_MS])
+        except StateUnavailable:
+            kept = now - claim.renewed < LEASE_MS / 1000 - RENEW_S
+        else:
+            claim.renewed = now
+        if not kept:
+            log.warning("backend.claim_lost", backend=self._backend)
+            self._mine.pop(claim.key, None)
+            if claim.line is not None:
+                claim.line.stop()
+
+    async def _given_back(self, claim: Claim) -> None:
+        self._mine.pop(claim.key, None)
+        try:
+            with self._state.guard():
+                await self._release(keys=self._keys(claim.key)[:1], args=[claim.epoch])
+        except StateUnavailable as error:
+            log.warning("redis.away", error=str(error), lost="a claim, until it expires")
+
+
+def tag(key: LineKey) -> str:
+    """What a line's keys in Redis have in common: the session id, or a digest of a person."""
+    plain = key.owner.isalnum() and len(key.owner) <= 64
+    return key.owner if plain else hashlib.sha256(key.owner.encode()).hexdigest()[:32]

@@ -1,0 +1,112 @@
+"""What two workers say to each other about a call, in order and without loss.
+
+Pub/sub loses messages when a connection breaks. So the holder numbers its frames and keeps them until the asker has
+seen them; the asker repeats, every few seconds, what it has seen and what its client answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import ErrorData
+
+AGAIN_S: Final = 3.0
+"""How often the asker repeats itself."""
+
+SILENT_S: Final = 15.0
+"""After so long without a sign, either end takes the other for lost."""
+
+MOST: Final = 1_000
+"""Frames that wait for the asker; further notifications are dropped, a question or an outcome never is."""
+
+Frame = dict[str, Any]
+
+
+class Outbox:
+    """The holder's numbered frames."""
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque()
+        self._number = 0
+
+    def put(self, frame: Mapping[str, Any]) -> Frame | None:
+        """Number a frame; `None` if it was dropped."""
+        if frame["kind"] in ("notify", "progress") and len(self._frames) >= MOST:
+            return None
+        self._number += 1
+        numbered = {**frame, "n": self._number}
+        self._frames.append(numbered)
+        return numbered
+
+    def seen(self, number: int) -> list[Frame]:
+        """Forget what was seen; gives what was not."""
+        while self._frames and self._frames[0]["n"] <= number:
+            self._frames.popleft()
+        return list(self._frames)
+
+
+class Inbox:
+    """The asker's end: frames in their order, each once."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._frames: deque[Frame] = deque()
+        self._behind = False
+        self._filled = asyncio.Event()
+
+    def put(self, payload: str) -> None:
+        """Take a payload from the hub; an empty one means that some may have been missed."""
+        frame = parsed(payload)
+        if frame is None:
+            self._behind = True
+        elif "n" not in frame:
+            self._frames.append(frame)  # a sign of life, or a refusal: it has no place in the order
+        elif frame["n"] == self.seen + 1:
+            self.seen += 1
+            self._frames.append(frame)
+        elif frame["n"] > self.seen:
+            self._behind = True
+        self._filled.set()
+
+    async def get(self, seconds: float) -> Frame | None:
+        """The next frame, or `None`: nothing in time, or something was missed and is to be asked for again."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._frames and not self._behind:
+                    self._filled.clear()
+                    await self._filled.wait()
+        except TimeoutError:
+            return None
+        self._behind = self._behind and bool(self._frames)
+        return self._frames.popleft() if self._frames else None
+
+
+def parsed(payload: str) -> Frame | None:
+    """A payload's frame; `None` for an empty one, or another version's."""
+    try:
+        frame = json.loads(payload) if payload else None
+    except ValueError:
+        return None
+    return frame if isinstance(frame, dict) else None
+
+
+def error_frame(error: MCPError) -> Frame:
+    """An error as a frame."""
+    return {"kind": "error", "error": error.error.model_dump(by_alias=True, mode="json", exclude_none=True)}
+
+
+def raised(frame: Mapping[str, Any]) -> MCPError:
+    """The error in a frame."""
+    return MCPError.from_error_data(ErrorData.model_validate(frame["error"]))
+
+
+def first(error: BaseException) -> BaseException:
+    """What lies at the bottom of nested task groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,143 @@
+"""One line for a session, on whichever worker its calls arrive.
+
+A child lives on one worker: the one that claimed it. Calls that arrive elsewhere go there. HTTP lines need none of
+this: each worker has its own, and all resume the same upstream session (`upstream`). Lines for everybody, or for one
+call, are each worker's own too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Final, Protocol
+
+from switchboard.backends.claims import Claim, Claims
+from switchboard.backends.description import Backend, Stdio
+from switchboard.backends.failures import Forgotten, Unreachable
+from switchboard.backends.holder import Holder
+from switchboard.backends.line import Line
+from switchboard.backends.lines import Lines
+from switchboard.backends.north import North, Params
+from switchboard.backends.remote import Moved, Remote
+from switchboard.backends.scope import LineKey
+from switchboard.backends.wire import HeaderMap
+from switchboard.errors import StateUnavailable
+from switchboard.state import State
+
+FIND_S: Final = 20.0
+"""How long a call looks for whoever has its line: longer than the lease of a worker that died."""
+
+LOOK_S: Final = 0.5
+
+
+class Reach(Protocol):
+    """A line, here or on another worker."""
+
+    lost: bool
+    """Whether it took the place of one whose memory is gone, and nobody was told yet."""
+
+    @property
+    def version(self) -> str:
+        """The protocol version it speaks; known once it answered."""
+        ...
+
+    async def request(
+        self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None
+    ) -> dict[str, Any]:
+        """Pass a request on."""
+        ...
+
+
+Use = Callable[[Reach], Awaitable[Any]]
+
+
+class Sharing:
+    """How a call finds its line."""
+
+    def __init__(self, backend: Backend, lines: Lines, state: State | None, worker: str) -> None:
+        self._backend = backend
+        self._lines = lines
+        self._state = state
+        self._claims: Claims | None = None
+        self._worker = worker
+        if state is not None and isinstance(backend.transport, Stdio):
+            self._claims = Claims(state, worker, backend.name)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take other workers' calls, and keep claims, until the context ends."""
+        async with AsyncExitStack() as stack:
+            if self._claims is not None and self._state is not None:
+                holder = Holder(self._state, self._worker, self._backend.name, self._hold)
+                await stack.enter_async_context(self._claims.running())
+                await stack.enter_async_context(holder.running())
+            yield
+
+    async def use(self, key: LineKey, capabilities: Params, work: Use) -> Any:
+        """Do some work on the line of a key.
+
+        Raises:
+            BackendFailure: there is none to be had.
+        """
+        if self._claims is None or self._state is None or key.once or key.kind == "shared":
+            return await self._alone(key, capabilities, work)
+        return await self._used(self._claims, self._state, key, capabilities, work)
+
+    async def _alone(self, key: LineKey, capabilities: Params, work: Use) -> Any:
+        try:
+            async with self._lines.line(key, capabilities) as line:
+                return await work(line)
+        except Forgotten:
+            async with self._lines.line(key, capabilities) as line:
+                line.lost = True
+                return await work(line)
+
+    async def _used(self, claims: Claims, state: State, key: LineKey, capabilities: Params, work: Use) -> Any:
+        until = asyncio.get_running_loop().time() + FIND_S
+        while True:
+            try:
+                claim = await claims.claim(key)
+            except StateUnavailable as error:
+                raise Unreachable("shared state cannot be reached now, which knows where its connection is") from error
+            if not isinstance(claim, str):
+                async with self._held(claims, key, capabilities) as line:
+                    return await work(line)
+            try:
+                return await work(Remote(state, claim, self._backend.name, key))
+            except Moved:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+                await asyncio.sleep(LOOK_S)
+
+    @asynccontextmanager
+    async def _hold(self, key: LineKey, capabilities: Mapping[str, Any]) -> AsyncIterator[Line | None]:
+        """For another worker's call: our line, if we have the claim."""
+        if self._claims is None or self._claims.mine(key) is None:
+            yield None
+            return
+        async with self._held(self._claims, key, capabilities) as line:
+            yield line
+
+    @asynccontextmanager
+    async def _held(self, claims: Claims, key: LineKey, capabilities: Params) -> AsyncIterator[Line]:
+        claim = claims.mine(key)
+        with _counted(claim):
+            async with self._lines.line(key, capabilities) as line:
+                if claim is not None and claim.line is not line:
+                    line.lost = claim.lost or claim.line is not None
+                    claim.line, claim.lost = line, False
+                yield line
+
+
+@contextmanager
+def _counted(claim: Claim | None) -> Iterator[None]:
+    """While entered, the claim is not given back: its line may be about to start."""
+    if claim is None:
+        yield
+        return
+    claim.users += 1
+    try:
+        yield
+    finally:
+        claim.users -= 1

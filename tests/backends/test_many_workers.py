@@ -1,0 +1,182 @@
+"""One session, two workers, no stickiness: a backend sees one client, and remembers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import TextContent
+
+from switchboard.backends import Backend
+
+pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+
+
+def text(result: Any) -> str:
+    content = result.content[0]
+    assert isinstance(content, TextContent)
+    return content.text
+
+
+async def offered(client: Client, tool: str, times: int = 4) -> None:
+    """Wait until every worker offers it: the client's requests take turns."""
+    async with asyncio.timeout(30):
+        while times:
+            tools = (await client.list_tools(cache_mode="refresh")).tools
+            times = times - 1 if any(one.name == tool for one in tools) else times
+            await asyncio.sleep(0.02)
+
+
+async def test_a_child_of_a_session_is_reached_from_every_worker(
+    raw: Any, fleet: Any, connect: Any, redis_url: str
+) -> None:
+    urls = await fleet([raw("own", scope=None)], count=2, redis_url=redis_url)
+    async with connect(urls, "handshake") as ann, connect(urls, "handshake") as bob:
+        await offered(ann, "own__bump")
+        said = [text(await ann.call_tool("own__bump")).split(":")[:2] for _ in range(6)]
+        assert [count for _, count in said] == ["1", "2", "3", "4", "5", "6"]
+        assert len({pid for pid, _ in said}) == 1
+        together = await asyncio.gather(*(bob.call_tool("own__bump") for _ in range(8)))
+        assert sorted(int(text(one).split(":")[1]) for one in together) == list(range(1, 9))
+        assert len({text(one).split(":")[0] for one in (*together,)} | {said[0][0]}) == 2
+
+
+async def test_what_a_child_says_and_asks_reaches_the_client_through_another_worker(
+    handy_stdio: Any, fleet: Any, connect: Any, person: Any, redis_url: str
+) -> None:
+    urls = await fleet([Backend("handy", handy_stdio)], count=2, redis_url=redis_url)
+    async with connect(urls, "handshake", person) as client:
+        await offered(client, "handy__ask")
+        expected = [((float(n), 3.0, f"step {n}"), f"at {n}") for n in (1, 2, 3)]
+        for tag in ("a", "b", "c"):
+            assert text(await client.call_tool("handy__ask", {"tag": tag})) == f"accept bob {tag} {tag}"
+            person.heard.clear()
+            await client.call_tool("handy__steps", {}, progress_callback=person.progress)
+            assert person.heard == [item for pair in expected for item in pair]
+        with pytest.raises(MCPError, match=r"Backend 'handy': it exited with 3: .*farewell"):
+            await client.call_tool("handy__die")
+
+
+async def test_a_client_is_told_once_that_its_child_forgot(
+    raw: Any, fleet: Any, connect: Any, person: Any, redis_url: str
+) -> None:
+    urls = await fleet([raw("own", scope=None)], count=2, redis_url=redis_url)
+    async with connect(urls, "handshake", person) as client:
+        await offered(client, "own__bump")
+        pid = int(text(await client.call_tool("own__bump")).split(":")[0])
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(5):
+            fresh = await _served(client)
+        assert text(fresh).split(":")[1] == "1"
+        assert (fresh.meta or {})["switchboard/stateLost"] is True
+        assert person.heard == ["Backend 'own' was started anew: what it remembered of this session is lost"]
+        again = await client.call_tool("own__bump")
+        assert "switchboard/stateLost" not in (again.meta or {})
+
+
+async def test_all_workers_resume_one_session_at_an_http_backend(
+    handy_http: Any, fleet: Any, connect: Any, person: Any, redis_url: str
+) -> None:
+    urls = await fleet([Backend("handy", handy_http("handshake"))], count=2, redis_url=redis_url)
+    async with connect(urls, "handshake", person) as ann, connect(urls, "handshake", person) as bob:
+        await offered(ann, "handy__session")
+        anns = {text(await ann.call_tool("handy__session")) for _ in range(4)}
+        bobs = {text(one) for one in await asyncio.gather(*(bob.call_tool("handy__session") for _ in range(6)))}
+        assert (len(anns), len(bobs), anns & bobs) == (1, 1, set())
+        tags = [f"t{number}" for number in range(6)]
+        answers = await asyncio.gather(*(ann.call_tool("handy__ask", {"tag": tag}) for tag in tags))
+        assert [text(answer) for answer in answers] == [f"accept bob {tag} {tag}" for tag in tags]
+
+
+async def test_a_session_that_an_http_backend_forgot_is_made_anew_and_the_client_told(
+    handy_http: Any, fleet: Any, connect: Any, person: Any, redis_url: str
+) -> None:
+    transport = handy_http("handshake")
+    urls = await fleet([Backend("handy", transport)], count=2, redis_url=redis_url)
+    async with connect(urls, "handshake", person) as client:
+        await offered(client, "handy__session")
+        first = text(await client.call_tool("handy__session"))
+        async with httpx2.AsyncClient() as http:
+            gone = await http.delete(transport.urls[0], headers={"mcp-session-id": first})
+            assert gone.status_code in (200, 204)
+        fresh = await client.call_tool("handy__session")
+        assert text(fresh) != first
+        assert (fresh.meta or {})["switchboard/stateLost"] is True
+        assert {text(await client.call_tool("handy__session")) for _ in range(4)} == {text(fresh)}
+
+
+async def _served(client: Client) -> Any:
+    """The first answer after a failure; a call that may have been sent is not repeated for the client."""
+    while True:
+        try:
+            return await client.call_tool("own__bump")
+        except MCPError as error:
+            if not error.message.startswith("Backend 'own': "):
+                raise
+
+
+WORKER = """
+import sys, uvicorn
+from switchboard.app import build
+from switchboard.backends import Backend, Stdio
+from switchboard.settings import load_settings
+port, redis_url, *child = sys.argv[1:]
+settings = load_settings(None, auth_mode="none", rate_limit=0, secret_key="k" * 40, redis_url=redis_url)
+backend = Backend("own", Stdio(sys.executable, tuple(child), era="handshake"))
+uvicorn.run(build(settings, [backend]), port=int(port), log_config=None)
+"""
+
+
+async def test_the_worker_that_has_a_child_is_killed_and_the_session_goes_on(
+    raw: Any, connect: Any, person: Any, redis_url: str, free_ports: list[int]
+) -> None:
+    child = raw("own").transport.args
+    workers = {}
+    for port in free_ports:
+        command = (sys.executable, "-c", WORKER, str(port), redis_url, *child)
+        workers[port] = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        urls = [f"http://localhost:{port}/mcp" for port in workers]
+        await asyncio.gather(*(_up(url) for url in urls))
+        async with connect(urls, "handshake", person) as client:
+            await offered(client, "own__bump")
+            answers = [text(await client.call_tool("own__bump")).split(":") for _ in range(3)]
+            assert [count for _, count, _ in answers] == ["1", "2", "3"]
+            parent = _parent(int(answers[0][0]))
+            holder = next(worker for worker in workers.values() if worker.pid == parent)
+            holder.kill()
+            await holder.wait()
+            urls.remove(next(url for port, url in zip(workers, urls, strict=True) if workers[port] is holder))
+            async with asyncio.timeout(25):
+                fresh = await _served(client)
+            assert text(fresh).split(":")[1] == "1"
+            assert (fresh.meta or {})["switchboard/stateLost"] is True
+    finally:
+        for worker in workers.values():
+            if worker.returncode is None:
+                worker.kill()
+                await worker.wait()
+
+
+async def _up(url: str) -> None:
+    async with asyncio.timeout(40), httpx2.AsyncClient() as http:
+        while True:
+            try:
+                await http.get(url.replace("/mcp", "/healthz"))
+            except httpx2.ConnectError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
