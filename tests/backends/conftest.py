@@ -110,8 +110,8 @@ def open_gateway() -> Open:
 
 
 @asynccontextmanager
-async def _serving(app: Any, on_exit: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
+async def _serving(app: Any, on_exit: Callable[[], None] = lambda: None, port: int = 0) -> AsyncIterator[int]:
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(server._serve())  # `serve` would take over the test run's signal handlers
         while not server.started:
@@ -148,6 +148,17 @@ async def handy_http(handy: Any) -> AsyncIterator[Callable[..., Http]]:
     """The handy server over HTTP, which serves both eras: `handy_http(era="modern")`."""
     async with _serving(handy.server().streamable_http_app()) as port:
         yield lambda era="auto": Http((f"http://127.0.0.1:{port}/mcp",), era=era)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Any]]:
+    """Serve an ASGI application until the test ends: `await serve(app, port=0)` gives the URL of its `/mcp`."""
+    async with AsyncExitStack() as stack:
+
+        async def started(app: Any, port: int = 0) -> str:
+            return f"http://127.0.0.1:{await stack.enter_async_context(_serving(app, port=port))}/mcp"
+
+        yield started
 
 
 Fleet = Callable[..., Any]

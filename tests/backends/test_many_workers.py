@@ -66,6 +66,29 @@ async def test_what_a_child_says_and_asks_reaches_the_client_through_another_wor
             await client.call_tool("handy__die")
 
 
+@pytest.mark.parametrize("kind", ["stdio", "http"])
+async def test_no_answer_and_no_memory_crosses_between_two_people(
+    kind: str, raw: Any, handy_http: Any, fleet: Any, connect: Any, redis_url: str
+) -> None:
+    backend = raw("own", scope=None) if kind == "stdio" else Backend("own", handy_http("handshake"))
+    urls = await fleet([backend], count=2, redis_url=redis_url)
+    async with connect(urls, "handshake") as ann, connect(urls, "handshake") as bob:
+        await offered(ann, "own__echo")
+
+        async def speak(client: Client, name: str, count: int) -> list[str]:
+            said = await asyncio.gather(*(client.call_tool("own__echo", {"text": f"{name}{n}"}) for n in range(count)))
+            return [text(one) for one in said]
+
+        rounds = [await asyncio.gather(speak(ann, "ann", 20), speak(bob, "bob", 20)) for _ in range(3)]
+    for anns, bobs in rounds:
+        assert [one.rpartition(":")[2] for one in anns] == [f"ann{n}" for n in range(20)]
+        assert [one.rpartition(":")[2] for one in bobs] == [f"bob{n}" for n in range(20)]
+    if kind == "stdio":
+        children = [{one.split(":")[0] for said in side for one in said} for side in zip(*rounds, strict=True)]
+        assert [len(pids) for pids in children] == [1, 1]
+        assert children[0] != children[1]
+
+
 async def test_a_client_is_told_once_that_its_child_forgot(
     raw: Any, fleet: Any, connect: Any, person: Any, redis_url: str
 ) -> None:

@@ -102,6 +102,8 @@ class InFlight:
         self._calls: dict[Call, None] = {}
         self._turn = asyncio.Lock()
         self._takes_turns = False
+        self._none = asyncio.Event()
+        self._none.set()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -123,12 +125,19 @@ class InFlight:
     def flying(self, call: Call) -> Iterator[None]:
         """Count a call; what is sent inside is known to be its own."""
         self._calls[call] = None
+        self._none.clear()
         reset = _calling.set(call)
         try:
             yield
         finally:
             _calling.reset(reset)
             del self._calls[call]
+            if not self._calls:
+                self._none.set()
+
+    async def none(self) -> None:
+        """Wait until there is no call in flight."""
+        await self._none.wait()
 
     def asked(self, method: str) -> Call:
         """Whose question this is.

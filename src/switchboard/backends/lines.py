@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import anyio
+
 from switchboard.backends.description import Backend
 from switchboard.backends.failures import Refused
 from switchboard.backends.line import Line
@@ -17,6 +19,8 @@ from switchboard.identity.breaker import Breaker
 
 SWEEPS: Final = 4
 """Looks for idle lines in the time that makes a line idle."""
+
+DRAIN_S: Final = 5.0
 
 MakeLine = Callable[[LineKey, Params], Line]
 """`(key, the capabilities to declare)`."""
@@ -51,8 +55,8 @@ class Lines:
                 yield
             finally:
                 sweeping.cancel()
-                for line in list(self._every):
-                    line.stop()
+                await self._drained()
+                self.stop()
                 self._tasks = None
 
     @asynccontextmanager
@@ -75,6 +79,12 @@ class Lines:
             line.used = asyncio.get_running_loop().time()
             if key.once:
                 line.stop()
+
+    async def _drained(self) -> None:
+        """Let calls in flight end, for a while: this backend is replaced, or its worker leaves."""
+        with anyio.move_on_after(DRAIN_S, shield=True):
+            for line in list(self._every):
+                await line.calls.none()
 
     def stop(self) -> None:
         """End every line; calls that come later start new ones."""
