@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,9 +24,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from switchboard import __version__, config, log, plugins
+from switchboard import __version__, log, plugins
 from switchboard.authorization import authorize
-from switchboard.backends import Backend, Watchdog, providers
+from switchboard.backends import Backend, BackendProvider, Watchdog
+from switchboard.backends.following import Interest
+from switchboard.catalog import shapes
+from switchboard.config.environment import variables
+from switchboard.config.layers import OVERRIDES
+from switchboard.config.overlay import Overlay
+from switchboard.config.watching import WatchedConfiguration
 from switchboard.edge.faults import Faults
 from switchboard.edge.guards import default_hosts, default_origins
 from switchboard.edge.handshake import HandshakeEdge
@@ -33,10 +40,18 @@ from switchboard.edge.health import Readiness, health_routes
 from switchboard.edge.legacy import MESSAGE_PATH, SSE_PATH, LegacyEdge
 from switchboard.edge.limits import Permits, Quota, RateLimit, by_address, by_principal
 from switchboard.edge.mcp import McpEndpoint
+from switchboard.edge.selecting import Selecting
 from switchboard.edge.shedding import Load, Shedding
 from switchboard.edge.stack import Policy, wrap
 from switchboard.errors import ConfigurationError, StateUnavailable
-from switchboard.gateway import LiveCatalog, Provider, build_gateway, initialization_options, task_support
+from switchboard.gateway import (
+    LiveCatalog,
+    Provider,
+    SelectedCatalog,
+    build_gateway,
+    initialization_options,
+    task_support,
+)
 from switchboard.keys import derive
 from switchboard.plugins import OpenStream
 from switchboard.sessions.bus import RedisBus
@@ -46,8 +61,10 @@ from switchboard.sessions.records import Records
 from switchboard.sessions.room import HandshakeRoom
 from switchboard.sessions.streams import Streams
 from switchboard.settings import Settings
+from switchboard.sources import Ground
 from switchboard.state import Heartbeat, State, check_fingerprint, mint_worker_id, open_state
 from switchboard.tasks import Tasks
+from switchboard.upstreams import Upstreams
 
 events = structlog.get_logger(__name__)
 
@@ -67,8 +84,10 @@ class Rooms:
     bus: RedisBus
     streams: Streams
     handshake: HandshakeRoom
-    endpoint: McpEndpoint
+    endpoint: ASGIApp
     legacy: LegacyEdge
+    watched: WatchedConfiguration
+    upstreams: Upstreams
 
 
 class Application:
@@ -181,7 +200,9 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     watched = WatchedConfiguration(settings.config_file, partial(_variables, settings), Overlay(state))
     configuration = await watched.load()
     watchdog = await stack.enter_async_context(Watchdog().running())
-    reached = providers(backends, watchdog, Implementation(name="switchboard", version=__version__), state)
+    info = Implementation(name="switchboard", version=__version__)
+    connect = partial(BackendProvider, watchdog=watchdog, state=state, info=info, interest=Interest())
+    reached = tuple(map(connect, backends))
     offering: tuple[Provider, ...] = (*plugins.load(configuration.plugins), *reached)
     shown = shapes(configuration.plugins)
     catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator, shapes=shown)
@@ -201,7 +222,6 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     tasks.install(server)
     catalog.on_change(server.refit)
     ground = Ground(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
-    connect = partial(connected, watchdog, Implementation(name="switchboard", version=__version__), state)
     upstreams = Upstreams(catalog, selected, ground, connect, configuration, fixed=reached)
     handshake = HandshakeRoom(
         server, initialization_options(server), state, records, streams, worker, settings.max_requests
@@ -229,7 +249,13 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         tool_scopes=selected.tool_scopes,
     )
     legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path, selected.tool_scopes)
-    return Rooms(worker, state, bus, streams, handshake, Selecting(endpoint, selected.serving), legacy)
+    selecting = Selecting(endpoint, selected.serving)
+    return Rooms(worker, state, bus, streams, handshake, selecting, legacy, watched, upstreams)
+
+
+def _variables(settings: Settings) -> Mapping[str, str]:
+    """What the configuration may refer to, and the layer of the environment."""
+    return {**variables(os.environ), OVERRIDES: settings.config_overrides}
 
 
 @dataclass(frozen=True)

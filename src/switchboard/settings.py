@@ -8,6 +8,7 @@ and a test holds it equal to this file.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -47,6 +48,15 @@ def _items(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         raise ValueError("starts like a JSON array but is not one") from None
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("must be JSON") from None
 
 
 def _patterns(kind: type[HostPatterns] | type[OriginPatterns]) -> AfterValidator:
@@ -94,6 +104,9 @@ def _ephemeral(data: Mapping[str, Any]) -> tuple[SecretStr, ...]:
 
 
 Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
+Json = (NoDecode, BeforeValidator(_json))
+Names = Annotated[dict[str, str] | None, *Json]
+Objects = Annotated[tuple[dict[str, Any], ...], *Json]
 Url = Annotated[str, AfterValidator(_http_url)]
 BaseUri = Annotated[str, AfterValidator(_http_url), AfterValidator(lambda value: value.rstrip("/"))]
 
@@ -111,6 +124,11 @@ class Settings(BaseSettings):
     )
     workers: int = Field(1, ge=1, le=256, description="processes that serve the port, 1 to 256")
     config_file: Path | None = Field(None, description="YAML, JSON or TOML file with plugins and mcpServers")
+    config_overrides: str = Field("", description="JSON object laid over the configuration file (RFC 7396)")
+    cache_dir: Path = Field(
+        default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "switchboard",
+        description="folder for what is installed to run servers",
+    )
 
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,
@@ -136,6 +154,30 @@ class Settings(BaseSettings):
     )
     introspection_client_id: str | None = Field(None, description="client id for introspection in separate mode")
     introspection_client_secret: SecretStr | None = Field(None, description="client secret for introspection")
+    token_validation: Annotated[Literal["introspection", "jwt", "auto"], BeforeValidator(_lower)] = Field(
+        "introspection", description="introspection, jwt, or auto: JWTs by the issuer's keys, others by introspection"
+    )
+    token_audiences: Items = Field((), description="what aud must hold one of; this server's own URLs when not set")
+    token_clients: Items = Field((), description="the only clients whose tokens count; they may then lack an audience")
+    subject_claim: str = Field("sub", min_length=1, description="the claim that identifies a person for good")
+    scope_claims: Items = Field(("scope", "scp", "roles"), description="the claims that hold scopes")
+    client_claims: Items = Field(("client_id", "azp", "cid"), description="the claims that may hold the client's id")
+    required_claims: Names = Field(None, description="JSON object of claims and the values they must have")
+    scope_map: Names = Field(None, description="JSON object, the issuer's names for scopes to ours")
+
+    access_tokens: Literal["opaque", "jwt"] = Field("opaque", description="opaque or jwt")
+    upstream: Literal["fake", "oidc", "github"] = Field("fake", description="who signs people in: fake, oidc, github")
+    upstream_issuer: Url | None = Field(None, description="issuer of the OpenID provider, exactly as it writes it")
+    upstream_client_id: str | None = Field(None, description="our client id at the upstream")
+    upstream_client_secret: SecretStr | None = Field(None, description="our client secret at the upstream")
+    upstream_scopes: Items = Field(("openid", "offline_access"), description="what to ask the OpenID provider for")
+    upstream_subject_claim: str = Field("sub", description="the claim that identifies a person for good")
+    upstream_groups_claim: str = Field("groups", description="the claim that holds a person's groups")
+    upstream_group_scopes: Annotated[dict[str, tuple[str, ...]] | None, *Json] = Field(
+        None, description='JSON object, group to scopes, "*" for everybody'
+    )
+    auth_clients: Objects = Field((), description="JSON array of clients that need not register")
+    trusted_issuers: Objects = Field((), description="JSON array of providers whose identity assertions are taken")
     allow_insecure_no_auth: bool = Field(False, description="true lets AUTH_MODE=none be reached from other machines")
     allow_fake_idp: bool = Field(False, description="true lets the fake identity provider serve a public BASE_URI")
 
@@ -199,7 +241,15 @@ class Settings(BaseSettings):
 
 
 def _fake_idp_is_public(s: Settings) -> bool:
-    return s.auth_mode == "integrated" and not is_loopback(urlsplit(s.base_uri).hostname or "") and not s.allow_fake_idp
+    public = not is_loopback(urlsplit(s.base_uri).hostname or "")
+    return s.auth_mode == "integrated" and s.upstream == "fake" and public and not s.allow_fake_idp
+
+
+def _upstream_lacks(s: Settings) -> list[str]:
+    """What is not set of that by which an upstream knows us; the standalone server checks its own."""
+    needed = {"github": ("client_id", "client_secret"), "oidc": ("issuer", "client_id", "client_secret")}
+    names = [f"upstream_{name}" for name in needed.get(s.upstream, ())] if s.auth_mode == "integrated" else []
+    return [name.upper() for name in names if not getattr(s, name)]
 
 
 _CONTRADICTIONS: tuple[tuple[Callable[[Settings], object], Callable[[Settings], str]], ...] = (
@@ -229,8 +279,12 @@ _CONTRADICTIONS: tuple[tuple[Callable[[Settings], object], Callable[[Settings], 
         _fake_idp_is_public,
         lambda s: (
             f"BASE_URI={s.base_uri} is public, but the fake identity provider lets anybody sign in as anyone:"
-            " use AUTH_MODE=separate with a real issuer, or ALLOW_FAKE_IDP=true for a test"
+            " use UPSTREAM=oidc, AUTH_MODE=separate with a real issuer, or ALLOW_FAKE_IDP=true for a test"
         ),
+    ),
+    (
+        _upstream_lacks,
+        lambda s: f"UPSTREAM is {s.upstream}, but not set: {', '.join(_upstream_lacks(s))}",
     ),
 )
 
@@ -270,6 +324,8 @@ def _scheme(value: Any) -> str:
 _HIDDEN: Mapping[str, Callable[[Any], str]] = {
     "secret_key": _length,
     "introspection_client_secret": _length,
+    "upstream_client_secret": _length,
+    "auth_clients": _length,
     "redis_url": _scheme,
 }
 """How the settings that hold a secret are described, instead of shown."""

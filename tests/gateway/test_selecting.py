@@ -141,6 +141,7 @@ async def test_a_tool_that_needs_a_scope_is_listed_and_refused_without_it(host: 
         with serving(Caller(every)):
             async with Client(server) as client:
                 assert not (await client.call_tool(tool, arguments)).is_error
-        assert source.scopes("tools/call", "files__delete") == {"files:write", "files:all"}
-        assert source.scopes("tools/call", "files__read") == frozenset()
-        assert source.scopes("prompts/get", "files__delete") == frozenset()
+        every_call = {"name": tool, "arguments": arguments}
+        assert source.tool_scopes(every_call) == {"files:write", "files:all"}
+        assert source.tool_scopes({"name": "files__read", "arguments": {"name": "files__delete"}}) == frozenset()
+        assert source.tool_scopes({"name": 3}) == frozenset()

@@ -67,7 +67,7 @@ class WatchedConfiguration:
         self._changed.set()
 
     async def follow(self, apply: Apply) -> None:
-        """Until cancelled: give `apply` each configuration that comes into force."""
+        """Until cancelled: give `apply` each configuration that is to come into force; it may refuse with an error."""
         async with asyncio.TaskGroup() as tasks, self._overlay.watched(self.look) if self._overlay else nullcontext():
             if self._path is not None:
                 tasks.create_task(self._watch_file(self._path))
@@ -79,6 +79,9 @@ class WatchedConfiguration:
     async def _look(self, apply: Apply) -> None:
         try:
             found = await self._read()
+            if found != self._current:
+                await apply(found)
+                self._current = found
         except StateUnavailable as error:
             log.warning("the overlay cannot be read; the configuration stays as it is", reason=str(error))
             return
@@ -88,9 +91,6 @@ class WatchedConfiguration:
             self.problem = str(error)
             return
         self.problem = None
-        if found != self._current:
-            await apply(found)
-            self._current = found
 
     async def _read(self) -> Configuration:
         overlay = (await self._overlay.read()).patches if self._overlay else ()

@@ -36,7 +36,7 @@ from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
 from switchboard.edge.refusals import answering, read_body
 from switchboard.edge.replies import send_body, send_json
-from switchboard.edge.scopes import require
+from switchboard.edge.scopes import ToolScopes, no_scopes, require
 from switchboard.edge.sse import send_events
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
@@ -62,7 +62,9 @@ class McpEndpoint:
         listening: Registered,
         watching: Watching,
         server_info: dict[str, Any],
+        tool_scopes: ToolScopes = no_scopes,
     ) -> None:
+        self._tool_scopes = tool_scopes
         self._handshake = handshake
         self._modern = modern
         self._bus = bus
@@ -90,7 +92,7 @@ class McpEndpoint:
             await self._post_modern(found, scope, receive, send)
             return
         value = parse(await read_body(receive))
-        require(_principal(), value if isinstance(value, list) else [value])
+        require(_principal(), value if isinstance(value, list) else [value], self._tool_scopes)
         if is_enveloped(value) and value.get("method") != "initialize":
             await _reject_contradiction(value, found, send)
             return
@@ -108,7 +110,7 @@ class McpEndpoint:
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
         body = await read_body(receive)
         value = parse(body)
-        require(_principal(), [value])
+        require(_principal(), [value], self._tool_scopes)
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)
             return

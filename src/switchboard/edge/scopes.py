@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -41,13 +41,24 @@ def needed(message: Any) -> frozenset[str]:
     return frozenset(scope for prefix, scope in _NEEDED if method.startswith(prefix))
 
 
-def require(principal: Principal, messages: Iterable[Any]) -> None:
+ToolScopes = Callable[[Mapping[str, Any]], frozenset[str]]
+"""The params of a `tools/call` → what configuration asks for that tool."""
+
+
+def no_scopes(_params: Mapping[str, Any]) -> frozenset[str]:
+    """Where no tool needs more than another."""
+    return frozenset()
+
+
+def require(principal: Principal, messages: Iterable[Any], tool_scopes: ToolScopes = no_scopes) -> None:
     """Refuse what the principal's scopes, and those they imply, do not cover.
 
     Raises:
         InsufficientScope: with all scopes that the messages need.
     """
-    together: frozenset[str] = frozenset().union(*(needed(message) for message in messages))
+    together: frozenset[str] = frozenset().union(
+        *(needed(message) | _of_tool(message, tool_scopes) for message in messages)
+    )
     if together and _lacks(principal.scopes, together):
         raise InsufficientScope(together)
 
@@ -65,6 +76,13 @@ async def answer(error: InsufficientScope, scope: Scope, send: Send) -> None:
 def _lacks(granted: frozenset[str], together: frozenset[str]) -> bool:
     """The same few sets meet on every call."""
     return bool(missing(granted, together))
+
+
+def _of_tool(message: Any, tool_scopes: ToolScopes) -> frozenset[str]:
+    if not isinstance(message, dict) or message.get("method") != "tools/call":
+        return frozenset()
+    params = message.get("params")
+    return tool_scopes(params) if isinstance(params, dict) else frozenset()
 
 
 def _for_completion(params: Any) -> frozenset[str]:

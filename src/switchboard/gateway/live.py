@@ -118,7 +118,7 @@ class LiveCatalog:
                 except Exception as error:  # taken past the group, which would wrap what is not its own
                     failure = error
                 finally:
-                    await self._end(reversed(self._lives.values()))
+                    await self._end(self._lives.values())
             if failure is not None:
                 raise failure
         finally:
@@ -130,8 +130,8 @@ class LiveCatalog:
     ) -> None:
         """Go on with these providers: start those that are new, swap, and then end those that are gone.
 
-        Requests being served by a provider that is gone are finished, within `GRACE_S`. Nothing changes when a new
-        one does not start.
+        Those may finish what they serve, within `GRACE_S`; this does not wait for them. Nothing changes when a new one
+        does not start.
 
         Raises:
             ConfigurationError: naming it.
@@ -150,7 +150,7 @@ class LiveCatalog:
             self._shapes = self._shapes if shapes is None else shapes
             before = self._catalog
             await self._announce(before, await self.refresh())
-            await self._end(gone, GRACE_S)
+            self._tasks.create_task(self._end(gone, GRACE_S))
 
     async def _announce(self, before: Catalog, after: Catalog) -> None:
         """Tell clients which lists changed."""
@@ -171,14 +171,13 @@ class LiveCatalog:
                 await life.start(tasks, self._host)
                 started[provider.name] = life
         except BaseException:
-            await self._end(reversed(started.values()))
+            await self._end(started.values())
             raise
         return started
 
     @staticmethod
     async def _end(lives: Iterable[Life], grace: float = 0.0) -> None:
-        for life in list(lives):
-            await life.end(grace)
+        await asyncio.gather(*(life.end(grace) for life in lives))
 
     def _on_event(self, event: ServerEvent) -> None:
         # Possibly another worker's event: what the same provider offers here may have changed with it.

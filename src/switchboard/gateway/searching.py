@@ -95,7 +95,7 @@ class Searcher:
         return await ask(self._source, entry, "tools/call", ctx, own)
 
 
-def called(name: str, arguments: object) -> str:
-    """The tool that a call is really about."""
-    inner = arguments.get("name") if name == CALL and isinstance(arguments, Mapping) else None
-    return inner if isinstance(inner, str) else name
+def called(name: object, arguments: object) -> str:
+    """The tool that a call is really about; empty when it says none."""
+    inner = arguments.get("name") if name == CALL and isinstance(arguments, Mapping) else name
+    return inner if isinstance(inner, str) else ""

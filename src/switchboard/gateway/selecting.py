@@ -9,7 +9,7 @@ import contextvars
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
@@ -21,7 +21,7 @@ from switchboard.catalog.search import SEARCHER
 from switchboard.catalog.selection import EVERYTHING
 from switchboard.config import Preset, ToolSearch
 from switchboard.gateway.live import LiveCatalog
-from switchboard.gateway.searching import Searcher
+from switchboard.gateway.searching import Searcher, called
 from switchboard.gateway.source import Context, Provider
 
 REMEMBERED: Final = 64
@@ -85,11 +85,9 @@ class SelectedCatalog:
         finally:
             _wish.reset(reset)
 
-    def scopes(self, method: str, name: str) -> frozenset[str]:
-        """What a token needs for this call besides what its method needs anyway."""
-        if method != "tools/call":
-            return frozenset()
-        entry = self.current().tools.find(name)
+    def tool_scopes(self, params: Mapping[str, Any]) -> frozenset[str]:
+        """What a token needs for this `tools/call` besides what every call needs."""
+        entry = self.current().tools.find(called(params.get("name"), params.get("arguments")))
         return entry.scopes if entry is not None else frozenset()
 
     def _view(self, whole: Catalog) -> Catalog:

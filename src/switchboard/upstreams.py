@@ -1,0 +1,311 @@
+"""From the configuration to running providers, and on through every change of it.
+
+Part of the composition root (`app.py`), in a file of its own because it is a subject of its own: `config` says what is
+wanted, `sources` makes it ready, `backends` and `plugins` make providers, `gateway` serves them; none of these knows
+the others. Plugins are there at once. A server joins when it is ready, so one that is being installed, or cannot be,
+keeps nobody waiting. What a change does not concern goes on as it is; what it does concern serves until its successor
+can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import structlog
+
+from switchboard import plugins
+from switchboard.backends import Backend, Bounds, Http, Patience, Sse, Stdio
+from switchboard.catalog import shapes
+from switchboard.config import Configuration, PluginSection, ServerSection, provider_name
+from switchboard.config.model import digest
+from switchboard.config.watching import WatchedConfiguration
+from switchboard.errors import ConfigurationError, SwitchboardError
+from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
+from switchboard.sources import Ground, Launch, prepare
+
+log = structlog.get_logger(__name__)
+
+Phase = Literal["preparing", "running", "failed", "disabled"]
+
+FIRST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 300.0
+"""Between attempts to prepare a server that failed."""
+
+_UNSHOWN: Final[Mapping[str, Any]] = {
+    "enabled": True, "tags": (), "allow": (), "deny": (), "rename": {}, "tools": {}, "description": "",
+}  # fmt: skip
+"""What changes how a server is shown, and not the server: left out of what tells whether it changed."""
+
+
+@dataclass
+class Upstream:
+    """One server of the configuration, in this worker."""
+
+    name: str
+    section: ServerSection
+    key: str
+    provider: Provider | None = None
+    phase: Phase = "preparing"
+    reason: str = ""
+    pinned: str = ""
+    steps: list[str] = field(default_factory=list)
+    """The last lines of its preparation."""
+
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass
+class _Plugin:
+    key: str
+    provider: Provider
+
+
+class Upstreams:
+    """What the configuration wants, kept running."""
+
+    def __init__(
+        self,
+        live: LiveCatalog,
+        source: SelectedCatalog,
+        ground: Ground,
+        connect: Callable[[Backend], Provider],
+        configuration: Configuration,
+        *,
+        fixed: tuple[Provider, ...] = (),
+    ) -> None:
+        """`live` must have what `plugin_providers` gave for this configuration, and `fixed` after it.
+
+        Args:
+            connect: makes the provider of a backend.
+            fixed: providers that no configuration speaks of.
+        """
+        self._live = live
+        self._source = source
+        self._ground = ground
+        self._connect = connect
+        self._fixed = fixed
+        self._configuration = configuration
+        sections = {name: section for name, section in configuration.plugins.items() if section.enabled}
+        given = {provider.name: provider for provider in live.providers}
+        self._plugins = {name: _Plugin(_plugin_key(section), given[name]) for name, section in sections.items()}
+        self._servers: dict[str, Upstream] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._publishing = asyncio.Lock()
+
+    @property
+    def servers(self) -> tuple[Upstream, ...]:
+        """In the order of the configuration."""
+        return tuple(self._servers.values())
+
+    @asynccontextmanager
+    async def running(self, watched: WatchedConfiguration | None = None) -> AsyncIterator[Upstreams]:
+        """Prepare and start the servers, and follow changes of the configuration."""
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as self._tasks:
+            self._want(self._configuration)
+            following = self._tasks.create_task(watched.follow(self.apply)) if watched else None
+            try:
+                yield self
+            except Exception as error:  # taken past the group, which would wrap what is not its own
+                failure = error
+            finally:
+                for task in (following, *(server.task for server in self._servers.values())):
+                    if task is not None:
+                        task.cancel()
+        if failure is not None:
+            raise failure
+
+    async def apply(self, configuration: Configuration) -> None:
+        """Bring a new configuration into force: build the next, swap, stop the old.
+
+        Raises:
+            ConfigurationError: a plugin cannot be made or started; then nothing has changed.
+        """
+        made = self._made_plugins(configuration)
+        before, self._plugins = self._plugins, made
+        previous, self._configuration = self._configuration, configuration
+        try:
+            await self._publish()
+        except ConfigurationError:
+            self._plugins, self._configuration = before, previous
+            raise
+        self._source.change(configuration.presets, configuration.tool_search)
+        self._want(configuration)
+        await self._publish()
+        log.info("configuration.applied", digest=configuration.digest, servers=len(self._servers))
+
+    def restart(self, name: str) -> bool:
+        """Start a server anew, also one that failed for good; whether there is one of that name."""
+        server = self._servers.get(name)
+        if server is None or server.phase == "disabled":
+            return False
+        server.key = ""
+        self._want(self._configuration)
+        return True
+
+    # -- servers --------------------------------------------------------------------------------------------------
+
+    def _want(self, configuration: Configuration) -> None:
+        """Note what is wanted, and begin to prepare what is new or changed."""
+        before, self._servers = self._servers, {}
+        for written, section in configuration.servers.items():
+            name = provider_name(written)
+            key = server_key(section)
+            server = before.pop(name, None)
+            if server is None or server.key != key or not section.enabled:
+                server = self._begun(Upstream(name, section, key), server)
+            server.section = section
+            self._servers[name] = server
+        for gone in before.values():
+            _cancel(gone)
+
+    def _begun(self, server: Upstream, before: Upstream | None) -> Upstream:
+        if before is not None:
+            _cancel(before)
+        if not server.section.enabled:
+            server.phase = "disabled"
+        elif self._tasks is not None:
+            server.provider = before.provider if before is not None else None  # serves until its successor can
+            server.task = self._tasks.create_task(self._keep_preparing(server), name=f"prepare {server.name}")
+        return server
+
+    async def _keep_preparing(self, server: Upstream) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            server.phase, server.reason = "preparing", ""
+            try:
+                await self._prepare(server)
+                return
+            except SwitchboardError as error:
+                server.phase, server.reason = "failed", str(error)
+                log.error("server.failed", server=server.name, reason=str(error), again_s=round(pause))
+            except Exception as error:  # a boundary: one server's fault is not the others'
+                server.phase, server.reason = "failed", f"{type(error).__name__}: {error}"
+                log.exception("server.failed", server=server.name)
+            await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311 (jitter)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _prepare(self, server: Upstream) -> None:
+        launch = None
+        if server.section.source != "url":
+            launch = await prepare(server.name, server.section, self._heard(server))
+            server.pinned = launch.pinned
+        before, server.provider = server.provider, self._connect(backend(server.name, server.section, launch))
+        try:
+            await self._publish()
+        except ConfigurationError:
+            server.provider = before
+            raise
+        server.phase = "running"
+        log.info("server.ready", server=server.name, pinned=server.pinned)
+
+    def _heard(self, server: Upstream) -> Ground:
+        def say(name: str, step: str) -> None:
+            server.steps = [*server.steps[-49:], step]
+            self._ground.say(name, step)
+
+        return Ground(self._ground.cache, self._ground.environment, self._ground.base, say, self._ground.python)
+
+    # -- plugins --------------------------------------------------------------------------------------------------
+
+    def _made_plugins(self, configuration: Configuration) -> dict[str, _Plugin]:
+        """The plugins of a configuration: those that did not change as they are."""
+        made: dict[str, _Plugin] = {}
+        for name, section in configuration.plugins.items():
+            if not section.enabled:
+                continue
+            known, key = self._plugins.get(name), _plugin_key(section)
+            if known is not None and known.key == key:
+                made[name] = known
+            else:
+                (provider,) = plugins.load({name: section})
+                made[name] = _Plugin(key, provider)
+        return made
+
+    async def _publish(self) -> None:
+        """Have the gateway serve what there is now, in the order of the configuration."""
+        async with self._publishing:
+            configuration = self._configuration
+            joined = [server.provider for server in self._servers.values() if server.provider is not None]
+            exposures: dict[str, Any] = {
+                **configuration.plugins,
+                **{provider_name(name): section for name, section in configuration.servers.items()},
+            }
+            await self._live.replace(
+                [*(plugin.provider for plugin in self._plugins.values()), *self._fixed, *joined],
+                separator=configuration.separator,
+                shapes=shapes(exposures),
+            )
+
+
+def _cancel(server: Upstream) -> None:
+    if server.task is not None and not server.task.done():
+        server.task.cancel()
+
+
+def _plugin_key(section: PluginSection) -> str:
+    return digest(section.model_copy(update={key: value for key, value in _UNSHOWN.items() if key != "description"}))
+
+
+def server_key(section: ServerSection) -> str:
+    """Equal for sections that make the same server, however it is shown."""
+    return digest(section.model_copy(update=_UNSHOWN))
+
+
+def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend:
+    """What `backends` is told about a server.
+
+    Raises:
+        ConfigurationError: it asks for what cannot be done.
+    """
+    if section.auth.strategy != "none":
+        raise ConfigurationError(
+            f"mcpServers.{name}.auth.strategy: {section.auth.strategy!r} is not available yet;"
+            " a fixed credential can be stated in `headers` or `env`"
+        )
+    return Backend(
+        name,
+        _transport(section, launch),
+        section.scope,
+        section.prefix,
+        Patience(start=section.start_timeout, call=section.timeout, idle=section.idle_timeout),
+        Bounds(lines=section.connections, lines_per_user=section.connections_per_user),
+    )
+
+
+def _transport(section: ServerSection, launch: Launch | None) -> Stdio | Http | Sse:
+    if launch is not None:
+        cwd = str(launch.cwd) if launch.cwd is not None else None
+        return Stdio(launch.command, launch.args, dict(launch.env), cwd, section.era)
+    if section.transport == "sse":
+        return Sse(section.addresses[0], dict(section.headers), section.insecure)
+    return Http(section.addresses, dict(section.headers), section.era, section.insecure)
+
+
+def plugin_providers(configuration: Configuration) -> tuple[Provider, ...]:
+    """The providers that are there from the start.
+
+    Raises:
+        ConfigurationError: naming the plugin that cannot be made.
+    """
+    return plugins.load(configuration.plugins)
+
+
+def shown(servers: tuple[Upstream, ...]) -> list[Mapping[str, Any]]:
+    """How the servers are doing in this worker, as a document."""
+    return [
+        {
+            "name": server.name,
+            "source": server.section.source,
+            "phase": server.phase,
+            "condition": getattr(getattr(server.provider, "health", None), "condition", ""),
+            "reason": server.reason or getattr(getattr(server.provider, "health", None), "reason", ""),
+            "pinned": server.pinned,
+        }
+        for server in servers
+    ]
