@@ -52,6 +52,7 @@ from switchboard.gateway import (
     initialization_options,
     task_support,
 )
+from switchboard.inquiry import answering
 from switchboard.keys import derive
 from switchboard.plugins import OpenStream
 from switchboard.sessions.bus import RedisBus
@@ -232,6 +233,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         bus.running(),
         catalog.running(WorkerHost(worker, state.kind, streams, bus)),
         upstreams.running(watched),
+        answering(state, lambda: {"worker": worker, "problem": watched.problem, **upstreams.tell()}, upstreams.restart),
         parking.running(),
         tasks.running(),
         modern.run(),

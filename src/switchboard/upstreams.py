@@ -139,6 +139,10 @@ class Upstreams:
         await self._publish()
         log.info("configuration.applied", digest=configuration.digest, servers=len(self._servers))
 
+    def tell(self) -> dict[str, Any]:
+        """How the servers are doing in this worker, as a document."""
+        return {"digest": self._configuration.digest, "servers": [shown(each) for each in self._servers.values()]}
+
     def restart(self, name: str) -> bool:
         """Start a server anew, also one that failed for good; whether there is one of that name."""
         server = self._servers.get(name)
@@ -296,16 +300,18 @@ def plugin_providers(configuration: Configuration) -> tuple[Provider, ...]:
     return plugins.load(configuration.plugins)
 
 
-def shown(servers: tuple[Upstream, ...]) -> list[Mapping[str, Any]]:
-    """How the servers are doing in this worker, as a document."""
-    return [
-        {
-            "name": server.name,
-            "source": server.section.source,
-            "phase": server.phase,
-            "condition": getattr(getattr(server.provider, "health", None), "condition", ""),
-            "reason": server.reason or getattr(getattr(server.provider, "health", None), "reason", ""),
-            "pinned": server.pinned,
-        }
-        for server in servers
-    ]
+def shown(server: Upstream) -> dict[str, Any]:
+    """How a server is doing in this worker, as a document."""
+    health = getattr(server.provider, "health", None)
+    lines = getattr(server.provider, "lines", None)
+    return {
+        "name": server.name,
+        "source": server.section.source,
+        "phase": server.phase,
+        "condition": getattr(health, "condition", ""),
+        "reason": server.reason or getattr(health, "reason", ""),
+        "pinned": server.pinned,
+        "connections": len(lines) if lines is not None else 0,
+        "steps": server.steps,
+        "stderr": list(getattr(lines, "words", ())),
+    }

@@ -79,14 +79,29 @@ def test_yaml_words_that_only_look_like_something_else_are_texts(write: WriteFil
         ("c.yaml", "mcpServers: {x: {}}", "mcpServers.x: a server from 'command' needs 'command'"),
         (
             "c.yaml",
-            "mcpServers: {x: {url: a, args: [b]}}",
+            "mcpServers: {x: {url: 'https://a', args: [b]}}",
             "mcpServers.x: 'args' means nothing for a server",
         ),
-        ("c.yaml", "mcpServers: {x: {url: a, type: stdio}}", "mcpServers.x: a server from 'url' is not reached over"),
+        (
+            "c.yaml",
+            "mcpServers: {x: {url: 'https://a', type: stdio}}",
+            "mcpServers.x: a server from 'url' is not reached over",
+        ),
         ("c.yaml", "mcpServers: {x: {source: git, repository: r, tag: a, branch: b}}", "only one of 'branch', 'tag'"),
         ("c.yaml", "mcpServers: {x: {source: npm, package: --global}}", "mcpServers.x.package: "),
         ("c.yaml", "mcpServers: {x: {source: git, repository: --upload-pack=x}}", "mcpServers.x.repository: "),
         ("c.yaml", "mcpServers: {x: {command: a, tools: {t: {scopes: ['a b']}}}}", "mcpServers.x.tools.t.scopes.0: "),
+        (
+            "c.yaml",
+            "mcpServers: {x: {url: 'http://example.org'}}",
+            "mcpServers.x: plain http to example.org can be read",
+        ),
+        ("c.yaml", "mcpServers: {x: {url: 'ftp://a'}}", "mcpServers.x: a URL must start with https://"),
+        (
+            "c.yaml",
+            "mcpServers: {x: {urls: ['https://u:p@a']}}",
+            "mcpServers.x: a URL must not carry a user or password",
+        ),
         ("c.yaml", "presets: {a: {tags: 'web,!'}}", "presets.a.tags: "),
         ("c.yaml", "presets: {a: {servers: [gone]}}", "presets.a.servers: there is no plugin or server 'gone'"),
         ("c.yaml", "mcpServers: {a b: {command: x}, a-b: {command: x}}", "would both be called 'a-b'"),
@@ -111,6 +126,13 @@ def test_a_complaint_about_a_secret_place_does_not_show_the_value(write: WriteFi
         read(write("c.yaml", f"mcpServers: {{x: {row}}}"), {})
     assert "should be a valid string" in str(caught.value)
     assert "12345" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "row", [{"url": "http://localhost:1"}, {"url": "http://[::1]"}, {"url": "http://h", "insecure": True}]
+)
+def test_plain_http_is_for_this_machine_or_asked_for(row: dict[str, Any]) -> None:
+    assert server(**row).addresses
 
 
 def test_variables_stand_for_numbers_and_flags_too(write: WriteFile) -> None:

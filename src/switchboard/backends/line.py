@@ -69,6 +69,11 @@ class Opened(Protocol):
         """Have nobody resume the session any more."""
         ...
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The last lines of its standard error, if it has one."""
+        ...
+
 
 class Ears(Protocol):
     """Who hears what concerns the backend as a whole, whichever line it comes on."""
@@ -140,6 +145,11 @@ class Line:
         self._starting: asyncio.Timeout | None = None
         self._over = asyncio.Event()
         self._garbage = 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What its child wrote to standard error last; nothing where there is no child."""
+        return () if self._opened is None else self._opened.words
 
     @property
     def over(self) -> bool:

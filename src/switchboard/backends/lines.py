@@ -46,6 +46,11 @@ class Lines:
     def __len__(self) -> int:
         return len(self._every)
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the children of all lines wrote to standard error last."""
+        return tuple(word for line in self._every for word in line.words)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep lines; end them all on the way out."""

@@ -42,6 +42,11 @@ class OpenChild:
             return self.why.result()
         return f"it {self.child.obituary}" if self.why.done() or self.child.process.returncode is not None else ""
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The child's last ones."""
+        return self.child.words.lines
+
     async def settled(self) -> None:
         """Give it the moment that an exit code and its last words take."""
         if await self.child.gone(LAST_WORDS_S):
@@ -63,6 +68,11 @@ class OpenHttp:
     def forgotten(self) -> bool:
         """Whether the backend said that it does not know the session."""
         return self.carrier.lost
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """HTTP has no standard error."""
+        return ()
 
     def reason(self) -> str:
         """HTTP knows of no end."""

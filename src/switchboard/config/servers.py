@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
+from switchboard.config.addresses import complaint
 from switchboard.config.exposure import STRICT, Exposure, Scope
 
 SourceKind = Literal["command", "url", "npm", "pypi", "git", "docker", "local"]
@@ -199,5 +200,7 @@ def _mistakes(section: ServerSection) -> Iterator[str]:
         yield f"{foreign[0]!r} means nothing for a server from {section.source!r}"
     if section.transport is not None and section.transport not in needs.transports:
         yield f"a server from {section.source!r} is not reached over {section.transport!r}"
+    wrong = (complaint(url, insecure=section.insecure) for url in section.addresses)
+    yield from dict.fromkeys(each for each in wrong if each is not None)
     if sum(value is not None for value in (section.branch, section.tag, section.commit)) > 1:
         yield "only one of 'branch', 'tag' and 'commit' can be given"

@@ -22,12 +22,14 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:line:{tag}:<backend>:<client>` | string | `worker:epoch` that has a session's child | LEASE, renewed |
 | `mcp:line:{tag}:<backend>:<client>:had` | string | that there was such a child | LINE_LIFE, sliding |
 | `mcp:line:{tag}:<backend>:<client>:upstream` | string | the session at an HTTP backend | LINE_LIFE, sliding |
+| `mcp:offer:<backend>:<digest>` | string, pub/sub | what a backend offered last; that it changed | OFFER_LIFE |
 | `mcp:line:to:<worker>:<backend>` | pub/sub | calls for children that this worker has | - |
 | `mcp:line:reply:<id>` | pub/sub | what comes of such a call | - |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
-| `mcp:restart` | pub/sub | names of servers to restart | - |
+| `mcp:servers` | pub/sub | questions about servers, and orders to restart one | - |
+| `mcp:servers:<reply>` | list | the workers' answers to a question | 15 s |
 | `worker:<id>` | hash | heartbeat: state, version, started | WORKER_LIFE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
@@ -55,6 +57,9 @@ COMMIT_GRACE_MS = 30_000
 
 LINE_LIFE_MS = 3_600_000
 """How long it is remembered that a backend's line was there, or is resumed."""
+
+OFFER_LIFE_MS = 7 * 24 * 3_600_000
+"""How long it is remembered what a backend offered."""
 
 MAX_FRAMES = 1_000
 """Frames kept for replay in one stream."""
@@ -123,6 +128,9 @@ class Keys:
     def line_upstream(self, tag: str, backend: str, client: str) -> str:
         return f"{self.line(tag, backend, client)}:upstream"
 
+    def offer(self, backend: str, digest: str) -> str:
+        return f"{self.prefix}mcp:offer:{backend}:{digest}"
+
     def line_to(self, worker: str, backend: str) -> str:
         return f"{self.prefix}mcp:line:to:{worker}:{backend}"
 
@@ -138,8 +146,11 @@ class Keys:
     def overlay_changed(self) -> str:
         return f"{self.prefix}mcp:config:changed"
 
-    def restart(self) -> str:
-        return f"{self.prefix}mcp:restart"
+    def servers(self) -> str:
+        return f"{self.prefix}mcp:servers"
+
+    def servers_answer(self, reply: str) -> str:
+        return f"{self.prefix}mcp:servers:{reply}"
 
     def worker(self, worker: str) -> str:
         return f"{self.prefix}worker:{worker}"
