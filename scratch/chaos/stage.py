@@ -147,7 +147,8 @@ def _plugged(folder: Path) -> dict[str, str]:
 
 def _path(*more: str) -> dict[str, str]:
     scratch = str(Path(__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([scratch, *more])}
+    given = [each for each in (os.environ.get("PYTHONPATH"),) if each]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([scratch, *more, *given])}
 
 
 def _end(stage: Stage, ledger: Child | None) -> None:

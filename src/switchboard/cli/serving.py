@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import log as logs
 from switchboard.cli.ending import exit_code, known_cause, say
+from switchboard.cli.leaving import LINGER_S, LastRequests, close_door, repeating
 from switchboard.cli.sockets import explained
 from switchboard.errors import SwitchboardError
 from switchboard.settings import Settings
@@ -53,9 +54,10 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     app = build_application(settings)
-    guarded = _ClearStartup(app)
+    last = LastRequests(app)
+    guarded = _ClearStartup(last)
     grace = settings.drain_grace if settings.redis_url else 0
-    server = _Server(uvicorn_config(guarded, settings), started, app.drain, grace)
+    server = _Server(uvicorn_config(guarded, settings), last, started, app.drain, grace, alone=settings.workers == 1)
     try:
         server.run(sockets=list(sockets))
     except SystemExit as ending:
@@ -99,12 +101,21 @@ class _Server(uvicorn.Server):
     """Says when it serves, and lets the application drain before connections are closed."""
 
     def __init__(
-        self, config: uvicorn.Config, started: Callable[[], None], drain: Callable[[], None], grace: float
+        self,
+        config: uvicorn.Config,
+        last: LastRequests,
+        started: Callable[[], None],
+        drain: Callable[[], None],
+        grace: float,
+        *,
+        alone: bool,
     ) -> None:
         super().__init__(config)
+        self._last = last
         self._on_started = started
         self._drain = drain
         self._grace = grace
+        self._alone = alone
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -112,11 +123,15 @@ class _Server(uvicorn.Server):
             self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._last.leaving = True
         self._drain()
-        if signal.SIGTERM in self._captured_signals:  # a person who presses Ctrl-C waits for nothing
+        patient = self._grace > 0 and signal.SIGTERM in self._captured_signals
+        if patient:  # a person who presses Ctrl-C waits for nothing
             await asyncio.sleep(self._grace)
-            self._drain()
-        await super().shutdown(sockets=sockets)
+        async with repeating(self._drain):
+            if patient:
+                await close_door(self, sockets or [], LINGER_S, alone=self._alone)
+            await super().shutdown(sockets=sockets)
 
 
 class _ClearStartup:

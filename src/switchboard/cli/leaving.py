@@ -1,0 +1,124 @@
+"""Leaving without failing a request: what a balancer has sent already is served, and nothing is closed under its hands.
+
+A socket that is closed resets what waits in it: connections that the system has let in and nobody has accepted, and
+requests that nobody has read. A balancer cannot repeat those, for it cannot know that they were not begun. So the door
+is closed first, whoever stood in it is let in, and connections are left to their owners for a while before they end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LINGER_S: Final = 2.0
+"""How long connections stay open behind the closed door: with DRAIN_GRACE, longer than balancers keep idle ones."""
+
+AGAIN_S: Final = 0.2
+_ATTACH_FILTER: Final = 26
+_BPF_RETURN: Final = 0x06
+MOST_WAITING: Final = 4096
+
+
+class LastRequests:
+    """Says on which connections no further request may be sent: a stream's ever, and any while the worker leaves.
+
+    A stream ends when its worker leaves. Were its connection kept by a balancer, the next request would be sent into it
+    just as it closes, and could not be repeated.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.leaving = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = dict(message["headers"])
+                stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+                if (self.leaving or stream) and b"connection" not in headers:
+                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, closing)
+
+
+async def close_door(server: uvicorn.Server, sockets: Sequence[socket.socket], linger: float, *, alone: bool) -> None:
+    """Accept no more connections but those that have been let in by now, and let the last requests come in.
+
+    Args:
+        server: whose listeners are closed.
+        sockets: what they listen on.
+        linger: seconds that connections stay open afterwards.
+        alone: whether no other process listens on the same sockets.
+    """
+    loop = asyncio.get_running_loop()
+    doors = [each.dup() for each in sockets]
+    for listener in server.servers:
+        listener.close()
+    if alone:
+        for door in doors:
+            _lock(door)
+    for connection in _waiting(doors):
+        await loop.connect_accepted_socket(lambda: _protocol(server), connection)
+    await asyncio.sleep(linger)
+
+
+@contextlib.asynccontextmanager
+async def repeating(action: Callable[[], None]) -> AsyncIterator[None]:
+    """Do it again and again while the block runs: a stream may open on a connection that is still there."""
+
+    async def again() -> None:
+        while True:
+            action()
+            await asyncio.sleep(AGAIN_S)
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(again())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+def _lock(door: socket.socket) -> None:
+    """Let nobody in any more, without a word: who knocks now tries again in a second, and is refused by then.
+
+    Without it, whoever is let in between the last look and the closing is reset. Linux only; elsewhere that moment is
+    merely short. (socket(7), SO_ATTACH_FILTER; a classic BPF program of one instruction: return 0, drop.)
+    """
+    if sys.platform != "linux":
+        return
+    program = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    with contextlib.suppress(OSError):
+        door.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
+
+
+def _waiting(doors: Iterable[socket.socket]) -> list[socket.socket]:
+    """Whoever waits to be accepted; each door is closed in the moment in which nobody does."""
+    found = []
+    for door in doors:
+        with door:
+            door.setblocking(False)
+            for _ in range(MOST_WAITING):
+                try:
+                    found.append(door.accept()[0])
+                except BlockingIOError:
+                    break
+    return found
+
+
+def _protocol(server: uvicorn.Server) -> asyncio.Protocol:
+    """What uvicorn makes for each connection."""
+    made: asyncio.Protocol = server.config.http_protocol_class(  # type: ignore[call-arg]
+        config=server.config, server_state=server.server_state, app_state=server.lifespan.state
+    )
+    return made

@@ -1,0 +1,83 @@
+"""A worker that leaves while requests keep coming: whoever was let in is served, whoever comes later is refused."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections import Counter
+from contextlib import closing
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+from fleet.children import LOOPBACK, free_port
+from fleet.workers import fleet_settings, start_worker
+
+CALLERS = 40
+TURNS = 20_000
+STREAM = "text/event-stream"
+VERSION = "2026-07-28"
+META = {
+    "io.modelcontextprotocol/protocolVersion": VERSION,
+    "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def call(port: int) -> str:
+    """What comes back for one request on a connection of its own."""
+    with socket.create_connection((LOOPBACK, port), timeout=10) as connection:
+        connection.sendall(f"GET /healthz HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+        return connection.recv(4096).decode().split("\r\n", 1)[0]
+
+
+def until_refused(port: int, seen: Counter[str]) -> None:
+    """Call again and again, and count what comes back."""
+    for _ in range(TURNS):
+        try:
+            seen[call(port)] += 1
+        except ConnectionRefusedError:
+            seen["refused"] += 1
+            return
+        except OSError as error:
+            seen[type(error).__name__] += 1
+
+
+def test_no_request_is_reset_by_a_worker_that_leaves(redis_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    settings = {**fleet_settings(f"http://localhost:{port}", redis_url), "AUTH_MODE": "none", "DRAIN_GRACE": "1"}
+    worker = start_worker(tmp_path, port, settings)
+    seen: Counter[str] = Counter()
+    callers = [threading.Thread(target=until_refused, args=(port, seen)) for _ in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    code = worker.stop()
+    for caller in callers:
+        caller.join()
+    assert (code, set(seen), seen["refused"]) == (0, {"HTTP/1.1 200 OK", "refused"}, CALLERS), worker.tail()
+
+
+def test_the_connection_of_a_stream_is_not_used_again(redis_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    settings = {**fleet_settings(f"http://localhost:{port}", redis_url), "AUTH_MODE": "none"}
+    worker = start_worker(tmp_path, port, settings)
+    try:
+        listening = posted(port, "subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        assert (listening["content-type"][:17], listening["connection"]) == (STREAM, "close")
+        assert posted(port, "tools/list", {})["connection"] is None
+    finally:
+        worker.stop()
+
+
+def posted(port: int, method: str, params: dict[str, Any]) -> Message:
+    """The headers of the answer to a request of 2026-07-28."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    headers |= {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
+    connection = http.client.HTTPConnection("localhost", port, timeout=10)
+    with closing(connection):
+        connection.request("POST", "/mcp", json.dumps(body), headers)
+        with connection.getresponse() as answer:
+            return answer.headers
