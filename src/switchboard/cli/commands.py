@@ -13,11 +13,14 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from switchboard import log as logs
+from switchboard.cli import config_commands, presets_commands, servers_commands
+from switchboard.cli.doctor import doctor as examine
 from switchboard.cli.ending import ending_clearly
 from switchboard.cli.fleet import run_fleet
 from switchboard.cli.login import obtain_token
 from switchboard.cli.screen import show
 from switchboard.cli.serving import run_worker, uvicorn_config
+from switchboard.cli.settled import FileOption
 from switchboard.cli.sockets import bind
 from switchboard.settings import Settings, load_settings
 
@@ -28,6 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(config_commands.app, name="config")
+app.add_typer(servers_commands.app, name="servers")
+app.add_typer(presets_commands.app, name="presets")
 
 
 def main() -> None:
@@ -91,6 +97,12 @@ def token(
     with ending_clearly():
         target = url or load_settings().base_uri
         typer.echo(obtain_token(target, user=user, scope=scope))
+
+
+@app.command()
+def doctor(config: FileOption = None) -> None:
+    """Check settings, configuration, programs, cache, Redis and running workers, and say what to mend."""
+    raise typer.Exit(examine(config))
 
 
 @app.command()

@@ -1,0 +1,141 @@
+"""`switchboard doctor`: a table of checks, each with what to do when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+import typer
+
+from switchboard.cli.ending import known_cause
+from switchboard.cli.settled import Settled, fleet, settled
+from switchboard.config import Configuration, SourceKind
+from switchboard.errors import SwitchboardError
+from switchboard.inquiry import ask
+
+Verdict = Literal["ok", "warning", "failed"]
+
+_NEEDED: dict[SourceKind, tuple[str, ...]] = {"npm": ("node", "npm"), "git": ("git",), "docker": ("docker",)}
+_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    verdict: Verdict
+    said: str
+
+
+Check = Callable[[Settled], Iterator[Finding]]
+
+
+def doctor(config: Path | None) -> int:
+    """Run every check and print what it found; the exit code."""
+    try:
+        here = settled(config)
+    except SwitchboardError as error:
+        return _told([Finding("settings", "failed", str(error))])
+    findings = [Finding("settings", "ok", f"serving {here.settings.mcp_url}")]
+    for check in CHECKS:
+        findings.extend(check(here))
+    return _told(findings)
+
+
+def _told(findings: list[Finding]) -> int:
+    marks = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
+    for finding in findings:
+        typer.echo(f"{marks[finding.verdict]}  {finding.check}: {finding.said}")
+    return int(any(finding.verdict == "failed" for finding in findings))
+
+
+def _configuration(here: Settled) -> Iterator[Finding]:
+    try:
+        found = here.configuration()
+    except SwitchboardError as error:
+        yield Finding("configuration", "failed", str(error))
+        return
+    yield Finding("configuration", "ok", f"{here.file or 'built in'}, {len(found.servers)} servers")
+    yield from _programs(found)
+
+
+def _programs(found: Configuration) -> Iterator[Finding]:
+    used = {section.source for section in found.servers.values() if section.enabled}
+    for source, programs in _NEEDED.items():
+        for program in programs if source in used else ():
+            path = shutil.which(program)
+            said = _version(program) if path else f"not on the PATH, and servers from {source!r} need it"
+            yield Finding(program, "ok" if path else "failed", said)
+    for name, section in found.servers.items():
+        missing = section.source == "command" and section.enabled and not shutil.which(section.command or "")
+        if missing and "/" not in (section.command or ""):
+            yield Finding(f"server {name}", "failed", f"its program {section.command!r} is not on the PATH")
+
+
+def _version(program: str) -> str:
+    try:
+        found = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not say its version ({error})"
+    return found.stdout.strip().split("\n")[0] or "there"
+
+
+def _cache(here: Settled) -> Iterator[Finding]:
+    folder = here.settings.cache_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        yield Finding("cache", "failed", f"{folder} cannot be written: {error.strerror}; set CACHE_DIR")
+        return
+    yield Finding("cache", "ok", str(folder))
+
+
+def _fleet(here: Settled) -> Iterator[Finding]:
+    if here.settings.state_url is None:
+        yield Finding("state", "ok", "memory://: one worker, and nothing outlives it")
+        return
+    try:
+        answers = asyncio.run(_answers(here))
+    except (SwitchboardError, BaseExceptionGroup) as error:
+        cause = known_cause(error)
+        if cause is None:
+            raise
+        yield Finding("state", "failed", f"Redis cannot be reached: {cause}")
+        return
+    yield Finding("state", "ok", f"Redis answers; {len(answers)} workers do")
+    if len({answer["digest"] for answer in answers}) > 1:
+        yield Finding("fleet", "warning", "the workers' configurations differ: their files or environments do")
+    for answer in answers:
+        if answer["problem"]:
+            yield Finding(f"worker {answer['worker']}", "failed", f"keeps an older configuration: {answer['problem']}")
+        for row in answer["servers"]:
+            if row["phase"] == "failed" or row["condition"] == "failing":
+                yield Finding(f"server {row['name']} on {answer['worker']}", "failed", row["reason"])
+
+
+async def _answers(here: Settled) -> list[Mapping[str, Any]]:
+    async with fleet(here.settings) as state:
+        return await ask(state)
+
+
+def _reached(here: Settled) -> Iterator[Finding]:
+    url = f"{here.settings.base_uri}/readyz"
+    try:
+        answer = httpx2.get(url, timeout=_PATIENCE_S)
+    except httpx2.HTTPError as error:
+        yield Finding("server", "warning", f"{url} is not served now ({type(error).__name__})")
+        return
+    yield Finding("server", "ok" if answer.status_code == 200 else "failed", f"{url} answers {answer.status_code}")
+
+
+CHECKS: tuple[Check, ...] = (_configuration, _cache, _fleet, _reached)

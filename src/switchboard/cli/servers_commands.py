@@ -1,0 +1,206 @@
+"""`switchboard servers list|add|remove|enable|disable|restart|logs`.
+
+What changes the configuration changes the file: running workers follow it by themselves. What asks running workers goes
+through Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from switchboard.cli.ending import ending_clearly, say
+from switchboard.cli.settled import FileOption, Settled, fleet, settled
+from switchboard.config import ServerSection, SourceKind, provider_name
+from switchboard.config.editing import edit
+from switchboard.config.shown import without_credentials
+from switchboard.errors import ConfigurationError, SwitchboardError
+from switchboard.inquiry import ask
+from switchboard.settings import Settings
+
+app = typer.Typer(help="The servers behind this one: what there is, how it is doing, and changes of it.")
+
+Name = Annotated[str, typer.Argument(help="The server's name in the configuration.")]
+
+_WHERE: Mapping[SourceKind, Callable[[ServerSection], str]] = {
+    "command": lambda section: " ".join([section.command or "", *section.args[:2]]),
+    "url": lambda section: ", ".join(section.addresses),
+    "npm": lambda section: _versioned(section.package, section.version, "@"),
+    "pypi": lambda section: _versioned(section.package, section.version, "=="),
+    "git": lambda section: f"{section.repository} {section.commit or section.tag or section.branch or ''}".strip(),
+    "docker": lambda section: _versioned(section.image, section.version, ":"),
+    "local": lambda section: str(section.path),
+}
+
+
+@app.command("list")
+def list_servers(config: FileOption = None) -> None:
+    """List the configured servers, and how they are doing on the workers that answer."""
+    with ending_clearly():
+        here = settled(config)
+        answers = asyncio.run(_asked(here.settings)) if here.settings.state_url else []
+        table = Table("name", "source", "from", "state", "tags", box=None, header_style="bold")
+        for name, section in here.configuration().servers.items():
+            state = _state(provider_name(name), section, answers)
+            where = without_credentials(_WHERE[section.source](section))
+            table.add_row(name, section.source, where, state, ", ".join(section.tags))
+        Console(soft_wrap=True).print(table)
+        if not answers:
+            say("no running worker was asked: that needs REDIS_URL")
+
+
+@app.command()
+def add(
+    name: Name,
+    launch: Annotated[
+        list[str] | None, typer.Argument(help="A URL, or a command and its arguments (after `--`).")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="npm, pypi, git, docker or local.")] = None,
+    at: Annotated[str | None, typer.Option("--from", help="The package, repository, image or path.")] = None,
+    version: Annotated[str | None, typer.Option(help="The package's or image's version.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, several times; ${VAR} is kept as it is.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="'Name: value', several times.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag, several times.")] = None,
+    config: FileOption = None,
+) -> None:
+    """Add a server to the configuration file."""
+    with ending_clearly():
+        row: dict[str, Any] = _launched(launch or [], source, at)
+        row |= {
+            key: value
+            for key, value in (
+                ("version", version),
+                ("env", _pairs(env or [], "=", "NAME=VALUE")),
+                ("headers", _pairs(header or [], ":", "'Name: value'")),
+                ("tags", tag),
+            )
+            if value
+        }
+        _edited(settled(config), lambda servers: _added(servers, name, row), f"{name} added")
+
+
+@app.command()
+def remove(name: Name, config: FileOption = None) -> None:
+    """Take a server out of the configuration file."""
+    with ending_clearly():
+        _edited(settled(config), lambda servers: servers.pop(_known(servers, name)), f"{name} removed")
+
+
+@app.command()
+def enable(name: Name, config: FileOption = None) -> None:
+    """Start a server that was disabled."""
+    _switch(name, config, on=True)
+
+
+@app.command()
+def disable(name: Name, config: FileOption = None) -> None:
+    """Stop a server and keep its configuration."""
+    _switch(name, config, on=False)
+
+
+@app.command()
+def restart(name: Name) -> None:
+    """Have every worker start a server anew."""
+    with ending_clearly():
+        answers = asyncio.run(_asked(settled(None).settings, restart=provider_name(name)))
+        done = sum(bool(answer["restarted"]) for answer in answers)
+        if not done:
+            raise SwitchboardError(f"no running worker has an enabled server {name!r}")
+        typer.echo(f"{name}: restarted on {done} of {len(answers)} workers")
+
+
+@app.command()
+def logs(name: Name) -> None:
+    """Show what installing a server said last, and what its running children wrote to standard error last."""
+    with ending_clearly():
+        answers = asyncio.run(_asked(settled(None).settings))
+        found = [(answer["worker"], row) for answer in answers for row in _rows(answer, provider_name(name))]
+        if not found:
+            raise SwitchboardError(f"no running worker has a server {name!r}")
+        for worker, row in found:
+            health = f"{row['phase']} {row['condition']}".strip()
+            typer.echo(f"{worker}: {health}{': ' + row['reason'] if row['reason'] else ''}")
+            for line in (*row["steps"], *row["stderr"]):
+                typer.echo(f"  {line}")
+
+
+async def _asked(settings: Settings, restart: str | None = None) -> list[Mapping[str, Any]]:
+    async with fleet(settings) as state:
+        return await ask(state, restart=restart)
+
+
+def _rows(answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return [row for row in answer["servers"] if row["name"] == name]
+
+
+def _state(name: str, section: ServerSection, answers: list[Mapping[str, Any]]) -> str:
+    if not section.enabled:
+        return "disabled"
+    rows = [row for answer in answers for row in _rows(answer, name)]
+    states = [row["condition"] if row["phase"] == "running" and row["condition"] else row["phase"] for row in rows]
+    shown = [f"{state} ({states.count(state)})" if len(rows) > 1 else state for state in dict.fromkeys(states)]
+    reasons = [f"{row['reason']}" for row in rows if row["reason"]]
+    return ", ".join(shown) + (f": {reasons[0]}" if reasons else "")
+
+
+def _launched(launch: list[str], source: str | None, at: str | None) -> dict[str, Any]:
+    if source is not None:
+        fields = {"npm": "package", "pypi": "package", "git": "repository", "docker": "image", "local": "path"}
+        if source not in fields or at is None:
+            raise ConfigurationError(f"--source is one of {', '.join(fields)}, and --from says what of it")
+        return {"source": source, fields[source]: at, **({"args": launch} if launch else {})}
+    if not launch:
+        raise ConfigurationError("say what the server is: a URL, a command after `--`, or --source and --from")
+    if launch[0].startswith(("http://", "https://")):
+        return {"url": launch[0]}
+    return {"command": launch[0], **({"args": launch[1:]} if launch[1:] else {})}
+
+
+def _pairs(texts: list[str], separator: str, looks: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, middle, value = text.partition(separator)
+        if not middle:
+            raise ConfigurationError(f"{name!r} is not {looks}")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _added(servers: dict[str, Any], name: str, row: dict[str, Any]) -> None:
+    if name in servers:
+        raise ConfigurationError(f"there is a server {name!r} already")
+    servers[name] = row
+
+
+def _known(servers: dict[str, Any], name: str) -> str:
+    if name not in servers:
+        raise ConfigurationError(f"the file has no server {name!r}; it has: {', '.join(servers) or 'none'}")
+    return name
+
+
+def _switch(name: str, config: Path | None, *, on: bool) -> None:
+    def change(servers: dict[str, Any]) -> None:
+        row = servers[_known(servers, name)]
+        row.pop("disabled", None)
+        row["enabled"] = on
+
+    with ending_clearly():
+        _edited(settled(config), change, f"{name} {'enabled' if on else 'disabled'}")
+
+
+def _edited(here: Settled, change: Callable[[dict[str, Any]], object], done: str) -> None:
+    def changed(document: dict[str, Any]) -> None:
+        change(document.setdefault("mcpServers", {}))
+
+    backup = edit(here.editable(), changed, here.variables)
+    typer.echo(f"{here.file}: {done}{f'; backup: {backup}' if backup else ''}")
+
+
+def _versioned(what: str | None, version: str | None, between: str) -> str:
+    return f"{what}{between}{version}" if version else str(what)

@@ -1,0 +1,78 @@
+"""What the configuration commands stand on: the settings' file and variables, and the fleet's state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from switchboard.config import Configuration
+from switchboard.config.environment import variables
+from switchboard.config.files import layers, validated
+from switchboard.config.layers import OVERRIDES, Layer
+from switchboard.config.overlay import Overlay
+from switchboard.errors import ConfigurationError
+from switchboard.settings import Settings, load_settings
+from switchboard.state import State, open_state
+
+FileOption = Annotated[Path | None, typer.Option("--config", help="Configuration file [CONFIG_FILE].")]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Settings, and what the configuration is made of."""
+
+    settings: Settings
+    file: Path | None
+    variables: Mapping[str, str]
+
+    def written(self) -> tuple[Layer, ...]:
+        """The layers that can be read without the fleet."""
+        return layers(self.file, self.variables)
+
+    def configuration(self) -> Configuration:
+        """The configuration, as it would be in force with an empty overlay."""
+        return validated(self.written(), self.variables)
+
+    def editable(self) -> Path:
+        """The file to edit.
+
+        Raises:
+            ConfigurationError: none is named.
+        """
+        if self.file is None:
+            raise ConfigurationError("there is no configuration file: name one as --config or CONFIG_FILE")
+        return self.file
+
+
+def settled(config: Path | None) -> Settled:
+    """Read the settings."""
+    settings = load_settings(config_file=config)
+    known = {**variables(os.environ), OVERRIDES: settings.config_overrides}
+    return Settled(settings, settings.config_file, known)
+
+
+@asynccontextmanager
+async def fleet(settings: Settings) -> AsyncIterator[State]:
+    """The state that the running workers share.
+
+    Raises:
+        ConfigurationError: they share none: with `memory://` nobody outside the worker can ask it.
+    """
+    if settings.state_url is None:
+        raise ConfigurationError("REDIS_URL is not set: a running worker with memory:// cannot be asked from outside")
+    async with open_state(settings.state_url, prefix=settings.redis_prefix) as state:
+        yield state
+
+
+async def overlaid(settings: Settings) -> tuple[Mapping[str, Any], ...]:
+    """The fleet's overlay as patches; none where there is no fleet."""
+    if settings.state_url is None:
+        return ()
+    async with fleet(settings) as state:
+        return (await Overlay(state).read()).patches

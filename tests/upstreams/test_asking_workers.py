@@ -1,0 +1,65 @@
+"""The command line asks running workers about their servers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from mcp import Client
+from typer.testing import CliRunner, Result
+
+from switchboard.cli.commands import app
+from switchboard.inquiry import ask
+
+
+async def typed(setup: Any, redis_url: str, *words: str) -> Result:
+    env = {
+        "CONFIG_FILE": str(setup.file), "REDIS_URL": redis_url, "COLUMNS": "200", "LOG_LEVEL": "error",
+        "SECRET_KEY": "a key for tests that is long enough to be one", "AUTH_MODE": "none",
+    }  # fmt: skip
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, list(words), env=env))
+
+
+async def test_two_workers_say_how_their_servers_are_doing(setup: Any, until: Any, redis_url: str) -> None:
+    noisy = {"command": sys.executable, "args": ["-c", "import sys; print('no disk', file=sys.stderr); sys.exit(3)"]}
+    setup.write({"a": setup.server("a"), "broken": noisy, "gone": {"command": "no-such-program"}})
+    for _ in range(2):
+        await setup.start(redis_url=redis_url)
+    state = setup.apps[0].rooms.state
+
+    async def settled() -> bool:
+        answers = await ask(state)
+        rows = {row["name"]: row for answer in answers for row in answer["servers"]}
+        return len(answers) == 2 and rows["a"]["condition"] == "ready" and rows["broken"]["condition"] == "failing"
+
+    await until(settled)
+    listed = await typed(setup, redis_url, "servers", "list")
+    assert "ready (2)" in listed.stdout
+    assert "failing (2)" in listed.stdout
+    assert "failed (2): gone: the program 'no-such-program' is not on the PATH" in listed.stdout
+    logs = await typed(setup, redis_url, "servers", "logs", "broken")
+    assert logs.stdout.count("no disk") >= 2
+    found = await typed(setup, redis_url, "doctor")
+    assert found.exit_code == 1
+    assert "state: Redis answers; 2 workers do" in found.stdout
+
+
+async def test_a_server_is_restarted_on_every_worker(setup: Any, until: Any, redis_url: str) -> None:
+    setup.write({"a": setup.server("a")})
+    url = await setup.start(redis_url=redis_url)
+    async with Client(url) as client:
+
+        async def there() -> bool:
+            return bool((await client.list_tools(cache_mode="refresh")).tools)
+
+        await until(there)
+        before = (await client.call_tool("a__who")).content
+        done = await typed(setup, redis_url, "servers", "restart", "a")
+        assert done.stdout == "a: restarted on 1 of 1 workers\n"
+
+        async def fresh() -> bool:
+            return (await client.call_tool("a__who")).content != before
+
+        await until(fresh)
+    assert (await typed(setup, redis_url, "servers", "restart", "b")).exit_code == 1
