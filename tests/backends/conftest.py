@@ -33,6 +33,7 @@ from switchboard.backends import Backend, BackendProvider, Http, Patience, Stdio
 from switchboard.gateway import Gateway, LiveCatalog, build_gateway
 from switchboard.plugins import OpenStream
 from switchboard.settings import load_settings
+from switchboard.state import State
 
 SERVERS = Path(__file__).parent / "servers"
 KEY = "a key for tests that is long enough to be one"
@@ -97,10 +98,10 @@ def open_gateway() -> Open:
     """`open_gateway(backend, …)`: a running gateway, which clients in this process can be given."""
 
     @asynccontextmanager
-    async def opening(*backends: Backend) -> AsyncIterator[Opened]:
-        host = LonelyHost()
+    async def opening(*backends: Backend, state: State | None = None, worker: str = "w1") -> AsyncIterator[Opened]:
+        host = LonelyHost(worker=worker)
         async with Watchdog().running() as watchdog:
-            providers = {backend.name: BackendProvider(backend, watchdog) for backend in backends}
+            providers = {backend.name: BackendProvider(backend, watchdog, state=state) for backend in backends}
             catalog = LiveCatalog(list(providers.values()), bus=host.bus)
             server = build_gateway(catalog, bus=host.bus)
             async with catalog.running(host):

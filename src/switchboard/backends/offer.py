@@ -96,14 +96,34 @@ async def discover(backend: Backend, line: Line) -> BackendOffer:
         # Checking thousands of schemas takes seconds; other requests are served meanwhile.
         found[kind], rest = await asyncio.to_thread(cleaning.clean, form, items, backend.bounds)
         unoffered += rest
-    return BackendOffer(
-        provider=backend.name,
-        prefix=backend.prefix,
-        **found,
+    return offered(
+        backend,
+        found,
         instructions=_instructions(line),
         modern=line.wire.modern,
         capabilities=line.abilities,
         unoffered=tuple(unoffered),
+    )
+
+
+def offered(
+    backend: Backend,
+    found: Mapping[str, Any],
+    *,
+    instructions: str | None,
+    modern: bool,
+    capabilities: ServerCapabilities,
+    unoffered: tuple[Unoffered, ...] = (),
+) -> BackendOffer:
+    """The offer that these definitions make, by kind."""
+    return BackendOffer(
+        provider=backend.name,
+        prefix=backend.prefix,
+        **found,
+        instructions=instructions,
+        modern=modern,
+        capabilities=capabilities,
+        unoffered=unoffered,
         matchers=tuple(_matchers(found["templates"])),
         headers={tool.name: mirrored for tool in found["tools"] if (mirrored := x_mcp_header_map(tool.input_schema))},
     )

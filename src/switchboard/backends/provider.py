@@ -29,6 +29,7 @@ from switchboard.backends.failures import BackendFailure, Unreachable
 from switchboard.backends.following import LOOK_S, Interest, Stream, Wanted, follow
 from switchboard.backends.health import Health
 from switchboard.backends.http import Road
+from switchboard.backends.known import Known
 from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
 from switchboard.backends.north import Caller, Params
@@ -103,6 +104,7 @@ class BackendProvider:
         self._road: Road | None = None
         self._host: Host | None = None
         self._again = asyncio.Event()
+        self._known = None if state is None else Known(state, backend, self._taken)
         self._interest = interest or Interest()
         self._wanted = Wanted()
         self._sharing: Sharing | None = None
@@ -139,6 +141,8 @@ class BackendProvider:
 
     async def offer(self) -> BackendOffer:
         """What it offers as last known; asking it is a background task's work."""
+        if self._known is not None:
+            await self._known.current()
         return self._offer
 
     async def handle(self, method: str, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
@@ -164,6 +168,8 @@ class BackendProvider:
             await stack.enter_async_context(self._lines.running())
             self._sharing = Sharing(self.backend, self._lines, self._state, host.worker)
             await stack.enter_async_context(self._sharing.running())
+            if self._known is not None:
+                await stack.enter_async_context(self._known.running())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             working = [tasks.create_task(self._keep_discovered()), tasks.create_task(self._look_who_wants())]
             try:
@@ -227,9 +233,16 @@ class BackendProvider:
             for one in found.unoffered[:10]:
                 log.warning("backend.unoffered", backend=self.name, kind=one.kind, name=one.name, reason=one.reason)
             log.info("backend.discovered", backend=self.name, unoffered=len(found.unoffered))
-        self._offer = found
+        before, self._offer = self._offer, found
+        if self._known is not None and (changes or found.modern != before.modern):
+            await self._known.write(found)
         for kind in changes:
             await self._publish(EVENTS[kind]())
+
+    def _taken(self, offer: BackendOffer) -> None:
+        """Another worker's finding, or the last one of all; whoever found it has told, or will tell, the clients."""
+        if offer.modern != self._offer.modern or offer.changes(self._offer):
+            self._offer = offer
 
     def _note_failure(self, reason: str) -> None:
         if reason != self.health.reason:

@@ -93,7 +93,13 @@ def misbehave(id: Any) -> None:
         say({"id": id, "result": {"content": "none"}})
 
 
-def main() -> None:
+def begin() -> None:
+    if MODE == "once":
+        # The first to be started serves; whoever comes later finds that it cannot.
+        try:
+            open(ARGUMENT, "x").close()
+        except FileExistsError:
+            sys.exit(9)
     if MODE == "exit":
         print("no such database", file=sys.stderr)
         sys.exit(7)
@@ -103,6 +109,10 @@ def main() -> None:
         child = subprocess.Popen([sys.executable, "-c", code])
         with open(ARGUMENT, "w") as file:
             file.write(f"{os.getpid()} {child.pid}")
+
+
+def main() -> None:
+    begin()
     for line in sys.stdin:
         message = json.loads(line)
         method, id = message.get("method"), message.get("id")
