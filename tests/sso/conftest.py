@@ -115,9 +115,9 @@ class Issuer:
 
 
 @asynccontextmanager
-async def _served(app: Any) -> AsyncIterator[str]:
-    """The app on a free port of loopback, by real HTTP."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off", ws="none"))
+async def _served(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """The app on a port of loopback, or a free one, by real HTTP."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="off", ws="none"))
     listening = server.config.bind_socket()
     listening.listen(64)  # so that nobody is refused before the server accepts
     task = asyncio.create_task(server.serve([listening]))
@@ -168,19 +168,35 @@ async def _who(scope: Scope, receive: Receive, send: Send) -> None:
     await JSONResponse(said)(scope, receive, send)
 
 
+async def _protected(settings: Settings, stack: AsyncExitStack) -> Starlette:
+    """An endpoint that is protected as the settings say, and all that comes with that."""
+    state = await stack.enter_async_context(open_state(None))
+    authorization = await authorize(settings, state, stack)
+    return Starlette(routes=[*authorization.routes, Route("/mcp", authorization.protect(_who, "/mcp"))])
+
+
 @pytest.fixture
 async def resource() -> AsyncIterator[Callable[[Settings], Any]]:
-    """`await resource(settings)`: a client of an endpoint that is protected as the settings say."""
+    """`await resource(settings)`: a client of such an endpoint in this process."""
     async with AsyncExitStack() as stack:
 
         async def start(settings: Settings) -> httpx2.AsyncClient:
-            state = await stack.enter_async_context(open_state(None))
-            authorization = await authorize(settings, state, stack)
-            app = Starlette(routes=[*authorization.routes, Route("/mcp", authorization.protect(_who, "/mcp"))])
-            transport = httpx2.ASGITransport(app=app)
+            transport = httpx2.ASGITransport(app=await _protected(settings, stack))
             return await stack.enter_async_context(
                 httpx2.AsyncClient(transport=transport, base_url=settings.base_uri, trust_env=False)
             )
+
+        yield start
+
+
+@pytest.fixture
+async def serve_resource() -> AsyncIterator[Callable[[Settings], Any]]:
+    """`await serve_resource(settings)`: such an endpoint at its BASE_URI, by real HTTP."""
+    async with AsyncExitStack() as stack:
+
+        async def start(settings: Settings) -> None:
+            app = await _protected(settings, stack)
+            await stack.enter_async_context(_served(app, urlsplit(settings.base_uri).port or 0))
 
         yield start
 
