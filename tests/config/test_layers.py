@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchboard.config import read
@@ -88,6 +88,7 @@ def test_a_complaint_names_the_layer_that_said_it(
     assert complaint in str(caught.value)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(OBJECTS, st.lists(OBJECTS, max_size=4))
 def test_patches_composed_do_what_they_do_one_after_the_other(document: Any, patches: list[Any]) -> None:
     layered, expected = Layered(), patched({}, document)
