@@ -10,7 +10,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 TENANT, APPLICATION = "00000000-0000-0000-0000-000000000000", "11111111-1111-1111-1111-111111111111"
-POOL_CLIENT = "0" * 25
+POOL_CLIENT, PROGRAM = "0" * 25, "22222222-2222-2222-2222-222222222222"
 MCP = "https://mcp.example.com/mcp"
 NO_S256 = ("code_challenge_methods_supported", "registration_endpoint", "introspection_endpoint")
 
@@ -49,9 +49,17 @@ PROVIDERS = {
     ),
     "entra-direct": Provider(
         f"/{TENANT}/v2.0",
-        {"aud": APPLICATION, "azp": "cli", "oid": "o-1", "tid": TENANT, "ver": "2.0", "scp": "Mcp.Use", "roles": ["R"]},
-        ("o-1", "cli", ["R", "mcp"]),
-        {"aud": "00000003-0000-0000-c000-000000000000", "tid": APPLICATION, "ver": "1.0", "oid": None},
+        {
+            "aud": APPLICATION,
+            "azp": PROGRAM,
+            "oid": "o-1",
+            "tid": TENANT,
+            "ver": "2.0",
+            "scp": "Mcp.Use",
+            "roles": ["R"],
+        },
+        ("o-1", PROGRAM, ["R", "mcp"]),
+        {"aud": "00000003-0000-0000-c000-000000000000", "tid": APPLICATION, "ver": "1.0", "oid": None, "azp": "x"},
         {"x5t": "thumb"},
         NO_S256,
     ),
@@ -108,6 +116,13 @@ async def test_a_token_of_somebody_else_is_refused(name: str, at: Any, ask: Any)
         "an-opaque-token",
     ]
     assert [(await ask(http, token))[0] for token in refused] == [401] * len(refused)
+
+
+async def test_an_id_token_with_the_same_audience_is_refused(at: Any, ask: Any) -> None:
+    """AUTH.md row 4. Entra ID's names the application, as an access token for it does, but no client."""
+    provider, issuer, http = await at("entra-direct")
+    claims = {**provider.claims, "azp": None, "scp": None, "nonce": "n"}
+    assert (await ask(http, issuer.token(**claims)))[0] == 401
 
 
 async def test_clients_are_told_the_issuer_and_to_ask_for_scopes_by_its_names(at: Any) -> None:
