@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import TextContent
 
 from switchboard.backends import Bounds, Patience
@@ -160,3 +161,10 @@ async def test_a_backend_that_hangs_at_its_start_delays_neither_the_list_nor_the
         await opened.discovered(*(backend.name for backend in many))
         names = {tool.name.split("__")[0] for tool in (await client.list_tools(cache_mode="refresh")).tools}
         assert names == {backend.name for backend in many}
+
+
+async def test_clients_are_told_only_of_lists_that_changed(raw: Any, open_gateway: Any) -> None:
+    async with open_gateway(raw("tools")) as opened:
+        await opened.discovered()
+        await opened.until(lambda: bool(opened.host.events))
+    assert opened.host.events == [ToolsListChanged()]

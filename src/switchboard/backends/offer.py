@@ -79,7 +79,7 @@ class BackendOffer:
         return [
             name
             for name, kinds in ANNOUNCED.items()
-            if any(getattr(self, kind) != getattr(before, kind) for kind in kinds)
+            if any(list(getattr(self, kind)) != list(getattr(before, kind)) for kind in kinds)
         ]
 
 
