@@ -17,7 +17,7 @@ from fleet.children import LOOPBACK, Child, answers, free_port, start
 from fleet.redis_server import RedisServer, start_redis
 
 COMMAND = str(Path(sys.executable).parent / "switchboard")
-START_TIMEOUT = 40
+START_TIMEOUT = 120
 """Seconds a worker may take to its first answer; generous, for machines that are busy with other things."""
 
 
@@ -44,7 +44,7 @@ def start_auth_server(folder: Path, port: int, env: Mapping[str, str]) -> Child:
 def drive_token(url: str, user: str) -> str:
     """Get an access token for `user` with `switchboard token`, which drives the real flow through the fake IdP."""
     command = [COMMAND, "token", "--user", user, "--url", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         raise RuntimeError(f"switchboard token ended with code {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout.strip().splitlines()[-1]
