@@ -7,6 +7,7 @@ PYTHON  ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pyth
 PINS    := constraints.txt
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE    := tests/journeys/clients
+OIDC    := tests/sso/provider
 SUITE   := .cache/conformance
 ARGS    ?=
 
@@ -53,10 +54,10 @@ bench: $(VENV)/.dev ## what idle sessions cost, measured on this machine
 chaos: $(VENV)/.dev ## a fleet under load while its parts are killed: what is lost, in 10 minutes (ARGS="--seconds 60 --fault roll")
 	PYTHONPATH=scratch $(BIN)/python -m chaos $(ARGS)
 
-node: $(NODE)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
+node: $(NODE)/node_modules/.installed $(OIDC)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .cache $(NODE)/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .cache $(NODE)/node_modules $(OIDC)/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
 # The stamps: an install runs again only when what it reads has changed.
 $(BIN)/python:
@@ -71,8 +72,8 @@ $(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
 	$(PIP) install --constraint $(PINS) --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
 
-$(NODE)/node_modules/.installed: $(NODE)/package.json
-	npm install --prefix $(NODE) --no-audit --no-fund --no-package-lock --silent
+%/node_modules/.installed: %/package.json
+	npm install --prefix $* --no-audit --no-fund --no-package-lock --silent
 	@touch $@
 
 $(SUITE)/.installed: scratch/conformance/package.json
