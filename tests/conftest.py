@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 import redis
 from fleet.redis_server import RedisServer, find_binary, start_redis
+from hypothesis import settings
+
+settings.register_profile("machines differ", deadline=None)
+settings.load_profile("machines differ")
 
 EXTERNAL = os.environ.get("REDIS_TEST_URL")
 """A database that the tests may empty; without it they start a server of their own."""

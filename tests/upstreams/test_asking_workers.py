@@ -56,7 +56,7 @@ async def test_a_server_is_restarted_on_every_worker(setup: Any, until: Any, red
         await until(there)
         before = (await client.call_tool("a__who")).content
         done = await typed(setup, redis_url, "servers", "restart", "a")
-        assert done.stdout == "a: restarted on 1 of 1 workers\n"
+        assert done.stdout.endswith("a: restarted on 1 of 1 workers\n")  # the worker in this process logs there too
 
         async def fresh() -> bool:
             return (await client.call_tool("a__who")).content != before
