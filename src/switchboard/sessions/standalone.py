@@ -26,6 +26,9 @@ from switchboard.sessions.reply import PRIMED_SINCE
 from switchboard.state import State
 from switchboard.state.keys import MAX_FRAMES, STANDALONE
 
+KEPT_TIMES: Final = 6
+"""How often an open stream renews its session within one life of it; most of that may fail."""
+
 AWAY_S: Final = 1.0
 """How long a stream leaves Redis alone when it is away."""
 
@@ -87,6 +90,7 @@ class StandaloneStream:
         self._last = "0-0"
         self._over = False
         self._stale = True
+        self._keep_at = 0.0
 
     @property
     def channel(self) -> str:
@@ -153,9 +157,10 @@ class StandaloneStream:
                 self._last = frame.id
                 yield frame
                 sign.given()
-            if self._over:
-                return
-            if not await self._woken() or sign.due:
+            while not self._over and not await self._woken():  # the sweep looks; here it would cost two round trips
+                yield None
+                sign.given()
+            if sign.due and not self._over:
                 yield None
                 sign.given()
 
@@ -200,6 +205,9 @@ class StandaloneStream:
         keys = self._state.keys
         pipe.xrange(keys.events(self.sid, STANDALONE), min=f"({self._last}", count=1)
         pipe.hget(keys.session(self.sid), "standalone")
+        if time.monotonic() < self._keep_at:
+            return 2
+        self._keep_at = time.monotonic() + self._records.ttl_ms / 1000 / KEPT_TIMES
         self._records.keep(pipe, self.sid)
         return 5
 
