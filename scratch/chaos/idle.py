@@ -29,7 +29,7 @@ from chaos.modern import VERSION as MODERN
 from chaos.report import machine
 from chaos.wire import sent
 
-AT_ONCE: Final = 50
+AT_ONCE: Final = 16
 WARM_UP: Final = 300
 MOST_BYTES: Final = 40 * 1024
 """What a stream may cost; the SDK's own listen handler takes 55 KB for each."""
@@ -37,7 +37,13 @@ MOST_BYTES: Final = 40 * 1024
 KEPT: Final = 0.10
 """The share of the streams' memory that a second opening may add: fragments, not a leak."""
 
+POOLED: Final = 100
+"""Descriptors that a worker keeps of what it has used: its pool of connections to Redis."""
+
 PATIENCE_S: Final = 60.0
+QUIET: Final = {"plugins": {"everything": {"enabled": False}}}
+"""Nothing is said unasked: the demonstration would talk to every stream."""
+
 SPARE: Final = 200
 Opened = AsyncGenerator[None, None]
 
@@ -47,7 +53,9 @@ async def standalone(port: int, number: int) -> Opened:
     hello = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": {"name": "idle", "version": "1"}}
     body = json.dumps({"jsonrpc": "2.0", "id": number, "method": "initialize", "params": hello}).encode()
     async with sent(port, "POST", _BOTH, body) as answer:
-        await answer.body()
+        text = await answer.body()
+        if answer.status != 200:
+            raise RuntimeError(f"initialize: {answer.status} {text.decode()}")
         headers = {**_BOTH, "Mcp-Session-Id": answer.headers["mcp-session-id"]}
     async with sent(port, "GET", headers) as answer, aclosing(answer.events()) as events:
         await anext(events)
@@ -88,7 +96,7 @@ async def closed(streams: list[Opened], worker: Child, before: int) -> None:
             await anext(stream, None)
 
     await asyncio.gather(*(one(stream) for stream in streams))
-    await asyncio.to_thread(_wait_for_fewer, worker, before + AT_ONCE)
+    await asyncio.to_thread(_wait_for_fewer, worker, before + POOLED)
 
 
 def _wait_for_fewer(worker: Child, most: int) -> None:
@@ -156,7 +164,13 @@ def _measured(name: str, kind: Callable[[int, int], Opened], count: int) -> bool
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         server = start_redis(Path(folder))
         port = free_port()
-        env = fleet_settings(f"http://localhost:{port}", server.url) | {"AUTH_MODE": "none", "LOG_LEVEL": "warning"}
+        config = Path(folder) / "config.json"
+        config.write_text(json.dumps(QUIET))
+        env = (
+            {"CONFIG_FILE": str(config)}
+            | fleet_settings(f"http://localhost:{port}", server.url)
+            | {"AUTH_MODE": "none", "LOG_LEVEL": "warning"}
+        )
         worker = start_worker(Path(folder), port, env)
         try:
             return report(name, count, asyncio.run(measure(kind, port, worker, count)))

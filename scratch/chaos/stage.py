@@ -18,9 +18,12 @@ import redis
 from fleet.balancer import Balancer, find_nginx, start_balancer
 from fleet.children import LOOPBACK, Child, answers, free_port, listens, start
 from fleet.redis_server import find_binary, start_redis
-from fleet.workers import START_TIMEOUT, drive_token, fleet_settings, launch_worker
+from fleet.workers import drive_token, fleet_settings, launch_worker
 
 from chaos.witness import ROWS
+
+START_S: Final = 120
+"""Seconds a worker may take to be ready: here others starve it on purpose."""
 
 ENTRY_POINT: Final = "[switchboard.plugins]\nchaos = chaos.witness:plugin\n"
 METADATA: Final = "Metadata-Version: 2.1\nName: chaos-witness\nVersion: 1.0.0\n"
@@ -54,7 +57,7 @@ class Stage:
 
     def ready(self, index: int) -> None:
         """Wait until the worker of a place is ready."""
-        self.workers[index].wait_until(partial(answers, self.ports[index], "/readyz"), START_TIMEOUT)
+        self.workers[index].wait_until(partial(answers, self.ports[index], "/readyz"), START_S)
 
     def restart_redis(self) -> None:
         """Start Redis again on what it kept."""
