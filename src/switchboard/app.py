@@ -87,6 +87,7 @@ class Rooms:
     handshake: HandshakeRoom
     endpoint: ASGIApp
     legacy: LegacyEdge
+    tasks: Tasks
     watched: WatchedConfiguration
     upstreams: Upstreams
 
@@ -122,6 +123,8 @@ class Application:
         if self._rooms is not None:
             self._rooms.streams.end_all()
             self._rooms.handshake.drain(self._settings.drain_timeout)
+            # What memory:// knows of a task ends with the process: nobody would ever learn how it went.
+            self._rooms.tasks.drain(self._settings.drain_timeout if self._settings.redis_url else 0)
 
     @asynccontextmanager
     async def _run(self, _app: Starlette) -> AsyncIterator[None]:
@@ -208,7 +211,14 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     shown = shapes(configuration.plugins)
     catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator, shapes=shown)
     selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
-    tasks = Tasks(state, worker, heartbeat.alive, task_support(selected))
+    tasks = Tasks(
+        state,
+        worker,
+        heartbeat.alive,
+        task_support(selected),
+        ttl=settings.task_ttl,
+        max_per_principal=settings.max_tasks,
+    )
     server = build_gateway(
         selected,
         bus=bus,
@@ -252,7 +262,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     )
     legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path, selected.tool_scopes)
     selecting = Selecting(endpoint, selected.serving)
-    return Rooms(worker, state, bus, streams, handshake, selecting, legacy, watched, upstreams)
+    return Rooms(worker, state, bus, streams, handshake, selecting, legacy, tasks, watched, upstreams)
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

@@ -194,12 +194,16 @@ class Settings(BaseSettings):
     max_sessions: int = Field(20_000, ge=1, description="handshake sessions one principal may have, 1 or more")
     max_streams: int = Field(20_000, ge=1, description="streams one principal may hold open on a worker, 1 or more")
     max_requests: int = Field(256, ge=1, description="requests of one session that may run at once on a worker")
+    task_ttl: int = Field(3600, ge=1, le=604800, description="seconds a task may run and be asked about, 1 to 604800")
+    max_tasks: int = Field(50, ge=1, le=1000, description="tasks of one principal that may run on a worker, 1 to 1000")
     max_loop_lag: float = Field(
         5.0, ge=0, description="seconds the event loop may lag before requests are refused with 503; 0 for no limit"
     )
     max_memory_mb: int = Field(0, ge=0, description="MiB a worker may hold before it refuses with 503; 0 for no limit")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="the largest request body, 1024 or more")
-    drain_timeout: int = Field(25, ge=0, le=3600, description="seconds to finish running requests at shutdown")
+    drain_timeout: int = Field(
+        25, ge=0, le=3600, description="seconds to finish running requests and tasks at shutdown"
+    )
 
     drain_grace: int = Field(
         3, ge=0, le=600, description="seconds a worker on Redis still takes requests after SIGTERM, for the balancer"

@@ -114,3 +114,12 @@ def test_links_between_the_documents_lead_somewhere() -> None:
         for link in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text())
     ]
     assert [f"{document.name}: {link}" for document, link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    there = {
+        name for path in ROOT.glob("tests/**/test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    named = {name for path in ROOT.glob("docs/*.md") for name in re.findall(r"`(test_\w+)`", path.read_text())}
+    assert named
+    assert named - there == set()

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from switchboard.log import redact, redact_text
@@ -152,6 +152,7 @@ def test_numbers_are_no_credentials() -> None:
 
 @given(st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=6, max_size=40))
 def test_no_token_survives_behind_the_word_bearer(token: str) -> None:
+    assume(token not in "refused Bearer twice")
     assert token not in redact_text(f'refused "Bearer {token}" twice').replace("[redacted]", "")
 
 

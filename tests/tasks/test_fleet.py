@@ -68,3 +68,10 @@ def test_a_task_outlives_requests_but_not_its_worker_and_its_followers_hear_of_t
     assert lost["params"]["status"] == "failed"
     assert lost["params"]["error"]["data"]["reason"] == "worker_lost"
     assert ask(second, "tasks/get", {"taskId": task})["result"]["error"] == lost["params"]["error"]
+
+
+def test_a_task_whose_worker_is_asked_to_leave_is_finished_first(fleet: Fleet) -> None:
+    first, second = fleet.worker_url(0), fleet.worker_url(1)
+    task = ask(first, "tools/call", {"name": "slow_compute", "arguments": {"seconds": 8}})["result"]["taskId"]
+    assert fleet.workers[0].stop(timeout=60) == 0
+    assert ask(second, "tasks/get", {"taskId": task})["result"]["status"] == "completed"

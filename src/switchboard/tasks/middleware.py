@@ -65,6 +65,7 @@ class Tasks:
         self._max_running = max_running
         self._max_per_principal = max_per_principal
         self._group: asyncio.TaskGroup | None = None
+        self._leave_at = 0.0
         self._running: dict[str, Running] = {}
 
     def install(self, server: Server[Any]) -> None:
@@ -84,16 +85,32 @@ class Tasks:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run tasks; those still running on the way out end as failed, and say why."""
+        """Run tasks; on the way out they get what is left of their time, then they end as failed, and say why."""
         async with asyncio.TaskGroup() as self._group:
             try:
                 yield
             finally:
                 self._group = None
+                await self._finish()
                 for call in list(self._running.values()):
                     call.leaving = True
                     if call.work is not None:
                         call.work.cancel()
+
+    @property
+    def serving(self) -> bool:
+        """Whether new tasks can start."""
+        return self._group is not None
+
+    def drain(self, patience: float) -> None:
+        """This worker will leave: running tasks have `patience` seconds from the first time this is called."""
+        self._leave_at = self._leave_at or asyncio.get_running_loop().time() + patience
+
+    async def _finish(self) -> None:
+        left = self._leave_at - asyncio.get_running_loop().time()
+        running = {call.work for call in self._running.values() if call.work is not None}
+        if running and left > 0:
+            await asyncio.wait(running, timeout=left)
 
     def admit(self, owner: str) -> None:
         """Make room for one more task; raises when there is none."""
