@@ -76,6 +76,14 @@ async def test_every_tool_describes_itself_and_each_of_its_arguments(connect: Ca
         assert all(argument.get("description") for argument in tool.input_schema["properties"].values()), tool.name
 
 
+async def test_the_tool_that_returns_a_picture_has_the_picture_as_its_icon(connect: Callable[..., Client]) -> None:
+    async with connect() as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        shown = next(block for block in (await client.call_tool("getTinyImage", {})).content if block.type == "image")
+    (icon,) = tools["getTinyImage"].icons or []
+    assert (icon.src, icon.sizes) == (f"data:image/png;base64,{shown.data}", ["64x64"])
+
+
 async def test_the_server_says_how_to_begin(server: MCPServer[Any]) -> None:
     assert server.instructions is not None
     assert "whoami" in server.instructions

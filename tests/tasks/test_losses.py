@@ -50,11 +50,10 @@ async def test_a_worker_that_leaves_lets_its_tasks_finish_in_the_time_they_have(
     opening: Any, closing_desk: Callable[..., Any], gates: Any
 ) -> None:
     b = await opening()
-    async with asyncio.TaskGroup() as tasks:
-        async with closing_desk() as a:
-            task = (await a.call("hold"))["taskId"]
-            a.tasks.drain(60)
-            tasks.create_task(_release_once_it_leaves(a.tasks, gates))
+    async with asyncio.TaskGroup() as tasks, closing_desk() as a:
+        task = (await a.call("hold"))["taskId"]
+        a.tasks.drain(60)
+        tasks.create_task(_release_once_it_leaves(a.tasks, gates))
     assert not gates.cancelled.is_set()
     assert (await b.get(task))["status"] == "completed"
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Literal
 
-from mcp_types import Annotations, AudioContent, ContentBlock, EmbeddedResource, ImageContent, ResourceLink, TextContent
+from mcp_types import (
+    Annotations,
+    AudioContent,
+    ContentBlock,
+    EmbeddedResource,
+    Icon,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+)
 from pydantic import Field
 
 from switchboard.everything import resources
@@ -21,10 +30,14 @@ _MESSAGES: dict[str, tuple[str, Annotations]] = {
 }
 
 
+_PICTURE = base64.b64encode(tiny_png()).decode()
+
+_ICON = Icon(src=f"data:image/png;base64,{_PICTURE}", mime_type="image/png", sizes=["64x64"])
+
+
 def image(annotations: Annotations | None = None) -> ImageContent:
     """The switchboard icon as a content block."""
-    data = base64.b64encode(tiny_png()).decode()
-    return ImageContent(data=data, mime_type="image/png", annotations=annotations)
+    return ImageContent(data=_PICTURE, mime_type="image/png", annotations=annotations)
 
 
 async def get_tiny_image() -> list[ContentBlock]:
@@ -76,7 +89,7 @@ def _link(number: int) -> ResourceLink:
 
 
 TOOLS = (
-    Declared(get_tiny_image, "getTinyImage", "Get a tiny image", PURE),
+    Declared(get_tiny_image, "getTinyImage", "Get a tiny image", PURE, icons=(_ICON,)),
     Declared(annotated_message, "annotatedMessage", "Annotated message", PURE),
     Declared(get_resource_reference, "getResourceReference", "Get an embedded resource", PURE),
     Declared(get_resource_links, "getResourceLinks", "Get resource links", PURE),

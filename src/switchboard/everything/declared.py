@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp.server.mcpserver.tools import Tool
-from mcp_types import ToolAnnotations
+from mcp_types import Icon, ToolAnnotations
 
 from switchboard.plugins import TASK_SUPPORT, TaskSupport
 
@@ -32,6 +32,9 @@ class Declared:
     task: TaskSupport | None = None
     """Whether the tool may run as a task."""
 
+    icons: tuple[Icon, ...] = ()
+    """Pictures that a client may show beside the tool."""
+
     @property
     def description(self) -> str:
         """The function's docstring on one line."""
@@ -45,6 +48,7 @@ class Declared:
             title=self.title,
             description=self.description,
             annotations=self.annotations,
+            icons=list(self.icons) or None,
             meta={TASK_SUPPORT: self.task} if self.task else None,
             structured_output=self.structured,
         )
