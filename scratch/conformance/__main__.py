@@ -11,11 +11,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fleet.balancer import Balancer
 from fleet.children import free_port, listens, start
+from fleet.issuers import running_issuers
 from fleet.workers import Fleet, running_fleet
 
+from conformance import issuer
 from conformance.front import PINNED
+from conformance.issuer import Issuer
 from conformance.report import Line, proof, table
+from conformance.results import Outcome
 from conformance.runs import RUNS, Run
 from conformance.suite import Suite, nothing_is_expected_to_fail
 from conformance.turns import settled
@@ -31,12 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     parser.add_argument("--suite", type=Path, default=CACHE, help="where npm installed the suite")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
-    parser.add_argument("--authorization", choices=[*MODES, "both"], default="both")
+    parser.add_argument("--authorization", choices=[*MODES, "apart", "both"], default="both")
     chosen = parser.parse_args()
-    modes = list(MODES) if chosen.authorization == "both" else [chosen.authorization]
+    modes = [*MODES, "apart"] if chosen.authorization == "both" else [chosen.authorization]
     runs = [run for run in RUNS if chosen.only in run.name]
+    issuing = [run for run in issuer.runs() if chosen.only in run.name]
     suite = Suite(chosen.suite.resolve())
-    lines = [line for mode in modes for line in _in_mode(mode, suite, runs)]
+    lines = [line for mode in modes for line in _lines(mode, suite, runs, issuing)]
     print(f"\n{table(lines)}\n")
     faults = [
         f"{line.run.name}, authorization {line.authorization}: {fault}" for line in lines for fault in line.faults
@@ -47,7 +53,17 @@ def main() -> None:
     sys.exit(bool(faults))
 
 
-def _in_mode(mode: str, suite: Suite, runs: Sequence[Run]) -> Iterator[Line]:
+def _lines(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run]) -> Iterator[Line]:
+    if mode == "off":
+        issuing = []
+    if mode == "apart" and issuing:
+        yield from _apart(suite, issuing)
+    elif mode != "apart" and (runs or issuing):
+        yield from _in_mode(mode, suite, runs, issuing)
+
+
+def _in_mode(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run]) -> Iterator[Line]:
+    """The server's scenarios; and, where it issues tokens itself, those for authorization servers."""
     with tempfile.TemporaryDirectory(prefix="switchboard-") as name:
         folder = Path(name)
         configuration = folder / "conformance.json"
@@ -56,26 +72,55 @@ def _in_mode(mode: str, suite: Suite, runs: Sequence[Run]) -> Iterator[Line]:
         with running_fleet(folder, workers=WORKERS, env=env) as fleet:
             token = fleet.token() if mode == "on" else None
             lines = [_line(run, mode, suite, fleet, token) for run in runs]
-        print(proof(lines[-1]), flush=True)
-        yield from lines
+            lines += [_issuing(run, mode, suite, Issuer(fleet.base, fleet.url), fleet.balancer) for run in issuing]
+        yield from _proven(lines)
+
+
+def _apart(suite: Suite, issuing: Sequence[Run]) -> Iterator[Line]:
+    """The scenarios for authorization servers, on two that stand alone."""
+    with tempfile.TemporaryDirectory(prefix="switchboard-") as name, running_issuers(Path(name)) as issuers:
+        found = Issuer(issuers.url, f"{issuers.env['BASE_URI']}/mcp")
+        lines = [_issuing(run, "apart", suite, found, issuers.balancer) for run in issuing]
+    yield from _proven(lines)
+
+
+def _proven(lines: Sequence[Line]) -> Sequence[Line]:
+    print(proof(lines[-1]), flush=True)
+    return lines
 
 
 def _line(run: Run, mode: str, suite: Suite, fleet: Fleet, token: str | None) -> Line:
     names = suite.listed(run)
     with _front(fleet, run.wire, token) as (url, log):
-        out = CACHE / "out" / f"{run.name.replace(' ', '-')}-{mode}"
-        outcome = suite.run(run, names, url, out.resolve())
+        outcome = suite.run(run, names, url, _out(run, mode))
         pinned = log is not None and PINNED in log.read_text()
-    turns = settled(fleet.balancer, WORKERS)
-    faults = list(outcome.faults)
+    faults = () if run.wire is None or pinned else (f"no handshake asked for {run.wire}",)
+    return _judged(run, mode, names, outcome, fleet.balancer, faults)
+
+
+def _issuing(run: Run, mode: str, suite: Suite, found: Issuer, balancer: Balancer) -> Line:
+    names = suite.for_issuers(run)
+    outcome = issuer.run(suite, run, names, found, _out(run, mode))
+    return _judged(run, mode, names, outcome, balancer)
+
+
+def _out(run: Run, mode: str) -> Path:
+    return (CACHE / "out" / f"{run.name.replace(', ', '-').replace(' ', '-')}-{mode}").resolve()
+
+
+def _judged(
+    run: Run, mode: str, names: Sequence[str], outcome: Outcome, balancer: Balancer, faults: Sequence[str] = ()
+) -> Line:
+    """The outcome with what makes it doubtful: other scenarios than expected, or a worker that was left out."""
+    turns, found = settled(balancer, WORKERS), [*outcome.faults, *faults]
     if len(names) != run.scenarios:
-        faults.append(f"the suite lists {len(names)} scenarios, not {run.scenarios}")
-    if run.wire is not None and not pinned:
-        faults.append(f"no handshake asked for {run.wire}")
+        found.append(f"the suite lists {len(names)} scenarios, not {run.scenarios}")
+    if outcome.skipped and run.name.startswith(issuer.NAMED):
+        found.append(f"the suite skipped {', '.join(outcome.skipped)}")
     if not turns.alternated(WORKERS):
-        faults.append(f"requests did not take turns: {dict(turns.served)}")
-    line = Line(run, mode, len(names), outcome, turns, tuple(faults))
-    print(f"{'FAILED' if faults else 'ok    '} {line.title}", flush=True)
+        found.append(f"requests did not take turns: {dict(turns.served)}")
+    line = Line(run, mode, len(names), outcome, turns, tuple(found))
+    print(f"{'FAILED' if found else 'ok    '} {line.title}", flush=True)
     return line
 
 

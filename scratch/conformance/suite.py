@@ -33,6 +33,11 @@ class Suite:
     installed: Path
     """Where npm put it."""
 
+    def for_issuers(self, run: Run) -> tuple[str, ...]:
+        """The scenarios for authorization servers that the suite lists for a run."""
+        found = map(_SCENARIO.match, self._node("list", "--authorization", *run.listed_by).stdout.splitlines())
+        return tuple(scenario[1] for scenario in found if scenario)
+
     def listed(self, run: Run) -> tuple[str, ...]:
         """The scenarios that the suite lists for a run."""
         names = _of_servers(self._node("list", "--server", *run.listed_by).stdout.splitlines())
@@ -55,10 +60,14 @@ class Suite:
             log.write(done.stdout + done.stderr)
         return done.returncode
 
-    def _node(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> list[str]:
+        """What starts the suite."""
         modules = self.installed / "node_modules"
         program = modules / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
-        command = [str(modules / ".bin" / "node"), str(program), *arguments]
+        return [str(modules / ".bin" / "node"), str(program), *arguments]
+
+    def _node(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = self.command(*arguments)
         return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 

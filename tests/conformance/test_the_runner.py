@@ -16,9 +16,9 @@ from conformance.turns import Turns
 STAMP = "2026-11-21T01-57-03-823Z"
 
 
-def found(out: Path, scenario: str, *statuses: str) -> None:
+def found(out: Path, scenario: str, *statuses: str, of: str = "server") -> None:
     """Leave the results of a scenario as the suite does."""
-    folder = out / f"server-{scenario}-{STAMP}"
+    folder = out / f"{of}-{scenario}-{STAMP}"
     folder.mkdir()
     checks = [{"id": f"check-{n}", "status": status, "errorMessage": "why"} for n, status in enumerate(statuses)]
     (folder / "checks.json").write_text(json.dumps(checks))
@@ -30,6 +30,13 @@ def test_a_scenario_passes_when_a_check_succeeds_and_none_complains(tmp_path: Pa
     outcome = read(tmp_path, ["ping", "tools-list"], complaints=0, seconds=1)
     assert outcome.good
     assert (outcome.passed, outcome.skipped) == (("ping",), ("tools-list",))
+
+
+def test_the_scenarios_for_authorization_servers_are_read_too(tmp_path: Path) -> None:
+    names = ["authorization-code-grant", "authorization-server-metadata-endpoint"]
+    for name in names:
+        found(tmp_path, name, "SUCCESS", of="authorization-server")
+    assert read(tmp_path, names, complaints=0, seconds=1).passed == tuple(names)
 
 
 @pytest.mark.parametrize("status", ["FAILURE", "WARNING"])
