@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from mcp_types import LoggingLevel
 
 from switchboard.config import Prefix
 from switchboard.errors import ConfigurationError
+from switchboard.loopback import is_loopback
 
 Era = Literal["auto", "modern", "handshake"]
 Scope = Literal["shared", "user", "session"]
@@ -140,13 +140,3 @@ def urls(transport: Transport) -> tuple[str, ...]:
     if isinstance(transport, Http):
         return transport.urls
     return (transport.url,) if isinstance(transport, Sse) else ()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

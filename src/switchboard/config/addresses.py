@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from switchboard.loopback import is_loopback
 
 
 def complaint(url: str, *, insecure: bool) -> str | None:
@@ -16,13 +17,3 @@ def complaint(url: str, *, insecure: bool) -> str | None:
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         return f"plain http to {parts.hostname} can be read and changed on the way; use https, or set 'insecure'"
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from switchboard.edge.hosts import LOOPBACK, HostPatterns, OriginPatterns, is_loopback, split_origin
+from switchboard.edge.hosts import LOOPBACK, HostPatterns, OriginPatterns, split_origin
 from switchboard.edge.replies import refuse
+from switchboard.loopback import is_loopback
 
 PROBES = frozenset({"/healthz", "/readyz"})
 """Asked by orchestrators under whatever name or address a container has; they tell nothing worth rebinding for."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_address
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 """How people and programs write the loopback interface."""
@@ -46,18 +44,6 @@ def split_origin(value: str) -> tuple[str, str, str] | None:
 
 def _without_default_port(scheme: str, host: str, port: str) -> tuple[str, str, str]:
     return scheme, host, "" if _DEFAULT_PORTS.get(scheme) == port else port
-
-
-@lru_cache(maxsize=256)
-def is_loopback(host: str) -> bool:
-    """Whether a bind address or a host name can only mean this machine."""
-    host = host.lower().strip("[]").removesuffix(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
