@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import http.client
 import json
 import socket
+import struct
+import sys
 import threading
 from collections import Counter
 from contextlib import closing
@@ -12,8 +16,11 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fleet.children import LOOPBACK, free_port
 from fleet.workers import fleet_settings, start_worker
+
+from switchboard.cli.leaving import lock
 
 CALLERS = 40
 TURNS = 20_000
@@ -45,9 +52,11 @@ def until_refused(port: int, seen: Counter[str]) -> None:
             seen[type(error).__name__] += 1
 
 
-def test_no_request_is_reset_by_a_worker_that_leaves(redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_no_request_is_reset_by_workers_that_leave(redis_url: str, tmp_path: Path, processes: str) -> None:
     port = free_port()
     settings = {**fleet_settings(f"http://localhost:{port}", redis_url), "AUTH_MODE": "none", "DRAIN_GRACE": "1"}
+    settings["WORKERS"] = processes
     worker = start_worker(tmp_path, port, settings)
     seen: Counter[str] = Counter()
     callers = [threading.Thread(target=until_refused, args=(port, seen)) for _ in range(CALLERS)]
@@ -57,6 +66,35 @@ def test_no_request_is_reset_by_a_worker_that_leaves(redis_url: str, tmp_path: P
     for caller in callers:
         caller.join()
     assert (code, set(seen), seen["refused"]) == (0, {"HTTP/1.1 200 OK", "refused"}, CALLERS), worker.tail()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a door cannot be locked")
+def test_a_locked_door_lets_in_whoever_has_knocked_and_nobody_else() -> None:
+    with socket.create_server((LOOPBACK, 0)) as door, socket.socket() as early, socket.socket() as late:
+        door.settimeout(10)
+        _filtered(early, DEAF)  # the door's answer to its knock is lost
+        early.setblocking(False)
+        assert early.connect_ex(door.getsockname()) == errno.EINPROGRESS
+        lock([door])
+        late.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            late.connect(door.getsockname())
+        _filtered(early, None)  # the door answers again after a second
+        with door.accept()[0] as inside:
+            assert inside.getpeername() == early.getsockname()
+
+
+DEAF = struct.pack("HBBI", 0x06, 0, 0, 0)
+"""A packet filter of one step: drop."""
+
+
+def _filtered(connection: socket.socket, program: bytes | None) -> None:
+    """Have the system drop what comes in on the connection, or no longer (socket(7), SO_ATTACH_FILTER)."""
+    if program is None:
+        connection.setsockopt(socket.SOL_SOCKET, 27, 0)
+        return
+    kept = ctypes.create_string_buffer(program)
+    connection.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", 1, ctypes.addressof(kept)))
 
 
 def test_the_connection_of_a_stream_is_not_used_again(redis_url: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from switchboard.cli.ending import WRONG_SETTING
+from switchboard.cli.leaving import lock
 from switchboard.cli.sockets import bind
 from switchboard.settings import Settings
 
@@ -35,6 +36,9 @@ _MARGIN = 5.0
 class _Fleet:
     sockets: Sequence[socket.socket]
     patience: float
+    grace: float
+    """Seconds from the first signal to the moment in which the workers let nobody in any more."""
+
     parent_reads: int
     """The read end of a pipe that nobody writes to: it ends with this process."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -44,9 +48,17 @@ class _Fleet:
     def stop(self) -> None:
         """Once: let the workers drain. Again: end them now."""
         number = signal.SIGKILL if self.stopping.is_set() else signal.SIGTERM
+        if not self.stopping.is_set():
+            asyncio.get_running_loop().call_later(self.grace, self._close_door)
         self.stopping.set()
         for child in self.children:
             child.send_signal(number)
+
+    def _close_door(self) -> None:
+        """The workers still let in whoever has knocked; no worker could tell whether it is the last to do so."""
+        lock(self.sockets)
+        for each in self.sockets:
+            each.close()
 
     def give_up(self, code: int) -> None:
         """End the whole command with `code`."""
@@ -132,7 +144,8 @@ def run_fleet(settings: Settings, started: Callable[[], None]) -> int:
 async def _run(settings: Settings, started: Callable[[], None]) -> int:
     sockets = bind(settings.host, settings.port)
     parent_reads, parent_writes = os.pipe()
-    fleet = _Fleet(sockets, settings.drain_timeout + _MARGIN, parent_reads)
+    grace = settings.drain_grace if settings.redis_url else 0
+    fleet = _Fleet(sockets, settings.drain_timeout + _MARGIN, grace, parent_reads)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, fleet.stop)

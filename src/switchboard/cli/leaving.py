@@ -22,10 +22,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LINGER_S: Final = 2.0
 """How long connections stay open behind the closed door: with DRAIN_GRACE, longer than balancers keep idle ones."""
 
+SETTLE_S: Final = 0.5
+"""How long whoever has knocked already may take to come in; below the second after which a knock is repeated."""
+
 AGAIN_S: Final = 0.2
-_ATTACH_FILTER: Final = 26
-_BPF_RETURN: Final = 0x06
 MOST_WAITING: Final = 4096
+_ATTACH_FILTER: Final = 26
+_NO_NEW_CONNECTIONS: Final = (
+    (0x30, 0, 0, 13),  # load the byte of TCP flags
+    (0x45, 0, 1, 0x02),  # SYN, which a client sends first and never again?
+    (0x06, 0, 0, 0),  # drop it
+    (0x06, 0, 0, 0xFFFFFFFF),  # else keep it
+)
+"""A classic BPF program (linux/filter.h): code, jump if true, jump if false, operand."""
 
 
 class LastRequests:
@@ -58,18 +67,19 @@ async def close_door(server: uvicorn.Server, sockets: Sequence[socket.socket], l
         server: whose listeners are closed.
         sockets: what they listen on.
         linger: seconds that connections stay open afterwards.
-        alone: whether no other process listens on the same sockets.
+        alone: whether no other process listens on the same sockets; else their parent locks them, when all leave.
     """
+    if alone:
+        lock(sockets)
+    await asyncio.sleep(SETTLE_S)
     loop = asyncio.get_running_loop()
     doors = [each.dup() for each in sockets]
     for listener in server.servers:
         listener.close()
-    if alone:
-        for door in doors:
-            _lock(door)
     for connection in _waiting(doors):
         await loop.connect_accepted_socket(lambda: _protocol(server), connection)
     await asyncio.sleep(linger)
+    await asyncio.sleep(0)  # timers come before sockets: on a starved machine requests may lie there unread
 
 
 @contextlib.asynccontextmanager
@@ -89,17 +99,21 @@ async def repeating(action: Callable[[], None]) -> AsyncIterator[None]:
             task.cancel()
 
 
-def _lock(door: socket.socket) -> None:
-    """Let nobody in any more, without a word: who knocks now tries again in a second, and is refused by then.
+def lock(doors: Iterable[socket.socket]) -> None:
+    """Let nobody knock any more, without a word: who does tries again in a second, and is refused by then.
 
-    Without it, whoever is let in between the last look and the closing is reset. Linux only; elsewhere that moment is
-    merely short. (socket(7), SO_ATTACH_FILTER; a classic BPF program of one instruction: return 0, drop.)
+    Without it, whoever is let in between the last look and the closing is reset. Only the first packet of a connection
+    is dropped: who has knocked already still has to come in, or is reset just the same. Linux only; elsewhere that
+    moment is merely short. (socket(7), SO_ATTACH_FILTER; it is shown the segment from its TCP header on.)
     """
     if sys.platform != "linux":
         return
-    program = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
-    with contextlib.suppress(OSError):
-        door.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
+    steps = b"".join(struct.pack("HBBI", *step) for step in _NO_NEW_CONNECTIONS)
+    program = ctypes.create_string_buffer(steps)
+    filled = struct.pack("HP", len(_NO_NEW_CONNECTIONS), ctypes.addressof(program))
+    for door in doors:
+        with contextlib.suppress(OSError):
+            door.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, filled)
 
 
 def _waiting(doors: Iterable[socket.socket]) -> list[socket.socket]:
