@@ -12,7 +12,7 @@ SUITE   := .cache/conformance
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check conformance format separate fleet build bench chaos node clean
+.PHONY: help serve test check conformance format separate fleet build bench chaos races node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: $(VENV)/.dev ## what idle sessions cost, measured on this machine
 
 chaos: $(VENV)/.dev ## a fleet under load while its parts are killed: what is lost, in 10 minutes (ARGS="--seconds 60 --fault roll")
 	PYTHONPATH=scratch $(BIN)/python -m chaos $(ARGS)
+
+races: $(VENV)/.dev ## 50 redemptions of one code, 50 uses of one refresh token, on two workers at once, 100 rounds
+	PYTHONPATH=scratch $(BIN)/python -m fleet.redemptions $(ARGS)
 
 node: $(NODE)/node_modules/.installed $(OIDC)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 
