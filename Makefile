@@ -22,7 +22,7 @@ serve: $(VENV)/.runtime ## set up, then serve on http://localhost:3232
 
 test: $(VENV)/.dev ## set up, then run the tests (ARGS="tests/state -k lease" runs a part of them)
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=80)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=90)
 
 check: $(VENV)/.dev ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
