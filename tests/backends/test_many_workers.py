@@ -17,7 +17,6 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
 from switchboard.backends import Backend
-from switchboard.state import open_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
@@ -136,33 +135,6 @@ async def test_a_session_that_an_http_backend_forgot_is_made_anew_and_the_client
         assert text(fresh) != first
         assert (fresh.meta or {})["switchboard/stateLost"] is True
         assert {text(await client.call_tool("handy__session")) for _ in range(4)} == {text(fresh)}
-
-
-async def test_a_cold_worker_offers_at_once_what_another_one_found(
-    raw: Any, open_gateway: Any, redis_url: str, tmp_path: Path
-) -> None:
-    backend = raw("found", "once", str(tmp_path / "started"))
-    async with open_state(redis_url) as state, open_gateway(backend, state=state) as first:
-        await first.discovered()
-        async with open_gateway(backend, state=state, worker="w2") as second:
-            assert "found__echo" in second.catalog.current().tools.entries
-            provider = second.providers["found"]
-            await second.until(lambda: provider.health.condition == "failing")
-            assert [tool.name for tool in provider.known().tools] == [
-                tool.name for tool in first.providers["found"].known().tools
-            ]
-
-
-async def test_a_change_that_one_worker_found_is_offered_by_all(
-    handy_http: Any, fleet: Any, connect: Any, redis_url: str
-) -> None:
-    backend = Backend("handy", handy_http("handshake"), scope="shared")
-    here, there = await fleet([backend], count=2, redis_url=redis_url)
-    async with connect(here, "handshake") as one, connect(there, "modern") as other:
-        await offered(one, "handy__grow", 1)
-        await one.call_tool("handy__grow")
-        await offered(other, "handy__grown", 1)
-        assert text(await other.call_tool("handy__grown")) == "new"
 
 
 async def _served(client: Client) -> Any:

@@ -77,12 +77,27 @@ class Wanted:
     def __init__(self) -> None:
         self.uris: frozenset[str] = frozenset()
         self.changed = asyncio.Event()
+        self._some = asyncio.Event()
+        self._none = asyncio.Event()
+
+    async def some(self) -> None:
+        """Wait until there is one."""
+        await self._some.wait()
+
+    async def none(self) -> None:
+        """Wait until there is none."""
+        await self._none.wait()
 
     def become(self, uris: frozenset[str]) -> None:
-        """Follow these from now on."""
-        if uris != self.uris:
-            self.uris = frozenset(sorted(uris)[:MOST])
-            self.changed.set()
+        """Follow these from now on, as far as they are not too many."""
+        wanted = frozenset(sorted(uris)[:MOST])
+        if wanted == self.uris:
+            return
+        self.uris = wanted
+        self.changed.set()
+        here, gone = (self._some, self._none) if wanted else (self._none, self._some)
+        here.set()
+        gone.clear()
 
 
 async def follow(line: Line, ears: Ears, wanted: Wanted) -> None:

@@ -1,7 +1,8 @@
 """What a backend offered last, for every worker: a cold one answers from it at once, and all change together.
 
-The copy in Redis is written by whichever worker found something new, which then says so; the others read it before they
-are asked again. A copy belongs to one description of the backend: after a change of that it is not found any more.
+The copy in Redis is written by the one worker that asks the backend (`lead`), under its lease, and the others read it
+before they are asked again. A copy belongs to one description of the backend: after a change of that it is not found
+any more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 import structlog
@@ -18,35 +20,65 @@ from mcp_types import ServerCapabilities
 from pydantic import BaseModel, ValidationError
 
 from switchboard.backends.description import Backend
+from switchboard.backends.health import Health
+from switchboard.backends.lead import Elected
 from switchboard.backends.offer import LISTS, BackendOffer, offered
 from switchboard.errors import StateUnavailable
-from switchboard.state import State
+from switchboard.state import Lease, State
 from switchboard.state.keys import OFFER_LIFE_MS
 
 WAIT_S: Final = 0.5
 """How long whoever asks waits for a copy that is being read."""
 
+WRITTEN: Final = "1"
+AGAIN: Final = "again"
+VACANT: Final = "vacant"
+
+# KEYS lead copy · ARGV epoch copy copy_ms channel
+_WRITE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+redis.call('PUBLISH', ARGV[4], '1')
+return 1
+"""
+
 log = structlog.get_logger("switchboard.backends")
 
 
 class Known:
-    """The shared copy of one backend's offer.
+    """The shared copy of one backend's offer and health.
 
     Args:
         take: is given every copy that is read.
+        again: called when another worker heard that something changed.
+        dice: gives numbers between 0 and 1.
     """
 
-    def __init__(self, state: State, backend: Backend, take: Callable[[BackendOffer], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        backend: Backend,
+        worker: str,
+        take: Callable[[BackendOffer, Health], None],
+        again: Callable[[], None],
+        dice: Callable[[], float],
+    ) -> None:
+        digest = hashlib.sha256(repr(backend).encode()).hexdigest()[:16]
         self._state = state
         self._backend = backend
         self._take = take
-        self._key = state.keys.offer(backend.name, hashlib.sha256(repr(backend).encode()).hexdigest()[:16])
+        self._again = again
+        self._key = state.keys.offer(backend.name, digest)
         self._news = asyncio.Event()
         self._read = asyncio.Event()
+        self._vacant = asyncio.Event()
+        self._lease = Lease(state, state.keys.offer_lead(backend.name, digest), worker)
+        self._write = state.redis.register_script(_WRITE)
+        self.lead = Elected(self._lease, self._vacant, self._left, dice)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Read the copy, before anything else and whenever another worker wrote it."""
+        """Read the copy, before anything else and whenever it was written anew."""
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(self._follow())
             try:
@@ -63,14 +95,27 @@ class Known:
         except TimeoutError:
             return
 
-    async def write(self, offer: BackendOffer) -> None:
-        """Keep an offer and tell the other workers. Redis being away only makes them find out by themselves."""
+    async def write(self, offer: BackendOffer, health: Health) -> None:
+        """Keep what this worker found, if it has the lead. Redis being away only makes the others wait for it."""
         try:
             with self._state.guard():
-                await self._state.redis.set(self._key, written(offer), px=OFFER_LIFE_MS)
-            await self._state.hub.publish(self._key, "1")
+                await self._write(
+                    keys=[self._lease.key, self._key],
+                    args=[self._lease.epoch, written(offer, health), OFFER_LIFE_MS, self._key],
+                )
         except StateUnavailable as error:
             log.info("redis.away", error=str(error), lost="a backend's offer for the other workers")
+
+    async def ask(self) -> None:
+        """Have the worker with the lead look again.
+
+        Raises:
+            StateUnavailable: Redis is away.
+        """
+        await self._state.hub.publish(self._key, AGAIN)
+
+    async def _left(self) -> None:
+        await self._state.hub.publish(self._key, VACANT)
 
     async def _follow(self) -> None:
         while True:
@@ -85,38 +130,45 @@ class Known:
                 self._read.set()
                 log.info("redis.away", error=str(error))
 
-    def _hear(self, _payload: str) -> None:
-        self._read.clear()
-        self._news.set()
+    def _hear(self, payload: str) -> None:
+        if payload == AGAIN:
+            self._again()
+        elif payload == VACANT:
+            self._vacant.set()
+        else:
+            self._read.clear()
+            self._news.set()
 
     async def _look(self) -> None:
         try:
             with self._state.guard():
                 stored = await self._state.redis.get(self._key)
             if stored is not None:
-                self._take(read(self._backend, str(stored)))
+                # Thousands of definitions take a while to read; other requests are served meanwhile.
+                self._take(*await asyncio.to_thread(read, self._backend, str(stored)))
         except (ValueError, KeyError, TypeError) as error:
             log.info("backend.copy_not_understood", backend=self._backend.name, error=type(error).__name__)
         finally:
             self._read.set()
 
 
-def written(offer: BackendOffer) -> str:
-    """An offer as JSON."""
+def written(offer: BackendOffer, health: Health) -> str:
+    """What is known, as JSON."""
     lists = {kind: [_dumped(item) for item in getattr(offer, kind)] for kind, *_ in LISTS}
     more = {
         "instructions": offer.instructions,
         "modern": offer.modern,
         "capabilities": _dumped(offer.capabilities),
+        "health": asdict(health),
     }
     return json.dumps({**lists, **more}, separators=(",", ":"))
 
 
-def read(backend: Backend, stored: str) -> BackendOffer:
-    """The offer in JSON.
+def read(backend: Backend, stored: str) -> tuple[BackendOffer, Health]:
+    """What is known, from JSON.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not one: another version's, perhaps.
+        ValueError, KeyError, TypeError: it is another version's, perhaps.
     """
     data = json.loads(stored)
     try:
@@ -126,7 +178,8 @@ def read(backend: Backend, stored: str) -> BackendOffer:
         able = ServerCapabilities.model_validate(data["capabilities"], by_name=False)
     except ValidationError as error:
         raise ValueError("not an offer") from error
-    return offered(backend, found, instructions=data["instructions"], modern=data["modern"], capabilities=able)
+    offer = offered(backend, found, instructions=data["instructions"], modern=data["modern"], capabilities=able)
+    return offer, Health(**data["health"])
 
 
 def _dumped(model: BaseModel) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from switchboard.state.connect import State, open_state
 from switchboard.state.fingerprint import check_fingerprint
 from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
+from switchboard.state.leases import Lease
 from switchboard.state.scripts import Scripts, Written
 from switchboard.state.workers import Heartbeat, mint_worker_id
 
@@ -15,6 +16,7 @@ __all__ = [
     "Heartbeat",
     "Hub",
     "Keys",
+    "Lease",
     "Scripts",
     "State",
     "Written",

@@ -22,7 +22,8 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:line:{tag}:<backend>:<client>` | string | `worker:epoch` that has a session's child | LEASE, renewed |
 | `mcp:line:{tag}:<backend>:<client>:had` | string | that there was such a child | LINE_LIFE, sliding |
 | `mcp:line:{tag}:<backend>:<client>:upstream` | string | the session at an HTTP backend | LINE_LIFE, sliding |
-| `mcp:offer:<backend>:<digest>` | string, pub/sub | what a backend offered last; that it changed | OFFER_LIFE |
+| `mcp:offer:{<backend>:<digest>}` | string, pub/sub | what a backend offered last; news of that | OFFER_LIFE |
+| `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
 | `mcp:line:to:<worker>:<backend>` | pub/sub | calls for children that this worker has | - |
 | `mcp:line:reply:<id>` | pub/sub | what comes of such a call | - |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
@@ -129,7 +130,10 @@ class Keys:
         return f"{self.line(tag, backend, client)}:upstream"
 
     def offer(self, backend: str, digest: str) -> str:
-        return f"{self.prefix}mcp:offer:{backend}:{digest}"
+        return f"{self.prefix}mcp:offer:{{{backend}:{digest}}}"
+
+    def offer_lead(self, backend: str, digest: str) -> str:
+        return f"{self.offer(backend, digest)}:lead"
 
     def line_to(self, worker: str, backend: str) -> str:
         return f"{self.prefix}mcp:line:to:{worker}:{backend}"

@@ -100,6 +100,9 @@ def begin() -> None:
             open(ARGUMENT, "x").close()
         except FileExistsError:
             sys.exit(9)
+    if MODE == "tally":
+        with open(ARGUMENT, "a") as file:
+            print(os.getpid(), file=file)
     if MODE == "exit":
         print("no such database", file=sys.stderr)
         sys.exit(7)

@@ -1,0 +1,234 @@
+"""Knowing what a backend offers and how it is doing, in the background, for the whole fleet.
+
+The worker with the lead asks the backend, and asks again when something changed; the others take what it wrote, and
+reach out by themselves only to hear of resources that their own clients subscribed to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import structlog
+
+from switchboard.backends import health
+from switchboard.backends.description import Backend, Stdio
+from switchboard.backends.failures import BackendFailure
+from switchboard.backends.following import Wanted, follow
+from switchboard.backends.frames import first
+from switchboard.backends.health import Health
+from switchboard.backends.known import Known
+from switchboard.backends.lead import Alone, Lead
+from switchboard.backends.line import Ears, Line
+from switchboard.backends.lines import Lines
+from switchboard.backends.offer import BackendOffer, discover
+from switchboard.backends.scope import LineKey
+from switchboard.errors import StateUnavailable
+from switchboard.state import State
+
+log = structlog.get_logger("switchboard.backends")
+
+DISCOVERY: Final = LineKey("shared", "discovery", "")
+"""The line on which a backend is asked what it offers: nobody's calls go over it."""
+
+SETTLE_S: Final = 0.05
+"""Change notices often come in groups."""
+
+ENDED_S: Final = 1.0
+"""Before a connection that ended by itself is made anew: it may do that each time."""
+
+DOUBT_S: Final = 5.0
+"""Calls that fail make a worker ask for a look at the backend, no more often than this."""
+
+TURN: Final = 3
+"""After so many failures in a row another worker may try: perhaps only this one cannot reach the backend."""
+
+SHOWN: Final = 10
+"""Definitions left out that are logged one by one."""
+
+
+class Discovery:
+    """What is known of one backend in this worker.
+
+    Args:
+        ears: where notices on the line for discovery go.
+        changed: told which of tools, resources and prompts changed, by the worker that found it.
+        dice: gives numbers between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        lines: Lines,
+        ears: Ears,
+        changed: Callable[[list[str]], Awaitable[None]],
+        dice: Callable[[], float],
+    ) -> None:
+        self.offer = BackendOffer(backend.name, backend.prefix)
+        self.health = Health()
+        self.wanted = Wanted()
+        self._backend = backend
+        self._lines = lines
+        self._ears = ears
+        self._changed = changed
+        self._dice = dice
+        self._again = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._doubted = -DOUBT_S
+        self._known: Known | None = None
+        self._lead: Lead = Alone()
+
+    @asynccontextmanager
+    async def running(self, state: State | None, worker: str) -> AsyncIterator[None]:
+        """Keep what is known true until the context ends; entered at once, or once the last known was read."""
+        async with AsyncExitStack() as stack:
+            if state is not None:
+                self._known = Known(state, self._backend, worker, self._taken, self._again.set, self._dice)
+                self._lead = self._known.lead
+                await stack.enter_async_context(self._known.running())
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            working = [tasks.create_task(self._keep_discovered()), tasks.create_task(self._keep_telling())]
+            try:
+                yield
+            finally:
+                for task in working:
+                    task.cancel()
+
+    async def current(self) -> BackendOffer:
+        """What it offers, with all that was announced so far."""
+        if self._known is not None:
+            await self._known.current()
+        return self.offer
+
+    def hear(self) -> None:
+        """Something changed: look again, here or wherever the lead is."""
+        self._heard.set()
+
+    def doubt(self) -> None:
+        """A call found that the backend does not serve: look again, though not for every such call."""
+        now = asyncio.get_running_loop().time()
+        if now - self._doubted >= DOUBT_S:
+            self._doubted = now
+            self.hear()
+
+    # -- who does it ----------------------------------------------------------------------------------------------
+
+    async def _keep_discovered(self) -> None:
+        try:
+            while True:
+                await first_of(self._lead.begun(), self._keep_accompanying())
+                await first_of(self._lead.ended(), self._keep_attending())
+        finally:
+            if self._lead.held:
+                await asyncio.shield(self._lead.resign())
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await self._heard.wait()
+            self._heard.clear()
+            if self._lead.held or self._known is None:
+                self._again.set()
+                continue
+            try:
+                await self._known.ask()
+            except StateUnavailable as error:  # the leader asks anew by itself, sooner or later
+                log.info("redis.away", error=str(error))
+            await asyncio.sleep(SETTLE_S)
+
+    def _taken(self, offer: BackendOffer, health: Health) -> None:
+        """Another worker's finding, or the last one of all; whoever found it has told, or will tell, the clients."""
+        if offer.modern != self.offer.modern or offer.changes(self.offer):
+            self.offer = offer
+        if not self._lead.held:
+            self.health = health
+
+    # -- without the lead -----------------------------------------------------------------------------------------
+
+    async def _keep_accompanying(self) -> None:
+        """Hear of the resources that this worker's clients subscribed to."""
+        while True:
+            try:
+                await self._accompany()
+            except BackendFailure as error:
+                log.info("backend.not_followed", backend=self._backend.name, reason=str(error))
+                await asyncio.sleep(health.pause(TURN, self._dice()))
+
+    async def _accompany(self) -> None:
+        await self.wanted.some()
+        async with self._lines.line(DISCOVERY, {}) as line:
+            await first_of(follow(line, self._ears, self.wanted), line.ended(), self.wanted.none())
+
+    # -- with the lead --------------------------------------------------------------------------------------------
+
+    async def _keep_attending(self) -> None:
+        while True:
+            try:
+                await self._attend()
+            except BackendFailure as error:
+                await self._note_failure(str(error))
+            except Exception as error:  # the boundary of the background task: a backend must not end its own watching
+                log.exception("backend.discovery_broke", backend=self._backend.name)
+                await self._note_failure(type(first(error)).__name__)
+            if self.health.condition != "ready":
+                await asyncio.sleep(health.pause(self.health.failures, self._dice()))
+                if self.health.failures % TURN == 0:
+                    await self._lead.resign()
+                    return
+
+    async def _attend(self) -> None:
+        """Ask what there is, and stay to hear of changes while that costs little or somebody wants it."""
+        async with self._lines.line(DISCOVERY, {}) as line:
+            await self._discover(line)
+            if not isinstance(self._backend.transport, Stdio) or self.wanted.uris:
+                await self._stay(line)
+                return
+        # An idle child is not kept for news that its siblings bring too: every line's change notices arrive here.
+        await first_of(self._again.wait(), self.wanted.some())
+        await asyncio.sleep(SETTLE_S)
+
+    async def _stay(self, line: Line) -> None:
+        refresh = asyncio.sleep(self._backend.patience.refresh)
+        await first_of(follow(line, self._ears, self.wanted), self._again.wait(), line.ended(), refresh)
+        await asyncio.sleep(SETTLE_S if self._again.is_set() else ENDED_S)
+
+    async def _discover(self, line: Line) -> None:
+        self._again.clear()
+        found = await discover(self._backend, line)
+        self.health = self.health.ready()
+        changes = found.changes(self.offer)
+        if found.unoffered != self.offer.unoffered:
+            self._report(found)
+        self.offer = found
+        if self._known is not None:
+            await self._known.write(found, self.health)
+        if changes:
+            await self._changed(changes)
+
+    def _report(self, found: BackendOffer) -> None:
+        for one in found.unoffered[:SHOWN]:
+            log.warning(
+                "backend.unoffered", backend=self._backend.name, kind=one.kind, name=one.name, reason=one.reason
+            )
+        log.info("backend.discovered", backend=self._backend.name, unoffered=len(found.unoffered))
+
+    async def _note_failure(self, reason: str) -> None:
+        if reason != self.health.reason:
+            log.warning("backend.failing", backend=self._backend.name, reason=reason)
+        self.health = self.health.failed(reason)
+        if self._known is not None:
+            await self._known.write(self.offer, self.health)
+
+
+async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
+    """Wait for whichever ends first, and end the others; what it raised is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -1,0 +1,111 @@
+"""Which worker asks a backend what it offers: one for the fleet, and another when that one leaves or dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from switchboard.errors import StateUnavailable
+from switchboard.state import Lease
+from switchboard.state.keys import RENEW_S
+
+log = structlog.get_logger("switchboard.backends")
+
+EARLIEST: Final = 0.75
+SPREAD: Final = 0.5
+"""The others look as often as a leader renews, each a little sooner or later than the next."""
+
+
+class Lead(Protocol):
+    """Whether this worker is the one."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is now."""
+        ...
+
+    async def begun(self) -> None:
+        """Wait until it is."""
+        ...
+
+    async def ended(self) -> None:
+        """Wait until it is not any more."""
+        ...
+
+    async def resign(self) -> None:
+        """Let another worker have it."""
+        ...
+
+
+class Alone:
+    """The lead of a worker without a fleet."""
+
+    held = True
+
+    async def begun(self) -> None:
+        """At once."""
+
+    async def ended(self) -> None:
+        """Never."""
+        await asyncio.Event().wait()
+
+    async def resign(self) -> None:
+        """There is nobody else."""
+
+
+class Elected:
+    """The lead under a lease.
+
+    Args:
+        vacant: set by whoever hears that the lead may be free.
+        tell: tells the other workers that it is.
+        dice: gives numbers between 0 and 1.
+    """
+
+    def __init__(
+        self, lease: Lease, vacant: asyncio.Event, tell: Callable[[], Awaitable[None]], dice: Callable[[], float]
+    ) -> None:
+        self._lease = lease
+        self._vacant = vacant
+        self._tell = tell
+        self._dice = dice
+
+    @property
+    def held(self) -> bool:
+        """By this worker's own clock."""
+        return self._lease.held
+
+    async def begun(self) -> None:
+        """Try now, whenever the lead is said to be free, and every few seconds: a worker that died says nothing."""
+        while not await self._claimed():
+            try:
+                async with asyncio.timeout(RENEW_S * (EARLIEST + SPREAD * self._dice())):
+                    await self._vacant.wait()
+            except TimeoutError:
+                continue
+
+    async def ended(self) -> None:
+        """Renew until it cannot be renewed."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            if not await self._claimed():
+                return
+
+    async def resign(self) -> None:
+        """Give the lease back and say so."""
+        try:
+            await self._lease.release()
+            await self._tell()
+        except StateUnavailable as error:
+            log.info("redis.away", error=str(error), lost="the lead, until its lease expires")
+
+    async def _claimed(self) -> bool:
+        self._vacant.clear()
+        try:
+            return await self._lease.claim()
+        except StateUnavailable as error:
+            log.info("redis.away", error=str(error))
+            return self._lease.held
