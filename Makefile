@@ -12,7 +12,7 @@ SUITE   := .cache/conformance
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check conformance format separate fleet build bench chaos races node clean
+.PHONY: help serve test check matrix conformance format separate fleet build bench chaos races node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ check: $(VENV)/.dev ## format, lint, types, import directions
 
 conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two workers in turn: every version, authorization off and on
 	PYTHONPATH=scratch $(BIN)/python -m conformance $(ARGS)
+
+matrix: $(VENV)/.dev ## write into docs/gateway.md what passes through, as seen by official clients
+	WRITE_MATRIX=1 $(BIN)/python -m pytest tests/backends/test_matrix.py -q $(ARGS)
 
 format: $(VENV)/.dev ## let ruff format and mend what it can
 	$(BIN)/ruff format .

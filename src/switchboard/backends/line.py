@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
 
@@ -99,6 +99,9 @@ _ids = itertools.count(1)
 Open = Callable[[AsyncExitStack], Any]
 """Opens a transport on a stack; awaitable, gives an `Opened`."""
 
+Beside = Callable[["Line"], Awaitable[None]]
+"""What goes on while a line is open; returns when it ends."""
+
 
 class Line:
     """One connection.
@@ -106,6 +109,7 @@ class Line:
     Args:
         declared: the client capabilities to declare when it is opened.
         owned: whether all its calls are one client's.
+        beside: goes on while it is open.
         worker: part of every request id, so that no two workers on one upstream session mint alike.
     """
 
@@ -119,8 +123,10 @@ class Line:
         owned: bool,
         worker: str,
         info: Implementation,
+        beside: Beside | None = None,
     ) -> None:
         self.backend = backend
+        self._beside = beside or Line.ended
         self.calls = InFlight(owned=owned)
         self.failure: BackendFailure | None = None
         self.used = asyncio.get_running_loop().time()
@@ -203,7 +209,7 @@ class Line:
                 log.info("backend.line_opened", backend=name, version=self.wire.version)
                 self.opened = True
                 self._ready.set()
-                await self._end.wait()
+                await self._beside(self)
                 if self._opened is not None and not self._stopped:
                     await self._opened.settled()
         except BackendFailure as error:

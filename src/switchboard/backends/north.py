@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
+from uuid import uuid4
 
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -75,7 +76,7 @@ class Caller:
         """Ask on the request's own stream; in the modern era this parks the call."""
         # Both eras take the handshake's typed request; what carries it checks the client's capabilities and version.
         try:
-            request: Any = parse_server_request(method, LATEST_HANDSHAKE_VERSION, _without_meta(params))
+            request: Any = parse_server_request(method, LATEST_HANDSHAKE_VERSION, _asked(params))
         except (KeyError, ValidationError) as error:
             raise MCPError(INTERNAL_ERROR, f"{method} cannot be asked of a client") from error
         related = ServerMessageMetadata(related_request_id=self._ctx.request_id)
@@ -115,6 +116,12 @@ def _answer(method: str, params: Params | None) -> type[BaseModel]:
     return ElicitResult if method == "elicitation/create" else ListRootsResult
 
 
-def _without_meta(params: Params | None) -> dict[str, Any]:
-    """A question without the asker's own envelope: its progress token means nothing to this client."""
-    return {key: value for key, value in (params or {}).items() if key != "_meta"}
+def _asked(params: Params | None) -> dict[str, Any]:
+    """A question without the asker's own envelope: its progress token means nothing to this client.
+
+    A page to visit has an id in the handshake era (2025-11-25, client/elicitation) and none in the modern one.
+    """
+    kept = {key: value for key, value in (params or {}).items() if key != "_meta"}
+    if kept.get("mode") == "url":
+        kept.setdefault("elicitationId", uuid4().hex)
+    return kept

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
+import anyio
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import (
@@ -24,9 +25,9 @@ from pydantic import BaseModel
 from switchboard.backends import transports
 from switchboard.backends.calling import Calling
 from switchboard.backends.description import Backend, Http, Stdio, urls
-from switchboard.backends.discovery import Discovery
+from switchboard.backends.discovery import DISCOVERY, Discovery
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
-from switchboard.backends.following import LOOK_S, Interest, Stream
+from switchboard.backends.following import LOOK_S, Interest, Stream, follow
 from switchboard.backends.health import Health
 from switchboard.backends.http import Road
 from switchboard.backends.line import Line
@@ -195,7 +196,20 @@ class BackendProvider:
             owned=key.kind != "shared",
             worker=self._host.worker if self._host is not None else "w",
             info=self._info,
+            beside=None if key == DISCOVERY else self._news,
         )
+
+    async def _news(self, line: Line) -> None:
+        """Hear of changes in a child by itself, as long as its line is open.
+
+        A child of the handshake era tells unasked; in the modern era it tells who listens, and each child has a world
+        of its own. Over HTTP the line for discovery hears for all.
+        """
+        async with anyio.create_task_group() as tasks:
+            if line.wire.modern and isinstance(self.backend.transport, Stdio):
+                tasks.start_soon(follow, line, self, self._discovery.wanted)
+            await line.ended()
+            tasks.cancel_scope.cancel()
 
     def _open(self, key: LineKey) -> Callable[[AsyncExitStack], Any]:
         if isinstance(self.backend.transport, Stdio):
