@@ -35,4 +35,11 @@ class TooMany(SwitchboardError):
 
 
 class SessionGone(SwitchboardError):
-    """The session does not exist any more (or never did, for this principal)."""
+    """The session does not exist any more (or never did, for this principal).
+
+    Args:
+        sid: what the client called it, which may be anything: only its beginning goes into the message, and so the log.
+    """
+
+    def __init__(self, sid: str) -> None:
+        super().__init__(f"There is no session {sid[:8]!a}")

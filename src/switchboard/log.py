@@ -38,6 +38,10 @@ _QUIET: Mapping[str, int] = {
 
 _HIDDEN = "[redacted]"
 _SHORTEST_SECRET = 6
+_LONGEST_VALUE = 2000
+_WHOLE = frozenset({"exception", "stack"})
+"""What is never cut: it is ours, and of use only as a whole."""
+
 _HARMLESS = frozenset({bool, int, float, type(None)})
 _SECRET_KEYS = frozenset(
     {"authorization", "cookie", "set-cookie", "set_cookie", "password", "secret", "secret_key", "client_secret"}
@@ -84,14 +88,15 @@ def is_console(log_format: Format) -> bool:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Blank what looks like a credential, by its key or by its shape, in every value."""
+    """Blank what looks like a credential, by its key or by its shape, in every value; cut what is too long to read."""
     for key, value in event.items():
         if type(value) in _HARMLESS:
             continue
         if key in _SECRET_KEYS or key.lower() in _SECRET_KEYS:
             event[key] = _HIDDEN
         else:
-            event[key] = redact_text(value) if type(value) is str else _redacted(value)
+            hidden = redact_text(value) if type(value) is str else _redacted(value)
+            event[key] = hidden if key in _WHOLE else _cut(hidden)
     return event
 
 
@@ -107,6 +112,17 @@ def _suspicious(text: str) -> bool:
 
 def _blank(found: re.Match[str]) -> str:
     return (found["keep"] or found["pair"] or found["user"] or "") + _HIDDEN
+
+
+def _cut(value: object) -> object:
+    """Clients choose names, ids and reasons: none shall fill the disk with one request."""
+    if isinstance(value, dict):
+        return {k: _cut(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_cut(each) for each in value]
+    if type(value) is not str or len(value) <= _LONGEST_VALUE:
+        return value
+    return f"{value[:_LONGEST_VALUE]}… ({len(value)} characters)"
 
 
 def _redacted(value: object) -> object:

@@ -31,6 +31,14 @@ async def test_a_session_that_is_gone_is_404() -> None:
     assert (await ask(SessionGone("s1"))).status_code == 404
 
 
+async def test_whatever_a_client_calls_its_session_the_log_stays_short() -> None:
+    with capture_logs() as logged:
+        await ask(SessionGone("\u202e" * 30_000))
+    (line,) = logged
+    assert line["reason"].isascii()
+    assert len(line["reason"]) < 100
+
+
 async def test_the_unexpected_is_500_and_tells_the_log_but_not_the_client() -> None:
     with capture_logs() as logged:
         answer = await ask(RuntimeError("the secret reason"))

@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from switchboard.edge.shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
+from switchboard.sessions.records import LONGEST_PARAMS, MOST_SUBSCRIPTIONS
 
 BOTH = {"accept": "application/json, text/event-stream"}
-INITIALIZE = {
+INITIALIZE: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 0,
     "method": "initialize",
@@ -60,6 +61,32 @@ async def test_a_session_has_no_more_requests_running_on_a_worker_than_allowed(s
         assert refused.status_code == 429
         assert "MAX_REQUESTS" in refused.json()["error"]["message"]
         assert (await session.post(workers.b, {"jsonrpc": "2.0", "id": 3, "method": "ping"})).status_code == 200
+
+
+def subscription(verb: str, id: int, uri: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": id, "method": f"resources/{verb}", "params": {"uri": uri}}
+
+
+async def test_a_session_has_no_more_subscriptions_than_allowed_on_all_workers_together(two: Any) -> None:
+    session = await two.open()
+    full = [f"test://full/{number}" for number in range(MOST_SUBSCRIPTIONS)]
+    await two.state.redis.sadd(two.state.keys.subscriptions(session.id), *full)
+    uri = "test://static/resource/1"
+    refused = await session.post(two.a, subscription("subscribe", 1, uri))
+    assert refused.json()["error"]["code"] == -32602
+    assert str(MOST_SUBSCRIPTIONS) in refused.json()["error"]["message"]
+    await session.post(two.b, subscription("unsubscribe", 2, full[0]))
+    assert "result" in (await session.post(two.b, subscription("subscribe", 3, uri))).json()
+    assert "result" in (await session.post(two.a, subscription("subscribe", 4, uri))).json()
+
+
+async def test_a_client_that_says_too_much_of_itself_gets_no_session(two: Any) -> None:
+    long = {**INITIALIZE["params"], "clientInfo": {"name": "t" * LONGEST_PARAMS, "version": "1"}}
+    before = await two.state.redis.dbsize()
+    refused = await two.http.post(two.a.url, json={**INITIALIZE, "params": long}, headers=BOTH)
+    assert refused.json()["error"]["code"] == -32602
+    assert str(LONGEST_PARAMS) in refused.json()["error"]["message"]
+    assert await two.state.redis.dbsize() == before
 
 
 async def test_an_overloaded_worker_refuses_with_503_but_answers_its_probes(start: Any) -> None:

@@ -146,6 +146,13 @@ def test_ordinary_words_are_left_alone(text: str) -> None:
     assert redact_text(text) == text
 
 
+def test_no_client_fills_the_log_with_what_it_calls_itself() -> None:
+    event = redact(None, "info", {"client": "x" * 100_000, "names": ["y" * 100_000], "exception": "z" * 100_000})
+    assert event["client"] == "x" * 2000 + "… (100000 characters)"
+    assert len(str(event["names"])) < 3000
+    assert event["exception"] == "z" * 100_000
+
+
 def test_numbers_are_no_credentials() -> None:
     assert redact(None, "info", {"code": -32600, "token": None}) == {"code": -32600, "token": None}
 

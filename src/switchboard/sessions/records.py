@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from mcp_types import InitializeRequestParams, LoggingLevel
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, InitializeRequestParams, LoggingLevel
 from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone
@@ -22,6 +23,12 @@ RECORD_VERSION: Final = 1
 
 READABLE: Final = frozenset(str(RECORD_VERSION + step) for step in (-1, 0, 1))
 
+
+LONGEST_PARAMS: Final = 65_536
+"""Characters of JSON that a session keeps of what its client said of itself; clients say some hundred."""
+
+MOST_SUBSCRIPTIONS: Final = 1000
+"""Resources that one session may be subscribed to."""
 
 OLDEST: Final = "2024-11-05"
 
@@ -70,10 +77,11 @@ class Records:
 
         Raises:
             TooMany: the owner has as many sessions as one may have.
+            MCPError: what the client says of itself is too long to keep.
         """
-        sid = secrets.token_hex(24)
+        sid, fields = secrets.token_hex(24), _settled(owner, protocol_version, params)
         await self._ownership.admit(owner, sid)
-        await self._write(sid, dict(_settled(owner, protocol_version, params)))
+        await self._write(sid, dict(fields))
         return sid
 
     async def reserve(self, owner: str) -> str:
@@ -88,6 +96,7 @@ class Records:
 
         Raises:
             SessionGone: it ended meanwhile.
+            MCPError: as `create`.
         """
         fields = [part for pair in _settled(owner, protocol_version, params).items() for part in pair]
         with self._state.guard():
@@ -138,7 +147,11 @@ class Records:
         _must_exist(sid, done)
 
     async def subscribe(self, sid: str, uri: str) -> None:
-        """Add a resource subscription."""
+        """Add a resource subscription.
+
+        Raises:
+            MCPError: the session has as many as one may have.
+        """
         await self._subscription(sid, "add", uri)
 
     async def unsubscribe(self, sid: str, uri: str) -> None:
@@ -167,9 +180,11 @@ class Records:
         with self._state.guard():
             done = await self._state.scripts.subscribe(
                 keys=[keys.session(sid), keys.subscriptions(sid)],
-                args=[verb, uri, keys.to_client(sid, STANDALONE)],
+                args=[verb, uri, keys.to_client(sid, STANDALONE), MOST_SUBSCRIPTIONS],
             )
         _must_exist(sid, done)
+        if done == ["full"]:
+            raise MCPError(INVALID_PARAMS, f"A session may subscribe to {MOST_SUBSCRIPTIONS} resources; drop one first")
 
     def _keys(self, sid: str) -> Sequence[str]:
         keys = self._state.keys
@@ -182,6 +197,9 @@ def _common(owner: str) -> dict[str, str]:
 
 def _settled(owner: str, protocol_version: str, params: InitializeRequestParams) -> dict[str, str]:
     declared = params.model_dump_json(by_alias=True, exclude_none=True)
+    if len(declared) > LONGEST_PARAMS:
+        said = f"clientInfo and capabilities take {len(declared)} characters; a session keeps {LONGEST_PARAMS} at most"
+        raise MCPError(INVALID_PARAMS, said)
     return {**_common(owner), "protocol": protocol_version, "params": declared}
 
 

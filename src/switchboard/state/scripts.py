@@ -139,12 +139,15 @@ return {'ok'}
 """
 )
 
-# KEYS record subscriptions · ARGV add|drop uri channel
+# KEYS record subscriptions · ARGV add|drop uri channel most
 _SUBSCRIBE: Final = (
     _ALIVE
     + """
 if ARGV[1] == 'add' then
-  redis.call('SADD', KEYS[2], ARGV[2])
+  if redis.call('SADD', KEYS[2], ARGV[2]) == 1 and redis.call('SCARD', KEYS[2]) > tonumber(ARGV[4]) then
+    redis.call('SREM', KEYS[2], ARGV[2])
+    return {'full'}
+  end
   redis.call('HSET', KEYS[1], 'subscribed', '1')
   redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
 else
