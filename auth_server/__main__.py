@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
+from types import FrameType
 from typing import Literal, cast
 
 import httpx2
@@ -28,6 +30,7 @@ def main() -> None:
     Raises:
         ConfigurationError: a setting is wrong.
     """
+    signal.signal(signal.SIGTERM, _leave)
     settings = read()
     logs.configure(settings.log_level, cast(Literal["auto", "json", "console"], settings.log_format))
     try:
@@ -38,6 +41,11 @@ def main() -> None:
         if known is None:
             raise
         raise _first(known) from group
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Stop before the server runs, and after it has ended (uvicorn raises the signal again): both succeed."""
+    sys.exit(0)
 
 
 def _first(group: BaseException) -> BaseException:

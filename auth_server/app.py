@@ -43,6 +43,8 @@ from auth_server.store.connection import Connection
 from auth_server.store.revocation import By
 
 MAX_BODY = 65_536
+PUBLIC = ("/register", "/token", "/revoke", "/jwks")
+"""What a client that runs in a browser calls, from whatever origin it has."""
 
 
 class AuthorizationServer:
@@ -82,6 +84,12 @@ class AuthorizationServer:
             *self._pages(path, browser),
             *self._shared.upstream.routes(),
         ]
+
+    def public_paths(self) -> tuple[str, ...]:
+        """Where pages of any origin may call: no cookie counts there. With a slash at the end: all below."""
+        path = urlsplit(self.settings.base).path
+        found = (place + name for name in PUBLIC for place in _places(path, name))
+        return (*found, f"{path}/register/")
 
     def app(self) -> Starlette:
         """A process of its own."""

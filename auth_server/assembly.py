@@ -78,7 +78,7 @@ def assemble(
         assertions=assertions,
         pages=pages,
         upstream=upstream,
-        renewal=Renewal(connection, upstream, families, audit, clock),
+        renewal=Renewal(connection, upstream, families, audit, settings.admins, clock),
         audit=audit,
         clock=clock,
     )

@@ -8,17 +8,28 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from auth_server.settings import AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
+from auth_server.redirects import is_loopback
+from auth_server.settings import SCOPES, AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
 from switchboard.errors import ConfigurationError
 
 T = TypeVar("T", StaticClient, TrustedIssuer)
 
 SHORTEST_KEY = 32
+EXAMPLE_KEY = "for-trying-it-out-on-this-machine-only"
+"""How the key begins that our example files carry, and which everybody therefore knows."""
+
+RESOURCE_PATHS = ("/mcp", "/sse")
+"""What an MCP server of ours serves: the endpoint, and the old transport's."""
+
+_FAKE_ADMINS = ("admin",)
+"""Who may grant `admin` at the fake identity provider on loopback, unless ADMINS says otherwise."""
+
 NEW_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 
 log = structlog.get_logger("auth_server")
@@ -50,7 +61,9 @@ class Environment(BaseSettings):
     auth_server_port: int = Field(3001, ge=1, le=65535, description="port to listen on, 1 to 65535")
     auth_server_url: str | None = Field(None, description="the issuer: the URL by which everybody reaches this server")
     base_uri: str = Field("http://localhost:3232", description="the URL of the MCP server that tokens are for")
-    resource_urls: Items = Field((), description="all resources that tokens are for; BASE_URI's /mcp when not set")
+    resource_urls: Items = Field(
+        (), description="all resources that tokens are for; BASE_URI's /mcp and /sse when not set"
+    )
     redis_url: SecretStr | None = Field(None, description="redis://host:port/db; empty keeps everything in memory")
     redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key")
     secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)] = Field(
@@ -70,7 +83,12 @@ class Environment(BaseSettings):
     upstream_subject_claim: str = Field("sub", description="the claim that identifies a person for good")
     upstream_groups_claim: str = Field("groups", description="the claim that holds a person's groups")
     upstream_group_scopes: dict[str, tuple[str, ...]] | None = Field(
-        None, description='JSON object, group to scopes, "*" for everybody; without it everybody may grant everything'
+        None,
+        description='JSON object, group to scopes, "*" for everybody; without it everybody may grant all but admin',
+    )
+    admins: Items = Field((), description="subjects of the people who may grant admin, besides those whose groups may")
+    extra_scopes: Items = Field(
+        (), description="scopes of your own that can be granted: what tools' configuration asks for"
     )
     auth_clients: tuple[dict[str, Any], ...] = Field(
         (), description="JSON array of clients that need not register: id, secret or jwks, grant_types, scope, …"
@@ -122,14 +140,18 @@ def read(env_file: str | None = ".env", **given: Any) -> Standalone:
 
 
 def _auth(found: Environment, keys: tuple[str, ...]) -> AuthSettings:
+    issuer = found.auth_server_url or f"http://localhost:{found.auth_server_port}"
     return AuthSettings(
-        issuer=found.auth_server_url or f"http://localhost:{found.auth_server_port}",
-        resources=found.resource_urls or (f"{found.base_uri.rstrip('/')}/mcp",),
+        issuer=issuer,
+        resources=found.resource_urls or tuple(found.base_uri.rstrip("/") + path for path in RESOURCE_PATHS),
         secret_keys=keys,
         allow_fake_idp=found.allow_fake_idp,
         rate_limits=found.rate_limit > 0,
         access_tokens=found.access_tokens,
         upstream=_upstream(found),
+        scopes=tuple(dict.fromkeys((*SCOPES, *found.extra_scopes))),
+        admins=found.admins
+        or _FAKE_ADMINS * (found.upstream == "fake" and is_loopback(urlsplit(issuer).hostname or "")),
         clients=_each(StaticClient, found.auth_clients, "AUTH_CLIENTS"),
         trusted_issuers=_each(TrustedIssuer, found.trusted_issuers, "TRUSTED_ISSUERS"),
     )
@@ -173,6 +195,8 @@ def _keys(found: Environment, redis_url: str | None) -> tuple[str, ...]:
     keys = tuple(key.get_secret_value() for key in found.secret_key)
     if any(len(key.encode()) < SHORTEST_KEY for key in keys):
         raise ConfigurationError(f"SECRET_KEY: a key is shorter than {SHORTEST_KEY} bytes; make one with: {NEW_KEY}")
+    if any(key.startswith(EXAMPLE_KEY) for key in keys) and not is_loopback(urlsplit(found.base_uri).hostname or ""):
+        raise ConfigurationError(f"SECRET_KEY is the published example, but BASE_URI is public; make one: {NEW_KEY}")
     if not keys and redis_url:
         raise ConfigurationError(f"SECRET_KEY is not set, but REDIS_URL is: make one with: {NEW_KEY}")
     if not keys:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from auth_server import entitlement
 from auth_server.audit import Audit
 from auth_server.errors import Refusal
 from auth_server.models import Grant
 from auth_server.store import Families
 from auth_server.store.connection import Connection, ms
 from auth_server.store.families import Found
-from auth_server.upstream import Identity, Upstream, UpstreamRefusal
+from auth_server.upstream import Upstream, UpstreamRefusal
 from switchboard.errors import AuthorizationUnavailable
 
 HELD = 15.0
@@ -36,12 +37,14 @@ class Renewal:
         upstream: Upstream,
         families: Families,
         audit: Audit,
+        admins: tuple[str, ...] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._upstream = upstream
         self._families = families
         self._audit = audit
+        self._admins = admins
         self._clock = clock
 
     async def renewed(self, found: Found, token: str) -> Found:
@@ -81,7 +84,7 @@ class Renewal:
         except UpstreamRefusal as refusal:
             await self._end(found, grant)
             raise Refusal("invalid_grant", "the person is not signed in any more") from refusal
-        scope = _still_allowed(grant, identity)
+        scope = entitlement.allowed(grant.scope, identity, self._admins)
         if identity.subject != grant.subject or not scope:
             await self._end(found, grant)
             raise Refusal("invalid_grant", "the person may not do this any more")
@@ -110,9 +113,3 @@ def _usable(found: Found | None) -> Found:
     if found is None or found.successor is None:
         raise Refusal("invalid_grant", "the refresh token is not valid")
     return found
-
-
-def _still_allowed(grant: Grant, identity: Identity) -> str:
-    if identity.scopes is None:
-        return grant.scope
-    return " ".join(scope for scope in grant.scope.split() if scope in identity.scopes)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from auth_server import targets
 from auth_server.redirects import is_loopback
 from switchboard.errors import ConfigurationError
 
 DAY = 86_400
-SCOPES = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin")
+ADMIN = "admin"
+SCOPES = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", ADMIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class OidcUpstream:
         scopes: what to ask for; `offline_access` lets us ask again at refresh, where the provider has it.
         subject_claim: what identifies a person for good.
         groups_claim: where the provider says what groups somebody is in.
-        group_scopes: what each group may grant; without it everybody may grant everything.
+        group_scopes: what each group may grant; without it everybody may grant everything but `admin`.
     """
 
     issuer: str
@@ -105,6 +107,7 @@ class AuthSettings:
         secret_keys: newest first; the newest writes, all read.
         allow_fake_idp: lets the fake upstream serve an issuer that is not loopback (test installations).
         scopes: all that can be granted.
+        admins: the subjects of people who may grant `admin`, besides those whose groups may.
         default_scopes: what is granted to a client that asks for nothing.
         access_tokens: `jwt` lets resource servers verify without asking, for ten minutes at most.
         rate_limits: whether requests are counted and refused.
@@ -116,6 +119,7 @@ class AuthSettings:
     allow_fake_idp: bool = False
     scopes: tuple[str, ...] = SCOPES
     default_scopes: tuple[str, ...] = ("mcp",)
+    admins: tuple[str, ...] = ()
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     clients: tuple[StaticClient, ...] = ()
     trusted_issuers: tuple[TrustedIssuer, ...] = ()
@@ -131,6 +135,10 @@ class AuthSettings:
             raise ConfigurationError("resources: empty; name at least one resource that tokens are for")
         if not self.secret_keys or not all(self.secret_keys):
             raise ConfigurationError("SECRET_KEY: empty; give at least one key, newest first")
+        if not all(map(targets.well_formed, self.scopes)):
+            raise ConfigurationError(
+                "EXTRA_SCOPES: a scope has no spaces, quotes or backslashes (RFC 6749 section 3.3)"
+            )
         if not set(self.default_scopes) <= set(self.scopes):
             raise ConfigurationError("default_scopes: holds a scope that is not among the supported ones")
 
@@ -138,6 +146,11 @@ class AuthSettings:
     def base(self) -> str:
         """The issuer without a trailing slash: what endpoint addresses start with."""
         return self.issuer.rstrip("/")
+
+    @property
+    def groups_decide(self) -> bool:
+        """Whether what people may grant depends on their groups at the upstream."""
+        return isinstance(self.upstream, OidcUpstream) and self.upstream.group_scopes is not None
 
     @property
     def secure(self) -> bool:

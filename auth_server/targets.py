@@ -26,13 +26,18 @@ def resource(requested: Sequence[str], known: Sequence[str]) -> str:
     raise Refusal("invalid_target", "this server issues no tokens for that resource")
 
 
+def well_formed(scope: str) -> bool:
+    """Whether this may be a scope (RFC 6749 §3.3)."""
+    return _SCOPE.fullmatch(scope) is not None
+
+
 def scopes(requested: str, supported: Sequence[str], default: str) -> str:
     """The scopes to grant, in the order of `supported`.
 
     `offline_access` is dropped without a word: whether a client gets a refresh token depends on its registration.
     """
     wanted = set(requested.split(" ")) - {"", "offline_access"} or set(default.split())
-    if not all(_SCOPE.fullmatch(scope) for scope in wanted):
+    if not all(map(well_formed, wanted)):
         raise Refusal("invalid_scope", "the scope is not well-formed")
     if not wanted <= set(supported):
         raise Refusal("invalid_scope", "a requested scope does not exist here")

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from auth_server import entitlement
 from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.consent import LOGIN
 from auth_server.endpoints.redirect import answer, refused, see
@@ -66,7 +67,7 @@ class Callback:
             await self._shared.audit.record("login refused", client=pending.client_id, error=refusal.code)
             told = Refusal(refusal.code, TEXTS.get(refusal.code, TEXTS["server_error"]))
             return refused(pending.redirect_uri, issuer, pending.state, told)
-        scope = _allowed(pending, identity)
+        scope = entitlement.allowed(pending.scope, identity, self._shared.settings.admins)
         if not scope:
             return refused(
                 pending.redirect_uri, issuer, pending.state, Refusal("access_denied", "nothing of it may be granted")
@@ -98,9 +99,3 @@ def _person(identity: Identity) -> Identity:
     if identity.subject.startswith(MACHINE) or not 0 < len(identity.subject) <= 255:
         raise UpstreamRefusal("server_error", "the subject is not acceptable")
     return identity
-
-
-def _allowed(pending: Pending, identity: Identity) -> str:
-    if identity.scopes is None:
-        return pending.scope
-    return " ".join(scope for scope in pending.scope.split() if scope in identity.scopes)

@@ -29,7 +29,7 @@ SCOPE_TEXTS = {
     "mcp:tools": ("Tools", "Run tools on your behalf"),
     "mcp:resources": ("Resources", "Read resources and follow their changes"),
     "mcp:prompts": ("Prompts", "Use prompt templates"),
-    "admin": ("Administration", "Use everything, and manage the server: its configuration and its sessions"),
+    "admin": ("Administration", "For administrators only: manage the server, its configuration and its sessions"),
 }
 
 USED = (

@@ -12,7 +12,7 @@ from auth_server.grants import GRANT_TYPES
 from auth_server.jose import ALGORITHMS
 from auth_server.pkce import METHOD
 from auth_server.registration import AUTH_METHODS
-from auth_server.settings import AuthSettings
+from auth_server.settings import ADMIN, AuthSettings
 
 OAUTH = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
@@ -36,7 +36,8 @@ def document(settings: AuthSettings) -> dict[str, Any]:
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
         "jwks_uri": f"{base}/jwks",
-        "scopes_supported": list(settings.scopes),
+        # Clients ask for all that they find here; `admin` is for those who know that they need it.
+        "scopes_supported": [scope for scope in settings.scopes if scope != ADMIN],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANT_TYPES),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server import targets
+from auth_server import entitlement, targets
 from auth_server.errors import Refusal
 from auth_server.grants.seam import TokenRequest
 from auth_server.models import Client, Grant
@@ -47,7 +47,8 @@ class RefreshToken:
             targets.resource(params.resources, [grant.resource])
         if not await self._shared.revocation.stands(grant.who, grant.cuts):
             raise Refusal("invalid_grant", INVALID)
-        return targets.scopes(params.get("scope"), grant.scope.split(), grant.scope)
+        held = entitlement.held(grant, self._shared.settings)
+        return targets.scopes(params.get("scope"), held, " ".join(held))
 
     async def _rotate(self, found: Found, token: str, scope: str, client: Client) -> Found:
         grant = found.live_grant

@@ -159,7 +159,7 @@ class Application:
         await stack.enter_async_context(load.running())
         return wrap(
             Starlette(routes=routes),
-            _policy(settings),
+            _policy(settings, authorization.public),
             lambda app: Shedding(app, load),
             lambda app: RateLimit(app, permits, addresses, by_address),
         )
@@ -304,11 +304,12 @@ def _closing(send: Send) -> Send:
     return closing
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: Settings, public: tuple[str, ...]) -> Policy:
     return Policy(
         hosts=settings.allowed_hosts or default_hosts(settings.base_uri, settings.host),
         origins=settings.allowed_origins or default_origins(settings.base_uri, settings.host),
         proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
+        public=public,
         https=settings.base_uri.startswith("https:"),
     )

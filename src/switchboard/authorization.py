@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx2
@@ -21,9 +21,9 @@ from switchboard.edge.bearer import Anonymous, Bearer
 from switchboard.edge.metadata import resource_metadata_routes, resource_metadata_url
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
 from switchboard.identity import (
+    ADVERTISED,
     IMPLIES,
     RESOURCE_SERVER,
-    SCOPES,
     ClaimRules,
     Discovery,
     InProcessVerifier,
@@ -54,6 +54,8 @@ class Authorization:
     protect: Callable[[ASGIApp, str], ASGIApp]
     """Puts the endpoint at a path behind its own challenge (RFC 9728: a client checks that the resource is its URL)."""
     routes: Sequence[BaseRoute] = ()
+    public: tuple[str, ...] = ()
+    """Paths of the routes that pages of any origin may call."""
 
 
 async def authorize(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
@@ -70,7 +72,7 @@ async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
     server = AuthorizationServer(issuing, state.redis, prefix=state.prefix, http=http)
     verifier = InProcessVerifier(server.introspect_token, issuer=settings.base_uri, resource=_resources(settings))
-    return _bearer(settings, settings.base_uri, verifier, server.routes())
+    return replace(_bearer(settings, settings.base_uri, verifier, server.routes()), public=server.public_paths())
 
 
 _ISSUING: Final = (
@@ -87,6 +89,8 @@ _ISSUING: Final = (
     "upstream_subject_claim",
     "upstream_groups_claim",
     "upstream_group_scopes",
+    "admins",
+    "extra_scopes",
     "auth_clients",
     "trusted_issuers",
 )
@@ -256,7 +260,7 @@ def _bearer(
         for route in resource_metadata_routes(
             resource,
             authorization_servers=[issuer],
-            scopes=_called(SCOPES, names),
+            scopes=_called(ADVERTISED, names),
             name="Switchboard",
             at_root=resource == settings.mcp_url,
         )

@@ -25,6 +25,9 @@ from switchboard.errors import ConfigurationError
 from switchboard.loopback import is_loopback
 
 MAKE_A_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+EXAMPLE_KEY = "for-trying-it-out-on-this-machine-only"
+"""How the key begins that our example files carry, and which everybody therefore knows."""
+
 SHORTEST_KEY = 32
 """Bytes: the size of the digest that the keys are used with (RFC 2104 §3)."""
 
@@ -177,6 +180,10 @@ class Settings(BaseSettings):
     upstream_group_scopes: Annotated[dict[str, tuple[str, ...]] | None, *Json] = Field(
         None, description='JSON object, group to scopes, "*" for everybody'
     )
+    admins: Items = Field((), description="subjects of the people who may grant admin, besides those whose groups may")
+    extra_scopes: Items = Field(
+        (), description="scopes of your own that can be granted: what tools' configuration asks for"
+    )
     auth_clients: Objects = Field((), description="JSON array of clients that need not register")
     trusted_issuers: Objects = Field((), description="JSON array of providers whose identity assertions are taken")
     allow_insecure_no_auth: bool = Field(False, description="true lets AUTH_MODE=none be reached from other machines")
@@ -245,9 +252,12 @@ class Settings(BaseSettings):
         return self
 
 
+def _is_public(s: Settings) -> bool:
+    return not is_loopback(urlsplit(s.base_uri).hostname or "")
+
+
 def _fake_idp_is_public(s: Settings) -> bool:
-    public = not is_loopback(urlsplit(s.base_uri).hostname or "")
-    return s.auth_mode == "integrated" and s.upstream == "fake" and public and not s.allow_fake_idp
+    return s.auth_mode == "integrated" and s.upstream == "fake" and _is_public(s) and not s.allow_fake_idp
 
 
 def _upstream_lacks(s: Settings) -> list[str]:
@@ -261,6 +271,13 @@ _CONTRADICTIONS: tuple[tuple[Callable[[Settings], object], Callable[[Settings], 
     (
         lambda s: s.redis_url and not s.secret_key,
         lambda _: f"SECRET_KEY is not set, but REDIS_URL is: workers must share a key. Make one with: {MAKE_A_KEY}",
+    ),
+    (
+        lambda s: _is_public(s) and any(key.startswith(EXAMPLE_KEY) for key in s.key_ring),
+        lambda s: (
+            f"SECRET_KEY is the one of our example files, which everybody knows, but BASE_URI={s.base_uri} is public:"
+            f" make one of your own with: {MAKE_A_KEY}"
+        ),
     ),
     (
         lambda s: s.workers > 1 and not s.redis_url,

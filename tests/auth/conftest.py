@@ -189,7 +189,12 @@ def make_world(redis: Redis) -> Callable[..., World]:
     def make(
         prefix: str = "", redis: Any = redis, fetcher: Fetcher | None = None, http: Any = None, **changes: Any
     ) -> World:
-        plain: dict[str, Any] = {"issuer": ISSUER, "resources": (RESOURCE,), "secret_keys": (KEY,)}
+        plain: dict[str, Any] = {
+            "issuer": ISSUER,
+            "resources": (RESOURCE,),
+            "secret_keys": (KEY,),
+            "admins": ("alice",),
+        }
         settings = AuthSettings(**(plain | changes))
         server = AuthorizationServer(settings, redis, prefix=prefix, clock=clock, fetcher=fetcher, http=http)
         return World(redis, clock, settings, server)

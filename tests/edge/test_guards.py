@@ -72,6 +72,14 @@ async def test_metadata_may_be_read_from_any_origin() -> None:
     assert (await ask(local(), path, [("Host", "evil.example")])).status_code == 421
 
 
+@pytest.mark.parametrize(("path", "status"), [("/token", 200), ("/register/c_1", 200), ("/tokens", 403), ("/mcp", 403)])
+async def test_public_paths_may_be_called_from_any_origin_and_their_neighbours_not(path: str, status: int) -> None:
+    base = "https://mcp.example.com"
+    origins = default_origins(base, "0.0.0.0")  # noqa: S104
+    app = Guards(INSIDE, hosts=["localhost"], origins=origins, public=["/token", "/register/"])
+    assert (await ask(app, path, [("Origin", "https://elsewhere.example")])).status_code == status
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_probes_are_answered_under_any_name(path: str) -> None:
     assert (await ask(local(), path, [("Host", "10.1.2.3:3232")])).status_code == 200

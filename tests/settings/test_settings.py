@@ -11,6 +11,7 @@ from switchboard.settings import Settings, load_settings
 
 KEY = "k" * 16 + "0123456789abcdef"
 OTHER_KEY = "o" * 16 + "0123456789abcdef"
+SEPARATE = Path(__file__).parents[2] / ".env.separate"
 
 
 def test_nothing_set_serves_integrated_authorization_from_memory_on_loopback() -> None:
@@ -134,6 +135,16 @@ def test_a_short_key_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPa
     assert "token_urlsafe" in message
     assert "sesame" not in message
     assert KEY not in message
+
+
+def test_the_key_of_the_example_files_is_for_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = dict(line.split("=", 1) for line in SEPARATE.read_text().splitlines() if line[:1].isupper())["SECRET_KEY"]
+    monkeypatch.setenv("SECRET_KEY", example)
+    assert load_settings().key_ring == (example,)
+    monkeypatch.setenv("ALLOW_FAKE_IDP", "true")
+    message = refused(monkeypatch, BASE_URI="https://mcp.example.com")
+    assert "everybody knows" in message
+    assert example not in message
 
 
 def test_a_password_in_a_wrong_redis_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ async def test_clients_are_told_the_issuer_and_to_ask_for_scopes_by_its_names(at
     _, issuer, http = await at("entra-direct")
     metadata = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
     assert metadata["authorization_servers"] == [issuer.url]
-    assert (metadata["resource"], metadata["scopes_supported"]) == (MCP, ["Mcp.Use", "Mcp.Admin"])
+    assert (metadata["resource"], metadata["scopes_supported"]) == (MCP, ["Mcp.Use"]), "administration is not offered"
     assert 'scope="Mcp.Use"' in (await http.post("/mcp")).headers["www-authenticate"]
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from switchboard.edge.guards import PUBLIC_PREFIX
 from switchboard.edge.hosts import OriginPatterns
+from switchboard.edge.public import PublicPaths
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED = b", ".join(
@@ -28,10 +28,11 @@ _MAX_AGE = b"7200"
 
 
 class Cors:
-    """Answers preflights, and lets allowed origins read every answer. Metadata may be read from anywhere."""
+    """Answers preflights, and lets allowed origins read every answer. Public paths may be called from anywhere."""
 
-    def __init__(self, app: ASGIApp, *, origins: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, *, origins: Iterable[str], public: Iterable[str] = ()) -> None:
         self.app = app
+        self._public = PublicPaths(public)
         self._origins = OriginPatterns(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +46,7 @@ class Cors:
             await self.app(scope, receive, _readable(send, origin))
 
     def _allows(self, origin: bytes, path: str) -> bool:
-        return path.startswith(PUBLIC_PREFIX) or origin.decode("latin-1") in self._origins
+        return path in self._public or origin.decode("latin-1") in self._origins
 
 
 def _preflight(scope: Scope, origin: bytes) -> list[tuple[bytes, bytes]]:

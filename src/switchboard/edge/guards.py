@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.edge.hosts import LOOPBACK, HostPatterns, OriginPatterns, split_origin
+from switchboard.edge.public import PublicPaths
 from switchboard.edge.replies import refuse
 from switchboard.loopback import is_loopback
 
 PROBES = frozenset({"/healthz", "/readyz"})
 """Asked by orchestrators under whatever name or address a container has; they tell nothing worth rebinding for."""
-
-PUBLIC_PREFIX = "/.well-known/"
-"""Metadata is public by definition: any origin may read it."""
 
 
 def default_hosts(base_uri: str, bind_host: str) -> tuple[str, ...]:
@@ -46,8 +44,11 @@ def _base(base_uri: str) -> tuple[str, str, str]:
 class Guards:
     """Refuses requests for a foreign host (421) or from a foreign origin (403)."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], public: Iterable[str] = ()
+    ) -> None:
         self.app = app
+        self._public = PublicPaths(public)
         self._hosts = HostPatterns(hosts)
         self._origins = OriginPatterns(origins)
 
@@ -74,4 +75,4 @@ class Guards:
         return None
 
     def _allows(self, origin: str, path: str) -> bool:
-        return path.startswith(PUBLIC_PREFIX) or origin in self._origins
+        return path in self._public or origin in self._origins

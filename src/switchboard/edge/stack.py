@@ -23,6 +23,9 @@ class Policy:
     origins: tuple[str, ...]
     proxies: tuple[Network, ...] = ()
     max_body_bytes: int = 4 * 1024 * 1024
+    public: tuple[str, ...] = ()
+    """Paths that pages of any origin may call; one that ends with a slash stands for all below it."""
+
     https: bool = False
     """Whether the public URL is https: then browsers are told to stay there."""
 
@@ -30,9 +33,9 @@ class Policy:
 _STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
     lambda app, policy: TrustedProxies(app, policy.proxies) if policy.proxies else app,
     lambda app, _: RequestLog(app),
-    lambda app, policy: Cors(app, origins=policy.origins),
+    lambda app, policy: Cors(app, origins=policy.origins, public=policy.public),
     lambda app, policy: SecurityHeaders(app, https=policy.https),
-    lambda app, policy: Guards(app, hosts=policy.hosts, origins=policy.origins),
+    lambda app, policy: Guards(app, hosts=policy.hosts, origins=policy.origins, public=policy.public),
     lambda app, policy: BodyLimit(app, policy.max_body_bytes),
 )
 

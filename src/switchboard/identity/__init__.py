@@ -13,13 +13,13 @@ from switchboard.identity.in_process import InProcessVerifier
 from switchboard.identity.introspection import IntrospectionVerifier
 from switchboard.identity.jwks import IssuerKeys, JwksVerifier
 from switchboard.identity.principal import ANONYMOUS, Caller, Principal, TokenVerifier, current, serving
-from switchboard.identity.scopes import IMPLIES, SCOPES
+from switchboard.identity.scopes import ADVERTISED, IMPLIES
 
 __all__ = [
+    "ADVERTISED",
     "ANONYMOUS",
     "IMPLIES",
     "RESOURCE_SERVER",
-    "SCOPES",
     "AnonymousVerifier",
     "Caller",
     "ClaimRules",

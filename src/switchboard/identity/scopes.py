@@ -8,6 +8,9 @@ from typing import Final
 SCOPES: Final = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin")
 """All scopes of Switchboard itself; configuration may add some per tool."""
 
+ADVERTISED: Final = tuple(scope for scope in SCOPES if scope != "admin")
+"""What clients are told of: some ask for all that they are told of, and nobody should manage a server by accident."""
+
 IMPLIES: Final[Mapping[str, Collection[str]]] = {
     "admin": frozenset({"mcp"}),
     "mcp": frozenset({"mcp:tools", "mcp:resources", "mcp:prompts"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 
 async def revoke(world: Any, client: dict[str, Any], token: str, **more: Any) -> Any:
@@ -135,3 +136,16 @@ async def test_the_audit_trail_tells_who_was_granted_and_refused_what_and_holds_
     told = str(entries)
     assert tokens["access_token"] not in told
     assert tokens["refresh_token"] not in told
+
+
+async def test_nothing_in_the_log_or_the_trail_is_a_part_of_a_token(world: Any) -> None:
+    """A family's name stands in each of its tokens, so it is written down as a hash."""
+    with capture_logs() as logged:
+        tokens = await world.tokens()
+        newer = (await world.refresh(tokens["client"], tokens["refresh_token"])).json()
+    written = [str(event) for event in logged] + [str(entry) for entry in await world.redis.xrange("auth:audit")]
+    family = tokens["access_token"][4:26]
+
+    assert newer["access_token"][4:26] == family
+    assert any("family" in line for line in written)
+    assert [line for line in written if family in line] == []

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from fleet.children import Child, answers, free_port, start
 
-from auth_server.environment import read
+from auth_server.environment import EXAMPLE_KEY, read
 from auth_server.settings import GithubUpstream, OidcUpstream
 from switchboard.errors import ConfigurationError
 
@@ -29,7 +29,7 @@ def test_without_anything_it_serves_the_server_beside_it_on_loopback() -> None:
 
     assert (found.host, found.port, found.redis_url) == ("127.0.0.1", 3001, None)
     assert found.auth.issuer == "http://localhost:3001"
-    assert found.auth.resources == ("http://localhost:3232/mcp",)
+    assert found.auth.resources == ("http://localhost:3232/mcp", "http://localhost:3232/sse")
 
 
 def test_lists_are_commas_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +40,22 @@ def test_lists_are_commas_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert found.auth.secret_keys == (f"{KEY}1", f"{KEY}2")
     assert found.auth.resources == ("https://a.example/mcp", "https://b.example/mcp")
+
+
+def test_the_administrator_of_the_fake_provider_is_the_user_admin_and_elsewhere_nobody_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert read(None).auth.admins == ("admin",)
+    assert read(None, admins=("alice",)).auth.admins == ("alice",)
+    monkeypatch.setenv("AUTH_SERVER_URL", "https://auth.example")
+    assert read(None, allow_fake_idp=True).auth.admins == ()
+    github = {"upstream": "github", "upstream_client_id": "i", "upstream_client_secret": "s"}
+    assert read(None, **github).auth.admins == ()
+
+
+def test_scopes_of_ones_own_can_be_granted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTRA_SCOPES", "payments:write, mcp")
+    assert read(None).auth.scopes == ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin", "payments:write")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +69,8 @@ def test_lists_are_commas_or_json(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"UPSTREAM": "saml"}, "UPSTREAM"),
         ({"AUTH_CLIENTS": '[{"name": "no id"}]'}, "AUTH_CLIENTS"),
         ({"TRUSTED_PROXIES": "somewhere"}, "TRUSTED_PROXIES"),
+        ({"EXTRA_SCOPES": 'a"b'}, "EXTRA_SCOPES"),
+        ({"SECRET_KEY": EXAMPLE_KEY + "-0123456789", "BASE_URI": "https://mcp.example"}, "SECRET_KEY"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it_and_holds_no_secret(
@@ -96,8 +114,9 @@ def test_the_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         address = f"http://127.0.0.1:{port}/.well-known/oauth-authorization-server"
         document = httpx2.get(address, trust_env=False).json()
     finally:
-        child.stop()
+        code = child.stop()
 
+    assert code == 0, "leaving when told to is no failure"
     assert document["issuer"] == f"http://localhost:{port}"
     assert KEY not in child.log.read_text()
 
