@@ -6,19 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from redis import exceptions
 from redis.asyncio import Redis
 
 from auth_server.keys import Keys
-from switchboard.errors import StateUnavailable
-
-AWAY = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.BusyLoadingError,
-    exceptions.ClusterDownError,
-    exceptions.ReadOnlyError,
-)
+from switchboard.state.away import AWAY, unavailable
 
 
 class Connection:
@@ -34,7 +25,7 @@ class Connection:
         try:
             yield self._redis
         except AWAY as error:
-            raise StateUnavailable("the authorization store cannot be reached") from error
+            raise unavailable(error, "the authorization store cannot be reached") from error
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         """Run a script of `store.scripts`."""

@@ -63,7 +63,7 @@ from switchboard.sessions.room import HandshakeRoom
 from switchboard.sessions.streams import Streams
 from switchboard.settings import Settings
 from switchboard.sources import Ground
-from switchboard.state import Heartbeat, State, check_fingerprint, mint_worker_id, open_state
+from switchboard.state import Heartbeat, Soundness, State, check_fingerprint, mint_worker_id, open_state
 from switchboard.tasks import Tasks
 from switchboard.upstreams import Upstreams
 
@@ -82,6 +82,7 @@ class Rooms:
 
     worker: str
     state: State
+    soundness: Soundness
     bus: RedisBus
     streams: Streams
     handshake: HandshakeRoom
@@ -175,7 +176,7 @@ class Application:
                     await rooms.state.redis.ping()
         except (StateUnavailable, TimeoutError) as error:
             return said("degraded", details={"redis": str(error) or "no answer"})
-        return said("ready")
+        return said("ready", warnings=await rooms.soundness.warnings())
 
 
 async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
@@ -184,7 +185,9 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
     Raises:
         ConfigurationError: no Redis answers, or its fleet has other keys.
     """
-    state = await stack.enter_async_context(open_state(settings.state_url, prefix=settings.redis_prefix))
+    state = await stack.enter_async_context(
+        open_state(settings.state_url, prefix=settings.redis_prefix, connections=settings.redis_max_connections)
+    )
     try:
         await check_fingerprint(state, settings.key_ring)
     except StateUnavailable as error:
@@ -262,7 +265,9 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     )
     legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path, selected.tool_scopes)
     selecting = Selecting(endpoint, selected.serving)
-    return Rooms(worker, state, bus, streams, handshake, selecting, legacy, tasks, watched, upstreams)
+    soundness = Soundness(state)
+    await soundness.warnings()
+    return Rooms(worker, state, soundness, bus, streams, handshake, selecting, legacy, tasks, watched, upstreams)
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

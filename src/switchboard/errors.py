@@ -3,6 +3,7 @@
 SwitchboardError
 ├── ConfigurationError        start-up ends with its message: the variable, what it looks like, what is allowed
 ├── StateUnavailable          Redis is away: 503 with Retry-After
+│   └── StateBusy             Redis is there, but all our connections to it are in use: likewise, naming the setting
 ├── AuthorizationUnavailable  the issuer cannot be asked: 503 with Retry-After
 ├── SessionGone               the session ended, expired, or belongs to someone else: 404
 └── TooMany                   a limit is reached: 429 with Retry-After, naming the limit
@@ -21,6 +22,15 @@ class ConfigurationError(SwitchboardError):
 
 class StateUnavailable(SwitchboardError):
     """Redis cannot be reached now."""
+
+    event = "redis.away"
+    """What a log calls it."""
+
+
+class StateBusy(StateUnavailable):
+    """No connection to Redis came free in time; the message is meant for the client too, and names the setting."""
+
+    event = "redis.busy"
 
 
 class AuthorizationUnavailable(SwitchboardError):

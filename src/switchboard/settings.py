@@ -139,6 +139,9 @@ class Settings(BaseSettings):
         description="redis://[user:password@]host:port/db, rediss://, unix://, redis+cluster:// or redis+sentinel://;"
         " empty keeps state in memory",
     )
+    redis_max_connections: int = Field(
+        64, ge=4, le=10_000, description="connections of a worker to Redis for commands, 4 to 10000"
+    )
     redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key; no spaces or braces")
     secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_long_enough)] = (
         Field(

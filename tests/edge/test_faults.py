@@ -6,7 +6,7 @@ from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from switchboard.edge.faults import Faults
-from switchboard.errors import AuthorizationUnavailable, SessionGone, StateUnavailable
+from switchboard.errors import AuthorizationUnavailable, SessionGone, StateBusy, StateUnavailable
 
 
 async def ask(error: Exception, *, after_start: bool = False) -> httpx2.Response:
@@ -25,6 +25,13 @@ async def test_what_is_away_for_a_moment_is_503_with_when_to_come_back(error: Ex
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert "down" not in answer.text
+
+
+async def test_running_out_of_connections_is_503_and_says_what_to_raise() -> None:
+    answer = await ask(StateBusy("raise REDIS_MAX_CONNECTIONS"))
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert "REDIS_MAX_CONNECTIONS" in answer.text
 
 
 async def test_a_session_that_is_gone_is_404() -> None:

@@ -25,6 +25,7 @@ async def test_readiness_says_where_state_is_and_which_worker_answered() -> None
         "worker": "w1",
         "version": "0.1.0",
         "details": {},
+        "warnings": [],
     }
 
 
@@ -32,6 +33,11 @@ async def test_a_degraded_worker_stays_in_the_balancer() -> None:
     answer = await ask("/readyz", Readiness("degraded", "redis", "w1", details={"redis": "away"}))
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     assert answer.json()["details"] == {"redis": "away"}
+
+
+async def test_warnings_do_not_make_a_worker_less_ready() -> None:
+    answer = await ask("/readyz", Readiness("ready", "redis", "w1", warnings=("it evicts",)))
+    assert (answer.status_code, answer.json()["warnings"]) == (200, ["it evicts"])
 
 
 async def test_a_draining_worker_leaves_the_balancer() -> None:

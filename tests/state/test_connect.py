@@ -9,8 +9,8 @@ import pytest
 import redis.asyncio
 from fleet.redis_server import RedisServer
 
-from switchboard.errors import StateUnavailable
-from switchboard.state import State, open_state
+from switchboard.errors import StateBusy, StateUnavailable
+from switchboard.state import State, open_state, pools, servers
 
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
@@ -68,6 +68,19 @@ async def test_what_needs_redis_says_so_while_it_is_away_and_everything_resumes_
         assert await asyncio.wait_for(heard.get(), 5) == "again"
 
 
+async def test_closing_while_the_server_goes_away_ends_all_the_same(
+    start_private_redis: Callable[..., RedisServer],
+) -> None:
+    server = start_private_redis()
+    assert server.child is not None
+    async with asyncio.timeout(10):
+        async with open_state(server.url) as state:
+            await state.redis.ping()
+            server.child.kill()
+            with pytest.raises(StateUnavailable), state.guard():
+                await state.redis.ping()
+
+
 async def test_a_worker_may_start_before_its_redis(start_private_redis: Callable[..., RedisServer]) -> None:
     server = start_private_redis()
     assert server.child is not None
@@ -104,3 +117,42 @@ async def test_a_cancellation_is_heeded_whenever_it_comes(state_url: str | None)
             assert task in done, f"still running when cancelled after {turns} turns of the loop"
             assert task.cancelled()
         assert await state.redis.ping()
+
+
+async def test_connections_that_are_all_in_use_do_not_read_as_redis_being_away(
+    state_url: str | None, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(pools, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(servers, "PATIENCE_S", 0.2)
+
+    async def occupy(state: State) -> None:
+        await state.redis.blpop(["nothing{x}"], timeout=4)
+
+    async with open_state(state_url, connections=4) as state, asyncio.TaskGroup() as tasks:
+        busy = [tasks.create_task(occupy(state)) for _ in range(4)]
+
+        async def refused() -> bool:
+            try:
+                with state.guard():
+                    await state.redis.get("k{x}")
+            except StateBusy as error:
+                return "REDIS_MAX_CONNECTIONS" in str(error)
+            return False
+
+        await eventually(refused)
+        with pytest.raises(StateBusy, match="All 4 connections"):
+            await state.hub.publish("c", "x")
+        for task in busy:
+            task.cancel()
+
+
+async def test_five_hundred_commands_at_once_wait_their_turn_on_every_kind_of_server(state_url: str | None) -> None:
+    async with open_state(state_url, connections=8) as state:
+
+        async def twice(number: int) -> list[int]:
+            async with state.redis.pipeline(transaction=number % 2 == 0) as pipe:
+                pipe.incr(f"a{{{number}}}")
+                pipe.incr(f"a{{{number}}}")
+                return list(await pipe.execute())
+
+        assert await asyncio.gather(*(twice(number) for number in range(500))) == [[1, 2]] * 500

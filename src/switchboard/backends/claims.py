@@ -141,7 +141,7 @@ class Claims:
             with self._state.guard():
                 await self._release(keys=self._keys(claim.key)[:1], args=[claim.epoch])
         except StateUnavailable as error:
-            log.warning("redis.away", error=str(error), lost="a claim, until it expires")
+            log.warning(error.event, error=str(error), lost="a claim, until it expires")
 
 
 def tag(key: LineKey) -> str:

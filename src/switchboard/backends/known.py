@@ -104,7 +104,7 @@ class Known:
                     args=[self._lease.epoch, written(offer, health), OFFER_LIFE_MS, self._key],
                 )
         except StateUnavailable as error:
-            log.info("redis.away", error=str(error), lost="a backend's offer for the other workers")
+            log.info(error.event, error=str(error), lost="a backend's offer for the other workers")
 
     async def ask(self) -> None:
         """Have the worker with the lead look again.
@@ -128,7 +128,7 @@ class Known:
                         await self._look()
             except StateUnavailable as error:
                 self._read.set()
-                log.info("redis.away", error=str(error))
+                log.info(error.event, error=str(error))
 
     def _hear(self, payload: str) -> None:
         if payload == AGAIN:

@@ -19,6 +19,7 @@ from switchboard.cli.settled import Settled, fleet, settled
 from switchboard.config import Configuration, SourceKind
 from switchboard.errors import SwitchboardError
 from switchboard.inquiry import ask
+from switchboard.state import Soundness
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -105,7 +106,7 @@ def _fleet(here: Settled) -> Iterator[Finding]:
         yield Finding("state", "ok", "memory://: one worker, and nothing outlives it")
         return
     try:
-        answers = asyncio.run(_answers(here))
+        answers, risks = asyncio.run(_answers(here))
     except (SwitchboardError, BaseExceptionGroup) as error:
         cause = known_cause(error)
         if cause is None:
@@ -113,6 +114,8 @@ def _fleet(here: Settled) -> Iterator[Finding]:
         yield Finding("state", "failed", f"Redis cannot be reached: {cause}")
         return
     yield Finding("state", "ok", f"Redis answers; {len(answers)} workers do")
+    for risk in risks:
+        yield Finding("state", "warning", risk)
     if len({answer["digest"] for answer in answers}) > 1:
         yield Finding("fleet", "warning", "the workers' configurations differ: their files or environments do")
     for answer in answers:
@@ -123,9 +126,9 @@ def _fleet(here: Settled) -> Iterator[Finding]:
                 yield Finding(f"server {row['name']} on {answer['worker']}", "failed", row["reason"])
 
 
-async def _answers(here: Settled) -> list[Mapping[str, Any]]:
+async def _answers(here: Settled) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
     async with fleet(here.settings) as state:
-        return await ask(state)
+        return await ask(state), await Soundness(state).warnings()
 
 
 def _reached(here: Settled) -> Iterator[Finding]:

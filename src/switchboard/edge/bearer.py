@@ -15,7 +15,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.edge.replies import refuse
-from switchboard.errors import AuthorizationUnavailable, StateUnavailable
+from switchboard.errors import AuthorizationUnavailable, StateBusy, StateUnavailable
 from switchboard.identity import ANONYMOUS, Caller, Principal, TokenVerifier, serving
 
 log = structlog.get_logger(__name__)
@@ -137,7 +137,8 @@ class Bearer:
             principal = await self._verifier.verify(token)
         except (AuthorizationUnavailable, StateUnavailable) as error:
             log.warning("authorization unavailable", reason=str(error))
-            raise _Refused(503, _UNAVAILABLE, retry_after=RETRY_AFTER) from error
+            message = str(error) if isinstance(error, StateBusy) else _UNAVAILABLE
+            raise _Refused(503, message, retry_after=RETRY_AFTER) from error
         if principal is None:
             raise _Refused(401, _INVALID, self.challenge.invalid(_INVALID))
         if self._needed.missing(principal.scopes):

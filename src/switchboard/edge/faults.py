@@ -3,6 +3,7 @@
 | raised | answer |
 |---|---|
 | `StateUnavailable`, `AuthorizationUnavailable` | 503 with `Retry-After` |
+| `StateBusy` | 503 with `Retry-After`, naming the setting to raise |
 | `SessionGone` | 404 |
 | `TooMany` | 429 with `Retry-After`, naming the limit |
 | anything else | 500, logged with its traceback |
@@ -17,12 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.edge.bearer import RETRY_AFTER
 from switchboard.edge.replies import refuse
-from switchboard.errors import AuthorizationUnavailable, SessionGone, StateUnavailable, TooMany
+from switchboard.errors import AuthorizationUnavailable, SessionGone, StateBusy, StateUnavailable, TooMany
 
 log = structlog.get_logger(__name__)
 
 _RETRY = ((b"retry-after", str(RETRY_AFTER).encode()),)
 _ANSWERS: tuple[tuple[type[Exception], int, str, tuple[tuple[bytes, bytes], ...]], ...] = (
+    (StateBusy, 503, "", _RETRY),
     (StateUnavailable, 503, "Shared state is unavailable now; try again soon", _RETRY),
     (AuthorizationUnavailable, 503, "Authorization is unavailable now; try again soon", _RETRY),
     (SessionGone, 404, "Session not found", ()),

@@ -6,7 +6,7 @@ that need no shared state. Only draining does.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -25,6 +25,8 @@ class Readiness:
     version: str = ""
     details: Mapping[str, object] = field(default_factory=dict)
     """What is degraded, for people; nothing secret."""
+    warnings: Sequence[str] = ()
+    """What works, but may lose what it holds; nothing secret."""
 
 
 def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> list[Route]:

@@ -59,7 +59,7 @@ class RedisBus:
         try:
             await self._state.hub.publish(self._state.keys.bus(), json.dumps(payload))
         except StateUnavailable as error:
-            log.warning("redis.away", error=str(error), lost="change notice to the other workers")
+            log.warning(error.event, error=str(error), lost="change notice to the other workers")
             self._deliver(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:

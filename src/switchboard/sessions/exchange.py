@@ -17,7 +17,7 @@ from mcp.shared.message import MessageMetadata, ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 
-from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.errors import SessionGone, StateBusy, StateUnavailable
 from switchboard.sessions.levels import wanted
 from switchboard.sessions.reply import Reply
 from switchboard.sessions.standalone import Outlet
@@ -134,8 +134,9 @@ class Exchange:
             )
         except SessionGone:
             return self._error(ErrorData(code=INTERNAL_ERROR, message="The session ended"))
-        except StateUnavailable:
-            return self._error(ErrorData(code=INTERNAL_ERROR, message=STATE_AWAY))
+        except StateUnavailable as error:
+            message = str(error) if isinstance(error, StateBusy) else STATE_AWAY
+            return self._error(ErrorData(code=INTERNAL_ERROR, message=message))
         except Exception as error:  # the handler boundary: whatever a handler raises becomes its request's answer
             return self._error(self._error_data(error))
         return {"jsonrpc": "2.0", "id": self.request_id, "result": result}

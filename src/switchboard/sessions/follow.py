@@ -101,14 +101,14 @@ class ReplyFollower:
         try:
             return await read(self._state, self._sid, self._stream, self._last)
         except StateUnavailable as error:
-            log.warning("redis.away", error=str(error))
+            log.warning(error.event, error=str(error))
             return []
 
     async def _tended(self) -> None:
         try:
             await self._look_after()
         except StateUnavailable as error:
-            log.warning("redis.away", error=str(error))
+            log.warning(error.event, error=str(error))
 
     async def _look_after(self) -> None:
         """Keep the session alive while somebody follows; end the exchange of a worker that is gone.

@@ -142,7 +142,7 @@ class LegacyRoom:
         try:
             await self._room.end(record)
         except StateUnavailable as error:  # the record expires by itself
-            log.warning("redis.away", error=str(error))
+            log.warning(error.event, error=str(error))
 
 
 def _pointed(data: str) -> str | None:

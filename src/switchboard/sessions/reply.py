@@ -250,7 +250,7 @@ class Reply:
             try:
                 await self._look()
             except StateUnavailable as error:
-                log.warning("redis.away", error=str(error))
+                log.warning(error.event, error=str(error))
             try:
                 async with asyncio.timeout(pause):
                     await self._mail.wait()

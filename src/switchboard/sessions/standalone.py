@@ -136,7 +136,7 @@ class StandaloneStream:
             with self._state.guard():
                 await self._state.scripts.detach(keys=[self._state.keys.session(self.sid)], args=[self._token])
         except StateUnavailable as error:
-            log.warning("redis.away", error=str(error))
+            log.warning(error.event, error=str(error))
 
     async def events(self) -> AsyncGenerator[bytes]:
         """The stream as server-sent events; ends with the session, the token, a newer GET, or a gap."""
@@ -171,7 +171,7 @@ class StandaloneStream:
                 return []
             return await read(self._state, self.sid, STANDALONE, self._last)
         except StateUnavailable as error:
-            log.warning("redis.away", error=str(error))
+            log.warning(error.event, error=str(error))
             await asyncio.sleep(AWAY_S)
             self.wake.set()
             return []

@@ -137,7 +137,7 @@ class Streams:
                 try:
                     await stream.notify(notice["method"], params)
                 except StateUnavailable as error:
-                    log.warning("redis.away", error=str(error), lost=notice["method"])
+                    log.warning(error.event, error=str(error), lost=notice["method"])
 
     async def _recheck_for_ever(self) -> None:
         """End the streams of tokens that were revoked since."""
@@ -160,7 +160,7 @@ class Streams:
                 try:
                     await self._sweep(streams[start : start + CHUNK])
                 except StateUnavailable as error:
-                    log.warning("redis.away", error=str(error))
+                    log.warning(error.event, error=str(error))
 
     async def _sweep(self, streams: list[StandaloneStream]) -> None:
         with self._state.guard():

@@ -1,7 +1,8 @@
 """Shared state: Redis, or its in-process stand-in, behind one set of commands.
 
-Owns the connection pool, the table of keys, the pub/sub hub, the guarded writes and fenced leases, and the
-worker's heartbeat. May import `errors` and `log`. Never knows what a session, a token or a tool is.
+Owns the connection pool, the table of keys, the pub/sub hub, the guarded writes and fenced leases, the
+worker's heartbeat, and what to warn of.
+May import `errors` and `log`. Never knows what a session, a token or a tool is.
 """
 
 from switchboard.state.connect import State, open_state
@@ -10,6 +11,7 @@ from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
 from switchboard.state.leases import Lease
 from switchboard.state.scripts import Scripts, Written
+from switchboard.state.soundness import Soundness
 from switchboard.state.workers import Heartbeat, mint_worker_id
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Keys",
     "Lease",
     "Scripts",
+    "Soundness",
     "State",
     "Written",
     "check_fingerprint",

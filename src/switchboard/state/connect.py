@@ -7,25 +7,13 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 
-from switchboard.errors import StateUnavailable
+from switchboard.state.away import AWAY, unavailable
 from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
 from switchboard.state.scripts import Scripts
-from switchboard.state.servers import server
-
-AWAY = (
-    redis_errors.ConnectionError,
-    redis_errors.TimeoutError,
-    redis_errors.BusyLoadingError,
-    redis_errors.ClusterDownError,
-    redis_errors.ReadOnlyError,
-    redis_errors.OutOfMemoryError,
-    redis_errors.RedisClusterException,
-)
-"""What redis-py raises when the server cannot serve now, as opposed to when a command is wrong."""
+from switchboard.state.servers import POOL, server
 
 
 @dataclass(frozen=True)
@@ -46,22 +34,23 @@ class State:
     @staticmethod
     @contextmanager
     def guard() -> Iterator[None]:
-        """Turn "Redis is away" into `StateUnavailable` for the commands inside."""
+        """For the commands inside: "Redis is away" is `StateUnavailable`, "no connection is free" `StateBusy`."""
         try:
             yield
         except AWAY as error:
-            raise StateUnavailable(str(error)) from error
+            raise unavailable(error) from error
 
 
 @asynccontextmanager
-async def open_state(url: str | None, *, prefix: str = "") -> AsyncIterator[State]:
+async def open_state(url: str | None, *, prefix: str = "", connections: int = POOL) -> AsyncIterator[State]:
     """Connect, start the hub, and yield the state; everything is closed on the way out.
 
     Args:
         url: see `switchboard.state.servers`; `None` for `memory://`, which one process alone can see.
         prefix: what every key and channel starts with, for a Redis server shared with others.
+        connections: how many there may be for commands; who finds all in use waits for one.
     """
-    opened = server(url)
+    opened = server(url, connections)
     try:
         async with Hub(opened.redis, opened.subscriber).running() as hub:
             yield State(opened.redis, hub, Keys(prefix), Scripts(opened.redis), "redis" if url else "memory://")

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from switchboard.errors import StateUnavailable
+from switchboard.state.away import unavailable
 
 Listener = Callable[[str], None]
 
@@ -52,6 +53,7 @@ class Hub:
         self.generation = 0
         """How many connections there have been; more than one means it broke and came back."""
         self.connected = False
+        self._leaving = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Hub]:
@@ -61,6 +63,7 @@ class Hub:
             try:
                 yield self
             finally:
+                self._leaving = True  # a group that fails in the same moment hides the cancellation
                 keeper.cancel()
 
     @contextlib.asynccontextmanager
@@ -95,7 +98,7 @@ class Hub:
         try:
             await self._redis.publish(channel, payload)
         except (RedisError, OSError) as error:
-            raise StateUnavailable(str(error)) from error
+            raise unavailable(error) from error
 
     def _wish(self, channel: str) -> _Channel:
         wish = self._channels.get(channel)
@@ -114,7 +117,7 @@ class Hub:
 
     async def _keep_connected(self) -> None:
         failures = 0
-        while True:
+        while not self._leaving:
             connection = self._connection()
             try:
                 await connection.connect()
@@ -126,7 +129,8 @@ class Hub:
             finally:
                 self.connected = False
                 await connection.disconnect(nowait=True)
-            await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S)) - 1])
+            if not self._leaving:
+                await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S)) - 1])
 
     async def _serve(self, connection: Any) -> None:
         self.generation += 1

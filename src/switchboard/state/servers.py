@@ -16,15 +16,18 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from fakeredis import FakeAsyncRedis, FakeServer
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio import Connection, Redis, SSLConnection
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from switchboard.state.cancellation import heeding
+from switchboard.state.pools import PATIENCE_S, Cluster, Pool, SentinelPool
 
 POOL: Final = 64
+"""Connections for commands, when nothing else is said."""
+
 COMMAND_TIMEOUT_S: Final = 5.0
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
@@ -39,13 +42,13 @@ class Server:
     close: Callable[[], Awaitable[None]]
 
 
-def server(url: str | None) -> Server:
+def server(url: str | None, connections: int = POOL) -> Server:
     """The server that `url` names; `None` is the one inside this process. Nothing is connected yet."""
     if url is None:
-        return _memory()
+        return _memory(connections)
     scheme = urlsplit(url).scheme
     make = next((make for suffix, make in _KINDS if scheme.endswith(suffix)), _single)
-    return make(url)
+    return make(url, connections)
 
 
 def _common() -> dict[str, Any]:
@@ -59,30 +62,38 @@ def _common() -> dict[str, Any]:
     }
 
 
-def _memory() -> Server:
-    return _pooled(FakeAsyncRedis(server=FakeServer(), decode_responses=True, protocol=2), close_pool=False)
+def _memory(connections: int) -> Server:
+    fake: Any = FakeAsyncRedis(server=FakeServer(), decode_responses=True, protocol=2)
+    made = fake.connection_pool
+    fake.connection_pool = Pool(
+        connections, PATIENCE_S, connection_class=made.connection_class, **made.connection_kwargs
+    )
+    return _pooled(fake, close_pool=False)
 
 
-def _single(url: str) -> Server:
-    pool: Any = BlockingConnectionPool.from_url(url, max_connections=POOL, timeout=COMMAND_TIMEOUT_S, **_common())
+def _single(url: str, connections: int) -> Server:
+    pool: Any = Pool.from_url(url, max_connections=connections, timeout=PATIENCE_S, **_common())
     return _pooled(Redis.from_pool(pool))
 
 
-def _sentinel(url: str) -> Server:
+def _sentinel(url: str, connections: int) -> Server:
     parts = urlsplit(url)
     service = parse_qs(parts.query).get("service", ["mymaster"])[0]
     kwargs = {**_common(), **_credentials(url), "db": int(parts.path.strip("/") or 0)}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
         _hosts(url, SENTINEL_PORT), sentinel_kwargs=_common(), **kwargs
     )
-    return _pooled(cast(Redis, sentinel.master_for(service)))
+    master = sentinel.master_for(
+        service, connection_pool_class=SentinelPool, max_connections=connections, timeout=PATIENCE_S
+    )
+    return _pooled(cast(Redis, master))
 
 
-def _cluster(url: str) -> Server:
+def _cluster(url: str, connections: int) -> Server:
     kwargs = {**_common(), **_credentials(url), "retry": Retry(NoBackoff(), 3)}
     seeds = _hosts(url, REDIS_PORT)
     nodes = [ClusterNode(host, port) for host, port in seeds]
-    client: Any = RedisCluster(startup_nodes=nodes, ssl=url.startswith("rediss"), max_connections=POOL, **kwargs)
+    client: Any = Cluster(connections, startup_nodes=nodes, ssl=url.startswith("rediss"), **kwargs)
     kind = heeding(SSLConnection if url.startswith("rediss") else Connection)
     client.nodes_manager.connection_kwargs["connection_class"] = kind
     for node in client.nodes_manager.startup_nodes.values():
@@ -128,4 +139,4 @@ def _credentials(url: str) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
-_KINDS: Final[tuple[tuple[str, Callable[[str], Server]], ...]] = (("+sentinel", _sentinel), ("+cluster", _cluster))
+_KINDS: Final[tuple[tuple[str, Callable[[str, int], Server]], ...]] = (("+sentinel", _sentinel), ("+cluster", _cluster))

@@ -63,11 +63,11 @@ class Heartbeat:
             try:
                 await self._beat()
             except StateUnavailable as error:
-                log.warning("redis.away", error=str(error))
+                log.warning(error.event, error=str(error))
 
     async def _stop(self) -> None:
         try:
             with self._state.guard():
                 await self._state.redis.delete(self._key)
         except StateUnavailable as error:
-            log.warning("redis.away", error=str(error))
+            log.warning(error.event, error=str(error))

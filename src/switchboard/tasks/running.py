@@ -214,7 +214,7 @@ class Running:
             try:
                 verdict = await self._keeper.store.end(self.id, status, outcome, worker=self._keeper.worker)
             except StateUnavailable as error:
-                log.warning("redis.away", error=str(error), task=self.id[:8])
+                log.warning(error.event, error=str(error), task=self.id[:8])
                 await asyncio.sleep(END_PAUSE_S)
             else:
                 log.info("task.ended", task=self.id[:8], status=status, verdict=verdict)

@@ -1,0 +1,98 @@
+"""Connections for commands: at most so many, and who finds all of them in use waits for a while.
+
+redis-py's pools differ by the kind of server: some refuse at once, and the one that waits says the same as when the
+server is away. Here each waits, and then raises `MaxConnectionsError` with what to do about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.cluster import ClusterPipeline, RedisCluster
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MaxConnectionsError
+
+PATIENCE_S: Final = 5.0
+"""How long a command waits for a connection."""
+
+_NONE_FREE: Final = "No connection available."
+"""What redis-py's waiting pool says when its patience ends; nothing else tells it from a server that is away."""
+
+
+def _exhausted(connections: int) -> MaxConnectionsError:
+    return MaxConnectionsError(
+        f"All {connections} connections of this worker to Redis were in use for {PATIENCE_S:g} s:"
+        " raise REDIS_MAX_CONNECTIONS, or run more workers"
+    )
+
+
+class Pool(BlockingConnectionPool):
+    """A pool for one server."""
+
+    async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except RedisConnectionError as error:
+            if str(error) == _NONE_FREE:
+                raise _exhausted(self.max_connections) from error
+            raise
+
+
+class SentinelPool(SentinelConnectionPool, Pool):
+    """A pool for the master that Sentinel names."""
+
+
+class Cluster(RedisCluster):
+    """A client of a Cluster, with so many commands at once; redis-py itself refuses when a node's pool is used up."""
+
+    def __init__(self, connections: int, **kwargs: Any) -> None:
+        # A command that is sent on, and a look at the nodes, take further connections within their turn.
+        super().__init__(max_connections=2 * connections, **kwargs)
+        self._connections = connections
+        self._turns = asyncio.Semaphore(connections)
+        self._in_turn: ContextVar[bool] = ContextVar("in_turn", default=False)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Be one of the commands under way; the commands that a command makes share its turn.
+
+        Raises:
+            MaxConnectionsError: none ended in time.
+        """
+        if self._in_turn.get():
+            yield
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise _exhausted(self._connections) from error
+        token = self._in_turn.set(True)
+        try:
+            yield
+        finally:
+            self._in_turn.reset(token)
+            self._turns.release()
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        async with self.turn():
+            return await super().execute_command(*args, **kwargs)
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
+        return _Pipeline(self, transaction)  # type: ignore[abstract]
+
+
+class _Pipeline(ClusterPipeline):
+    """A pipeline that takes one turn for all of its commands."""
+
+    cluster_client: Cluster
+
+    async def execute(self, *args: Any, **kwargs: Any) -> list[Any]:
+        async with self.cluster_client.turn():
+            return await super().execute(*args, **kwargs)
