@@ -130,7 +130,7 @@ class AuthorizationServer:
             ("/register/{client_id}", limited("manage", Registered(shared)), ["GET", "PUT", "DELETE"]),
             ("/token", limited("token", Token(shared, grants)), ["POST"]),
             ("/revoke", limited("token", Revoke(shared)), ["POST"]),
-            ("/introspect", Introspect(shared), ["POST"]),
+            ("/introspect", limited("introspect", Introspect(shared)), ["POST"]),
             ("/upstream/logout", limited("login", Logout(shared)), ["POST"]),
         )
         return [

@@ -55,7 +55,7 @@ def assemble(
     clients = Clients(connection, ring, settings, clock, documents.find)
     key_sets = KeySets(connection, ring, _json_from(fetcher), clock)
     assertions = Assertions(connection, ring, key_sets, clock)
-    limits = Limits(connection, ring, on=settings.rate_limits, clock=clock)
+    limits = Limits(connection, ring, on=settings.rate_limits, quotas=settings.quotas, clock=clock)
     records = Records(connection, ring, clock)
     revocation = Revocation(connection, ring, settings, clock)
     access = AccessTokens(connection, ring, revocation, format_.family, clock)
@@ -72,7 +72,7 @@ def assemble(
         families=families,
         access=access,
         revocation=revocation,
-        issuer=Issuer(ring, settings, format_, clock),
+        issuer=Issuer(ring, settings, format_, limits, clock),
         authentication=ClientAuthentication(clients, ring, assertions, settings),
         limits=limits,
         assertions=assertions,

@@ -1,60 +1,75 @@
-"""Rate limits, counted in Redis for the fleet: so many requests of a kind from one address in a window."""
+"""Rate limits, counted in Redis for the fleet: so many requests of a kind, from whom, in a window."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from auth_server.crypto import KeyRing
-from auth_server.errors import Refusal
+from auth_server.errors import InvalidClient, Refusal
+from auth_server.models import Client
+from auth_server.quotas import QUOTAS, Name, Quota, network
 from auth_server.store.connection import Connection
 
 Respond = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """`count` requests in `window` seconds."""
-
-    count: int
-    window: int
-
-
-LIMITS = {
-    "register": Limit(300, 3_600),
-    "authorize": Limit(300, 60),
-    "login": Limit(300, 60),
-    "token": Limit(1_200, 60),
-    "manage": Limit(300, 60),
-}
-"""For one address. Generous to offices behind one address, tight for a script."""
-
-
 class Limits:
-    """Counts and refuses."""
+    """Counts and refuses, by the table in `quotas`."""
 
     def __init__(
-        self, connection: Connection, ring: KeyRing, *, on: bool = True, clock: Callable[[], float] = time.time
+        self,
+        connection: Connection,
+        ring: KeyRing,
+        *,
+        on: bool = True,
+        quotas: Mapping[Name, Quota] = QUOTAS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._ring = ring
         self._on = on
+        self._quotas = quotas
         self._clock = clock
 
-    def limited(self, name: str, respond: Respond) -> Respond:
-        """`respond`, for as many requests as `LIMITS[name]` lets one address make."""
+    def limited(self, name: Name, respond: Respond) -> Respond:
+        """`respond`, for as many requests as the quota lets one address make; wrong credentials are counted too."""
 
         async def counted(request: Request) -> Response:
-            await self.spend(name, request.client.host if request.client else "")
-            return await respond(request)
+            where = _address(request)
+            await self._spend(name, where)
+            await self._refuse_guessers(where)
+            try:
+                return await respond(request)
+            except InvalidClient:
+                await self._spend("guess", where)
+                raise
 
         return counted
 
-    async def spend(self, name: str, who: str) -> None:
+    async def authenticated(self, client: Client, request: Request) -> None:
+        """Count a request of a client that has shown who it is, or of a public one that cannot.
+
+        Raises:
+            Refusal: as `_spend`.
+        """
+        if client.confidential:
+            await self._spend("client", client.id)
+        else:
+            await self.named(client, request)
+
+    async def named(self, client: Client, request: Request) -> None:
+        """Count a request in the name of a client, which anybody could have written there."""
+        await self._spend("public client", f"{client.id}\0{_address(request)}")
+
+    async def person(self, subject: str) -> None:
+        """Count a sign-in of a person, or new tokens in their name."""
+        await self._spend("person", subject)
+
+    async def _spend(self, name: Name, who: str) -> None:
         """Count one request.
 
         Raises:
@@ -62,11 +77,29 @@ class Limits:
         """
         if not self._on:
             return
-        limit, now = LIMITS[name], self._clock()
-        window = int(now // limit.window)
-        key = self._connection.keys.name("count", limit=name, mac=self._ring.mac("address", who), window=str(window))
-        seen, _ = await self._connection.pipeline(("incr", key), ("expire", key, str(limit.window)))
-        if seen > limit.count:
-            wait = int((window + 1) * limit.window - now) + 1
-            headers = {"Retry-After": str(wait)}
-            raise Refusal("temporarily_unavailable", "too many requests; try again later", 429, headers)
+        key = self._key(name, who)
+        seen, _ = await self._connection.pipeline(("incr", key), ("expire", key, str(self._quotas[name].window)))
+        if seen > self._quotas[name].count:
+            raise self._refusal(name)
+
+    async def _refuse_guessers(self, where: str) -> None:
+        """Whoever was wrong too often is not told when a guess is right."""
+        if not self._on:
+            return
+        (wrong,) = await self._connection.pipeline(("get", self._key("guess", where)))
+        if int(wrong or 0) >= self._quotas["guess"].count:
+            raise self._refusal("guess")
+
+    def _key(self, name: Name, who: str) -> str:
+        window = str(int(self._clock() // self._quotas[name].window))
+        mac = self._ring.mac("address", who)
+        return self._connection.keys.name("count", limit=name.replace(" ", "-"), mac=mac, window=window)
+
+    def _refusal(self, name: Name) -> Refusal:
+        window = self._quotas[name].window
+        wait = {"Retry-After": str(int(window - self._clock() % window) + 1)}
+        return Refusal("temporarily_unavailable", "too many requests; try again later", 429, wait)
+
+
+def _address(request: Request) -> str:
+    return network(request.client.host) if request.client else ""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from auth_server import targets
+from auth_server.quotas import QUOTAS, Name, Quota
 from auth_server.redirects import is_loopback
 from switchboard.errors import ConfigurationError
 
@@ -111,6 +112,7 @@ class AuthSettings:
         default_scopes: what is granted to a client that asks for nothing.
         access_tokens: `jwt` lets resource servers verify without asking, for ten minutes at most.
         rate_limits: whether requests are counted and refused.
+        quotas: how often anybody may ask.
     """
 
     issuer: str
@@ -127,6 +129,7 @@ class AuthSettings:
     """Who signs people in; the fake identity provider when nobody is named."""
     access_tokens: Literal["opaque", "jwt"] = "opaque"
     rate_limits: bool = True
+    quotas: Mapping[Name, Quota] = field(default_factory=lambda: QUOTAS)
     max_unused_clients: int = 10_000
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from auth_server.access import TokenFormat
 from auth_server.crypto import KeyRing
+from auth_server.limits import Limits
 from auth_server.models import Grant
 from auth_server.settings import AuthSettings
 from auth_server.store import Issued
@@ -17,9 +18,15 @@ class Issuer:
     """Mints access and refresh tokens for this issuer."""
 
     def __init__(
-        self, ring: KeyRing, settings: AuthSettings, format_: TokenFormat, clock: Callable[[], float] = time.time
+        self,
+        ring: KeyRing,
+        settings: AuthSettings,
+        format_: TokenFormat,
+        limits: Limits,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._format = format_
+        self._limits = limits
         self._ring = ring
         self._issuer = settings.issuer
         self._lives = settings.lifetimes
@@ -35,7 +42,12 @@ class Issuer:
         until: float | None = None,
         actor: dict[str, Any] | None = None,
     ) -> Issued:
-        """Tokens of `family` for what was granted, narrowed to `scope`, good until `until` at the latest."""
+        """Tokens of `family` for what was granted, narrowed to `scope`, good until `until` at the latest.
+
+        Raises:
+            Refusal: too many for this principal; whatever was presented for them stays good.
+        """
+        await self._limits.person(grant.subject)
         now = int(self._clock())
         ends = min(grant.created + self._lives.family, until if until is not None else float("inf"))
         lives = int(max(1, min(self._lives.access, self._format.longest, ends - now)))

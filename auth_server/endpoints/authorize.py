@@ -41,7 +41,7 @@ class Authorize:
 
     async def __call__(self, request: Request) -> Response:
         params = await form(request) if request.method == "POST" else parse(request.url.query)
-        asked = await self._verified(params)
+        asked = await self._verified(request, params)
         secret = self._browser.known(request)
         try:
             pending = checked(asked, self._browser.mark(secret), self._shared.clock())
@@ -50,7 +50,7 @@ class Authorize:
             return refused(asked.redirect_uri, self._shared.settings.issuer, echoed_state(params), refusal)
         return await self._ask(asked.client, pending, secret)
 
-    async def _verified(self, params: Params) -> Asked:
+    async def _verified(self, request: Request, params: Params) -> Asked:
         if {"client_id", "redirect_uri"} & params.repeated:
             raise PageRefusal(*AMBIGUOUS)
         client_id, redirect_uri = params.get("client_id"), params.get("redirect_uri")
@@ -58,6 +58,7 @@ class Authorize:
         if client is None:
             await self._note(client_id, "unknown client")
             raise PageRefusal(*UNKNOWN)
+        await self._shared.limits.named(client, request)
         if not redirect_uri and len(client.redirect_uris) == 1:
             redirect_uri = client.redirect_uris[0]
         if not matches(redirect_uri, client.redirect_uris):

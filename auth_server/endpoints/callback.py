@@ -55,6 +55,7 @@ class Callback:
             identity = _person(await self._shared.upstream.finish(params, kept))
         except UpstreamRefusal as refusal:
             raise PageRefusal("You are not signed in", f"{TEXTS.get(refusal.code, refusal.code)}.") from refusal
+        await self._shared.limits.person(identity.subject)
         response = see(f"{self._shared.settings.base}/grants")
         await self._sessions.begin(response, identity)
         return response
@@ -67,6 +68,7 @@ class Callback:
             await self._shared.audit.record("login refused", client=pending.client_id, error=refusal.code)
             told = Refusal(refusal.code, TEXTS.get(refusal.code, TEXTS["server_error"]))
             return refused(pending.redirect_uri, issuer, pending.state, told)
+        await self._shared.limits.person(identity.subject)
         scope = entitlement.allowed(pending.scope, identity, self._shared.settings.admins)
         if not scope:
             return refused(

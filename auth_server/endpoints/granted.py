@@ -34,6 +34,7 @@ class Granted:
         session = await self._sessions.find(request)
         if session is None:
             return await self._sign_in(request)
+        await self._shared.limits.person(session.subject)
         return await (self._act(request, session) if request.method == "POST" else self._show(session))
 
     async def _sign_in(self, request: Request) -> Response:

@@ -42,6 +42,7 @@ class Introspect:
         client = await self._shared.authentication.client(request, params)
         if not client.confidential:
             raise InvalidClient("introspection is for clients that can authenticate")
+        await self._shared.limits.authenticated(client, request)
         return client.id
 
 

@@ -29,6 +29,7 @@ class Registered:
 
     async def __call__(self, request: Request) -> Response:
         client, token = await self._authorized(request)
+        await self._shared.limits.named(client, request)
         if request.method == "DELETE":
             return await self._end(client)
         if request.method == "PUT":

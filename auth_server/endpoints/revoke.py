@@ -20,6 +20,7 @@ class Revoke:
     async def __call__(self, request: Request) -> Response:
         params = (await form(request)).refuse_repeated()
         client = await self._shared.authentication.client(request, params)
+        await self._shared.limits.authenticated(client, request)
         token = params.require("token")
         # The hint is not needed: a token says itself what it is.
         if not await self._revoke_refresh(client, token):

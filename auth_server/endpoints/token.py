@@ -26,6 +26,7 @@ class Token:
         grant_type = params.require("grant_type")
         try:
             client = await self._shared.authentication.client(request, params)
+            await self._shared.limits.authenticated(client, request)
             strategy = self._grants.get(grant_type)
             if strategy is None:
                 raise Refusal("unsupported_grant_type", "this server does not support that grant type")

@@ -11,6 +11,7 @@ import pytest
 from fleet.children import Child, answers, free_port, start
 
 from auth_server.environment import EXAMPLE_KEY, read
+from auth_server.quotas import QUOTAS
 from auth_server.settings import GithubUpstream, OidcUpstream
 from switchboard.errors import ConfigurationError
 
@@ -128,3 +129,24 @@ def test_a_wrong_setting_ends_start_up_with_one_line(tmp_path: Path) -> None:
     said = child.log.read_text()
     assert said.strip().splitlines()[-1].startswith("auth_server: issuer: 'https://auth.example' is not loopback")
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("proxies", "other"), [("127.0.0.1", 401), ("", 429)])
+def test_limits_count_the_address_behind_a_trusted_proxy_and_believe_nobody_else(
+    tmp_path: Path, proxies: str, other: int
+) -> None:
+    port = free_port()
+    child = launch(tmp_path, AUTH_SERVER_PORT=str(port), SECRET_KEY=KEY, TRUSTED_PROXIES=proxies)
+    try:
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+
+            def guess(address: str) -> int:
+                sent = {"X-Forwarded-For": address}
+                return http.post("/introspect", data={"token": "x"}, auth=("job", "guess"), headers=sent).status_code
+
+            answered = (guess("192.0.2.1") for _ in range(QUOTAS["guess"].count * 3))  # a new minute may begin
+            assert 429 in answered
+            assert guess("198.51.100.1") == other
+    finally:
+        child.stop()

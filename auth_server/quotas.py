@@ -1,0 +1,53 @@
+"""How often anybody may ask: the one table. Pure.
+
+Addresses are real ones (only trusted proxies are believed); they are limited generously, since offices sit behind one.
+A public client's name is in everybody's hands, so it is counted with the address that uses it: nobody can use up
+somebody else's share. Clients that authenticate, and people, are counted wherever they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Literal
+
+Name = Literal[
+    "register", "manage", "authorize", "login", "token", "introspect", "guess", "client", "public client", "person"
+]
+_IPV6_PREFIX = 64
+"""One customer's share of IPv6: whoever has one address of it has all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`count` requests in `window` seconds."""
+
+    count: int
+    window: int
+
+
+QUOTAS: Mapping[Name, Quota] = {
+    # by address
+    "register": Quota(300, 3_600),
+    "manage": Quota(300, 60),
+    "authorize": Quota(300, 60),
+    "login": Quota(300, 60),
+    "token": Quota(1_200, 60),
+    "introspect": Quota(30_000, 60),
+    "guess": Quota(120, 60),  # credentials of a client that were wrong
+    # by client: what it asks for itself, and what is asked in its name
+    "client": Quota(6_000, 60),
+    "public client": Quota(600, 60),
+    # by principal: sign-ins and new tokens
+    "person": Quota(600, 60),
+}
+
+
+def network(address: str) -> str:
+    """Whom an address stands for."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((found, _IPV6_PREFIX), strict=False)) if found.version == 6 else str(found)
