@@ -162,6 +162,12 @@ async def serve() -> AsyncIterator[Callable[..., Any]]:
         yield started
 
 
+@pytest.fixture
+def serving() -> Callable[..., Any]:
+    """Serve an ASGI application for as long as a context is open: `async with serving(app) as port`."""
+    return _serving
+
+
 Fleet = Callable[..., Any]
 
 

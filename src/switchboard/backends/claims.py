@@ -7,7 +7,6 @@ then another worker may have started one.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from switchboard.backends.description import Backend
 from switchboard.backends.line import Line
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
@@ -63,7 +63,7 @@ class Claim:
 class Claims:
     """The claims of one backend on this worker."""
 
-    def __init__(self, state: State, worker: str, backend: str) -> None:
+    def __init__(self, state: State, worker: str, backend: Backend) -> None:
         self._state = state
         self._worker = worker
         self._backend = backend
@@ -108,8 +108,11 @@ class Claims:
         return claim
 
     def _keys(self, key: LineKey) -> list[str]:
-        given = (tag(key), self._backend, key.capabilities)
-        return [self._state.keys.line(*given), self._state.keys.line_had(*given)]
+        keys = self._state.keys
+        return [
+            keys.line(key.tag, self._backend.place, key.capabilities),
+            keys.line_had(key.tag, self._backend.name, key.capabilities),
+        ]
 
     async def _keep_renewing(self) -> None:
         while True:
@@ -130,7 +133,7 @@ class Claims:
         else:
             claim.renewed = now
         if not kept:
-            log.warning("backend.claim_lost", backend=self._backend)
+            log.warning("backend.claim_lost", backend=self._backend.name)
             self._mine.pop(claim.key, None)
             if claim.line is not None:
                 claim.line.stop()
@@ -142,9 +145,3 @@ class Claims:
                 await self._release(keys=self._keys(claim.key)[:1], args=[claim.epoch])
         except StateUnavailable as error:
             log.warning(error.event, error=str(error), lost="a claim, until it expires")
-
-
-def tag(key: LineKey) -> str:
-    """What a line's keys in Redis have in common: the session id, or a digest of a person."""
-    plain = key.owner.isalnum() and len(key.owner) <= 64
-    return key.owner if plain else hashlib.sha256(key.owner.encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -114,6 +115,16 @@ class Backend:
     bounds: Bounds = field(default_factory=Bounds)
     log_level: LoggingLevel = "info"
     """Asked of the backend; what a client gets of it is up to its own level."""
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal descriptions: what is kept for one is not found by another of the same name."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @property
+    def place(self) -> str:
+        """Its name in keys."""
+        return f"{self.name}:{self.digest}"
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -7,9 +7,9 @@ reach out by themselves only to hear of resources that their own clients subscri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -25,6 +25,7 @@ from switchboard.backends.line import Ears, Line
 from switchboard.backends.lines import Lines
 from switchboard.backends.offer import BackendOffer, discover
 from switchboard.backends.scope import LineKey
+from switchboard.backends.waiting import first_of
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
@@ -102,6 +103,11 @@ class Discovery:
             await self._known.current()
         return self.offer
 
+    @property
+    def lead(self) -> Lead:
+        """Whether this worker looks after the backend for the fleet."""
+        return self._lead
+
     def hear(self) -> None:
         """Something changed: look again, here or wherever the lead is."""
         self._heard.set()
@@ -134,7 +140,7 @@ class Discovery:
             try:
                 await self._known.ask()
             except StateUnavailable as error:  # the leader asks anew by itself, sooner or later
-                log.info("redis.away", error=str(error))
+                log.info(error.event, error=str(error))
             await asyncio.sleep(SETTLE_S)
 
     def _taken(self, offer: BackendOffer, health: Health) -> None:
@@ -219,16 +225,3 @@ class Discovery:
         self.health = self.health.failed(reason)
         if self._known is not None:
             await self._known.write(self.offer, self.health)
-
-
-async def first_of(*works: Coroutine[Any, Any, Any]) -> None:
-    """Wait for whichever ends first, and end the others; what it raised is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

@@ -23,6 +23,10 @@ BAD_GATEWAY: Final = -32011
 """The backend answered, but not as the protocol has it."""
 
 
+SESSION_FORGOTTEN: Final = -32012
+"""Between `answers` and the line: no client sees it."""
+
+
 class BackendFailure(SwitchboardError):
     """A backend cannot serve; the message is the reason."""
 

@@ -116,7 +116,7 @@ async def _subscribe(line: Line, subscribed: set[str], uris: frozenset[str]) -> 
     for method, some in (("resources/subscribe", uris - subscribed), ("resources/unsubscribe", subscribed - uris)):
         for uri in sorted(some):
             try:
-                await line.wire.request(method, {"uri": uri})
+                await line.ask(method, {"uri": uri})
             except MCPError as error:
                 log.info("backend.not_followed", backend=line.backend.name, uri=uri, reason=error.message)
     subscribed.clear()

@@ -8,7 +8,6 @@ any more.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -63,16 +62,15 @@ class Known:
         again: Callable[[], None],
         dice: Callable[[], float],
     ) -> None:
-        digest = hashlib.sha256(repr(backend).encode()).hexdigest()[:16]
         self._state = state
         self._backend = backend
         self._take = take
         self._again = again
-        self._key = state.keys.offer(backend.name, digest)
+        self._key = state.keys.offer(backend.name, backend.digest)
         self._news = asyncio.Event()
         self._read = asyncio.Event()
         self._vacant = asyncio.Event()
-        self._lease = Lease(state, state.keys.offer_lead(backend.name, digest), worker)
+        self._lease = Lease(state, state.keys.offer_lead(backend.name, backend.digest), worker)
         self._write = state.redis.register_script(_WRITE)
         self.lead = Elected(self._lease, self._vacant, self._left, dice)
 

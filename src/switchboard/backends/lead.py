@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from switchboard.backends.waiting import forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease
 from switchboard.state.keys import RENEW_S
@@ -50,7 +51,7 @@ class Alone:
 
     async def ended(self) -> None:
         """Never."""
-        await asyncio.Event().wait()
+        await forever()
 
     async def resign(self) -> None:
         """There is nobody else."""
@@ -100,12 +101,12 @@ class Elected:
             await self._lease.release()
             await self._tell()
         except StateUnavailable as error:
-            log.info("redis.away", error=str(error), lost="the lead, until its lease expires")
+            log.info(error.event, error=str(error), lost="the lead, until its lease expires")
 
     async def _claimed(self) -> bool:
         self._vacant.clear()
         try:
             return await self._lease.claim()
         except StateUnavailable as error:
-            log.info("redis.away", error=str(error))
+            log.info(error.event, error=str(error))
             return self._lease.held

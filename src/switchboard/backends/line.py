@@ -23,11 +23,19 @@ from mcp_types import (
 from switchboard.backends import failures
 from switchboard.backends.calls import Call, InFlight
 from switchboard.backends.description import Backend, Http, Sse, Stdio
-from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure, Ended, Forgotten, Unreachable
+from switchboard.backends.failures import (
+    BACKEND_UNAVAILABLE,
+    SESSION_FORGOTTEN,
+    BackendFailure,
+    Ended,
+    Forgotten,
+    Unreachable,
+)
 from switchboard.backends.frames import first
 from switchboard.backends.north import North, Params
 from switchboard.backends.scope import LineKey
-from switchboard.backends.wire import HeaderMap, Wire, negotiate
+from switchboard.backends.waiting import first_of
+from switchboard.backends.wire import HeaderMap, Inbound, Wire, negotiate
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -57,12 +65,21 @@ class Opened(Protocol):
         ...
 
     @property
-    def forgotten(self) -> bool:
-        """Whether the backend does not know its session any more."""
+    def resumable(self) -> bool:
+        """Whether other workers resume the session too."""
+        ...
+
+    @property
+    def replaces(self) -> bool:
+        """Whether its session takes the place of one that is over, and nobody was told yet."""
         ...
 
     async def agreed(self, result: InitializeResult | None) -> None:
         """Hear what was agreed in a new session; `None` if there is none."""
+        ...
+
+    async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
+        """Hear what belongs to no request; returns when the backend does not know the session any more."""
         ...
 
     async def forget(self) -> None:
@@ -187,6 +204,11 @@ class Line:
         return self._session
 
     @property
+    def resumable(self) -> bool:
+        """Whether other workers resume its session too, and know what became of it."""
+        return self._opened is not None and self._opened.resumable
+
+    @property
     def abilities(self) -> ServerCapabilities:
         """What the backend declared."""
         return self.session.server_capabilities or ServerCapabilities()
@@ -205,13 +227,13 @@ class Line:
         name = self.backend.name
         try:
             async with AsyncExitStack() as stack:
-                await self._start(stack)
+                opened = await self._start(stack)
                 log.info("backend.line_opened", backend=name, version=self.wire.version)
-                self.opened = True
+                self.opened, self.lost = True, opened.replaces
                 self._ready.set()
-                await self._beside(self)
-                if self._opened is not None and not self._stopped:
-                    await self._opened.settled()
+                await first_of(self._beside(self), self._listen(opened))
+                if not self._stopped:
+                    await opened.settled()
         except BackendFailure as error:
             self.failure = error
         except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
@@ -228,17 +250,29 @@ class Line:
         self._over.set()
         self._ready.set()
 
-    async def _start(self, stack: AsyncExitStack) -> None:
+    async def _listen(self, opened: Opened) -> None:
+        await opened.listen(self, lambda: bool(len(self.calls)))
+        await self._forgotten(opened)
+
+    async def _forgotten(self, opened: Opened) -> None:
+        """The backend does not know our session: nobody goes on with it."""
+        await opened.forget()
+        self._ears.changed("everything")  # whatever it said in that session, it may offer something else by now
+        self.stop()
+
+    async def _start(self, stack: AsyncExitStack) -> Opened:
         if self._stopped:
             raise Unreachable("it was closed")
         try:
             async with asyncio.timeout(self.backend.patience.start) as self._starting:
-                self._opened = opened = await self._open(stack)
+                opened: Opened = await self._open(stack)
+                self._opened = opened
                 self._wire = Wire(opened.streams, self, self._mint, self._declared, self._info, self._end.set)
                 self._session = await stack.enter_async_context(
                     ClientSession(dispatcher=self._wire, client_info=self._info)
                 )
                 await self._agree(opened, self._session, self._wire)
+                return opened
         except TimeoutError as error:
             why = (
                 "it was closed"
@@ -331,15 +365,30 @@ class Line:
         except TimeoutError:
             raise failures.timed_out(name, method, self.backend.patience.call) from None
         except MCPError as error:
-            if self._opened is not None and self._opened.forgotten:
-                await self._opened.forget()
-                self.stop()
-                raise Forgotten("its session expired") from error
+            await self._check(error)
             if error.code == CONNECTION_CLOSED and error.message == CLOSED:
                 raise failures.unavailable(name, await self._obituary(), sent=True) from None
             if error.code in (CONNECTION_CLOSED, BACKEND_UNAVAILABLE):
                 raise failures.unavailable(name, error.message, sent=True) from None
             raise failures.passed_on(name, error) from error
+
+    async def ask(self, method: str, params: Params | None = None) -> dict[str, Any]:
+        """Send a request of the gateway's own.
+
+        Raises:
+            MCPError: the backend's error, or CONNECTION_CLOSED.
+            Forgotten: it does not know the session any more.
+        """
+        try:
+            return await self.wire.request(method, params)
+        except MCPError as error:
+            await self._check(error)
+            raise
+
+    async def _check(self, error: MCPError) -> None:
+        if error.code == SESSION_FORGOTTEN and self._opened is not None:
+            await self._forgotten(self._opened)
+            raise Forgotten("its session expired") from error
 
     async def _obituary(self) -> str:
         try:

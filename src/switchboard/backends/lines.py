@@ -47,6 +47,11 @@ class Lines:
         return len(self._every)
 
     @property
+    def open(self) -> tuple[Line, ...]:
+        """Those that take calls."""
+        return tuple(line for line in self._every if not line.over)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """What the children of all lines wrote to standard error last."""
         return tuple(word for line in self._every for word in line.words)

@@ -159,7 +159,7 @@ async def _listed(line: Line, bounds: Bounds, capability: str, method: str, memb
 async def _page(line: Line, method: str, cursor: str | None) -> dict[str, Any]:
     try:
         async with asyncio.timeout(PAGE_S):
-            return await line.wire.request(method, None if cursor is None else {"cursor": cursor})
+            return await line.ask(method, None if cursor is None else {"cursor": cursor})
     except TimeoutError as error:
         raise BackendFailure(f"no answer to {method} within {PAGE_S:g} s") from error
     except MCPError as error:

@@ -24,16 +24,17 @@ from pydantic import BaseModel
 
 from switchboard.backends import transports
 from switchboard.backends.calling import Calling
-from switchboard.backends.description import Backend, Http, Stdio, urls
+from switchboard.backends.description import Backend, Sse, Stdio, urls
 from switchboard.backends.discovery import DISCOVERY, Discovery
+from switchboard.backends.ending import Ending
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
 from switchboard.backends.following import LOOK_S, Interest, Stream, follow
 from switchboard.backends.health import Health
-from switchboard.backends.http import Road
 from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
 from switchboard.backends.north import Caller, Params
 from switchboard.backends.offer import BackendOffer
+from switchboard.backends.road import Road
 from switchboard.backends.scope import LineKey
 from switchboard.backends.sharing import Sharing, Use
 from switchboard.backends.upstream import Slot
@@ -163,6 +164,9 @@ class BackendProvider:
             self._sharing = Sharing(self.backend, self._lines, self._state, host.worker)
             await stack.enter_async_context(self._sharing.running())
             await stack.enter_async_context(self._discovery.running(self._state, host.worker))
+            if self._state is not None:
+                ending = Ending(self._state, self.backend, self._lines, self._road, self._discovery.lead)
+                await stack.enter_async_context(ending.running())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             looking = tasks.create_task(self._look_who_wants(host))
             try:
@@ -212,18 +216,16 @@ class BackendProvider:
             tasks.cancel_scope.cancel()
 
     def _open(self, key: LineKey) -> Callable[[AsyncExitStack], Any]:
-        if isinstance(self.backend.transport, Stdio):
+        what = self.backend.transport
+        if isinstance(what, Stdio):
             return partial(transports.open_child, self.backend, self._watchdog)
-        if self._road is None:
+        if self._road is None or self._host is None:
             raise RuntimeError("the provider is not running")
+        if isinstance(what, Sse):
+            return partial(transports.open_sse, self.backend, self._road)
         slot = None
-        if (
-            self._state is not None
-            and key.kind != "shared"
-            and not key.once
-            and isinstance(self.backend.transport, Http)
-        ):
-            slot = Slot(self._state, self.name, key, self.backend.patience.start)
+        if self._state is not None and key.kind != "shared" and not key.once:
+            slot = Slot(self._state, self.backend, key, self._host.worker)
         return partial(transports.open_http, self.backend, self._road, slot)
 
     # -- what lines hear. Satisfies `line.Ears`. ------------------------------------------------------------------

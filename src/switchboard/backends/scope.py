@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from switchboard.backends.description import Backend, Scope, Stdio
 from switchboard.backends.north import Params
 from switchboard.identity import ANONYMOUS, Caller
+
+SID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+"""A session's id; any other owner is a JSON array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,16 @@ class LineKey:
 
     once: bool = False
     """Whether it is for one call only."""
+
+    @property
+    def sid(self) -> str | None:
+        """The client's session that it ends with, if it is a session's."""
+        return self.owner if self.kind == "session" and SID.fullmatch(self.owner) else None
+
+    @property
+    def tag(self) -> str:
+        """What a line's keys in Redis have in common: the session id, or a digest of a person."""
+        return self.sid or hashlib.sha256(self.owner.encode()).hexdigest()[:32]
 
 
 def default_scope(backend: Backend, *, modern: bool) -> Scope:

@@ -62,7 +62,7 @@ class Sharing:
         self._claims: Claims | None = None
         self._worker = worker
         if state is not None and isinstance(backend.transport, Stdio):
-            self._claims = Claims(state, worker, backend.name)
+            self._claims = Claims(state, worker, backend)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -90,7 +90,7 @@ class Sharing:
                 return await work(line)
         except Forgotten:
             async with self._lines.line(key, capabilities) as line:
-                line.lost = True
+                line.lost = line.lost or not line.resumable
                 return await work(line)
 
     async def _used(self, claims: Claims, state: State, key: LineKey, capabilities: Params, work: Use) -> Any:

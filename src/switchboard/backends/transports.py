@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 import httpx2
+from mcp.client.streamable_http import MCP_SESSION_ID
 from mcp_types import InitializeResult
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.backends import child, http, stdio
 from switchboard.backends.child import Child
 from switchboard.backends.description import Backend, Http, Stdio
-from switchboard.backends.http import Carrier, Road
+from switchboard.backends.http import Carrier
+from switchboard.backends.listening import Listening
+from switchboard.backends.relay import Everywhere, Here
+from switchboard.backends.road import Road
 from switchboard.backends.upstream import Slot, Upstream
+from switchboard.backends.waiting import forever
 from switchboard.backends.watchdog import Watchdog
+from switchboard.backends.wire import Inbound
 
 LAST_WORDS_S: Final = 0.5
 
@@ -28,10 +37,15 @@ class OpenChild:
     child: Child
     why: asyncio.Future[str]
     resumed: InitializeResult | None = None
-    forgotten: bool = False
+    resumable: bool = False
+    replaces: bool = False
 
     async def agreed(self, _result: InitializeResult | None) -> None:
         """A child has no session beyond its own life."""
+
+    async def listen(self, _inbound: Inbound, _busy: Callable[[], bool]) -> None:
+        """All it says comes on its standard output."""
+        await forever()
 
     async def forget(self) -> None:
         """Nor can it forget one."""
@@ -59,15 +73,28 @@ class OpenHttp:
 
     streams: tuple[Any, Any]
     carrier: Carrier
+    most: int
+    client: httpx2.AsyncClient | None = None
+    """For the stream of a session; a transport without such streams needs none."""
+
     slot: Slot | None = None
     resumed: InitializeResult | None = None
     kept: bool = False
-    """Whether other workers may be using its session."""
+    """Whether the session may be used by others, or later."""
+
+    version: str = ""
+    busy: Callable[[], bool] = lambda: False
+    """Whether a call is in flight."""
 
     @property
-    def forgotten(self) -> bool:
-        """Whether the backend said that it does not know the session."""
-        return self.carrier.lost
+    def resumable(self) -> bool:
+        """Whether what is known of the session is known to all workers."""
+        return self.slot is not None
+
+    @property
+    def replaces(self) -> bool:
+        """Whether its session takes the place of one that is over."""
+        return self.slot is not None and self.slot.lost
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -83,19 +110,31 @@ class OpenHttp:
 
     async def agreed(self, result: InitializeResult | None) -> None:
         """Keep a new session for the other workers."""
-        if self.slot is None or self.resumed is not None:
+        self.version = result.protocol_version if result is not None else ""
+        if self.slot is None:
             return
         if result is None or self.carrier.session is None:
             await self.slot.made(None)
             return
         dumped = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         await self.slot.made(Upstream(self.carrier.session, str(self.carrier.url), dumped))
-        self.kept = True
+        self.kept = self.slot.state.kind != "memory://"
+
+    async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
+        """Hear what belongs to no request; returns when the session is over."""
+        self.busy = busy
+        if self.client is None or self.carrier.session is None or self.version in MODERN_PROTOCOL_VERSIONS:
+            await forever()
+            return
+        slot = self.slot
+        relay = Here() if slot is None else Everywhere(slot.state, slot.backend.place, slot.key, slot.worker)
+        await Listening(self.client, self.carrier, self.version, self.most, relay, inbound).run(busy)
 
     async def forget(self) -> None:
         """Have the next line make a new one."""
-        if self.slot is not None and self.carrier.session is not None:
-            await self.slot.forget(self.carrier.session)
+        session, self.carrier.session = self.carrier.session, None
+        if self.slot is not None and session is not None:
+            await self.slot.forget(session)
 
 
 async def open_child(backend: Backend, watchdog: Watchdog, stack: AsyncExitStack) -> OpenChild:
@@ -108,28 +147,32 @@ async def open_child(backend: Backend, watchdog: Watchdog, stack: AsyncExitStack
     return OpenChild((received, to_send), started, why)
 
 
+async def open_sse(backend: Backend, road: Road, stack: AsyncExitStack) -> OpenHttp:
+    """Talk to a server of the transport with two endpoints."""
+    what = backend.transport
+    if isinstance(what, Stdio | Http):
+        raise TypeError(type(what).__name__)
+    carrier = Carrier(road, road.choose())
+    streams = await stack.enter_async_context(http.sse(what, carrier))
+    return OpenHttp(streams, carrier, backend.bounds.message_bytes)
+
+
 async def open_http(backend: Backend, road: Road, slot: Slot | None, stack: AsyncExitStack) -> OpenHttp:
     """Talk to a URL, in a session that is there already if `slot` knows one."""
     what = backend.transport
-    if isinstance(what, Stdio):
+    if not isinstance(what, Http):
         raise TypeError(type(what).__name__)
     found = None if slot is None else await slot.find()
-    carrier = Carrier(road, road.choose() if found is None else httpx2.URL(found.url))
-    opened = OpenHttp((None, None), carrier, slot)
+    carrier = Carrier(road, road.choose() if found is None else httpx2.URL(found.url), listens=True)
+    headers = {**what.headers, **({MCP_SESSION_ID: found.session} if found else {})}
+    client = await stack.enter_async_context(http.client(carrier, headers))
+    opened = OpenHttp((None, None), carrier, backend.bounds.message_bytes, client, slot)
     if found is not None:
         carrier.session = found.session
         opened.resumed = InitializeResult.model_validate(found.result, by_name=False)
-    try:
-        if isinstance(what, Http):
-            resume = None if found is None else found.session
-            transport = http.streamable(
-                what, carrier, backend.bounds.message_bytes, resume=resume, leave=lambda: opened.kept
-            )
-        else:
-            transport = http.sse(what, carrier)
-        opened.streams = await stack.enter_async_context(transport)
-    except BaseException:
-        if slot is not None and found is None:
-            await slot.made(None)
-        raise
+        opened.version, opened.kept = opened.resumed.protocol_version, True
+    if slot is not None:
+        await stack.enter_async_context(slot.kept(lambda: monotonic() if opened.busy() else carrier.used))
+    transport = http.streamable(carrier, client, opened.most, leave=lambda: opened.kept)
+    opened.streams = await stack.enter_async_context(transport)
     return opened

@@ -1,32 +1,41 @@
 """The session that an HTTP backend keeps for one of ours: made by one worker, resumed by all.
 
-Found in Redis under the line's own tag. Whoever finds none makes it, while others wait for a moment: a backend that
-gave each worker a session of its own would remember something else for each.
+Found in Redis under the line's own tag. Whoever finds none makes it, under a lease, while others wait: a backend that
+gave each worker a session of its own would remember something else for each. A session that is over leaves a mark, so
+that whoever makes the next one knows, once, that something was lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from switchboard.backends.claims import tag
+import structlog
+
+from switchboard.backends.description import Backend
 from switchboard.backends.failures import Unreachable
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
-from switchboard.state import State
-from switchboard.state.keys import LINE_LIFE_MS
+from switchboard.state import Lease, State
+from switchboard.state.keys import LINE_LIFE_MS, RENEW_S
 
 LOOK_S: Final = 0.05
-MAKING: Final = "making"
+LOST: Final = "lost"
 
-# KEYS slot · ARGV session
-_FORGET: Final = """
+# KEYS upstream · ARGV session lost life_ms
+FORGET: Final = """
 local stored = redis.call('GET', KEYS[1])
-if stored and string.find(stored, ARGV[1], 1, true) then redis.call('DEL', KEYS[1]) end
+if not stored or not string.find(stored, ARGV[1], 1, true) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
+
+log = structlog.get_logger("switchboard.backends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +53,18 @@ class Upstream:
 class Slot:
     """Where one line's upstream session is kept."""
 
-    def __init__(self, state: State, backend: str, key: LineKey, patience: float) -> None:
-        self._state = state
-        self._slot = state.keys.line_upstream(tag(key), backend, key.capabilities)
-        self._patience = patience
+    def __init__(self, state: State, backend: Backend, key: LineKey, worker: str) -> None:
+        given = (key.tag, backend.place, key.capabilities)
+        self.lost = False
+        """Whether the session that is to be made takes the place of one that is over."""
+        self.state = state
+        self.backend = backend
+        self.key = key
+        self.worker = worker
+        self._upstream = state.keys.line_upstream(*given)
+        self._making = Lease(state, state.keys.line_making(*given), worker)
+        self._member = json.dumps([key.tag, key.capabilities, key.sid])
+        self._touched = time.monotonic()
 
     async def find(self) -> Upstream | None:
         """The session, or `None` for whoever is to make it.
@@ -55,31 +72,69 @@ class Slot:
         Raises:
             Unreachable: it cannot be known now.
         """
-        until = asyncio.get_running_loop().time() + self._patience
+        patience = self.backend.patience.start
         try:
-            with self._state.guard():
-                while asyncio.get_running_loop().time() < until:
-                    ours = await self._state.redis.set(self._slot, MAKING, nx=True, px=int(self._patience * 1000))
-                    if ours:
-                        return None
-                    stored = await self._state.redis.get(self._slot)
-                    if stored and stored != MAKING:
-                        await self._state.redis.pexpire(self._slot, LINE_LIFE_MS)
-                        return Upstream(**json.loads(stored))
-                    await asyncio.sleep(LOOK_S)
+            async with asyncio.timeout(patience):
+                return await self._found()
+        except TimeoutError as error:
+            raise Unreachable(f"another worker did not finish opening its session within {patience:g} s") from error
         except StateUnavailable as error:
             raise Unreachable("shared state cannot be reached now, which knows its session") from error
-        raise Unreachable("another worker did not finish opening it")
+
+    async def _found(self) -> Upstream | None:
+        while True:
+            ours = await self._making.claim()  # before looking: whoever had it may have made the session by now
+            with self.state.guard():
+                stored = await self.state.redis.get(self._upstream)
+            if stored and stored != LOST:
+                if ours:
+                    await self._making.release()
+                return Upstream(**json.loads(stored))
+            if ours:
+                self.lost = stored == LOST
+                return None
+            await asyncio.sleep(LOOK_S)
 
     async def made(self, upstream: Upstream | None) -> None:
         """Keep the session for everybody; `None` if there came to be none."""
-        with self._state.guard():
-            if upstream is None:
-                await self._state.redis.delete(self._slot)
-            else:
-                await self._state.redis.set(self._slot, json.dumps(asdict(upstream)), px=LINE_LIFE_MS)
+        with self.state.guard():
+            if upstream is not None:
+                await self.state.redis.set(self._upstream, json.dumps(asdict(upstream)), px=LINE_LIFE_MS)
+                await self._note_use()
+        await self._making.release()
 
     async def forget(self, session: str) -> None:
         """The backend does not know it any more."""
-        with self._state.guard():
-            await self._state.redis.eval(_FORGET, 1, self._slot, session)
+        with self.state.guard():
+            await self.state.redis.eval(FORGET, 1, self._upstream, json.dumps(session), LOST, LINE_LIFE_MS)
+
+    @asynccontextmanager
+    async def kept(self, used: Callable[[], float]) -> AsyncIterator[None]:
+        """While a line is open: renew the lease until the session is made, and then tell when it was used.
+
+        Args:
+            used: when the line was used last, by the monotonic clock.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(self._keep(used))
+            try:
+                yield
+            finally:
+                keeping.cancel()
+
+    async def _keep(self, used: Callable[[], float]) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                with self.state.guard():
+                    if self._making.held:
+                        await self._making.claim()
+                    elif used() > self._touched:
+                        self._touched = time.monotonic()
+                        await self.state.redis.pexpire(self._upstream, LINE_LIFE_MS)
+                        await self._note_use()
+            except StateUnavailable as error:
+                log.info(error.event, error=str(error))
+
+    async def _note_use(self) -> None:
+        await self.state.redis.zadd(self.state.keys.upstreams(self.backend.place), {self._member: time.time()})

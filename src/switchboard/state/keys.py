@@ -20,8 +20,14 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:task:{task}:asks`, `:answers` | hash | questions that are open, answers to those that were | as the task |
 | `mcp:task:{task}:changes` | pub/sub | wakes the worker that runs the task, and streams that tell of it | - |
 | `mcp:line:{tag}:<backend>:<client>` | string | `worker:epoch` that has a session's child | LEASE, renewed |
-| `mcp:line:{tag}:<backend>:<client>:had` | string | that there was such a child | LINE_LIFE, sliding |
+| `mcp:line:{tag}:<name>:<client>:had` | string | that there was such a child | LINE_LIFE, sliding |
 | `mcp:line:{tag}:<backend>:<client>:upstream` | string | the session at an HTTP backend | LINE_LIFE, sliding |
+| `mcp:line:{tag}:<backend>:<client>:making` | string | `worker:epoch` that opens that session | LEASE, renewed |
+| `mcp:line:{tag}:<backend>:<client>:listening` | string | `worker:epoch` that has its GET stream | LEASE, renewed |
+| `mcp:line:{tag}:<backend>:<client>:seen` | string | the last event id on that stream | LINE_LIFE, sliding |
+| `mcp:line:{tag}:<backend>:<client>:heard` | pub/sub | what came on it, for every worker | - |
+| `mcp:line:{tag}:<backend>:<client>:took:<id>` | string | the worker that deals with it | LEASE |
+| `mcp:upstreams:<backend>` | sorted set | sessions at an HTTP backend, by when each was used last | - |
 | `mcp:offer:{<backend>:<digest>}` | string, pub/sub | what a backend offered last; news of that | OFFER_LIFE |
 | `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
 | `mcp:line:to:<worker>:<backend>` | pub/sub | calls for children that this worker has | - |
@@ -128,6 +134,24 @@ class Keys:
 
     def line_upstream(self, tag: str, backend: str, client: str) -> str:
         return f"{self.line(tag, backend, client)}:upstream"
+
+    def line_making(self, tag: str, backend: str, client: str) -> str:
+        return f"{self.line(tag, backend, client)}:making"
+
+    def line_listening(self, tag: str, backend: str, client: str) -> str:
+        return f"{self.line(tag, backend, client)}:listening"
+
+    def line_seen(self, tag: str, backend: str, client: str) -> str:
+        return f"{self.line(tag, backend, client)}:seen"
+
+    def line_heard(self, tag: str, backend: str, client: str) -> str:
+        return f"{self.line(tag, backend, client)}:heard"
+
+    def line_took(self, tag: str, backend: str, client: str, item: str) -> str:
+        return f"{self.line(tag, backend, client)}:took:{item}"
+
+    def upstreams(self, backend: str) -> str:
+        return f"{self.prefix}mcp:upstreams:{backend}"
 
     def offer(self, backend: str, digest: str) -> str:
         return f"{self.prefix}mcp:offer:{{{backend}:{digest}}}"

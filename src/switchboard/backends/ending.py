@@ -1,0 +1,119 @@
+"""What ends with a client's session: the connections kept for it, and its sessions at HTTP backends.
+
+Each worker looks after its own connections. The sessions at a backend are of no one worker, so the worker with the lead
+ends them: when the client's session is gone, or when nobody used one for as long as makes a connection idle. A server
+that never hears of the end keeps what it remembers until its own patience is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import httpx2
+import structlog
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+
+from switchboard.backends import http
+from switchboard.backends.description import Backend, Http
+from switchboard.backends.http import Carrier
+from switchboard.backends.lead import Lead
+from switchboard.backends.line import Line
+from switchboard.backends.lines import Lines
+from switchboard.backends.road import Road
+from switchboard.backends.upstream import LOST, Upstream
+from switchboard.errors import StateUnavailable
+from switchboard.state import State
+from switchboard.state.keys import LINE_LIFE_MS, RENEW_S
+
+AT_ONCE: Final = 20
+"""Sessions ended at the same time."""
+
+LEAST_IDLE_S: Final = 3 * RENEW_S
+"""Workers tell only now and then that they use a session."""
+
+log = structlog.get_logger("switchboard.backends")
+
+
+class Ending:
+    """Looks for what has to end, every few seconds."""
+
+    def __init__(self, state: State, backend: Backend, lines: Lines, road: Road | None, lead: Lead) -> None:
+        self._state = state
+        self._backend = backend
+        self._lines = lines
+        self._road = road
+        self._lead = lead
+        self._registry = state.keys.upstreams(backend.place)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look until the context ends."""
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._keep_looking())
+            try:
+                yield
+            finally:
+                looking.cancel()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                with self._state.guard():
+                    await self.look()
+            except StateUnavailable as error:
+                log.info(error.event, error=str(error))
+
+    async def look(self) -> None:
+        """End what is to end now."""
+        open_lines = self._lines.open
+        gone = await self._gone(sid for line in open_lines if (sid := _sid(line)))
+        for line in open_lines:
+            if _sid(line) in gone:
+                line.stop()
+        if self._lead.held and self._road is not None and isinstance(self._backend.transport, Http):
+            await self._look_at_upstreams(self._road, self._backend.transport)
+
+    async def _gone(self, sids: Iterable[str]) -> frozenset[str]:
+        """Those of the clients' sessions that are not there any more."""
+        asked = sorted(set(sids))
+        if not asked:
+            return frozenset()
+        async with self._state.redis.pipeline(transaction=False) as pipe:
+            for sid in asked:
+                pipe.exists(self._state.keys.session(sid))
+            found = await pipe.execute()
+        return frozenset(sid for sid, there in zip(asked, found, strict=True) if not there)
+
+    async def _look_at_upstreams(self, road: Road, what: Http) -> None:
+        stored: Any = await self._state.redis.zrange(self._registry, 0, -1, withscores=True)
+        gone = await self._gone(sid for member, _ in stored if (sid := json.loads(member)[2]))
+        idle = time.time() - max(self._backend.patience.idle, LEAST_IDLE_S)
+        over = [member for member, used in stored if used < idle or json.loads(member)[2] in gone]
+        for start in range(0, len(over), AT_ONCE):
+            await asyncio.gather(*(self._end(member, road, what) for member in over[start : start + AT_ONCE]))
+
+    async def _end(self, member: str, road: Road, what: Http) -> None:
+        tag, capabilities, _sid = json.loads(member)
+        key = self._state.keys.line_upstream(tag, self._backend.place, capabilities)
+        # The mark tells whoever comes back that something was lost.
+        stored = await self._state.redis.set(key, LOST, px=LINE_LIFE_MS, get=True)
+        await self._state.redis.zrem(self._registry, member)
+        if not stored or stored == LOST:
+            return
+        upstream = Upstream(**json.loads(str(stored)))
+        carrier = Carrier(road, httpx2.URL(upstream.url))
+        carrier.session = upstream.session
+        headers = {**what.headers, MCP_PROTOCOL_VERSION_HEADER: upstream.result["protocolVersion"]}
+        async with http.client(carrier, headers) as client:
+            await http.ended(client, upstream.url, upstream.session)
+        log.info("backend.session_ended", backend=self._backend.name)
+
+
+def _sid(line: Line) -> str | None:
+    return None if line.key is None else line.key.sid

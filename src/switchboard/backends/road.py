@@ -1,0 +1,73 @@
+"""The way to one server under one URL or several: which of them to take, and through which proxy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Final
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+
+AVOIDED_S: Final = 10.0
+"""How long a URL that did not answer is left alone, as long as another one is there."""
+
+NO_LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
+
+
+class Road:
+    """The connections to one backend, shared by all its lines.
+
+    Args:
+        most: bytes of a message.
+        clock: seconds.
+    """
+
+    def __init__(self, urls: Sequence[str], most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.urls = tuple(httpx2.URL(url) for url in urls)
+        self.most = most
+        self._clock = clock
+        self._turns = count()
+        self._direct = httpx2.AsyncHTTPTransport(limits=NO_LIMITS)
+        self._proxied: dict[str, httpx2.AsyncHTTPTransport] = {}
+        self._avoided: dict[httpx2.URL, float] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Road]:
+        """Close the connections on the way out."""
+        try:
+            yield self
+        finally:
+            for transport in (self._direct, *self._proxied.values()):
+                await transport.aclose()
+
+    def choose(self) -> httpx2.URL:
+        """The next URL in turn, of those that are not avoided; of all, if all are."""
+        up = [url for url in self.urls if not self._is_avoided(url)] or list(self.urls)
+        return up[next(self._turns) % len(up)]
+
+    def others(self, tried: Sequence[httpx2.URL]) -> list[httpx2.URL]:
+        """Where else to try; those that answered lately first."""
+        return sorted((url for url in self.urls if url not in tried), key=self._is_avoided)
+
+    def avoid(self, url: httpx2.URL) -> None:
+        """It did not answer."""
+        self._avoided[url] = self._clock() + AVOIDED_S
+
+    def answered(self, url: httpx2.URL) -> None:
+        """It is up."""
+        self._avoided.pop(url, None)
+
+    def transport(self, url: httpx2.URL) -> httpx2.AsyncBaseTransport:
+        """Directly, or through the proxy that the environment names."""
+        proxy = getproxies().get(url.scheme)
+        if proxy is None or proxy_bypass(url.host):
+            return self._direct
+        if proxy not in self._proxied:
+            self._proxied[proxy] = httpx2.AsyncHTTPTransport(limits=NO_LIMITS, proxy=proxy)
+        return self._proxied[proxy]
+
+    def _is_avoided(self, url: httpx2.URL) -> bool:
+        return self._clock() < self._avoided.get(url, self._clock())
