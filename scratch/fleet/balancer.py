@@ -134,7 +134,7 @@ async def _balance(log: Path, port: int, workers: Sequence[int]) -> None:
         upload.cancel()
         up_writer.close()
         with log.open("a") as out:
-            out.write(f"{LOOPBACK}:{worker} {line.decode(errors='replace')}\n")
+            out.write(f"{LOOPBACK}:{worker} {line.decode(errors='replace').partition('?')[0]}\n")
 
     server = await asyncio.start_server(one_request, LOOPBACK, port, limit=HEAD_LIMIT)
     async with server:

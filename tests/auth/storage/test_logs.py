@@ -1,0 +1,70 @@
+"""AUTH row 27: no log holds a token, a code, a secret, a verifier or a cookie. `conftest.py` looks after every test."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import httpx2
+import pytest
+import structlog
+from fleet.wiretap import Wiretap
+
+log = structlog.get_logger("auth_server.test")
+SECRET = "s3cret-0123456789-abcdefghij"
+
+
+async def seen(world: Any, hearing: Any) -> tuple[Wiretap, dict[str, Any]]:
+    """A tap of one's own, and what it saw of a whole story with a confidential client."""
+    tap = Wiretap()
+    client = await world.register(token_endpoint_auth_method="client_secret_basic")
+    secret = (client["client_id"], client["client_secret"])
+    pkce = world.pkce()
+    async with world.browser() as http:
+        page = await http.get("/authorize", params=world.question(client, pkce))
+        back = await world.authorize(http, client, pkce)
+        cookies = dict(http.cookies.items())
+    sent = {"grant_type": "authorization_code", "code": back["code"], "code_verifier": pkce.verifier}
+    answer = await world.token(sent, auth=secret)
+    for response in (page, answer):
+        tap.passed(response)
+    story = {"secret": client["client_secret"], "code": back["code"], "verifier": pkce.verifier, **answer.json()}
+    return tap, story | {"hidden": world.hidden(page.text)["csrf"], "cookie": next(iter(cookies.values()))}
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+@pytest.mark.parametrize("what", ["secret", "code", "verifier", "access_token", "refresh_token", "hidden", "cookie"])
+async def test_a_secret_that_went_over_the_wire_is_found_in_a_log(world: Any, hearing: Any, what: str) -> None:
+    tap, story = await seen(world, hearing)
+    assert tap.found_in("nothing of interest, client c_0123456789abcdefghijkl") == set()
+
+    assert tap.found_in(f'{{"event": "request", "path": "/x?y={story[what]}&z=1"}}') != set()
+
+
+async def test_a_familys_name_alone_is_found_too(world: Any, hearing: Any) -> None:
+    tap, story = await seen(world, hearing)
+    assert tap.found_in(f"family={story['access_token'][4:26]}") != set()
+
+
+def test_both_kinds_of_loggers_are_heard_down_to_debug(hearing: Any, wiretap: Wiretap) -> None:
+    """Without this the rest would look good for nothing."""
+    log.debug("an event", value=SECRET)
+    logging.getLogger("auth_server").debug("a line with %s", "old-" + SECRET)
+    logging.getLogger("httpx2").info("the tests' own client may say what it likes: %s", SECRET[::-1])
+
+    said = "\n".join(hearing.said)
+    assert SECRET in said
+    assert "old-" + SECRET in said
+    assert SECRET[::-1] not in said
+
+
+async def test_what_the_tests_clients_send_is_noted_without_being_asked(world: Any, wiretap: Wiretap) -> None:
+    before = len(wiretap.secrets)
+    async with world.browser() as http:
+        await http.post("/token", data={"code_verifier": SECRET}, headers={"Cookie": "a=cookie-0123456789abcdef"})
+        with httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200))) as other:
+            other.get("http://localhost", headers={"Authorization": "Bearer bearer-0123456789abcdef"})
+
+    assert {SECRET, "cookie-0123456789abcdef", "bearer-0123456789abcdef"} <= wiretap.secrets
+    assert len(wiretap.secrets) > before
+    wiretap.secrets -= {SECRET}
