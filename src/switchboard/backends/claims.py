@@ -63,9 +63,9 @@ class Claim:
 class Claims:
     """The claims of one backend on this worker."""
 
-    def __init__(self, state: State, worker: str, backend: Backend) -> None:
+    def __init__(self, state: State, seat: str, backend: Backend) -> None:
         self._state = state
-        self._worker = worker
+        self._seat = seat
         self._backend = backend
         self._mine: dict[LineKey, Claim] = {}
         self._claim = state.redis.register_script(_CLAIM)
@@ -85,18 +85,22 @@ class Claims:
                     await self._given_back(claim)
 
     def mine(self, key: LineKey) -> Claim | None:
-        """The claim on a line, if this worker has it."""
-        return self._mine.get(key)
+        """The claim on a line, if this worker has it, and nobody else can have it yet."""
+        claim = self._mine.get(key)
+        if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= LEASE_MS / 1000:
+            self._lose(claim)
+            return None
+        return claim
 
     async def claim(self, key: LineKey) -> Claim | str:
-        """This worker's claim, or the worker that has it.
+        """This worker's claim, or the seat that has it.
 
         Raises:
             StateUnavailable: it cannot be known now.
         """
-        if key in self._mine:
-            return self._mine[key]
-        epoch = f"{self._worker}:{secrets.token_hex(6)}"
+        if (known := self.mine(key)) is not None:
+            return known
+        epoch = f"{self._seat}:{secrets.token_hex(6)}"
         now = asyncio.get_running_loop().time()
         with self._state.guard():
             holder, had = await self._claim(keys=self._keys(key), args=[epoch, LEASE_MS, LINE_LIFE_MS])
@@ -117,8 +121,7 @@ class Claims:
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
-            for claim in list(self._mine.values()):
-                await self._kept(claim)
+            await asyncio.gather(*map(self._kept, list(self._mine.values())))
 
     async def _kept(self, claim: Claim) -> None:
         if not claim.users and (claim.line is None or claim.line.over):
@@ -133,10 +136,14 @@ class Claims:
         else:
             claim.renewed = now
         if not kept:
-            log.warning("backend.claim_lost", backend=self._backend.name)
-            self._mine.pop(claim.key, None)
-            if claim.line is not None:
-                claim.line.stop()
+            self._lose(claim)
+
+    def _lose(self, claim: Claim) -> None:
+        log.warning("backend.claim_lost", backend=self._backend.name)
+        if self._mine.get(claim.key) is claim:
+            del self._mine[claim.key]
+        if claim.line is not None:
+            claim.line.stop()
 
     async def _given_back(self, claim: Claim) -> None:
         self._mine.pop(claim.key, None)

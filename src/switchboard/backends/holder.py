@@ -19,9 +19,13 @@ from switchboard.backends.north import Params
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
+from switchboard.state.keys import TAKEN_MS
 
 KEPT_S: Final = 30.0
 """How long an outcome waits for an asker that missed it."""
+
+DRAIN_S: Final = 5.0
+"""What calls in flight get when this worker leaves, or the backend is replaced."""
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -77,28 +81,42 @@ class _Serving:
 
 
 class Holder:
-    """Serves what arrives on this worker's channel for one backend."""
+    """Serves what arrives for one backend.
 
-    def __init__(self, state: State, worker: str, backend: str, hold: Hold) -> None:
+    Args:
+        seat: where calls are sent to.
+    """
+
+    def __init__(self, state: State, seat: str, backend: str, hold: Hold) -> None:
         self._state = state
-        self._channel = state.keys.line_to(worker, backend)
+        self._channel = state.keys.line_to(seat, backend)
         self._backend = backend
         self._hold = hold
         self._serving: dict[str, _Serving] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._leaving = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Listen until the context ends."""
+        """Listen until the context ends; then finish what was begun, and take no more."""
         async with asyncio.TaskGroup() as self._tasks, self._state.hub.subscribed(self._channel, self._hear):
             sweeping = self._tasks.create_task(self._sweep())
             try:
                 yield
             finally:
+                self._leaving = True
+                await asyncio.shield(self._drained())
                 sweeping.cancel()
-                for serving in list(self._serving.values()):
-                    if serving.task is not None:
-                        serving.task.cancel()
+
+    async def _drained(self) -> None:
+        begun = {serving.task: reply for reply, serving in self._serving.items() if serving.task is not None}
+        if not begun:
+            return
+        _, late = await asyncio.wait(begun, timeout=DRAIN_S)
+        for task in late:
+            task.cancel()
+            error = failures.unavailable(self._backend, "its worker left before it answered", sent=True)
+            await self._said(begun[task], error_frame(error))
 
     def _hear(self, payload: str) -> None:
         frame = parsed(payload)
@@ -114,8 +132,9 @@ class Holder:
             serving.north.answered(frame["answers"])
             unseen = serving.outbox.seen(frame["seen"]) or [{"kind": "alive"}]
             self._tasks.create_task(self._said(reply, *unseen))
-        elif frame.get("call") is None:
-            self._tasks.create_task(self._said(reply, {"kind": "unknown"}))
+        elif self._leaving or frame.get("call") is None:
+            kind = "moved" if frame.get("call") is not None else "unknown"
+            self._tasks.create_task(self._said(reply, {"kind": kind}))
         else:
             self._serve(reply, frame["call"])
 
@@ -130,12 +149,14 @@ class Holder:
                 await self._said(reply, numbered)
 
         serving = self._serving[reply] = _Serving(Afar(call, send), outbox)
-        serving.task = self._tasks.create_task(self._answered(serving, call, send))
+        serving.task = self._tasks.create_task(self._answered(serving, reply, call, send))
 
     async def _answered(
-        self, serving: _Serving, call: Frame, send: Callable[[Mapping[str, Any]], Awaitable[None]]
+        self, serving: _Serving, reply: str, call: Frame, send: Callable[[Mapping[str, Any]], Awaitable[None]]
     ) -> None:
         try:
+            if not await took(self._state, reply):
+                return  # it was given up, and may have been sent elsewhere since
             await send({"kind": "taken"})
             await send(await self._outcome(serving.north, call))
         except Exception as error:  # the boundary of another worker's call: it must hear of its end, whatever that was
@@ -176,3 +197,13 @@ class Holder:
                     del self._serving[reply]
                 elif serving.done is None and now - serving.heard > SILENT_S and serving.task is not None:
                     serving.task.cancel()
+
+
+async def took(state: State, reply: str) -> bool:
+    """Decide, once and for both ends, what becomes of a call that the holder was slow to take: whoever asks first.
+
+    Raises:
+        StateUnavailable: it cannot be known now.
+    """
+    with state.guard():
+        return bool(await state.redis.set(state.keys.line_taken(reply), "1", nx=True, px=TAKEN_MS))

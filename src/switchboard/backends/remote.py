@@ -17,6 +17,7 @@ from mcp_types import INTERNAL_ERROR
 from switchboard.backends import failures
 from switchboard.backends.failures import BackendFailure
 from switchboard.backends.frames import AGAIN_S, SILENT_S, Frame, Inbox, error_frame, first, raised
+from switchboard.backends.holder import took
 from switchboard.backends.north import North, Params
 from switchboard.backends.scope import LineKey
 from switchboard.backends.wire import HeaderMap
@@ -27,7 +28,7 @@ FIRST_S: Final = 1.0
 """How long the holder may take to say that it has the call, before it is asked again."""
 
 UNTAKEN_S: Final = 3.0
-"""After so long without that, the claim on the line is looked at again."""
+"""After so long without that, the call is given up, and the claim on the line looked at again."""
 
 
 class Moved(BackendFailure):
@@ -98,6 +99,16 @@ class Remote:
         """Tell the holder."""
         await self._state.hub.publish(self._state.keys.line_to(self._holder, self._backend), json.dumps(frame))
 
+    async def was_taken(self, reply: str) -> bool:
+        """Whether the holder began, after all.
+
+        Raises:
+            Moved: it did not, and will not.
+        """
+        if await took(self._state, reply):
+            raise Moved("the worker that had its connection does not answer")
+        return True
+
     def gone(self, *, sent: bool) -> MCPError:
         """The error when the holder is not heard any more."""
         return failures.unavailable(self._backend, "the worker that had its connection was lost", sent=sent)
@@ -125,7 +136,7 @@ class _Talk:
             if frame is None:
                 silent = clock() - heard
                 if not known and silent > UNTAKEN_S:
-                    raise Moved("the worker that had its connection does not answer")
+                    known = await self._remote.was_taken(self._reply)
                 if silent > SILENT_S:
                     raise self._remote.gone(sent=True)
                 await self._say(inbox, None if known else call)

@@ -8,6 +8,7 @@ call, are each worker's own too.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
@@ -60,16 +61,17 @@ class Sharing:
         self._lines = lines
         self._state = state
         self._claims: Claims | None = None
-        self._worker = worker
+        self._seat = f"{worker}-{secrets.token_hex(3)}"
+        """Of its own for each life of a backend: one that is being replaced still serves what it has."""
         if state is not None and isinstance(backend.transport, Stdio):
-            self._claims = Claims(state, worker, backend)
+            self._claims = Claims(state, self._seat, backend)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take other workers' calls, and keep claims, until the context ends."""
         async with AsyncExitStack() as stack:
             if self._claims is not None and self._state is not None:
-                holder = Holder(self._state, self._worker, self._backend.name, self._hold)
+                holder = Holder(self._state, self._seat, self._backend.name, self._hold)
                 await stack.enter_async_context(self._claims.running())
                 await stack.enter_async_context(holder.running())
             yield

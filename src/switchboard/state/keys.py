@@ -30,8 +30,9 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:upstreams:<backend>` | sorted set | sessions at an HTTP backend, by when each was used last | - |
 | `mcp:offer:{<backend>:<digest>}` | string, pub/sub | what a backend offered last; news of that | OFFER_LIFE |
 | `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
-| `mcp:line:to:<worker>:<backend>` | pub/sub | calls for children that this worker has | - |
+| `mcp:line:to:<seat>:<backend>` | pub/sub | calls for children that this worker has | - |
 | `mcp:line:reply:<id>` | pub/sub | what comes of such a call | - |
+| `mcp:line:reply:<id>:taken` | string | whether it was taken, or given up before | 60 s |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
@@ -61,6 +62,9 @@ WORKER_LIFE_MS = 12_000
 
 COMMIT_GRACE_MS = 30_000
 """How long a cancellation waits for the exchange it names to look it up."""
+
+TAKEN_MS = 60_000
+"""How long it is remembered whether a call to another worker was taken."""
 
 LINE_LIFE_MS = 3_600_000
 """How long it is remembered that a backend's line was there, or is resumed."""
@@ -159,11 +163,14 @@ class Keys:
     def offer_lead(self, backend: str, digest: str) -> str:
         return f"{self.offer(backend, digest)}:lead"
 
-    def line_to(self, worker: str, backend: str) -> str:
-        return f"{self.prefix}mcp:line:to:{worker}:{backend}"
+    def line_to(self, seat: str, backend: str) -> str:
+        return f"{self.prefix}mcp:line:to:{seat}:{backend}"
 
     def line_reply(self, reply: str) -> str:
         return f"{self.prefix}mcp:line:reply:{reply}"
+
+    def line_taken(self, reply: str) -> str:
+        return f"{self.line_reply(reply)}:taken"
 
     def bus(self) -> str:
         return f"{self.prefix}mcp:bus"

@@ -1,0 +1,136 @@
+"""Calls for a child that another worker has: each is served once, also if that worker is slow, leaves or is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from switchboard.backends import holder as holder_module
+from switchboard.backends.claims import Claim, Claims
+from switchboard.backends.holder import Holder
+from switchboard.backends.remote import UNTAKEN_S, Moved, Remote
+from switchboard.backends.scope import LineKey
+from switchboard.state import State, open_state
+from switchboard.state.keys import LEASE_MS
+
+KEY = LineKey("session", "s1", "c")
+
+
+class Quiet:
+    """A client that asks for nothing. Satisfies `north.North`."""
+
+    era: Literal["handshake", "modern"] = "handshake"
+    capabilities: Mapping[str, Any] = {}
+    wants_progress = False
+
+    async def ask(self, method: str, params: Any) -> dict[str, Any]:
+        raise AssertionError(method)
+
+    async def notify(self, method: str, params: Any) -> None:
+        raise AssertionError(method)
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        raise AssertionError
+
+
+class Line:
+    """A line whose calls end when they are let go."""
+
+    version = "2025-11-25"
+    lost = False
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.calls = 0
+
+    async def request(self, method: str, params: Any, north: Any, *, headers: Any = None) -> dict[str, Any]:
+        self.calls += 1
+        self.began.set()
+        await self.let_go.wait()
+        return {"method": method}
+
+    @asynccontextmanager
+    async def held(self, key: LineKey, capabilities: Any) -> AsyncIterator[Any]:
+        yield self
+
+
+@pytest.fixture
+async def state() -> AsyncIterator[State]:
+    async with open_state(None) as opened:
+        yield opened
+
+
+def holder(state: State, line: Line) -> Holder:
+    return Holder(state, "seat", "own", line.held)
+
+
+def remote(state: State) -> Remote:
+    return Remote(state, "seat", "own", KEY)
+
+
+async def test_a_call_begun_on_a_worker_that_leaves_is_finished_and_a_new_one_sent_on(state: State) -> None:
+    line, leaving = Line(), asyncio.Event()
+
+    async def lives() -> None:
+        async with holder(state, line).running():
+            await leaving.wait()
+
+    life = asyncio.create_task(lives())
+    first = asyncio.create_task(remote(state).request("tools/call", {}, Quiet()))
+    await line.began.wait()
+    leaving.set()
+    with pytest.raises(Moved, match="on another worker"):
+        await remote(state).request("tools/call", {}, Quiet())
+    line.let_go.set()
+    assert await first == {"method": "tools/call"}
+    await life
+    assert line.calls == 1
+
+
+async def test_a_call_that_a_leaving_worker_cannot_finish_is_told_so(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holder_module, "DRAIN_S", 0.1)
+    line = Line()
+    async with holder(state, line).running():
+        call = asyncio.create_task(remote(state).request("tools/call", {}, Quiet()))
+        await line.began.wait()
+    with pytest.raises(MCPError, match="Backend 'own': its worker left before it answered") as caught:
+        async with asyncio.timeout(5):
+            await call
+    assert caught.value.error.data == {"backend": "own", "maybeDone": True}
+
+
+async def test_a_call_that_was_given_up_is_not_served_however_late_it_arrives(state: State) -> None:
+    line, late = Line(), list[str]()
+    async with state.hub.subscribed(state.keys.line_to("seat", "own"), late.append):
+        async with asyncio.timeout(UNTAKEN_S + 5):
+            with pytest.raises(Moved, match="does not answer"):
+                await remote(state).request("tools/call", {}, Quiet())
+    line.let_go.set()
+    async with holder(state, line).running():
+        for payload in late:
+            if json.loads(payload).get("call"):
+                await state.hub.publish(state.keys.line_to("seat", "own"), payload)
+        assert await remote(state).request("ping", {}, Quiet()) == {"method": "ping"}
+    assert line.calls == 1
+
+
+async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(
+    state: State, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = raw("own")
+    cut_off, other = Claims(state, "seat", backend), Claims(state, "other", backend)
+    claim = await cut_off.claim(KEY)
+    assert isinstance(claim, Claim)
+    assert cut_off.mine(KEY) is claim
+    assert await other.claim(KEY) == "seat"
+    claim.renewed -= LEASE_MS / 1000  # as long as a lease is, it could not reach Redis
+    assert cut_off.mine(KEY) is None
