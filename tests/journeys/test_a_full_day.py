@@ -1,4 +1,5 @@
-"""Five official clients live the same day behind a load balancer without stickiness; each must see all of it.
+"""Five official clients live the same day behind a load balancer without stickiness; each must see all of it. Three of
+them live it once more on stdio, through `switchboard connect`.
 
 The clients are processes of their own (`clients/`), take every step once and print a diary. A test reads a page of it.
 """
@@ -6,6 +7,7 @@ The clients are processes of their own (`clients/`), take every step once and pr
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -31,9 +33,11 @@ class Traveller:
 
     script: str
     era: str
+    bridged: bool = False
+    """Whether it speaks stdio, to `switchboard connect`."""
 
     def __str__(self) -> str:
-        return f"{self.script.split('.')[0]}-{self.era}"
+        return f"{self.script.split('.')[0]}-{self.era}{'-bridged' if self.bridged else ''}"
 
 
 TRAVELLERS = [
@@ -42,6 +46,9 @@ TRAVELLERS = [
     Traveller("typescript_1.mjs", "legacy"),
     Traveller("typescript_2.mjs", "legacy"),
     Traveller("typescript_2.mjs", "modern"),
+    Traveller("python_sdk.py", "modern", bridged=True),
+    Traveller("typescript_1.mjs", "legacy", bridged=True),
+    Traveller("typescript_2.mjs", "modern", bridged=True),
 ]
 
 
@@ -72,7 +79,8 @@ def diary(request: pytest.FixtureRequest, fleet: Fleet, token: str) -> Diary:
     traveller: Traveller = request.param
     runtime = sys.executable if traveller.script.endswith(".py") else request.getfixturevalue("node")
     command = [runtime, traveller.script, fleet.url, token, traveller.era]
-    done = subprocess.run(command, cwd=CLIENTS, capture_output=True, text=True, timeout=600, check=False)
+    env = {**os.environ, "BRIDGE": str(Path(sys.executable).parent / "switchboard")} if traveller.bridged else None
+    done = subprocess.run(command, cwd=CLIENTS, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, (
         f"{traveller} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     )

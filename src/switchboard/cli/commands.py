@@ -14,6 +14,7 @@ from uvicorn.supervisors import ChangeReload
 
 from switchboard import log as logs
 from switchboard.cli import config_commands, presets_commands, servers_commands
+from switchboard.cli.connect.command import connect
 from switchboard.cli.doctor import doctor as examine
 from switchboard.cli.ending import ending_clearly
 from switchboard.cli.fleet import run_fleet
@@ -97,6 +98,9 @@ def token(
     with ending_clearly():
         target = url or load_settings().base_uri
         typer.echo(obtain_token(target, user=user, scope=scope))
+
+
+app.command()(connect)
 
 
 @app.command()

@@ -70,7 +70,7 @@ def _obtain(http: httpx2.Client, endpoint: str, user: str, scope: str | None) ->
         "code_challenge_method": "S256",
     }
     shown = http.get(target.metadata["authorization_endpoint"], params={k: v for k, v in query.items() if v})
-    code = _code(_walk(http, shown, user), state, target.metadata["issuer"])
+    code = _code(walk(http, shown, user, REDIRECT), state, target.metadata["issuer"])
     exchange = {
         "grant_type": "authorization_code",
         "code": code,
@@ -124,13 +124,17 @@ def _parameters(challenge: str) -> dict[str, str]:
     return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
 
 
-def _walk(http: httpx2.Client, shown: httpx2.Response, user: str) -> str:
-    """Follow redirects and fill in forms until the client is called back; that URL."""
+def walk(http: httpx2.Client, shown: httpx2.Response, user: str, callback: str) -> str:
+    """Follow redirects and fill in forms until the client is called back; that URL, which begins with `callback`.
+
+    Raises:
+        LoginFailed: it is never called back.
+    """
     for _ in range(_STEPS):
         location = shown.headers.get("location")
         if location:
             following = urljoin(str(shown.url), location)
-            if following.startswith(REDIRECT):
+            if following.startswith(callback):
                 return following
             shown = http.get(following)
             continue

@@ -2,6 +2,10 @@
 // `peer` hides the little in which the two differ:
 //   client, modern, onProgress(notify, signal) → call options, call(tool, args, options), updated(uri) → promise, setLevel()
 
+/** The `switchboard` command, if the client is to speak stdio to its `connect`. */
+export const BRIDGE = process.env.BRIDGE;
+export const bridge = (url, token) => ({ command: BRIDGE, args: ['connect', url, '--token', token] });
+
 export const LOG_LEVEL = 'warning';
 const WATCHED = 'test://static/resource/7';
 const STEP_TIMEOUT = 60_000;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ import anyio
 import mcp_types as types
 from mcp import Client
 from mcp.client.session import ClientRequestContext
+from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
@@ -26,6 +28,9 @@ from mcp.shared.subscriptions import ResourceUpdated
 WATCHED = "test://static/resource/7"
 LOG_LEVEL: types.LoggingLevel = "warning"
 STEP_TIMEOUT = 60.0
+
+BRIDGE = os.environ.get("BRIDGE")
+"""The `switchboard` command, if the client is to speak stdio to its `connect`."""
 
 Step = Callable[["Day"], Awaitable[Any]]
 
@@ -238,9 +243,9 @@ async def live(url: str, token: str, era: str) -> dict[str, Any]:
     """Connect, take every step, and return the diary."""
     person, modern = Person(), era == "modern"
     async with create_mcp_http_client(headers={"Authorization": f"Bearer {token}"}) as http:
-        transport = streamable_http_client(url, http_client=http)
+        bridge = StdioServerParameters(command=BRIDGE or "", args=["connect", url, "--token", token])
         client = Client(
-            transport,
+            bridge if BRIDGE else streamable_http_client(url, http_client=http),
             mode="auto" if modern else "legacy",
             log_level=LOG_LEVEL,
             sampling_callback=person.sample,

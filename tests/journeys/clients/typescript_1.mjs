@@ -1,5 +1,6 @@
 // A day of the official TypeScript client, major 1: `node typescript_1.mjs URL TOKEN legacy` prints the diary as JSON.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import {
   CreateMessageRequestSchema,
@@ -8,7 +9,7 @@ import {
   LoggingMessageNotificationSchema,
   ResourceUpdatedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { LOG_LEVEL, ROOTS, answerElicitation, answerSampling, live } from './day.mjs';
+import { BRIDGE, LOG_LEVEL, ROOTS, answerElicitation, answerSampling, bridge, live } from './day.mjs';
 
 const [url, token] = process.argv.slice(2);
 const capabilities = { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } };
@@ -22,9 +23,15 @@ client.setRequestHandler(ListRootsRequestSchema, async () => ROOTS);
 client.setNotificationHandler(LoggingMessageNotificationSchema, ({ params }) => void levels.push(params.level));
 client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => notice(params.uri));
 
-const transport = new StreamableHTTPClientTransport(new URL(url), {
-  requestInit: { headers: { Authorization: `Bearer ${token}` } },
-});
+const transport = BRIDGE
+  ? new StdioClientTransport(bridge(url, token))
+  : new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers: { Authorization: `Bearer ${token}` } } });
+let protocolVersion;
+const told = transport.setProtocolVersion?.bind(transport);
+transport.setProtocolVersion = (version) => {
+  protocolVersion = version;
+  told?.(version);
+};
 await client.connect(transport);
 
 const steps = await live({
@@ -43,7 +50,6 @@ const steps = await live({
     return seen;
   },
 });
-const protocolVersion = transport.protocolVersion;
-await transport.terminateSession();
+if (!BRIDGE) await transport.terminateSession();
 await client.close();
 process.stdout.write(JSON.stringify({ protocolVersion, steps }));

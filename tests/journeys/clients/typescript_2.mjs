@@ -1,6 +1,7 @@
 // A day of the official TypeScript client, major 2: `node typescript_2.mjs URL TOKEN legacy|modern` prints the diary as JSON.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { LOG_LEVEL, ROOTS, answerElicitation, answerSampling, live } from './day.mjs';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { BRIDGE, LOG_LEVEL, ROOTS, answerElicitation, answerSampling, bridge, live } from './day.mjs';
 
 const [url, token, era] = process.argv.slice(2);
 const modern = era === 'modern';
@@ -20,9 +21,9 @@ client.setRequestHandler('roots/list', async () => ROOTS);
 client.setNotificationHandler('notifications/message', ({ params }) => void levels.push(params.level));
 client.setNotificationHandler('notifications/resources/updated', ({ params }) => notice(params.uri));
 
-const transport = new StreamableHTTPClientTransport(new URL(url), {
-  requestInit: { headers: { Authorization: `Bearer ${token}` } },
-});
+const transport = BRIDGE
+  ? new StdioClientTransport(bridge(url, token))
+  : new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers: { Authorization: `Bearer ${token}` } } });
 await client.connect(transport);
 
 const steps = await live({
@@ -45,6 +46,6 @@ const steps = await live({
   },
 });
 const protocolVersion = client.getNegotiatedProtocolVersion();
-if (!modern) await transport.terminateSession();
+if (!modern && !BRIDGE) await transport.terminateSession();
 await client.close();
 process.stdout.write(JSON.stringify({ protocolVersion, steps }));
