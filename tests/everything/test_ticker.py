@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from switchboard.errors import StateUnavailable
@@ -189,6 +190,36 @@ async def test_all_of_many_streams_are_told(host: Any, stream: Callable[..., Any
             for listener in host.open:
                 await listener.told.wait()
     assert all(_uris(listener) == [ONE] for listener in host.open)
+
+
+async def test_five_thousand_streams_are_told_a_few_at_a_time(
+    host: Any, stream: Callable[..., Any], clock: TurnedClock
+) -> None:
+    now = most = 0
+
+    class Counting:
+        era = "modern"
+        log_level = None
+        subscriptions = frozenset({ONE})
+        told = False
+
+        async def notify(self, method: str, params: Any) -> None:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            await anyio.lowlevel.checkpoint()
+            now -= 1
+            self.told = True
+            if all(each.told for each in host.open):
+                done.set()
+
+    done = anyio.Event()
+    host.open += [Counting() for _ in range(5000)]
+    async with ticking(host, UPDATES, clock):
+        await clock.turn_to(10)
+        with anyio.fail_after(30):
+            await done.wait()
+    assert 1 < most <= 32
 
 
 async def test_stopping_does_not_wait_for_a_stream_that_hangs(

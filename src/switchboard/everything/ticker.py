@@ -1,7 +1,8 @@
 """What a server says on its own: resource updates, log messages and lines of standard error, at intervals.
 
 One task per worker looks at the streams that are open on this worker when something falls due. Who is told what is
-decided by pure functions; each stream then has a task of its own, so that a slow one delays nobody.
+decided by pure functions; each stream then has a task of its own, so that a slow one delays nobody. So many of them are
+told at once, and no more: thousands would take every connection to Redis from those who came to work.
 """
 
 from __future__ import annotations
@@ -102,6 +103,9 @@ class _Hand:
 _AT_ONCE = 100
 """How many streams are looked at before other tasks get their turn."""
 
+_TOLD_AT_ONCE = 32
+"""How many streams are being told something; the others wait for their turn."""
+
 _PATIENCE = 60.0
 """Seconds after which a stream that takes nothing is given up for this beat."""
 
@@ -115,6 +119,7 @@ class Ticker:
         self._clock = clock
         self._patience = patience
         self._busy: set[int] = set()
+        self._turns = anyio.Semaphore(_TOLD_AT_ONCE, fast_acquire=True)
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -137,9 +142,10 @@ class Ticker:
 
     async def _tell(self, stream: OpenStream, notices: Sequence[Notice]) -> None:
         try:
-            with anyio.move_on_after(self._patience):
-                for method, params in notices:
-                    await stream.notify(method, params)
+            async with self._turns:
+                with anyio.move_on_after(self._patience):
+                    for method, params in notices:
+                        await stream.notify(method, params)
         except StateUnavailable:
             _log.debug("dropped notices: Redis is away")  # which the state room has logged already, once
         except Exception:  # the boundary between one stream and all others: its failure must not end the ticker
