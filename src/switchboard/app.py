@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.subscriptions import ServerEvent
 from mcp_types import Implementation
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import __version__, log, plugins
@@ -43,6 +43,7 @@ from switchboard.edge.mcp import McpEndpoint
 from switchboard.edge.selecting import Selecting
 from switchboard.edge.shedding import Load, Shedding
 from switchboard.edge.stack import Policy, wrap
+from switchboard.edge.websocket import Spend, WebSocketEdge
 from switchboard.errors import ConfigurationError, StateUnavailable
 from switchboard.gateway import (
     LiveCatalog,
@@ -87,6 +88,7 @@ class Rooms:
     streams: Streams
     handshake: HandshakeRoom
     endpoint: ASGIApp
+    websocket: Callable[[Spend], ASGIApp]
     legacy: LegacyEdge
     tasks: Tasks
     watched: WatchedConfiguration
@@ -144,14 +146,18 @@ class Application:
         quota = Quota("mcp", settings.rate_limit)
         permits = Permits(state.redis, prefix=state.prefix)
 
-        def protected(path: str, endpoint: ASGIApp) -> Route:
-            limited = RateLimit(Faults(endpoint), permits, quota, by_principal)
-            return Route(path, authorization.protect(limited, SSE_PATH if path == MESSAGE_PATH else path))
+        def guarded(path: str, endpoint: ASGIApp) -> ASGIApp:
+            return authorization.protect(RateLimit(Faults(endpoint), permits, quota, by_principal), path)
+
+        async def spend(scope: Scope) -> float | None:
+            key = by_principal(scope)
+            return None if key is None else await permits.spend(quota, key)
 
         routes = [
-            protected(MCP_PATH, rooms.endpoint),
-            protected(SSE_PATH, rooms.legacy.stream),
-            protected(MESSAGE_PATH, rooms.legacy.message),
+            Route(MCP_PATH, guarded(MCP_PATH, rooms.endpoint)),
+            WebSocketRoute(MCP_PATH, guarded(MCP_PATH, rooms.websocket(spend))),
+            Route(SSE_PATH, guarded(SSE_PATH, rooms.legacy.stream)),
+            Route(MESSAGE_PATH, guarded(SSE_PATH, rooms.legacy.message)),
             *health_routes(self._readiness),
             *authorization.routes,
         ]
@@ -263,11 +269,20 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         server_info=server.server_info_stamp,
         tool_scopes=selected.tool_scopes,
     )
-    legacy = LegacyEdge(LegacyRoom(handshake), urlsplit(settings.base_uri).path, selected.tool_scopes)
+    one_stream = LegacyRoom(handshake)
+    legacy = LegacyEdge(one_stream, urlsplit(settings.base_uri).path, selected.tool_scopes)
+
+    def websocket(spend: Spend) -> ASGIApp:
+        return Selecting(
+            WebSocketEdge(one_stream, settings.max_body_bytes, spend, selected.tool_scopes), selected.serving
+        )
+
     selecting = Selecting(endpoint, selected.serving)
     soundness = Soundness(state)
     await soundness.warnings()
-    return Rooms(worker, state, soundness, bus, streams, handshake, selecting, legacy, tasks, watched, upstreams)
+    return Rooms(
+        worker, state, soundness, bus, streams, handshake, selecting, websocket, legacy, tasks, watched, upstreams
+    )
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -11,6 +12,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from switchboard.cli.login import obtain_token
 
@@ -145,3 +149,28 @@ async def test_a_revoked_token_ends_its_open_stream_and_is_refused(fleet: Fleet)
             async for _ in stream.aiter_bytes():
                 pass
     assert (await fleet.post(fleet.urls[1], alice, ECHO, sid)).status_code == 401
+
+
+async def test_a_websocket_has_its_tokens_scopes_and_ends_with_the_token(fleet: Fleet) -> None:
+    token = await fleet.token("alice", scope="mcp:tools")
+    bearer = {"Authorization": f"Bearer {token}"}
+    url = fleet.urls[0].replace("http:", "ws:")
+    async with connect(url, subprotocols=[Subprotocol("mcp")], additional_headers=bearer, proxy=None) as socket:
+
+        async def ask(id: int, method: str, params: dict[str, Any]) -> Any:
+            await socket.send(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+            return json.loads(await asyncio.wait_for(socket.recv(), 15))
+
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        await ask(0, "initialize", hello)
+        refused = await ask(1, "resources/list", {})
+        assert "mcp:resources" in refused["error"]["message"]
+        told = await ask(2, "tools/call", {"name": "whoami", "arguments": {}})
+        client = told["result"]["structuredContent"]["client"]
+        base = fleet.urls[0].removesuffix("/mcp")
+        assert (await fleet.http.post(f"{base}/revoke", data={"token": token, "client_id": client})).status_code == 200
+        async with asyncio.timeout(12):
+            with pytest.raises(ConnectionClosed) as ended:
+                await socket.recv()
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == 1008

@@ -1,16 +1,18 @@
-"""HTTP+SSE (2024-11-05): one stream carries every answer, and any worker takes the messages.
+"""Transports with one stream that carries every answer: HTTP+SSE (2024-11-05), whose messages any worker takes, and
+WebSocket.
 
 The same room as Streamable HTTP. A request posted on any worker becomes a stored reply at once, and a pointer to it is
 put on the session's one stream; the worker that holds that stream follows each reply it is pointed to. So a reply of a
-worker that dies still gets its ending. The session ends with its stream: this transport cannot resume.
+worker that dies still gets its ending. The session ends with its stream: these transports cannot resume.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -22,7 +24,7 @@ from switchboard.identity import Principal
 from switchboard.sessions.frames import KEEPALIVE
 from switchboard.sessions.records import Record
 from switchboard.sessions.room import HandshakeRoom
-from switchboard.sessions.standalone import StandaloneStream
+from switchboard.sessions.standalone import Ending, StandaloneStream
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -31,11 +33,29 @@ POINTER: Final = "reply"
 
 NOT_YET: Final = ErrorData(code=INVALID_REQUEST, message="Send initialize first")
 BACKLOG: Final = 1_000
-"""Events a slow reader may fall behind before its stream ends."""
+"""Messages that wait for a slow reader; then its replies wait where they are stored."""
+
+QUIET: Final = ""
+"""What a stream yields when there was nothing to say for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneStream:
+    """An open session of such a transport."""
+
+    sid: str
+    messages: AsyncGenerator[str]
+    """What the client is to be sent, as JSON; QUIET now and then; ends with the session."""
+    _stream: StandaloneStream
+
+    @property
+    def ending(self) -> Ending:
+        """Why `messages` ended."""
+        return self._stream.ending
 
 
 class LegacyRoom:
-    """Serves HTTP+SSE sessions on the parts of the handshake room."""
+    """Serves such sessions on the parts of the handshake room."""
 
     def __init__(self, room: HandshakeRoom) -> None:
         self._room = room
@@ -50,14 +70,26 @@ class LegacyRoom:
 
     async def open(self, principal: Principal, path: str) -> AsyncGenerator[bytes]:
         """A new session's stream; its first event tells the client where to post (`path?sessionId=…`)."""
+        async with self.session(principal) as session:
+            yield f"event: endpoint\r\ndata: {path}?sessionId={session.sid}\r\n\r\n".encode()
+            async for message in session.messages:
+                yield _event(message) if message != QUIET else KEEPALIVE
+
+    @asynccontextmanager
+    async def session(self, principal: Principal) -> AsyncIterator[OneStream]:
+        """A new session, which lasts as long as the context.
+
+        Raises:
+            TooMany: the principal has as many sessions, or streams on this worker, as one may have.
+        """
         sid = await self._room.records.reserve(principal.owner)
         record = await self.load(sid, principal)
         try:
-            async with self._room.standalone(record, principal.expires_at) as stream:
-                yield f"event: endpoint\r\ndata: {path}?sessionId={sid}\r\n\r\n".encode()
-                async with aclosing(self._merged(record, stream)) as events:
-                    async for chunk in events:
-                        yield chunk
+            async with (
+                self._room.standalone(record, principal.expires_at) as stream,
+                aclosing(self._merged(record, stream)) as messages,
+            ):
+                yield OneStream(sid, messages, stream)
         finally:
             await self._end(record)
 
@@ -99,9 +131,9 @@ class LegacyRoom:
         for outcome in reply.outcomes:
             await self._room.say(record, outcome)
 
-    async def _merged(self, record: Record, stream: StandaloneStream) -> AsyncGenerator[bytes]:
-        """The session's own frames and those of the replies they point to, in one stream."""
-        events: asyncio.Queue[bytes | None] = asyncio.Queue(BACKLOG)
+    async def _merged(self, record: Record, stream: StandaloneStream) -> AsyncGenerator[str]:
+        """The session's own messages and those of the replies they point to, in one stream."""
+        events: asyncio.Queue[str | None] = asyncio.Queue(BACKLOG)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(self._read(record, stream, events, tasks))
             try:
@@ -111,7 +143,7 @@ class LegacyRoom:
                 reading.cancel()
 
     async def _read(
-        self, record: Record, stream: StandaloneStream, events: asyncio.Queue[bytes | None], tasks: asyncio.TaskGroup
+        self, record: Record, stream: StandaloneStream, events: asyncio.Queue[str | None], tasks: asyncio.TaskGroup
     ) -> None:
         following: set[asyncio.Task[None]] = set()
         try:
@@ -119,7 +151,7 @@ class LegacyRoom:
                 async for frame in frames:
                     pointed = _pointed(frame.data) if frame is not None else None
                     if pointed is None:
-                        await events.put(KEEPALIVE if frame is None else _event(frame.data))
+                        await events.put(QUIET if frame is None else frame.data)
                         continue
                     task = tasks.create_task(self._follow(record, pointed, events))
                     following.add(task)
@@ -129,12 +161,12 @@ class LegacyRoom:
                 task.cancel()
             events.put_nowait(None) if not events.full() else None
 
-    async def _follow(self, record: Record, reply: str, events: asyncio.Queue[bytes | None]) -> None:
+    async def _follow(self, record: Record, reply: str, events: asyncio.Queue[str | None]) -> None:
         try:
             async with aclosing(self._room.follower(record, reply, "0-0").frames()) as frames:
                 async for frame in frames:
                     if frame is not None:
-                        await events.put(_event(frame.data))
+                        await events.put(frame.data)
         except SessionGone:
             log.debug("session.ended", session=record.sid[:8])
 

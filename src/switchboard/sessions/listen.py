@@ -104,7 +104,7 @@ class ListenStream:
         if method == "notifications/resources/updated":
             self.deliver(ResourceUpdated(str(params["uri"])))
 
-    def end(self) -> None:
+    def end(self, _ending: str = "leaving") -> None:
         """End the stream with its result, which tells the client that it ended on purpose."""
         self._over = True
         self._wake.set()

@@ -32,6 +32,9 @@ KEPT_TIMES: Final = 6
 AWAY_S: Final = 1.0
 """How long a stream leaves Redis alone when it is away."""
 
+Ending = Literal["over", "leaving", "revoked"]
+"""Why a stream ended: with its session or by a newer GET, because the worker leaves, or with its token."""
+
 log = structlog.get_logger("switchboard.sessions")
 
 
@@ -82,6 +85,7 @@ class StandaloneStream:
         self.log_level: LoggingLevel | None = record.level
         self.subscriptions: frozenset[str] = frozenset()
         self.wake = asyncio.Event()
+        self.ending: Ending = "over"
         self._state = state
         self._records = records
         self._record = record
@@ -108,9 +112,10 @@ class StandaloneStream:
             self._stale = True
         self.wake.set()
 
-    def end(self) -> None:
+    def end(self, ending: Ending = "leaving") -> None:
         """End the stream; the client may open it again, here or elsewhere."""
         self._over = True
+        self.ending = ending
         self.wake.set()
 
     async def attach(self, since: str | None) -> None:
@@ -182,7 +187,8 @@ class StandaloneStream:
             async with asyncio.timeout(pause):
                 await self.wake.wait()
         except TimeoutError:
-            self._over = self._expires_at is not None and time.time() >= self._expires_at
+            if self._expires_at is not None and time.time() >= self._expires_at:
+                self.end("revoked")
             return False
         return True
 

@@ -150,7 +150,7 @@ class Streams:
     async def _recheck(self, stream: StandaloneStream | ListenStream) -> None:
         if stream.still_valid is not None and not await stream.still_valid():
             log.info("stream.revoked", era=stream.era)
-            stream.end()
+            stream.end("revoked")
 
     async def _sweep_for_ever(self) -> None:
         while True:
