@@ -1,10 +1,11 @@
-"""`python -m auth_server`: the authorization server as a process of its own."""
+"""`python -m auth_server`: the authorization server as a process of its own; with arguments, what an operator does."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Literal, cast
 
@@ -14,6 +15,7 @@ import uvicorn
 
 from auth_server.app import AuthorizationServer
 from auth_server.environment import Standalone, read
+from auth_server.operations import operate, parsed
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
 from switchboard.state import check_fingerprint, open_state
@@ -24,17 +26,21 @@ _WRONG_SETTING = 2
 _UPSTREAM_TIMEOUT = 10.0
 
 
-def main() -> None:
-    """Read the settings, and serve until told to stop.
+def main(arguments: Sequence[str] = ()) -> None:
+    """Read the settings, and serve until told to stop; or do what the arguments say.
 
     Raises:
         ConfigurationError: a setting is wrong.
     """
+    asked = parsed(arguments)
     signal.signal(signal.SIGTERM, _leave)
     settings = read()
     logs.configure(settings.log_level, cast(Literal["auto", "json", "console"], settings.log_format))
     try:
-        asyncio.run(_serve(settings))
+        if asked.action == "serve":
+            asyncio.run(_serve(settings))
+        else:
+            sys.stdout.write(asyncio.run(operate(settings, asked)) + "\n")
     except BaseExceptionGroup as group:
         # The state's task group wraps what happens inside it, a wrong setting included.
         known = group.subgroup(SwitchboardError)
@@ -82,7 +88,7 @@ def _uvicorn(settings: Standalone, server: AuthorizationServer) -> uvicorn.Confi
 
 if __name__ == "__main__":
     try:
-        main()
+        main(sys.argv[1:])
     except SwitchboardError as error:
         sys.stderr.write(f"auth_server: {error}\n")
         sys.exit(_WRONG_SETTING if isinstance(error, ConfigurationError) else 1)

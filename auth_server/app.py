@@ -111,6 +111,37 @@ class AuthorizationServer:
         await self._shared.audit.record("revoked", subject=subject, client=client, by=by, count=str(count))
         return count
 
+    async def revoke_token(self, token: str) -> str | None:
+        """End all that came of the same consent as this token, be it a code, an access or a refresh token.
+
+        Returns:
+            For whom it was, in words, if that can be told; `None` when it is no token of ours.
+        """
+        family = await self._shared.families.of(token)
+        if family is None:
+            return None
+        claims = await self._shared.access.claims(token)
+        told = f": of {claims['sub']}, for {claims['client_id']}" if claims else ""
+        await self._shared.families.revoke(family)
+        subject = claims["sub"] if claims else ""
+        await self._shared.audit.record("revoked", subject=subject, by="token", family=family)
+        return told
+
+    async def forget(self, client_id: str) -> bool:
+        """End a client's registration; whether there was one. Its tokens are ended by `revoke`."""
+        client = await self._shared.clients.find(client_id)
+        if client is None or client.trusted or client.uri == client.id:
+            return False
+        await self._shared.clients.remove(client_id)
+        await self._shared.audit.record("client removed", client=client_id, name=client.name)
+        return True
+
+    async def change_signing_keys(self, *, keep_old: bool) -> str:
+        """Sign with a new key from now on; its id. The old ones are published for a while more, or no longer."""
+        kid = await self._signing.rotate(keep_old=keep_old)
+        await self._shared.audit.record("signing keys changed", kid=kid, old="published" if keep_old else "gone")
+        return kid
+
     def _discovery(self) -> list[Route]:
         endpoint, keys = Api(Metadata(self.settings)), Api(Jwks(self._signing))
         found = [Route(path, endpoint, methods=["GET", "OPTIONS"]) for path in metadata.paths(self.settings)]

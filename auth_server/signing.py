@@ -45,6 +45,8 @@ class SigningKeys:
         self._ring = ring
         self._clock = clock
         self._name = connection.keys.name("signing")
+        # Pairs that a SECRET_KEY which is gone has sealed are no pairs any more, and must not be in the way.
+        self._first = f"first {ring.mac('signing', '')[:12]}"
 
     async def sign(self, claims: dict[str, Any]) -> str:
         """An access token with these claims."""
@@ -65,16 +67,25 @@ class SigningKeys:
         """The key set (RFC 7517)."""
         return {"keys": [pair.public for pair in await self._pairs()]}
 
-    async def rotate(self) -> None:
-        """Make a new pair at once; the old ones sign no more."""
-        await self._make(f"{int(self._clock() * 1000)}")
+    async def rotate(self, *, keep_old: bool = True) -> str:
+        """Make a new pair at once, its id; the old ones sign no more, and verify no more unless kept."""
+        old = await self._slots()
+        kid = await self._make(f"{int(self._clock() * 1000)}")
+        if old and not keep_old:
+            async with self._connection.commands() as redis:
+                await redis.hdel(self._name, *old)
+        return kid
+
+    async def _slots(self) -> list[str]:
+        async with self._connection.commands() as redis:
+            return list(await redis.hkeys(self._name))
 
     async def _pairs(self) -> list[_Pair]:
         """Newest first; the first one is made here, the next ones when their time has come."""
         found = await self._read()
         if not found or found[0].made + ROTATED_AFTER <= self._clock():
             # All workers choose the same slot, so only one of them makes the pair.
-            await self._make(f"after {found[0].kid}" if found else "first")
+            await self._make(f"after {found[0].kid}" if found else self._first)
             found = await self._read()
         return [pair for number, pair in enumerate(found) if number == 0 or self._still_needed(found[number - 1])]
 
@@ -88,9 +99,10 @@ class SigningKeys:
         pairs = [_Pair(**json.loads(payload)) for payload in opened if payload]
         return sorted(pairs, key=lambda pair: (pair.made, pair.kid), reverse=True)
 
-    async def _make(self, slot: str) -> None:
+    async def _make(self, slot: str) -> str:
         kid = b64(random_token().encode())[:12]
         key = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": ALGORITHM})
         pair = {"kid": kid, "made": self._clock(), "private": key.as_dict(private=True)}
         async with self._connection.commands() as redis:
             await redis.hsetnx(self._name, slot, self._ring.seal(json.dumps(pair).encode(), self._name))
+        return kid

@@ -71,6 +71,10 @@ class AccessTokens:
         keys = [self._family(issued.family), self.name(issued)]
         return bool(await self._connection.run(ATTACH, keys, [value, lives]))
 
+    async def family(self, token: str) -> str | None:
+        """The family of a genuine access token, whatever has become of it."""
+        return await self._family_of(token)
+
     async def find(self, token: str) -> tuple[str, dict[str, Any]] | None:
         """The family and the claims of a good token; `None` when it is not (any longer) good."""
         family = await self._family_of(token)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from auth_server.crypto import KeyRing, new_family, seal, unseal
+from auth_server.crypto import KeyRing, Kind, new_family, seal, unseal
 from auth_server.models import Grant, dump, load
 from auth_server.settings import AuthSettings
 from auth_server.store.access import AccessTokens, Issued
@@ -84,6 +84,12 @@ class Families:
         sealed, used = await self._fields(family, "about", "used")
         payload = self._ring.unseal(sealed, "about") if sealed and used else None
         return json.loads(payload) if payload else None
+
+    async def of(self, token: str) -> str | None:
+        """The family of any genuine token of ours, whatever has become of it."""
+        kinds: tuple[Kind, ...] = ("code", "refresh")
+        found = (self._ring.family(kind, token) for kind in kinds)
+        return next((family for family in found if family), None) or await self._access.family(token)
 
     async def find_code(self, code: str) -> Found | None:
         """A code as it stands; `None` when it is forged, expired, or its family is gone."""
