@@ -60,14 +60,22 @@ def _first(group: BaseException) -> BaseException:
 
 async def _serve(settings: Standalone) -> None:
     async with (
-        open_state(settings.redis_url, prefix=settings.redis_prefix) as state,
+        open_state(
+            settings.redis_url,
+            prefix=settings.redis_prefix,
+            connections=settings.redis_max_connections,
+            wait_replicas=settings.redis_wait_replicas,
+            wait_ms=settings.redis_wait_ms,
+        ) as state,
         httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
     ):
         try:
             await check_fingerprint(state, settings.auth.secret_keys)
         except StateUnavailable as error:
             raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error})") from error
-        server = AuthorizationServer(settings.auth, state.redis, prefix=state.prefix, http=http)
+        server = AuthorizationServer(
+            settings.auth, state.redis, prefix=state.prefix, http=http, hold=state.replicas.hold
+        )
         log.info("authorization server", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
         await uvicorn.Server(_uvicorn(settings, server)).serve()
 

@@ -39,7 +39,7 @@ from auth_server.grants.token_exchange import TokenExchange
 from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TOKEN_EXCHANGE
 from auth_server.settings import AuthSettings
 from auth_server.signing import SigningKeys
-from auth_server.store.connection import Connection
+from auth_server.store.connection import Connection, Hold, at_once
 from auth_server.store.revocation import By
 
 MAX_BODY = 65_536
@@ -68,9 +68,10 @@ class AuthorizationServer:
         clock: Callable[[], float] = time.time,
         fetcher: Fetcher | None = None,
         http: httpx2.AsyncClient | None = None,
+        hold: Hold = at_once,
     ) -> None:
         self.settings = settings
-        ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix)
+        ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix, hold)
         self._signing = SigningKeys(connection, ring, clock)
         self._shared = assemble(settings, connection, ring, self._signing, clock, fetcher or Fetcher(), http)
 

@@ -65,6 +65,9 @@ class Environment(BaseSettings):
         (), description="all resources that tokens are for; BASE_URI's /mcp and /sse when not set"
     )
     redis_url: SecretStr | None = Field(None, description="redis://host:port/db; empty keeps everything in memory")
+    redis_max_connections: int = Field(64, ge=4, le=10_000, description="connections to Redis for commands")
+    redis_wait_replicas: int = Field(0, ge=0, le=10, description="replicas that must have a token before it is sent")
+    redis_wait_ms: int = Field(100, ge=1, le=4000, description="milliseconds to wait for them")
     redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key")
     secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)] = Field(
         (), description="keys of the fleet, the newest first, 32 bytes or more each"
@@ -109,6 +112,9 @@ class Standalone:
     port: int
     redis_url: str | None
     redis_prefix: str
+    redis_max_connections: int
+    redis_wait_replicas: int
+    redis_wait_ms: int
     trusted_proxies: tuple[str, ...]
     log_level: str
     log_format: str
@@ -133,6 +139,9 @@ def read(env_file: str | None = ".env", **given: Any) -> Standalone:
         port=found.auth_server_port,
         redis_url=redis_url,
         redis_prefix=found.redis_prefix,
+        redis_max_connections=found.redis_max_connections,
+        redis_wait_replicas=found.redis_wait_replicas,
+        redis_wait_ms=found.redis_wait_ms,
         trusted_proxies=found.trusted_proxies,
         log_level=found.log_level.lower(),
         log_format=found.log_format,

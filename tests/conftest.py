@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,11 +29,11 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def start_private_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
-    """Start further Redis servers, for tests that stop or kill theirs: `start_private_redis(port=…)`."""
+    """Start further Redis servers, for tests that stop or kill theirs: `start_private_redis(port=…, options=[…])`."""
     started: list[RedisServer] = []
 
-    def start(*, port: int | None = None) -> RedisServer:
-        started.append(start_redis(tmp_path_factory.mktemp("redis"), port=port))
+    def start(*, port: int | None = None, options: Sequence[str] = ()) -> RedisServer:
+        started.append(start_redis(tmp_path_factory.mktemp("redis"), port=port, options=options))
         return started[-1]
 
     yield start

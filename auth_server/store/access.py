@@ -63,13 +63,13 @@ class AccessTokens:
         value, lives = self.value(issued)
         who = Who(issued.claims["sub"], issued.claims["client_id"])
         await self._revocation.keep(issued.family, who, lives / 1000)
-        await self._connection.run(ISSUE, [self._family(issued.family), self.name(issued)], [value, lives])
+        await self._connection.run_lasting(ISSUE, [self._family(issued.family), self.name(issued)], [value, lives])
 
     async def attach(self, issued: Issued) -> bool:
         """Store one more token of a living family, to die with it; `False` when the family is gone."""
         value, lives = self.value(issued)
         keys = [self._family(issued.family), self.name(issued)]
-        return bool(await self._connection.run(ATTACH, keys, [value, lives]))
+        return bool(await self._connection.run_lasting(ATTACH, keys, [value, lives]))
 
     async def family(self, token: str) -> str | None:
         """The family of a genuine access token, whatever has become of it."""
@@ -103,6 +103,7 @@ class AccessTokens:
             return
         names = [self._name(family, mac) for mac in self._ring.macs("access", token)]
         await self._connection.pipeline(*(("delete", name) for name in names))
+        await self._connection.hold(names[0])
 
     def _family(self, family: str) -> str:
         return self._connection.keys.name("family", family=family)

@@ -50,6 +50,7 @@ class Clients:
             await redis.zadd(self._unused, {client.id: self._clock()})
             if await redis.zcard(self._unused) > self._max_unused:
                 await self._evict(await redis.zpopmin(self._unused))
+        await self._connection.hold(self._name(client.id))
 
     async def replace(self, client: Client) -> None:
         """Store a changed registration, unless it is gone."""

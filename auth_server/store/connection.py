@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,11 +11,19 @@ from redis.asyncio import Redis
 from auth_server.keys import Keys
 from switchboard.state.away import AWAY, unavailable
 
+Hold = Callable[[str], Awaitable[object]]
+"""Waits until what was written beside a key will outlive its server, as far as that is asked for."""
+
+
+async def at_once(_key: str) -> None:
+    """Waits for nothing."""
+
 
 class Connection:
     """What every store of this package shares."""
 
-    def __init__(self, redis: Redis, prefix: str = "") -> None:
+    def __init__(self, redis: Redis, prefix: str = "", hold: Hold = at_once) -> None:
+        self.hold = hold
         self._redis: Any = redis  # the client's own annotations mix its sync and async faces
         self.keys = Keys(prefix)
 
@@ -26,6 +34,12 @@ class Connection:
             yield self._redis
         except AWAY as error:
             raise unavailable(error, "the authorization store cannot be reached") from error
+
+    async def run_lasting(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        """Run a script whose effect must not be forgotten: a code spent, a token replaced."""
+        answer = await self.run(script, keys, args)
+        await self.hold(keys[0])
+        return answer
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         """Run a script of `store.scripts`."""

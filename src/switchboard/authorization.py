@@ -70,7 +70,7 @@ async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack) -> A
 async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
     issuing = _issuing(settings)
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
-    server = AuthorizationServer(issuing, state.redis, prefix=state.prefix, http=http)
+    server = AuthorizationServer(issuing, state.redis, prefix=state.prefix, http=http, hold=state.replicas.hold)
     verifier = InProcessVerifier(server.introspect_token, issuer=settings.base_uri, resource=_resources(settings))
     return replace(_bearer(settings, settings.base_uri, verifier, server.routes()), public=server.public_paths())
 

@@ -142,6 +142,10 @@ class Settings(BaseSettings):
     redis_max_connections: int = Field(
         64, ge=4, le=10_000, description="connections of a worker to Redis for commands, 4 to 10000"
     )
+    redis_wait_replicas: int = Field(
+        0, ge=0, le=10, description="replicas that must have a session, a last frame or a token before it is answered"
+    )
+    redis_wait_ms: int = Field(100, ge=1, le=4000, description="milliseconds to wait for them, 1 to 4000")
     redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key; no spaces or braces")
     secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_long_enough)] = (
         Field(

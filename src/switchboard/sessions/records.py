@@ -110,6 +110,7 @@ class Records:
                 pipe.hset(key, mapping=fields)
                 pipe.pexpire(key, self.ttl_ms)
                 await pipe.execute()
+        await self._state.replicas.hold(key)
 
     async def load(self, sid: str, owner: str) -> Record:
         """Read the record and slide its life, in one round trip.

@@ -170,6 +170,8 @@ class Reply:
             return Scripts.written(await self._state.scripts.emit(keys=self._session_keys(), args=args))
 
         written = await self._persist(emit)
+        if final:
+            await self._state.replicas.hold(self._record_key())
         if self._attached:
             self._push(Frame(written.id, data, final))
 

@@ -10,6 +10,7 @@ from switchboard.state.fingerprint import check_fingerprint
 from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
 from switchboard.state.leases import Lease
+from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import Scripts, Written
 from switchboard.state.soundness import Soundness
 from switchboard.state.workers import Heartbeat, mint_worker_id
@@ -19,6 +20,7 @@ __all__ = [
     "Hub",
     "Keys",
     "Lease",
+    "Replicas",
     "Scripts",
     "Soundness",
     "State",

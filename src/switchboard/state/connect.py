@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from redis.asyncio import Redis
 
 from switchboard.state.away import AWAY, unavailable
 from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
+from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import Scripts
 from switchboard.state.servers import POOL, server
+
+Kind = Literal["memory://", "redis"]
+
+WAIT_MS: Final = 100
+"""How long to wait for replicas, when nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class State:
     hub: Hub
     keys: Keys
     scripts: Scripts
-    kind: Literal["memory://", "redis"]
+    replicas: Replicas
+    kind: Kind
 
     @property
     def prefix(self) -> str:
@@ -42,17 +49,23 @@ class State:
 
 
 @asynccontextmanager
-async def open_state(url: str | None, *, prefix: str = "", connections: int = POOL) -> AsyncIterator[State]:
+async def open_state(
+    url: str | None, *, prefix: str = "", connections: int = POOL, wait_replicas: int = 0, wait_ms: int = WAIT_MS
+) -> AsyncIterator[State]:
     """Connect, start the hub, and yield the state; everything is closed on the way out.
 
     Args:
         url: see `switchboard.state.servers`; `None` for `memory://`, which one process alone can see.
         prefix: what every key and channel starts with, for a Redis server shared with others.
         connections: how many there may be for commands; who finds all in use waits for one.
+        wait_replicas: how many replicas must have a write that must last; none for `memory://`.
+        wait_ms: how long to wait for them.
     """
     opened = server(url, connections)
     try:
         async with Hub(opened.redis, opened.subscriber).running() as hub:
-            yield State(opened.redis, hub, Keys(prefix), Scripts(opened.redis), "redis" if url else "memory://")
+            replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
+            kind: Kind = "redis" if url else "memory://"
+            yield State(opened.redis, hub, Keys(prefix), Scripts(opened.redis), replicas, kind)
     finally:
         await opened.close()

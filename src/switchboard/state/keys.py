@@ -40,6 +40,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:servers:<reply>` | list | the workers' answers to a question | 15 s |
 | `worker:<id>` | hash | heartbeat: state, version, started | WORKER_LIFE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
+| `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
 | `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
 """
 
