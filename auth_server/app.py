@@ -138,7 +138,7 @@ class AuthorizationServer:
         return True
 
     async def change_signing_keys(self, *, keep_old: bool) -> str:
-        """Sign with a new key from now on; its id. The old ones are published for a while more, or no longer."""
+        """Make a new signing key; its id. It signs in ten minutes, or at once when the old ones are not kept."""
         kid = await self._signing.rotate(keep_old=keep_old)
         await self._shared.audit.record("signing keys changed", kid=kid, old="published" if keep_old else "gone")
         return kid

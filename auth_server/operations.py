@@ -75,4 +75,4 @@ async def _revoke(server: AuthorizationServer, asked: argparse.Namespace) -> str
 
 async def _keys(server: AuthorizationServer, how: str) -> str:
     kid = await server.change_signing_keys(keep_old=how == "rotate")
-    return f"{kid} signs from now on" + ("" if how == "rotate" else "; no other key is published")
+    return f"{kid} " + ("is published, and signs in ten minutes" if how == "rotate" else "signs, and no other counts")

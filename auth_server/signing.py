@@ -1,7 +1,7 @@
 """The key pairs that sign access tokens, when those are JWTs (RFC 9068): one for the fleet, rotated without a gap.
 
-A new pair signs at once: verifiers that see an unknown key id look again. An old one
-stays published until the last token it signed has expired.
+A new pair is published for a while before it signs: a verifier that has just looked, and will not look again so soon,
+knows it by then. An old one stays published until the last token it signed has expired.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ TYPE = "at+jwt"
 ROTATED_AFTER = 30 * 86_400
 PUBLISHED_AFTER = 86_400
 """Seconds: a pair signs for 30 days, and is published for one day more."""
+
+PUBLISHED_BEFORE = 600
+"""Seconds before it signs: longer than our `max-age`, and than verifiers wait before they look again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,11 @@ class SigningKeys:
 
     async def sign(self, claims: dict[str, Any]) -> str:
         """An access token with these claims."""
-        newest = (await self._pairs())[0]
-        header = {"alg": ALGORITHM, "typ": TYPE, "kid": newest.kid}
-        return jwt.encode(header, claims, ECKey.import_key(newest.private), algorithms=[ALGORITHM])
+        pairs = await self._pairs()
+        ready = (pair for pair in pairs if pair.made + PUBLISHED_BEFORE <= self._clock())
+        signer = next(ready, pairs[-1])
+        header = {"alg": ALGORITHM, "typ": TYPE, "kid": signer.kid}
+        return jwt.encode(header, claims, ECKey.import_key(signer.private), algorithms=[ALGORITHM])
 
     async def claims(self, token: str) -> dict[str, Any] | None:
         """The claims of a token that one of our pairs signed; whether it is still good is not said."""
@@ -68,7 +73,7 @@ class SigningKeys:
         return {"keys": [pair.public for pair in await self._pairs()]}
 
     async def rotate(self, *, keep_old: bool = True) -> str:
-        """Make a new pair at once, its id; the old ones sign no more, and verify no more unless kept."""
+        """Make a new pair, its id. It signs soon, or at once when the old ones are not kept and verify no more."""
         old = await self._slots()
         kid = await self._make(f"{int(self._clock() * 1000)}")
         if old and not keep_old:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -19,6 +21,12 @@ async def published(world: Any) -> Any:
     async with world.browser() as http:
         address = (await http.get("/.well-known/oauth-authorization-server")).json()["jwks_uri"]
         return (await http.get(address)).json()
+
+
+def kid(token: str) -> str:
+    """Which key signed it."""
+    header: dict[str, str] = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
+    return header["kid"]
 
 
 async def test_a_token_can_be_verified_by_the_published_keys(jwt_world: Any) -> None:
@@ -96,6 +104,34 @@ async def test_keys_rotate_by_themselves_and_old_tokens_stay_verifiable(jwt_worl
     assert len(keys["keys"]) == 2
     jwt_world.clock.pass_(86_400)
     assert len((await published(jwt_world))["keys"]) == 1
+
+
+async def test_a_new_key_is_published_before_it_signs_so_that_verifiers_who_just_looked_know_it(jwt_world: Any) -> None:
+    """A verifier looks again for an unknown key id at most every 30 seconds: a token must never come before its key."""
+    first = kid((await jwt_world.tokens())["access_token"])
+    jwt_world.clock.pass_(1)
+    new = await jwt_world.server.change_signing_keys(keep_old=True)
+
+    assert [key["kid"] for key in (await published(jwt_world))["keys"]] == [new, first]
+    assert kid((await jwt_world.tokens(user="bob"))["access_token"]) == first
+    jwt_world.clock.pass_(601)
+    assert kid((await jwt_world.tokens(user="carol"))["access_token"]) == new
+
+
+async def test_a_key_that_leaked_is_replaced_at_once(jwt_world: Any) -> None:
+    tokens = await jwt_world.tokens()
+    new = await jwt_world.server.change_signing_keys(keep_old=False)
+
+    assert [key["kid"] for key in (await published(jwt_world))["keys"]] == [new]
+    assert await jwt_world.server.introspect_token(tokens["access_token"]) is None
+    assert kid((await jwt_world.tokens())["access_token"]) == new
+
+
+async def test_keys_sealed_with_a_secret_key_that_is_gone_are_made_anew(make_world: Any) -> None:
+    before = make_world(access_tokens="jwt", secret_keys=("o" * 32,))
+    await before.tokens()
+    after = make_world(access_tokens="jwt", secret_keys=("n" * 32,))
+    assert await after.server.introspect_token((await after.tokens())["access_token"])
 
 
 async def test_a_token_signed_by_somebody_else_is_nothing(jwt_world: Any, make_world: Any) -> None:
