@@ -189,18 +189,6 @@ async def resource() -> AsyncIterator[Callable[[Settings], Any]]:
         yield start
 
 
-@pytest.fixture
-async def serve_resource() -> AsyncIterator[Callable[[Settings], Any]]:
-    """`await serve_resource(settings)`: such an endpoint at its BASE_URI, by real HTTP."""
-    async with AsyncExitStack() as stack:
-
-        async def start(settings: Settings) -> None:
-            app = await _protected(settings, stack)
-            await stack.enter_async_context(_served(app, urlsplit(settings.base_uri).port or 0))
-
-        yield start
-
-
 async def _ask(http: httpx2.AsyncClient, token: str) -> tuple[int, dict[str, Any]]:
     answer = await http.post("/mcp", headers={"Authorization": f"Bearer {token}"})
     return answer.status_code, json.loads(answer.content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import shutil
@@ -15,15 +16,24 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import httpx2
 import pytest
 from fleet.children import Child, answers, free_port, start
+from fleet.workers import start_worker
+from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
-
-from switchboard.settings import Settings, load_settings
+from mcp_types import TextContent
 
 PROVIDER = Path(__file__).parent / "provider"
 NODE = Path(__file__).parents[1] / "journeys" / "clients" / "node_modules" / ".bin" / "node"
 CALLBACK = "http://127.0.0.1:33418/callback"
 MOST_PAGES = 20
+ACCEPT = "application/json, text/event-stream"
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
 
 
 @dataclass(frozen=True)
@@ -32,10 +42,6 @@ class Apart:
 
     issuer: str
     base: str
-
-    def settings(self, **changes: Any) -> Settings:
-        """Ours, without any file."""
-        return load_settings(None, base_uri=self.base, **changes)
 
 
 @pytest.fixture
@@ -114,66 +120,94 @@ class Person:
         return AuthorizationCodeResult(code=self.back["code"], state=self.back["state"], iss=self.back.get("iss"))
 
 
-async def _signed_in(base: str) -> tuple[httpx2.Response, Kept, Person]:
-    """The official client's whole way: 401, metadata, registration, sign-in, token, and again."""
+@dataclass
+class Session:
+    """What one stay of the official client showed."""
+
+    whoami: dict[str, Any]
+    echoed: str
+    kept: Kept
+    person: Person
+
+
+async def _signed_in(base: str, mode: str = "auto") -> Session:
+    """The official client's whole way: 401, metadata, registration, sign-in, token, and then it calls tools."""
     kept, person = Kept(), Person()
     metadata = OAuthClientMetadata(
         redirect_uris=[CALLBACK], client_name="Probe", token_endpoint_auth_method="none", scope="mcp"
     )
     auth = OAuthClientProvider(f"{base}/mcp", metadata, kept, person.open, person.code)
-    async with httpx2.AsyncClient(auth=auth, trust_env=False) as http:
-        return await http.post(f"{base}/mcp"), kept, person
+    async with (
+        httpx2.AsyncClient(auth=auth, trust_env=False, timeout=30) as http,
+        Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=mode) as client,
+    ):
+        whoami = (await client.call_tool("whoami")).structured_content
+        echoed = (await client.call_tool("echo", {"message": "signed in"})).content[0]
+    assert whoami is not None
+    assert isinstance(echoed, TextContent)
+    return Session(whoami, echoed.text, kept, person)
+
+
+@pytest.fixture
+def serve_worker(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """`await serve_worker(apart, auth_mode="separate", …)`: a worker of its own process, at the address kept for it."""
+    with ExitStack() as stack:
+
+        async def serve(apart: Apart, **settings: str) -> None:
+            port = urlsplit(apart.base).port or 0
+            env = {name.upper(): value for name, value in settings.items()} | {"BASE_URI": apart.base}
+            stack.callback((await asyncio.to_thread(start_worker, tmp_path / str(port), port, env)).stop)
+
+        yield serve
 
 
 DIRECT = [
-    ("jwt", "jwt"),
-    ("jwt", "auto"),
-    ("opaque", "introspection"),
-    ("opaque", "auto"),
+    ("jwt", "jwt", "auto"),
+    ("jwt", "auto", "legacy"),
+    ("opaque", "introspection", "legacy"),
+    ("opaque", "auto", "auto"),
 ]
 
 
-@pytest.mark.parametrize(("form", "validation"), DIRECT)
-async def test_the_official_client_signs_in_there_and_is_known_here(
-    form: str, validation: str, start_provider: Any, serve_resource: Any
+@pytest.mark.parametrize(("form", "validation", "mode"), DIRECT)
+async def test_the_official_client_signs_in_there_and_calls_tools_here(
+    form: str, validation: str, mode: str, start_provider: Any, serve_worker: Any
 ) -> None:
     apart = start_provider(form)
     asking = {"introspection_client_id": "switchboard", "introspection_client_secret": "for tests only"}
-    await serve_resource(
-        apart.settings(auth_mode="separate", auth_server_url=apart.issuer, token_validation=validation, **asking)
-    )
-    answer, kept, _ = await _signed_in(apart.base)
-    assert answer.status_code == 200, answer.text
-    assert kept.tokens is not None
-    assert kept.client is not None
-    assert kept.tokens.access_token.count(".") == (2 if form == "jwt" else 0)
-    said = {"subject": "alice", "client": kept.client.client_id, "scopes": ["mcp"], "issuer": apart.issuer}
-    assert answer.json() == said
+    await serve_worker(apart, auth_mode="separate", auth_server_url=apart.issuer, token_validation=validation, **asking)
+    stay = await _signed_in(apart.base, mode)
+    assert stay.kept.tokens is not None
+    assert stay.kept.client is not None
+    assert stay.kept.tokens.access_token.count(".") == (2 if form == "jwt" else 0)
+    said = {"subject": "alice", "client": stay.kept.client.client_id, "scopes": ["mcp"], "issuer": apart.issuer}
+    assert {name: stay.whoami[name] for name in said} == said
+    assert "signed in" in stay.echoed
 
 
 async def test_a_token_for_another_resource_of_the_same_provider_is_refused(
-    start_provider: Any, serve_resource: Any
+    start_provider: Any, serve_worker: Any
 ) -> None:
     apart = start_provider("jwt")
     common = {"auth_mode": "separate", "auth_server_url": apart.issuer, "token_validation": "jwt"}
-    await serve_resource(apart.settings(**common))
-    _, kept, _ = await _signed_in(apart.base)
+    await serve_worker(apart, **common)
+    stay = await _signed_in(apart.base)
     other = Apart(apart.issuer, f"http://localhost:{free_port()}")
-    await serve_resource(other.settings(**common))
+    await serve_worker(other, **common)
+    assert stay.kept.tokens is not None
     async with httpx2.AsyncClient(trust_env=False) as http:
-        headers = {"Authorization": f"Bearer {kept.tokens.access_token if kept.tokens else ''}"}
-        assert (await http.post(f"{apart.base}/mcp", headers=headers)).status_code == 200
-        assert (await http.post(f"{other.base}/mcp", headers=headers)).status_code == 401
+        headers = {"Authorization": f"Bearer {stay.kept.tokens.access_token}", "Accept": ACCEPT}
+        assert (await http.post(f"{apart.base}/mcp", headers=headers, json=INITIALIZE)).status_code == 200
+        assert (await http.post(f"{other.base}/mcp", headers=headers, json=INITIALIZE)).status_code == 401
 
 
-async def test_as_upstream_it_signs_people_in_and_the_tokens_are_ours(start_provider: Any, serve_resource: Any) -> None:
+async def test_as_upstream_it_signs_people_in_and_the_tokens_are_ours(start_provider: Any, serve_worker: Any) -> None:
     apart = start_provider("jwt")
     known = {"upstream_client_id": "switchboard", "upstream_client_secret": "for tests only"}
-    await serve_resource(apart.settings(upstream="oidc", upstream_issuer=apart.issuer, **known))
-    answer, kept, person = await _signed_in(apart.base)
-    assert answer.status_code == 200, answer.text
-    assert (answer.json()["subject"], answer.json()["issuer"]) == ("alice", apart.base)
-    consent = person.pages.index(f"{apart.base}/consent")
-    assert consent < person.pages.index(f"{apart.issuer}/auth")
-    assert kept.client is not None
-    assert answer.json()["client"] == kept.client.client_id
+    await serve_worker(apart, upstream="oidc", upstream_issuer=apart.issuer, **known)
+    stay = await _signed_in(apart.base)
+    assert (stay.whoami["subject"], stay.whoami["issuer"]) == ("alice", apart.base)
+    pages = stay.person.pages
+    assert pages.index(f"{apart.base}/consent") < pages.index(f"{apart.issuer}/auth")
+    assert stay.kept.client is not None
+    assert stay.whoami["client"] == stay.kept.client.client_id
