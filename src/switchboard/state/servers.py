@@ -5,12 +5,15 @@
 | `redis://`, `rediss://` (TLS), `unix://` | one server |
 | `redis+sentinel://[user:pw@]host:port[,…]/db?service=NAME`, `rediss+sentinel://` | the master Sentinel names |
 | `redis+cluster://[user:pw@]host:port[,…]`, `rediss+cluster://` | a Cluster, 7.0 or newer |
+
+With TLS, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile` (paths) and `ssl_cert_reqs` may stand in the query. Sentinels
+are asked with TLS too, and without the user and password, which are the master's.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -29,6 +32,7 @@ POOL: Final = 64
 """Connections for commands, when nothing else is said."""
 
 COMMAND_TIMEOUT_S: Final = 5.0
+TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
 
@@ -79,22 +83,24 @@ def _single(url: str, connections: int) -> Server:
 def _sentinel(url: str, connections: int) -> Server:
     parts = urlsplit(url)
     service = parse_qs(parts.query).get("service", ["mymaster"])[0]
-    kwargs = {**_common(), **_credentials(url), "db": int(parts.path.strip("/") or 0)}
+    kwargs = {**_common(), **_tls(url), **_credentials(url), "db": int(parts.path.strip("/") or 0)}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
-        _hosts(url, SENTINEL_PORT), sentinel_kwargs=_common(), **kwargs
+        _hosts(url, SENTINEL_PORT), sentinel_kwargs={**_common(), **_tls(url)}, **kwargs
     )
     master = sentinel.master_for(
         service, connection_pool_class=SentinelPool, max_connections=connections, timeout=PATIENCE_S
     )
-    return _pooled(cast(Redis, master))
+    return _pooled(cast(Redis, master), sentinel.sentinels)
 
 
 def _cluster(url: str, connections: int) -> Server:
-    kwargs = {**_common(), **_credentials(url), "retry": Retry(NoBackoff(), 3)}
+    tls = _tls(url)
+    secure = tls.pop("ssl", False)
+    kwargs = {**_common(), **tls, **_credentials(url), "retry": Retry(NoBackoff(), 3)}
     seeds = _hosts(url, REDIS_PORT)
     nodes = [ClusterNode(host, port) for host, port in seeds]
-    client: Any = Cluster(connections, startup_nodes=nodes, ssl=url.startswith("rediss"), **kwargs)
-    kind = heeding(SSLConnection if url.startswith("rediss") else Connection)
+    client: Any = Cluster(connections, startup_nodes=nodes, ssl=secure, **kwargs)
+    kind = heeding(SSLConnection if secure else Connection)
     client.nodes_manager.connection_kwargs["connection_class"] = kind
     for node in client.nodes_manager.startup_nodes.values():
         node.connection_class = kind
@@ -108,12 +114,13 @@ def _cluster(url: str, connections: int) -> Server:
     return Server(cast(Redis, client), subscriber, client.aclose)
 
 
-def _pooled(redis: Redis, *, close_pool: bool = True) -> Server:
+def _pooled(redis: Redis, others: Sequence[Redis] = (), *, close_pool: bool = True) -> Server:
     pool: Any = redis.connection_pool
     pool.connection_class = heeding(pool.connection_class)
 
     async def close() -> None:
-        await redis.aclose()
+        for client in (redis, *others):
+            await client.aclose()
         if close_pool:
             await pool.disconnect()
 
@@ -131,6 +138,13 @@ def _hosts(url: str, default_port: int) -> list[tuple[str, int]]:
         host, _, port = item.rpartition(":") if ":" in item.rpartition("]")[2] else (item, "", "")
         found.append((host.strip("[]"), int(port or default_port)))
     return found
+
+
+def _tls(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    given = parse_qs(parts.query)
+    options: dict[str, Any] = {name: given[name][0] for name in TLS_OPTIONS if name in given}
+    return {"ssl": True, **options} if parts.scheme.startswith("rediss") else {}
 
 
 def _credentials(url: str) -> dict[str, str]:
