@@ -278,7 +278,11 @@ def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend
         section.scope,
         section.prefix,
         Patience(start=section.start_timeout, call=section.timeout, idle=section.idle_timeout),
-        Bounds(lines=section.connections, lines_per_user=section.connections_per_user),
+        Bounds(
+            lines=section.connections,
+            lines_per_user=section.connections_per_user,
+            lines_of_fleet=section.connections_of_fleet,
+        ),
     )
 
 

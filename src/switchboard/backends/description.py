@@ -94,7 +94,11 @@ class Bounds:
     lines: int = 100
     """Connections of one worker to this backend."""
 
+    lines_of_fleet: int = 1_000
+    """Connections of all workers to it; those to one session count once."""
+
     lines_per_user: int = 10
+    """One person's, on all workers."""
 
 
 @dataclass(frozen=True)

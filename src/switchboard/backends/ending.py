@@ -74,7 +74,7 @@ class Ending:
         open_lines = self._lines.open
         gone = await self._gone(sid for line in open_lines if (sid := _sid(line)))
         for line in open_lines:
-            if _sid(line) in gone:
+            if line.idle and _sid(line) in gone:
                 line.stop()
         if self._lead.held and self._road is not None and isinstance(self._backend.transport, Http):
             await self._look_at_upstreams(self._road, self._backend.transport)

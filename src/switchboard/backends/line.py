@@ -150,6 +150,8 @@ class Line:
         self.users = 0
         self.key: LineKey | None = None
         """Under which its pool knows it."""
+        self.member = ""
+        """As what the fleet counts it."""
         self.opened = False
         """Whether it ever was open."""
         self.lost = False

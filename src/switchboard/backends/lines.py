@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -14,6 +14,7 @@ from switchboard.backends.description import Backend
 from switchboard.backends.failures import Refused
 from switchboard.backends.line import Line
 from switchboard.backends.north import Params
+from switchboard.backends.room import ANYBODY, Room, digest
 from switchboard.backends.scope import LineKey
 from switchboard.identity.breaker import Breaker
 
@@ -21,6 +22,9 @@ SWEEPS: Final = 4
 """Looks for idle lines in the time that makes a line idle."""
 
 DRAIN_S: Final = 5.0
+
+ROOM_S: Final = 2.0
+"""How long a new connection waits for an idle one to end, on whichever worker."""
 
 MakeLine = Callable[[LineKey, Params], Line]
 """`(key, the capabilities to declare)`."""
@@ -31,12 +35,14 @@ class Lines:
 
     Args:
         make: makes a line; this pool runs it.
+        room: where the fleet counts its connections.
         breaker: opens when starting fails again and again, so that a broken backend is not started for every call.
     """
 
-    def __init__(self, backend: Backend, make: MakeLine, breaker: Breaker | None = None) -> None:
+    def __init__(self, backend: Backend, make: MakeLine, room: Room, breaker: Breaker | None = None) -> None:
         self._backend = backend
         self._make = make
+        self._room = room
         self._breaker = breaker or Breaker(threshold=3, pause=2.0)
         self._lines: dict[LineKey, Line] = {}
         self._every: set[Line] = set()
@@ -59,7 +65,7 @@ class Lines:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep lines; end them all on the way out."""
-        async with asyncio.TaskGroup() as self._tasks:
+        async with self._room.running(self._held, self._asked), asyncio.TaskGroup() as self._tasks:
             sweeping = self._tasks.create_task(self._sweep())
             try:
                 yield
@@ -78,7 +84,7 @@ class Lines:
         """
         line = None if key.once else self._lines.get(key)
         if line is None or line.over:
-            line = self._started(key, capabilities)
+            line = await self._admitted(key, capabilities)
         line.users += 1
         try:
             await line.ready()
@@ -101,14 +107,51 @@ class Lines:
         for line in list(self._every):
             line.stop()
 
-    def _started(self, key: LineKey, capabilities: Params) -> Line:
+    async def _admitted(self, key: LineKey, capabilities: Params) -> Line:
+        member = self._room.member(key)
+        await self._counted(key, member)
+        line = None if key.once else self._lines.get(key)  # somebody else may have started it meanwhile
+        if line is not None and not line.over:
+            return line
+        try:
+            return self._started(key, capabilities, member)
+        except Refused:
+            await self._uncounted(key, member)
+            raise
+
+    async def _counted(self, key: LineKey, member: str) -> None:
+        until = asyncio.get_running_loop().time() + ROOM_S
+        while (full := await self._room.enter(key, member)) is not None:
+            if asyncio.get_running_loop().time() >= until:
+                raise Refused(f"{full.why}, and all are busy")
+            if not self._asked(full.user):
+                await self._room.ask(full)
+            await asyncio.sleep(ROOM_S / 10)
+
+    async def _uncounted(self, key: LineKey, member: str) -> None:
+        if not any(line.member == member for line in self._every):
+            await self._room.leave(key, member)
+
+    def _held(self) -> list[tuple[LineKey, str]]:
+        return [(line.key, line.member) for line in self._every if line.key is not None]
+
+    def _asked(self, user: str) -> bool:
+        """End the connection that is idle for longest: a person's, whose digest is given, or anybody's."""
+        idle = [line for line in self.open if line.idle and line.key is not None]
+        if user not in ("", ANYBODY):
+            idle = [line for line in idle if line.key is not None and digest(line.key.user) == user]
+        if idle:
+            min(idle, key=lambda line: line.used).stop()
+        return bool(idle)
+
+    def _started(self, key: LineKey, capabilities: Params, member: str) -> Line:
         if self._tasks is None:
             raise Refused("this worker is leaving")
         if not self._breaker.allows(asyncio.get_running_loop().time()):
             raise Refused(f"it failed to start several times in a row; last: {self._last_failure}")
         self._make_room(key)
         line = self._make(key, capabilities)
-        line.key = key
+        line.key, line.member = key, member
         self._every.add(line)
         if not key.once:
             self._lines[key] = line
@@ -124,6 +167,8 @@ class Lines:
             if line.key is not None and self._lines.get(line.key) is line:
                 del self._lines[line.key]
             self._judge(line)
+            if line.key is not None:
+                await self._uncounted(line.key, line.member)
 
     def _judge(self, line: Line) -> None:
         if not line.opened and line.failure is not None:
@@ -137,19 +182,20 @@ class Lines:
             Refused: no room, and all are busy.
         """
         bounds = self._backend.bounds
-        mine = [line for line in self._every if line.key is not None and line.key.user == key.user]
+        mine = [line for line in self.open if line.key is not None and line.key.user == key.user]
         if key.user and len(mine) >= bounds.lines_per_user:
             self._evict(mine, f"{bounds.lines_per_user} connections of yours are open")
-        elif len(self._every) >= bounds.lines:
-            self._evict(list(self._every), f"{bounds.lines} connections are open on this worker")
+        elif len(self.open) >= bounds.lines:
+            self._evict(self.open, f"{bounds.lines} connections are open on this worker")
+        if len(self._every) >= 2 * bounds.lines:
+            raise Refused(f"{len(self._every) - len(self.open)} connections are being closed on this worker")
 
-    def _evict(self, among: list[Line], complaint: str) -> None:
-        idle = [line for line in among if line.idle and not line.over]
-        leaving = sum(line.over for line in among)
-        if not idle and not leaving:
+    @staticmethod
+    def _evict(among: Sequence[Line], complaint: str) -> None:
+        idle = [line for line in among if line.idle]
+        if not idle:
             raise Refused(f"{complaint}, and all are busy")
-        if idle:
-            min(idle, key=lambda line: line.used).stop()
+        min(idle, key=lambda line: line.used).stop()
 
     async def _sweep(self) -> None:
         idle = self._backend.patience.idle

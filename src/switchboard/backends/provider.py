@@ -35,6 +35,7 @@ from switchboard.backends.lines import Lines
 from switchboard.backends.north import Caller, Params
 from switchboard.backends.offer import BackendOffer
 from switchboard.backends.road import Road
+from switchboard.backends.room import FleetRoom, Unlimited
 from switchboard.backends.scope import LineKey
 from switchboard.backends.sharing import Sharing, Use
 from switchboard.backends.upstream import Slot
@@ -90,7 +91,7 @@ class BackendProvider:
         self._watchdog = watchdog
         self._state = state
         self._info = info or Implementation(name="switchboard", version="")
-        self._lines = Lines(backend, self._line)
+        self._lines = Lines(backend, self._line, Unlimited() if state is None else FleetRoom(state, backend))
         self._discovery = Discovery(backend, self._lines, self, self._told, dice)
         self._road: Road | None = None
         self._host: Host | None = None

@@ -119,6 +119,9 @@ class ServerSection(Exposure):
     connections: Annotated[int, Field(ge=1)] = 100
     """How many connections, or children, a worker may have to this server."""
     connections_per_user: Annotated[int, Field(ge=1)] = 10
+    """How many of them may be one person's, on all workers together."""
+    connections_of_fleet: Annotated[int, Field(ge=1)] = 1000
+    """How many connections all workers together may have to this server."""
     auth: Auth = Auth()
 
     @property

@@ -27,6 +27,9 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:line:{tag}:<backend>:<client>:seen` | string | the last event id on that stream | LINE_LIFE, sliding |
 | `mcp:line:{tag}:<backend>:<client>:heard` | pub/sub | what came on it, for every worker | - |
 | `mcp:line:{tag}:<backend>:<client>:took:<id>` | string | the worker that deals with it | LEASE |
+| `mcp:room:{<backend>}` | sorted set | open connections of the fleet | LEASE, renewed |
+| `mcp:room:{<backend>}:<user>` | sorted set | those of one person | LEASE, renewed |
+| `mcp:room:{<backend>}:wanted` | pub/sub | "end an idle connection" | - |
 | `mcp:upstreams:<backend>` | sorted set | sessions at an HTTP backend, by when each was used last | - |
 | `mcp:offer:{<backend>:<digest>}` | string, pub/sub | what a backend offered last; news of that | OFFER_LIFE |
 | `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
@@ -154,6 +157,15 @@ class Keys:
 
     def line_took(self, tag: str, backend: str, client: str, item: str) -> str:
         return f"{self.line(tag, backend, client)}:took:{item}"
+
+    def room(self, backend: str) -> str:
+        return f"{self.prefix}mcp:room:{{{backend}}}"
+
+    def room_of(self, backend: str, user: str) -> str:
+        return f"{self.room(backend)}:{user or '-'}"
+
+    def room_wanted(self, backend: str) -> str:
+        return f"{self.room(backend)}:wanted"
 
     def upstreams(self, backend: str) -> str:
         return f"{self.prefix}mcp:upstreams:{backend}"
