@@ -1,14 +1,22 @@
-"""Connections that never lose a cancellation.
+"""Connections that never lose a cancellation, and that say so when they were closed.
 
 redis-py (for sending) and fakeredis (for reading) wait with `asyncio.wait_for`. In Python 3.11 that swallows a
 cancellation which meets the end of what it waits for (https://github.com/python/cpython/issues/86296, mended in 3.12):
 the task goes on as if nothing had been asked of it, and whoever waits for its end waits for ever.
+
+When the nodes of a Cluster have changed, redis-py closes connections that other tasks are using. Those then trip over
+whatever is missing (`AttributeError`), or hear of it from the event loop (`RuntimeError`): no error of Redis, so nobody
+takes it for what it is, and the task that trips ends its worker.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 def _asked_to_leave() -> int:
@@ -34,6 +42,29 @@ class _HeedsCancellation:
         return response
 
 
+class _SaysThatItIsClosed:
+    """Put before a connection class: whoever used it when another task closed it hears of a lost connection."""
+
+    is_connected: bool
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        with self._explained():
+            await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        with self._explained():
+            return await super().read_response(*args, **kwargs)  # type: ignore[misc]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (AttributeError, RuntimeError) as error:
+            if self.is_connected:
+                raise
+            raise RedisConnectionError("The connection was closed while it was in use") from error
+
+
 def heeding(connection_class: type[Any]) -> type[Any]:
-    """The same connection class, with every cancellation heeded."""
-    return type(f"Heeding{connection_class.__name__}", (_HeedsCancellation, connection_class), {})
+    """The same connection class, with every cancellation heeded and every end told."""
+    return type(f"Heeding{connection_class.__name__}", (_HeedsCancellation, _SaysThatItIsClosed, connection_class), {})
