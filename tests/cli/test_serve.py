@@ -6,13 +6,14 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.children import LOOPBACK, Child, answers, free_port
+from fleet.children import LOOPBACK, Child, answers, free_port, start
 from fleet.redis_server import RedisServer
 
 Launch = Callable[..., Child]
@@ -66,6 +67,38 @@ def test_being_told_to_stop_is_a_success(launch: Launch, number: signal.Signals)
     code, log = ended(child)
     assert code == 0
     assert "Traceback" not in log
+
+
+BREAKING = """
+import asyncio, sys, types
+from switchboard.cli.serving import run_worker
+from switchboard.cli.sockets import bind
+from switchboard.settings import load_settings
+
+class Breaking:
+    def drain(self): pass
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await serving.wait()
+            raise RuntimeError("a task that holds the worker up has broken")
+
+serving = asyncio.Event()
+root = sys.modules["switchboard.app"] = types.ModuleType("switchboard.app")
+root.build = lambda settings: Breaking()
+sys.exit(run_worker(load_settings(), bind("127.0.0.1", 0), serving.set))
+"""
+
+
+def test_a_worker_whose_application_breaks_ends_instead_of_answering_500_for_ever(tmp_path: Path) -> None:
+    child = start("breaking", [sys.executable, "-c", BREAKING], tmp_path, os.environ)
+    try:
+        code, said = ended(child)
+    finally:
+        child.process.kill()
+    assert (code, "a task that holds the worker up has broken" in said) == (1, True)
 
 
 def test_a_wrong_setting_is_one_line_and_exit_code_2(launch: Launch) -> None:

@@ -15,15 +15,18 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import log as logs
-from switchboard.cli.ending import exit_code, known_cause, say
+from switchboard.cli.ending import FAILED, exit_code, known_cause, say
 from switchboard.cli.leaving import LINGER_S, LastRequests, close_door, repeating
 from switchboard.cli.sockets import explained
 from switchboard.errors import SwitchboardError
 from switchboard.settings import Settings
 
 _HEADER_BYTES = 64 * 1024
-_IDLE_SECONDS = 30
-"""How long an unused connection stays open; longer than a balancer in front keeps its own."""
+_IDLE_SECONDS = 75
+"""How long an unused connection stays open; longer than balancers keep theirs, which by default is a minute.
+
+Whichever side closes first must not be this one: a request may be under way to it, and could not be repeated.
+"""
 
 
 class Application(Protocol):
@@ -69,7 +72,7 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
         if server.started:
             raise
         raise explained(error, settings.host, settings.port) from None
-    return 0
+    return FAILED if server.broken else 0
 
 
 def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvicorn.Config:
@@ -118,11 +121,18 @@ class _Server(uvicorn.Server):
         self._drain = drain
         self._grace = grace
         self._alone = alone
+        self.broken = False
+        """Whether the application ended by itself, so that it could answer nothing from then on."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             self._on_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        leaving = await super().on_tick(counter)
+        self.broken = not leaving and getattr(self.lifespan, "error_occurred", False)
+        return leaving or self.broken
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._last.leaving = True
