@@ -2,7 +2,10 @@
 
     make chaos                                       4 workers, 200 clients, 10 minutes, a SIGKILL every 10 s
     make chaos ARGS="--seconds 60 --fault roll"      rolling restarts
+    make chaos ARGS="--seconds 180 --fault upgrade"  the same, to the next version of session records and back
     make chaos ARGS="--fault redis-kill --fsync always"
+    make chaos ARGS="--seconds 180 --redis cluster --fault failover"
+    make chaos ARGS="--seconds 60 --server sdk --workers 2 --fault none"    the SDK's own server, for comparison
     make chaos ARGS="--no-replay"                    clients that resume nothing: must report losses
 
 Ends with exit code 1 when a promise is broken.
@@ -15,14 +18,19 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
+from fleet.workers import launch_worker
+
 from chaos import stage as stages
-from chaos.account import Account, account, routes, troubles
+from chaos.account import Account, account, believed, routes, troubles
 from chaos.faults import FAULTS, Injected
+from chaos.load import TOOLS
 from chaos.notes import read
-from chaos.report import lines, promises
+from chaos.peers import PEERS, launch_peer
+from chaos.report import PROMISED_S, lines, promises
 
 ENDING_S = 150
 """How long clients may take to see the last call end: longer than any call may stay unanswered."""
@@ -35,7 +43,16 @@ def main() -> None:
         folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         stage = stack.enter_context(
             stages.running(
-                folder, workers=chosen.workers, fsync=chosen.fsync, auth=chosen.auth, drain_grace=chosen.drain_grace
+                folder,
+                launch_worker
+                if chosen.server == "switchboard"
+                else partial(launch_peer, chosen.server, chosen.command),
+                workers=chosen.workers,
+                tools=chosen.tools,
+                store=chosen.redis,
+                fsync=chosen.fsync,
+                auth=chosen.auth,
+                drain_grace=chosen.drain_grace,
             )
         )
         stages.start_clients(
@@ -45,50 +62,55 @@ def main() -> None:
             replay=not chosen.no_replay,
             pause=chosen.pause,
             settle=chosen.settle,
+            tools=chosen.tools,
+            token=chosen.token,
         )
         began = time.time()
         faults = _play(stage, chosen)
         stages.end_clients(stage.clients, ENDING_S)
-        sums = _sums(stage, faults)
+        sums = _sums(stage, faults, ledger=chosen.tools == "chaos")
         print(f"{_title(chosen)}, {time.time() - began:.0f} s: {_counts(faults)}")
     outage = max(
         (FAULTS[name].outage and FAULTS[name].held(chosen.hold) + FAULTS[name].outage for name in chosen.fault),
         default=0,
     )
-    held = promises(sums, outage)
+    held = promises(sums, outage, chosen.silence)
     print("\n".join(lines(sums, held)), flush=True)
     sys.exit(0 if all(promise.kept for promise in held) and (faults or not chosen.fault) else 1)
 
 
 def _play(stage: stages.Stage, chosen: argparse.Namespace) -> list[Injected]:
-    """Inject the chosen faults in turn until the time is over, and leave the fleet whole."""
+    """Inject the chosen faults in turn until the time or their number is over, and leave the fleet whole."""
     injected: list[Injected] = []
-    ends = time.monotonic() + chosen.seconds
-    for name in cycle(chosen.fault):
+    began = time.monotonic()
+    for number, name in enumerate(cycle(chosen.fault)):
         fault = FAULTS[name]
         pause = chosen.every or fault.every
-        if time.monotonic() + pause >= ends:
+        over = time.monotonic() - began + pause >= chosen.seconds
+        if number >= chosen.times if chosen.times else over:
             break
         time.sleep(pause)
         injected += fault.inject(stage, fault.held(chosen.hold))
-        print(f"  {name} at {chosen.seconds - (ends - time.monotonic()):.0f} s", file=sys.stderr, flush=True)
-    time.sleep(max(ends - time.monotonic(), 0))
-    for index in range(len(stage.workers)):
-        stage.ready(index)
+        print(f"  {name} at {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    if not chosen.times:
+        time.sleep(max(began + chosen.seconds - time.monotonic(), 0))
+    stage.whole()
     return injected
 
 
-def _sums(stage: stages.Stage, faults: list[Injected]) -> Account:
+def _sums(stage: stages.Stage, faults: list[Injected], *, ledger: bool) -> Account:
     notes = [note for path in sorted(stage.folder.glob("notes-*.jsonl")) for note in read(path)]
+    rows = stage.rows() if ledger else believed(notes)
     served = (stage.folder / "served.log").read_text().splitlines()
-    sums = account(notes, stage.rows(), routes(served), faults)
-    sums.balancer = troubles(stage.balancer.child.log.read_text().splitlines())
+    sums = account(notes, rows, routes(served), faults)
+    if stage.balancer:
+        sums.balancer = troubles(stage.balancer.child.log.read_text().splitlines())
     return sums
 
 
 def _title(chosen: argparse.Namespace) -> str:
     replay = ", without replay" if chosen.no_replay else ""
-    return f"{chosen.workers} workers, {chosen.clients} clients{replay}"
+    return f"{chosen.server}, {chosen.workers} workers, {chosen.clients} clients{replay}"
 
 
 def _counts(faults: list[Injected]) -> str:
@@ -102,6 +124,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=200, help="half of each era")
     parser.add_argument("--processes", type=int, default=3, help="processes that the clients are spread over")
     parser.add_argument("--seconds", type=float, default=600, help="how long the load lasts")
+    parser.add_argument("--times", type=int, default=0, help="how many faults, however long that takes; 0: --seconds")
     parser.add_argument("--fault", action="append", choices=[*FAULTS, "none"], help="may be given again: taken in turn")
     parser.add_argument("--every", type=float, default=0, help="seconds between two faults; 0: what the table says")
     parser.add_argument(
@@ -110,6 +133,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=1, help="seconds between two calls of a client, on average")
     parser.add_argument("--settle", type=float, default=5, help="seconds that streams are still read at the end")
     parser.add_argument("--no-replay", action="store_true", help="clients that resume nothing")
+    parser.add_argument(
+        "--silence", type=float, default=PROMISED_S, help="seconds that a client may wait without a sign"
+    )
+    parser.add_argument(
+        "--server", choices=["switchboard", *PEERS, "command"], default="switchboard", help="what is broken"
+    )
+    parser.add_argument("--command", default="", help="of --server command")
+    parser.add_argument("--token", default="", help="access token that clients send")
+    parser.add_argument("--tools", choices=[*TOOLS], default="chaos", help="which tools are called")
+    parser.add_argument("--redis", choices=["single", "cluster"], default="single")
     parser.add_argument("--fsync", choices=["everysec", "always"], default="everysec", help="of Redis")
     parser.add_argument("--auth", choices=["none", "integrated"], default="none")
     parser.add_argument("--drain-grace", type=int, default=3, help="DRAIN_GRACE of the workers")

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chaos.faults import Injected
+from chaos.load import STEPS
 from chaos.notes import Call, Heard, Lag, Note, Told
 
 _SERVED: Final = re.compile(r"^(?P<upstream>\S.*?) (?:POST|GET|DELETE) \S+ \d+ \S+ (?P<call>\S+)$")
 _TROUBLE: Final = re.compile(r"\[error\] .*?: \*\d+ (.+?) while (.+?), client:")
+
+UNNOTED: Final = ("value", "visit")
+"""Calls that the ledger does not know."""
 
 Delays = dict[str, list[float]]
 
@@ -26,7 +30,7 @@ class Account:
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(how it was told, the fault that explains it) → how many."""
 
-    unexplained: list[Call] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
     sessions: int = 0
     sessions_lost: list[str] = field(default_factory=list)
     events: int = 0
@@ -62,6 +66,17 @@ def routes(lines: Iterable[str]) -> dict[str, int]:
 def troubles(lines: Iterable[str]) -> Counter[str]:
     """What the balancer says went wrong before it, by kind."""
     return Counter(f"{match[1]} while {match[2]}" for line in lines if (match := _TROUBLE.search(line)))
+
+
+def believed(notes: Iterable[Note]) -> list[dict[str, Any]]:
+    """The rows of a server that keeps no ledger, which is taken at its word: what it answered, it did."""
+    rows = []
+    for note in notes:
+        if isinstance(note, Call) and note.how == "ok" and note.kind not in UNNOTED:
+            row = {"client": note.client, "seq": note.seq, "worker": 0, "t": note.ended}
+            rows += [{**row, "what": what, "n": 0} for what in ("started", "done")]
+            rows += [{**row, "what": "emitted", "n": n} for n in range(1, STEPS + 1) if note.kind == "count"]
+    return rows
 
 
 def account(
@@ -113,7 +128,8 @@ class _Ledger:
 
 def _count_told(told: Told, sums: Account) -> None:
     if told.what == "session lost":
-        sums.sessions_lost.append(f"{told.client}: {told.detail}")
+        if all(each.split(":")[0] != told.client for each in sums.sessions_lost):
+            sums.sessions_lost.append(f"{told.client}: {told.detail}")
     elif told.what == "session kept":
         sums.sessions += 1
     else:
@@ -129,7 +145,7 @@ def _count_call(
     sums.silences[f"{call.era} {call.kind}"].append(call.silence)
     if call.how == "ok":
         sums.answered += 1
-        if call.kind != "value" and key not in ledger.done:
+        if call.kind not in UNNOTED and key not in ledger.done:
             sums.answered_undone.append(name)
         return
     sums.done_but_failed += key in ledger.done
@@ -138,7 +154,14 @@ def _count_call(
     cause = next((fault.name for fault in faults if fault.explains(port, call.began, call.ended)), "")
     sums.failed[call.how, cause] += 1
     if not cause:
-        sums.unexplained.append(call)
+        sums.unexplained.append(f"{name} {call.kind}: {call.how}; {_around(call, port, faults)}")
+
+
+def _around(call: Call, port: int | None, faults: Sequence[Injected]) -> str:
+    """Where and how long the call ran, and what had been done to the fleet last before it ended."""
+    earlier = [fault for fault in faults if fault.began <= call.ended]
+    last = f"{call.ended - earlier[-1].began:.1f} s after {earlier[-1].name} at {earlier[-1].port}" if earlier else ""
+    return f"at {port}, {call.ended - call.began:.1f} s long, ended {last or 'before any fault'}"
 
 
 def _count_progress(call: Call, sums: Account, ledger: _Ledger) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.handshake import HandshakeClient
-from chaos.load import Setting
+from chaos.load import TOOLS, Setting, until
 from chaos.modern import ModernClient
 from chaos.notes import Lag, Notebook
 
@@ -25,11 +25,12 @@ async def run(spec: dict[str, Any], notebook: Notebook, ready: Callable[[], None
     """Open every session and stream, say so, work until told, look once more, and leave."""
     over, closing = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    setting = Setting(spec["port"], spec["replay"], spec["pause"], notebook, over, closing, spec.get("token", ""))
+    basics = (spec["port"], spec["replay"], spec["pause"], notebook, over, closing, spec["token"])
+    setting = Setting(*basics, *TOOLS[spec["tools"]])
     clients = [_client(number, setting) for number in range(spec["first"], spec["first"] + spec["count"])]
     gate = asyncio.Semaphore(OPENING_AT_ONCE)
     async with asyncio.TaskGroup() as tasks:
-        listening = [tasks.create_task(_open(client, gate)) for client in clients]
+        listening = [tasks.create_task(_open(client, gate, spec["patience"])) for client in clients]
         streams = [await each for each in listening]
         ready()
         watching = tasks.create_task(_watch_lag(notebook, closing))
@@ -45,12 +46,12 @@ async def run(spec: dict[str, Any], notebook: Notebook, ready: Callable[[], None
         await watching
 
 
-async def _open(client: Client, gate: asyncio.Semaphore) -> asyncio.Task[None]:
+async def _open(client: Client, gate: asyncio.Semaphore, patience: float) -> asyncio.Task[None]:
     async with gate:
         await client.open()
         stream = asyncio.ensure_future(client.listen())
-        async with asyncio.timeout(30):
-            await client.listening.wait()
+        if not await until(client.listening, patience):
+            print(f"{client.name}: no event says that its stream is open", file=sys.stderr)
         return stream
 
 
@@ -64,8 +65,9 @@ async def _watch_lag(notebook: Notebook, closing: asyncio.Event) -> None:
 
 
 def _client(number: int, setting: Setting) -> Client:
-    """Every other client is of the other era."""
-    return ModernClient(f"m{number}", setting) if number % 2 else HandshakeClient(f"h{number}", setting)
+    """Every other client is of the other era, if that has any calls."""
+    modern = number % 2 and setting.modern
+    return ModernClient(f"m{number}", setting) if modern else HandshakeClient(f"h{number}", setting)
 
 
 def main() -> None:

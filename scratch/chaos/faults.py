@@ -5,11 +5,13 @@
 | kill | SIGKILL to a worker, which is then started again | calls in flight on it |
 | freeze | SIGSTOP to a worker for longer than its leases live, then SIGCONT | calls in flight on it |
 | roll | SIGTERM to every worker in turn, each started again before the next | nobody |
+| upgrade | a roll to workers that write the next version of session records, and then a roll back | nobody |
 | redis-restart | SHUTDOWN of Redis and a start on its append-only file | calls while it is away |
 | redis-kill | SIGKILL to Redis and a start on its append-only file | calls while it is away |
 | redis-freeze | SIGSTOP to Redis, then SIGCONT | calls while it is away |
 | redis-reset | CLIENT KILL of every ordinary connection | calls at that moment |
 | pubsub-reset | CLIENT KILL of every pub/sub connection | nobody |
+| failover | SIGKILL to a master of a Redis Cluster; started again once its replica serves | calls until then |
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import redis
 from fleet.children import LOOPBACK, Child
 
 from chaos.stage import Stage
+from chaos.witness import LATER
+
+FELT_S: Final = 1.0
+"""How long a balancer may go on using connections to a worker that is dead: until it has read that they have ended."""
 
 RECOVERY_S: Final = 6.0
 """After Redis is back: how long a worker may take to notice, COMMAND_TIMEOUT included."""
@@ -68,12 +74,14 @@ class Fault:
 
 
 def _kill(stage: Stage, _hold: float) -> list[Injected]:
+    """A fleet of which every worker is down serves nobody, and that is no fault of the code: it is made whole first."""
+    stage.whole()
     index = random.randrange(len(stage.workers))
     began = time.time()
     stage.workers[index].kill()
     ended = time.time()
     stage.launch(index)
-    return [Injected("kill", stage.ports[index], began, ended, excuses=True)]
+    return [Injected("kill", stage.ports[index], began, ended + FELT_S, excuses=True)]
 
 
 def _freeze(stage: Stage, hold: float) -> list[Injected]:
@@ -98,17 +106,31 @@ def _roll(stage: Stage, _hold: float) -> list[Injected]:
     return done
 
 
+def _upgrade(stage: Stage, hold: float) -> list[Injected]:
+    later = "" if stage.env.get(LATER) else "1"
+    stage.env[LATER] = later
+    return [replace(each, name="upgrade" if later else "downgrade") for each in _roll(stage, hold)]
+
+
+def _failover(stage: Stage, _hold: float) -> list[Injected]:
+    if stage.cluster is None:
+        raise RuntimeError("a failover needs --redis cluster")
+    began = time.time()
+    stage.cluster.fail_over()
+    return [Injected("failover", None, began, time.time() + RECOVERY_S, excuses=True)]
+
+
 def _redis_restart(stage: Stage, hold: float) -> list[Injected]:
     return _redis_away("redis-restart", stage, hold, lambda child: _ended(child.stop()))
 
 
 def _redis_kill(stage: Stage, hold: float) -> list[Injected]:
-    return _redis_away("redis-kill", stage, hold, lambda child: child.kill())
+    return _redis_away("redis-kill", stage, hold, Child.kill)
 
 
 def _redis_away(name: str, stage: Stage, hold: float, end: Callable[[Child], None]) -> list[Injected]:
     began = time.time()
-    end(stage.redis)
+    end(_only_redis(stage))
     time.sleep(hold)
     stage.restart_redis()
     return [Injected(name, None, began, time.time() + RECOVERY_S, excuses=True)]
@@ -116,9 +138,9 @@ def _redis_away(name: str, stage: Stage, hold: float, end: Callable[[Child], Non
 
 def _redis_freeze(stage: Stage, hold: float) -> list[Injected]:
     began = time.time()
-    stage.redis.freeze()
+    _only_redis(stage).freeze()
     time.sleep(hold)
-    stage.redis.thaw()
+    _only_redis(stage).thaw()
     return [Injected("redis-freeze", None, began, time.time() + RECOVERY_S, excuses=True)]
 
 
@@ -137,6 +159,12 @@ def _reset(name: str, kind: str, stage: Stage, *, excuses: bool) -> list[Injecte
     return [Injected(name, None, began, time.time() + 1, excuses)]
 
 
+def _only_redis(stage: Stage) -> Child:
+    if stage.redis is None:
+        raise RuntimeError("this fault needs --redis single")
+    return stage.redis
+
+
 def _ended(code: int) -> None:
     if code != 0:
         raise RuntimeError(f"Redis left with code {code}")
@@ -148,6 +176,8 @@ FAULTS: Final = {
         Fault("kill", 10, 0, 0, _kill),
         Fault("freeze", 30, 0, 15, _freeze),
         Fault("roll", 10, 0, 0, _roll),
+        Fault("upgrade", 10, 0, 0, _upgrade),
+        Fault("failover", 30, 15, 0, _failover),
         Fault("redis-restart", 30, 10, 3, _redis_restart),
         Fault("redis-kill", 30, 10, 3, _redis_kill),
         Fault("redis-freeze", 60, 10, 30, _redis_freeze),

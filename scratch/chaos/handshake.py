@@ -7,12 +7,12 @@ import json
 import time
 from typing import Any, Final
 
-from chaos.load import HANDSHAKE, Kind, Setting, chosen, until
+from chaos.load import Kind, Setting, chosen, until
 from chaos.notes import Call, Heard, Told
+from chaos.visit import opened, session, visited
 from chaos.wire import Answer, Broken, Event, sent
 from chaos.witness import SAID
 
-VERSION: Final = "2025-11-25"
 RETRY_S: Final = 1.0
 """What the priming event asks for."""
 
@@ -34,19 +34,15 @@ class HandshakeClient:
 
     async def open(self) -> None:
         """Make the session; nothing is broken on purpose yet."""
-        hello = {"protocolVersion": VERSION, "capabilities": {"elicitation": {}}, "clientInfo": _INFO}
-        body = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}).encode()
-        async with sent(self._setting.port, "POST", self._setting.headers(), body) as answer:
-            text = await answer.body()
-            if answer.status != 200:
-                raise RuntimeError(f"initialize: {answer.status} {text.decode()}")
-            self._sid = answer.headers["mcp-session-id"]
+        status, self._sid = await opened(self._setting)
+        if status != 200:
+            raise RuntimeError(f"initialize: {status}")
         await self._post({"method": "notifications/initialized"})
 
     async def work(self) -> None:
         """Call until the load is over, then see whether the session is still there."""
         while not self._setting.over.is_set():
-            kind = chosen(HANDSHAKE)
+            kind = chosen(self._setting.handshake)
             self._setting.notebook.write(await self.call(kind))
             await self._setting.rest()
         self.idle.set()
@@ -79,7 +75,11 @@ class HandshakeClient:
         """Make one call and follow it to its end."""
         self._seq += 1
         call = Call(self.name, "handshake", self._seq, kind.name)
-        following = _Following(call)
+        if kind.name == "visit":
+            call.how = await visited(self._setting, f"{self.name}-{call.seq}")
+            call.ended = call.sign(call.began)
+            return call
+        following = _Following(call, kind)
         await self._begin(kind, following)
         while not call.how and following.last and self._setting.replay:
             await asyncio.sleep(RETRY_S)
@@ -94,7 +94,7 @@ class HandshakeClient:
     async def _begin(self, kind: Kind, following: _Following) -> None:
         call = following.call
         arguments = {"client": self.name, "seq": call.seq, **kind.arguments}
-        params = {"name": kind.name, "arguments": arguments, "_meta": {"progressToken": call.seq}}
+        params = {"name": kind.tool or kind.name, "arguments": arguments, "_meta": {"progressToken": call.seq}}
         body = {"jsonrpc": "2.0", "id": call.seq, "method": "tools/call", "params": params}
         headers = self._headers(f"{self.name}-{call.seq}")
         try:
@@ -106,7 +106,7 @@ class HandshakeClient:
                 elif answer.streams:
                     await self._follow(answer, following)
                 else:
-                    call.how = outcome(json.loads(await answer.body()), call.seq)
+                    call.how = outcome(json.loads(await answer.body()), kind, call.seq)
         except Broken as error:
             following.broken = str(error)
 
@@ -157,7 +157,7 @@ class HandshakeClient:
             return str(error)
 
     def _headers(self, call: str = "") -> dict[str, str]:
-        return {**self._setting.headers(call), "Mcp-Session-Id": self._sid, "MCP-Protocol-Version": VERSION}
+        return {**self._setting.headers(call), **session(self._sid)}
 
     def _from(self, last: str | None) -> dict[str, str]:
         return {"Last-Event-ID": last} if last and self._setting.replay else {}
@@ -173,8 +173,9 @@ class HandshakeClient:
 class _Following:
     """Where a client stands in the stream of one call."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, kind: Kind) -> None:
         self.call = call
+        self._kind = kind
         self.last: str | None = None
         self.broken = ""
         self.sign = call.began
@@ -186,7 +187,7 @@ class _Following:
         message: dict[str, Any] = json.loads(event.data) if event.data else {}
         note_progress(message, self.call)
         if "method" not in message and message.get("id") == self.call.seq:
-            self.call.how = outcome(message, self.call.seq)
+            self.call.how = outcome(message, self._kind, self.call.seq)
         return message
 
 
@@ -196,7 +197,7 @@ def note_progress(message: dict[str, Any], call: Call) -> None:
         call.numbers.append(int(message["params"]["progress"]))
 
 
-def outcome(message: dict[str, Any], seq: int) -> str:
+def outcome(message: dict[str, Any], kind: Kind, seq: int) -> str:
     """`ok`, or what the response says went wrong."""
     if "error" in message:
         error = message["error"]
@@ -206,7 +207,4 @@ def outcome(message: dict[str, Any], seq: int) -> str:
     text = result["content"][0]["text"]
     if result.get("isError"):
         return f"tool error: {text[:80]}"
-    return "ok" if text == str(seq) else f"wrong answer: {text[:40]}"
-
-
-_INFO = {"name": "chaos", "version": "1"}
+    return "ok" if kind.right(text, seq) else f"wrong answer: {text[:40]}"

@@ -23,10 +23,10 @@ from fleet.children import Child, free_port
 from fleet.redis_server import start_redis
 from fleet.workers import fleet_settings, start_worker
 
-from chaos.handshake import VERSION as HANDSHAKE
 from chaos.modern import META
 from chaos.modern import VERSION as MODERN
 from chaos.report import machine
+from chaos.visit import VERSION as HANDSHAKE
 from chaos.wire import sent
 
 AT_ONCE: Final = 16

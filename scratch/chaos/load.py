@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from chaos.notes import Notebook
 
@@ -17,19 +17,42 @@ class Kind:
     name: str
     weight: int
     arguments: dict[str, Any]
+    tool: str = ""
+    """The tool's name where it is not the kind's."""
 
+    says: str = ""
+    """How its answer begins; without it, the answer is the call's number."""
+
+    def right(self, text: str, seq: int) -> bool:
+        """Whether this is the answer to call number `seq`."""
+        return text.startswith(self.says) if self.says else text == str(seq)
+
+
+STEPS: Final = 6
 
 HANDSHAKE = (
     Kind("note", 50, {"seconds": 0.05}),
     Kind("say", 25, {}),
-    Kind("count", 20, {"steps": 6, "seconds": 2.4}),
+    Kind("count", 20, {"steps": STEPS, "seconds": 2.4}),
     Kind("ask", 5, {}),
+    Kind("visit", 4, {}),
 )
+"""`visit` is no tool: a session of its own, opened, used and ended."""
+
 MODERN = (
     Kind("note", 60, {"seconds": 0.05}),
     Kind("bump", 25, {}),
-    Kind("count", 15, {"steps": 6, "seconds": 2.4}),
+    Kind("count", 15, {"steps": STEPS, "seconds": 2.4}),
 )
+EVERYTHING = (
+    Kind("note", 70, {"message": "once"}, "echo", "Echo: once"),
+    Kind("count", 26, {"duration": 2.4, "steps": STEPS}, "longRunningOperation", "Long running operation completed"),
+    Kind("visit", 4, {}),
+)
+"""What every server with the well-known demonstration tools can be asked for; it keeps no ledger."""
+
+TOOLS: Final = {"chaos": (HANDSHAKE, MODERN), "everything": (EVERYTHING, ())}
+"""The calls of either era, by toolset; without any, there are no clients of that era."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,8 @@ class Setting:
     """Set when open streams should be left."""
 
     token: str = ""
+    handshake: tuple[Kind, ...] = HANDSHAKE
+    modern: tuple[Kind, ...] = MODERN
 
     def headers(self, call: str = "") -> dict[str, str]:
         """What every request carries; `call` is its name in the balancer's log."""

@@ -8,7 +8,7 @@ import time
 from typing import Any, Final
 
 from chaos.handshake import note_progress, outcome
-from chaos.load import MODERN, Kind, Setting, chosen, until
+from chaos.load import Kind, Setting, chosen, until
 from chaos.notes import Call, Heard, Told
 from chaos.wire import Answer, Broken, sent
 from chaos.witness import VALUE
@@ -41,7 +41,7 @@ class ModernClient:
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(self._keep_reading())
             while not self._setting.over.is_set():
-                kind = chosen(MODERN)
+                kind = chosen(self._setting.modern)
                 self._setting.notebook.write(await self.call(kind.name, kind))
                 await self._setting.rest()
             self.idle.set()
@@ -87,35 +87,35 @@ class ModernClient:
         sign = call.began
         try:
             async with self._posted("tools/call", tool, call.seq, params, f"{self.name}-{call.seq}") as answer:
-                sign = await self._read(answer, call)
+                sign = await self._read(answer, call, kind)
         except Broken as error:
             call.how = call.how or str(error)
         call.ended = call.sign(sign)
         return call
 
-    async def _read(self, answer: Answer, call: Call) -> float:
+    async def _read(self, answer: Answer, call: Call, kind: Kind) -> float:
         sign = call.began
         if answer.status != 200:
             call.how = f"HTTP {answer.status}"
         elif not answer.streams:
-            self._end(json.loads(await answer.body()), call)
+            self._end(json.loads(await answer.body()), call, kind)
         else:
             async for event in answer.events():
                 sign = call.sign(sign)
                 message = json.loads(event.data) if event.data else {}
                 note_progress(message, call)
                 if "method" not in message and "id" in message:
-                    self._end(message, call)
+                    self._end(message, call, kind)
             call.how = call.how or "stream ended without a response"
         return sign
 
-    def _end(self, message: dict[str, Any], call: Call) -> None:
+    def _end(self, message: dict[str, Any], call: Call, kind: Kind) -> None:
         if call.kind == "value" and "result" in message and not message["result"].get("isError"):
             value = int(message["result"]["content"][0]["text"])
             self._setting.notebook.write(Heard(self.name, "modern", value, time.time()))
             call.how = "ok"
             return
-        call.how = outcome(message, call.seq)
+        call.how = outcome(message, kind, call.seq)
 
     def _posted(self, method: str, name: str, request: Any, params: dict[str, Any], call: str = "") -> Any:
         headers = {**self._setting.headers(call), "MCP-Protocol-Version": VERSION, "Mcp-Method": method}

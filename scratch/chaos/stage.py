@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,18 +17,25 @@ from typing import Final
 import redis
 from fleet.balancer import Balancer, find_nginx, start_balancer
 from fleet.children import LOOPBACK, Child, answers, free_port, listens, start
+from fleet.redis_cluster import running_cluster
 from fleet.redis_server import find_binary, start_redis
 from fleet.workers import drive_token, fleet_settings, launch_worker
 
+from chaos.cluster import Masters
 from chaos.witness import ROWS
 
 START_S: Final = 120
 """Seconds a worker may take to be ready: here others starve it on purpose."""
 
+Launcher = Callable[[Path, int, Mapping[str, str]], Child]
+"""Starts a worker: its folder, port and environment."""
+
 ENTRY_POINT: Final = "[switchboard.plugins]\nchaos = chaos.witness:plugin\n"
 METADATA: Final = "Metadata-Version: 2.1\nName: chaos-witness\nVersion: 1.0.0\n"
 SECTION: Final = {"ledger": "${CHAOS_LEDGER}", "worker": "${CHAOS_WORKER}"}
 CONFIG: Final = {"plugins": {"everything": {"enabled": False}, "chaos": {"prefix": "never", "config": SECTION}}}
+NO_CONFIG: Final[Mapping[str, object]] = {}
+"""What `--tools everything` needs."""
 
 
 @dataclass
@@ -42,22 +49,31 @@ class Stage:
     fsync: str
     ledger_url: str
     workers: list[Child]
-    balancer: Balancer
-    redis: Child
-    clients: list[Child] = field(default_factory=list)
+    launcher: Launcher
+    front: int
+    """The balancer's port."""
 
-    @property
-    def front(self) -> int:
-        """The balancer's port."""
-        return int(self.balancer.url.rsplit(":", 1)[1])
+    redis: Child | None
+    """The one Redis, where there is just one."""
+
+    cluster: Masters | None
+    balancer: Balancer | None = None
+    clients: list[Child] = field(default_factory=list)
 
     def launch(self, index: int) -> None:
         """Start the worker of a place again, and do not wait for it."""
-        self.workers[index] = _worker(self.folder, self.ports[index], self.env)
+        self.workers[index] = _worker(self.launcher, self.folder, self.ports[index], self.env)
 
     def ready(self, index: int) -> None:
         """Wait until the worker of a place is ready."""
-        self.workers[index].wait_until(partial(answers, self.ports[index], "/readyz"), START_S)
+        port = self.ports[index]
+        ready = partial(answers, port, "/readyz") if self.launcher is launch_worker else partial(listens, port)
+        self.workers[index].wait_until(ready, START_S)
+
+    def whole(self) -> None:
+        """Wait until every worker is ready."""
+        for index in range(len(self.workers)):
+            self.ready(index)
 
     def restart_redis(self) -> None:
         """Start Redis again on what it kept."""
@@ -71,16 +87,27 @@ class Stage:
 
 
 @contextmanager
-def running(folder: Path, *, workers: int, fsync: str, auth: str, drain_grace: int) -> Iterator[Stage]:
+def running(
+    folder: Path, launcher: Launcher, *, workers: int, tools: str, store: str, fsync: str, auth: str, drain_grace: int
+) -> Iterator[Stage]:
     """Set the stage; everything that stands on it is ended at the end."""
     with ExitStack() as stack:
         ledger = start_redis(folder / "ledger")
         redis_port, front = free_port(), free_port()
-        env = fleet_settings(f"http://localhost:{front}", f"redis://{LOOPBACK}:{redis_port}/0")
-        env |= _plugged(folder) | {"CHAOS_LEDGER": ledger.url, "AUTH_MODE": auth, "DRAIN_GRACE": str(drain_grace)}
+        url, stored, cluster = f"redis://{LOOPBACK}:{redis_port}/0", None, None
+        if store == "cluster":
+            opened = stack.enter_context(running_cluster(folder / "cluster"))
+            cluster, url = Masters.of(opened), opened.url
+        else:
+            stored = _durable_redis(folder, redis_port, fsync)
+        env = fleet_settings(f"http://localhost:{front}", url)
+        env |= _plugged(folder, CONFIG if tools == "chaos" else NO_CONFIG) | {
+            "CHAOS_LEDGER": ledger.url,
+            "AUTH_MODE": auth,
+            "DRAIN_GRACE": str(drain_grace),
+        }
         env |= {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"), "DRAIN_TIMEOUT": "25"}
         ports = tuple(free_port() for _ in range(workers))
-        stored = _durable_redis(folder, redis_port, fsync)
         stage = Stage(
             folder=folder,
             ports=ports,
@@ -88,25 +115,27 @@ def running(folder: Path, *, workers: int, fsync: str, auth: str, drain_grace: i
             redis_port=redis_port,
             fsync=fsync,
             ledger_url=ledger.url,
-            workers=[_worker(folder, port, env) for port in ports],
-            balancer=Balancer("", "", stored),
+            workers=[_worker(launcher, folder, port, env) for port in ports],
+            launcher=launcher,
+            front=front,
             redis=stored,
+            cluster=cluster,
         )
         stack.callback(_end, stage, ledger.child)
-        for index in range(workers):
-            stage.ready(index)
+        stage.whole()
         stage.balancer = start_balancer(folder, front, ports, nginx=find_nginx())
         yield stage
 
 
-def start_clients(stage: Stage, *, clients: int, processes: int, replay: bool, pause: float, settle: float) -> None:
+def start_clients(stage: Stage, *, clients: int, processes: int, **spec_of_all: object) -> None:
     """Start the clients, and return when all have their streams open."""
-    token = drive_token(stage.balancer.url, "alice") if stage.env["AUTH_MODE"] == "integrated" else ""
+    if stage.env["AUTH_MODE"] == "integrated":
+        spec_of_all["token"] = drive_token(f"http://localhost:{stage.front}", "alice")
     shares = [clients // processes + (number < clients % processes) for number in range(processes)]
     for number, share in enumerate(shares):
-        spec = {"port": stage.front, "first": sum(shares[:number]), "count": share, "replay": replay, "token": token}
-        spec |= {"pause": pause, "settle": settle, "notes": str(stage.folder / f"notes-{number}.jsonl")}
-        spec |= {"ready": str(stage.folder / f"ready-{number}")}
+        spec = {**spec_of_all, "port": stage.front, "first": sum(shares[:number]), "count": share}
+        spec |= {"notes": str(stage.folder / f"notes-{number}.jsonl"), "ready": str(stage.folder / f"ready-{number}")}
+        spec |= {"patience": 30 if stage.launcher is launch_worker else 2}
         command = [sys.executable, "-m", "chaos.clients", json.dumps(spec)]
         stage.clients.append(start(f"clients-{number}", command, stage.folder, _path()))
     for number, child in enumerate(stage.clients):
@@ -123,8 +152,8 @@ def end_clients(children: Sequence[Child], timeout: float) -> None:
             raise RuntimeError(f"{child.name} failed\n{child.tail()}")
 
 
-def _worker(folder: Path, port: int, env: dict[str, str]) -> Child:
-    return launch_worker(folder, port, {**env, "CHAOS_WORKER": str(port)})
+def _worker(launcher: Launcher, folder: Path, port: int, env: dict[str, str]) -> Child:
+    return launcher(folder, port, {**env, "CHAOS_WORKER": str(port)})
 
 
 def _durable_redis(folder: Path, port: int, fsync: str) -> Child:
@@ -137,14 +166,14 @@ def _durable_redis(folder: Path, port: int, fsync: str) -> Child:
     return child
 
 
-def _plugged(folder: Path) -> dict[str, str]:
+def _plugged(folder: Path, content: Mapping[str, object]) -> dict[str, str]:
     """Install the plugin for the workers alone: its metadata in a folder of its own, put on their path."""
     installed = folder / "plugins" / "chaos_witness-1.0.0.dist-info"
     installed.mkdir(parents=True)
     (installed / "entry_points.txt").write_text(ENTRY_POINT)
     (installed / "METADATA").write_text(METADATA)
     config = folder / "config.json"
-    config.write_text(json.dumps(CONFIG))
+    config.write_text(json.dumps(content))
     return {**_path(str(installed.parent)), "CONFIG_FILE": str(config)}
 
 
@@ -156,7 +185,9 @@ def _path(*more: str) -> dict[str, str]:
 
 def _end(stage: Stage, ledger: Child | None) -> None:
     """End what still runs, frozen or not."""
-    started = [*stage.clients, stage.balancer.child, *stage.workers, stage.redis, *([ledger] if ledger else [])]
+    nodes = stage.cluster.nodes.values() if stage.cluster else ()
+    single = (stage.balancer.child if stage.balancer else None, stage.redis, ledger)
+    started = [*stage.clients, *stage.workers, *nodes, *(child for child in single if child)]
     for child in started:
         if child.process.poll() is None:
             child.thaw()

@@ -7,6 +7,7 @@ twice, shows only when these rows are laid beside the client's own.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,9 +19,13 @@ from pydantic import BaseModel
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from switchboard.plugins import Host, Plugin
+from switchboard.sessions import records
 
 ROWS: Final = "rows"
 """The ledger's list."""
+
+LATER: Final = "CHAOS_LATER"
+"""The environment variable that makes a worker write session records as the next version of Switchboard would."""
 
 SAID: Final = "chaos://said/"
 VALUE: Final = "chaos://value/"
@@ -49,6 +54,8 @@ class Number(BaseModel):
 def plugin(config: Mapping[str, object]) -> Plugin:
     """The factory that the entry point names; `config` says where the ledger is and which worker writes."""
     ledger = Ledger(str(config["ledger"]), str(config["worker"]))
+    if os.environ.get(LATER):
+        _become_the_next_version()
 
     @asynccontextmanager
     async def running(_host: Host) -> AsyncIterator[None]:
@@ -57,10 +64,16 @@ def plugin(config: Mapping[str, object]) -> Plugin:
         finally:
             await ledger.redis.aclose()
 
-    return Plugin("chaos", "1.0.0", _server(ledger), running)
+    return Plugin("chaos", "1.0.0", witness(ledger), running)
 
 
-def _server(ledger: Ledger) -> MCPServer[Any]:
+def _become_the_next_version() -> None:
+    later = records.RECORD_VERSION + 1
+    vars(records).update(RECORD_VERSION=later, READABLE=frozenset(str(later + step) for step in (-1, 0, 1)))
+
+
+def witness(ledger: Ledger) -> MCPServer[Any]:
+    """The tools, as a server that needs nothing of Switchboard."""
     server: MCPServer[Any] = MCPServer("chaos")
     for tool in (_note(ledger), _count(ledger), _say(ledger), _ask(ledger), _bump(ledger), _value(ledger)):
         server.add_tool(tool)

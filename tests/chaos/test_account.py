@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from chaos.account import Account, account, routes, troubles
+from chaos.account import Account, account, believed, routes, troubles
 from chaos.faults import Injected
 from chaos.notes import Call, Heard, Lag, Note, Told
 from chaos.report import promises
@@ -61,6 +61,7 @@ def test_a_call_that_fails_elsewhere_or_at_another_time_is_not(fault: Injected) 
 def test_a_rolling_restart_explains_no_failure() -> None:
     sums = told([call(how="HTTP 502")], [], [Injected("roll", 4001, 10, 11, excuses=False)])
     assert broken(sums) == ["no call fails that was not in flight where a fault struck"]
+    assert sums.unexplained == ["h0-1 note: HTTP 502; at 4001, 1.0 s long, ended 1.0 s after roll at 4001"]
 
 
 def test_a_call_that_never_reached_a_handler_is_placed_by_the_balancers_log() -> None:
@@ -124,6 +125,23 @@ def test_a_change_that_a_listener_never_looked_at_is_found() -> None:
 def test_a_silence_is_measured_against_the_promise_and_the_clients_own_lag() -> None:
     assert broken(told([call(silence=22.0)], done())) == ["no silence over 20.0 s"]
     assert broken(told([call(silence=22.0), Lag(3.0)], done())) == []
+
+
+def test_a_silence_may_be_allowed_for() -> None:
+    sums = told([call(silence=22.0)], done())
+    assert [promise.what for promise in promises(sums, 0, 30) if not promise.kept] == []
+
+
+def test_a_session_that_is_told_lost_twice_is_one_lost_session() -> None:
+    gone: list[Note] = [Told("h0", "session lost", 10, "404"), Told("h0", "session lost", 11, "404")]
+    assert told(gone, []).sessions_lost == ["h0: 404"]
+
+
+def test_a_server_without_a_ledger_is_taken_at_its_word() -> None:
+    notes: list[Note] = [KEPT, call(), call(2, kind="count", numbers=[1, 2, 3, 4, 5]), call(3, how="HTTP 502")]
+    sums = account(notes, believed(notes), {"h0-3": 4001}, [kill()])
+    assert broken(sums) == ["no event is lost"]
+    assert sums.events_lost == ["h0-2: progress 6"]
 
 
 def test_the_balancers_log_says_where_a_call_went_last() -> None:

@@ -1,6 +1,7 @@
 """The harness in its short form: it finds nothing lost, and it can find something.
 
-Left out of the ordinary run (`-m chaos` runs them): they judge silences in seconds, and so need a machine of their own.
+Small, so that a busy machine of two processors can do it: few clients, and faults counted instead of seconds. How long
+a client waits there says nothing, so silences are judged in the long runs (docs/reliability.md) and only bounded here.
 """
 
 from __future__ import annotations
@@ -9,42 +10,33 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-pytestmark = pytest.mark.chaos
-
 Run = Callable[..., Any]
 
-SMALL = ("--workers", "3", "--clients", "24", "--processes", "1", "--pause", "0.5", "--settle", "3")
-KILLS = ("--seconds", "22", "--fault", "kill", "--every", "3")
+SMALL = ("--workers", "2", "--clients", "12", "--processes", "1", "--pause", "1", "--settle", "2", "--silence", "60")
 
 
-def test_five_kills_under_load_lose_no_session_and_no_event(chaos: Run) -> None:
-    done = chaos(*SMALL, *KILLS)
+def test_killed_workers_and_a_killed_redis_lose_no_session_and_no_event(chaos: Run) -> None:
+    kills = ("--fault", "kill") * 5 + ("--fault", "redis-kill", "--fsync", "always", "--hold", "1")
+    done = chaos(*SMALL, *kills, "--times", "6", "--every", "0.5")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert number(r"(\d+) kill", done.stdout) >= 5
-    assert number(r"(\d+) kept, 0 lost", done.stdout) == 12
+    assert (number(r"(\d+) kill", done.stdout), number(r"(\d+) redis-kill", done.stdout)) == (5, 1)
+    assert number(r"(\d+) kept, 0 lost", done.stdout) == 6
     assert "BROKEN" not in done.stdout
 
 
 def test_clients_that_resume_nothing_are_reported_to_lose_events(chaos: Run) -> None:
-    done = chaos(*SMALL, *KILLS, "--no-replay")
+    busy = ("--clients", "24", "--pause", "0.3")  # enough is said while a stream is away for a second
+    done = chaos(*SMALL, *busy, "--fault", "kill", "--times", "4", "--every", "0.5", "--no-replay")
     assert done.returncode == 1, done.stdout + done.stderr
     assert number(r"received, (\d+) lost", done.stdout) > 0
     assert "BROKEN  no event is lost" in done.stdout
 
 
-def test_a_rolling_restart_under_load_fails_no_call(chaos: Run) -> None:
-    done = chaos(*SMALL, "--seconds", "30", "--fault", "roll", "--every", "1")
+def test_a_rolling_restart_to_the_next_version_fails_no_call(chaos: Run) -> None:
+    done = chaos(*SMALL, "--fault", "upgrade", "--times", "1", "--every", "0.5")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert number(r"(\d+) roll", done.stdout) >= 3
+    assert number(r"(\d+) upgrade", done.stdout) == 2
     assert "availability 100.000 %" in done.stdout
-
-
-def test_redis_killed_under_load_loses_no_session_and_no_event(chaos: Run) -> None:
-    done = chaos(*SMALL, "--seconds", "20", "--fault", "redis-kill", "--fsync", "always", "--every", "5", "--hold", "1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert number(r"(\d+) redis-kill", done.stdout) >= 1
 
 
 def number(pattern: str, text: str) -> int:
