@@ -129,6 +129,30 @@ async def test_the_older_transport_with_one_stream_works(
             assert text(await client.call_tool("old__ask", {"tag": "x"})) == "accept bob x x"
 
 
+async def test_a_server_that_refuses_the_newer_era_with_a_code_of_its_own_is_spoken_to_in_the_older(
+    serve: Any, open_gateway: Any
+) -> None:
+    def own(message: Any, words: str, status: int) -> Response:
+        body = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32000, "message": words}}
+        return Response(json.dumps(body), status, media_type="application/json")
+
+    older = app(lambda message: own(message, "no luck", 200))
+
+    async def refusing(scope: Any, receive: Any, send: Any) -> None:
+        if dict(scope.get("headers", ())).get(b"mcp-protocol-version") == b"2026-07-28":
+            message = json.loads((await receive())["body"])
+            await own(message, "Bad Request: Unsupported protocol version", 400)(scope, receive, send)
+        else:
+            await older(scope, receive, send)
+
+    backend = Backend("typed", Http((await serve(refusing),)), scope="shared")
+    async with open_gateway(backend) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        with pytest.raises(MCPError, match="Backend 'typed': no luck") as told:
+            await client.call_tool("typed__t")
+        assert told.value.code == -32000
+
+
 @pytest.mark.parametrize("url", ["http://example.org/mcp", "ftp://localhost/mcp", "localhost:8000"])
 def test_a_url_that_is_not_safe_to_use_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"mcpServers\.x\.url: "):

@@ -12,7 +12,6 @@ import structlog
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    CONNECTION_CLOSED,
     INTERNAL_ERROR,
     METHOD_NOT_FOUND,
     Implementation,
@@ -35,12 +34,9 @@ from switchboard.backends.frames import first
 from switchboard.backends.north import North, Params
 from switchboard.backends.scope import LineKey
 from switchboard.backends.waiting import first_of
-from switchboard.backends.wire import HeaderMap, Inbound, Wire, negotiate
+from switchboard.backends.wire import CLOSED, HeaderMap, Inbound, Wire, is_end, negotiate
 
 log = structlog.get_logger("switchboard.backends")
-
-CLOSED: Final = "Connection closed"
-"""What the SDK says to everyone who waits when a connection ends; HTTP says more when it is one request that ended."""
 
 OBITUARY_S: Final = 1.0
 """How long the end of a line is waited for, to say why it came."""
@@ -368,9 +364,9 @@ class Line:
             raise failures.timed_out(name, method, self.backend.patience.call) from None
         except MCPError as error:
             await self._check(error)
-            if error.code == CONNECTION_CLOSED and error.message == CLOSED:
+            if is_end(error) and error.message == CLOSED:
                 raise failures.unavailable(name, await self._obituary(), sent=True) from None
-            if error.code in (CONNECTION_CLOSED, BACKEND_UNAVAILABLE):
+            if is_end(error) or error.code == BACKEND_UNAVAILABLE:
                 raise failures.unavailable(name, error.message, sent=True) from None
             raise failures.passed_on(name, error) from error
 

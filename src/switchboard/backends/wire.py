@@ -47,6 +47,12 @@ RESERVED: Final = "io.modelcontextprotocol/"
 
 OVERTAKING_S: Final = 1.0
 
+CLOSED: Final = "Connection closed"
+"""What the SDK says to everyone who waits when a connection ends; HTTP says more when it is one request that ended."""
+
+CUT_SHORT: Final = "SSE stream "
+"""How the SDK begins what it says of an answer that will not come."""
+
 
 class Inbound(Protocol):
     """Who hears what the backend says by itself."""
@@ -278,7 +284,7 @@ async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) 
         try:
             await (session.initialize() if one == "handshake" else session.discover())
         except MCPError as error:
-            if error.code in (CONNECTION_CLOSED, BACKEND_UNAVAILABLE) or _hopeless(error):
+            if is_end(error) or error.code == BACKEND_UNAVAILABLE or _hopeless(error):
                 raise Unreachable(error.message) from error
             reasons.append(f"{one}: {error.message}")
         except (RuntimeError, ValueError) as error:  # the SDK's words for a version or an answer it cannot take
@@ -286,6 +292,14 @@ async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) 
         else:
             return
     raise Unreachable("no protocol version in common (" + "; ".join(reasons) + ")")
+
+
+def is_end(error: MCPError) -> bool:
+    """Whether the SDK says it, of a connection or of one answer; servers use the same code for errors of their own.
+
+    The TypeScript SDK's, for one, refuses a version that it does not know with it.
+    """
+    return error.code == CONNECTION_CLOSED and (error.message == CLOSED or error.message.startswith(CUT_SHORT))
 
 
 def _hopeless(error: MCPError) -> bool:
