@@ -46,6 +46,7 @@ class Api:
 
     async def _answer(self, request: Request) -> Response:
         try:
+            _refuse_doubled_credentials(request)
             return await self._respond(request)
         except Refusal as refusal:
             return JSONResponse(refusal.body(), refusal.status, headers={**NO_STORE, **refusal.headers})
@@ -58,6 +59,12 @@ class Api:
             log.exception("request failed", path=request.url.path)
             body = {"error": "server_error", "error_description": "something went wrong on this server"}
             return JSONResponse(body, 500, headers=NO_STORE)
+
+
+def _refuse_doubled_credentials(request: Request) -> None:
+    """Whoever stands between may have gone by the other header."""
+    if len(request.headers.getlist("authorization")) > 1:
+        raise Refusal("invalid_request", "a request has one Authorization header at most")
 
 
 class Page:

@@ -194,6 +194,16 @@ class World:
         } | changes
         return {name: value for name, value in asked.items() if value is not None}
 
+    async def at_consent(self, http: httpx2.AsyncClient, **changes: Any) -> dict[str, str]:
+        """The fields of a consent page in this browser, for a client that has just registered."""
+        page = await http.get("/authorize", params=self.question(await self.register(), Pkce(), **changes))
+        return hidden(page.text)
+
+    async def at_picker(self, http: httpx2.AsyncClient) -> dict[str, str]:
+        """The fields of the identity provider's page, once consent was given in this browser."""
+        left = await http.post("/consent", data=await self.at_consent(http) | {"decision": "allow"})
+        return hidden((await http.get(left.headers["location"])).text)
+
     async def authorize(
         self, http: httpx2.AsyncClient, client: dict[str, Any], pkce: Pkce, user: str = "alice", **changes: Any
     ) -> dict[str, str]:

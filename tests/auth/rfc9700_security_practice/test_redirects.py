@@ -1,0 +1,81 @@
+"""Redirects that only seem to lead where they were registered to lead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.parametrize("redis", ["memory"], indirect=True)
+
+EVIL = "https://evil.example/cb"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://*.app.example/cb",
+        "https://app.example:443:80/cb",
+        "https://xn--/cb\u3002evil.example",
+        "https://app.example%2f@evil.example/cb",
+        "https://app.example%00.evil.example/cb",
+        "http://127.1/cb",
+        "http://2130706433/cb",
+        "http://0x7f000001/cb",
+        "http://0177.0.0.1/cb",
+        "http://[::ffff:127.0.0.1%25eth0]/cb",
+        "http://localhost%2eevil.example/cb",
+        "http://localhost./cb",
+        "https://app.example/\tcb",
+        "\u0001https://app.example/cb",
+        "java\nscript:alert(1)",
+        "intent://scan/#Intent;scheme=app;end",
+        "view-source:https://app.example",
+        "ws://localhost/cb",
+        "about:blank",
+    ],
+)
+async def test_a_redirect_that_two_readers_would_read_differently_cannot_be_registered(world: Any, uri: str) -> None:
+    async with world.browser() as http:
+        answer = await http.post("/register", json={"redirect_uris": [uri]})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_redirect_uri")
+
+
+@pytest.mark.parametrize(
+    "redirect",
+    [
+        "http://127.0.0.1:33418@evil.example/callback",
+        "http://127.0.0.1%2f:33418/callback",
+        "http://127.0.0.1:33418/callback%2e%2e",
+        "http://127.0.0.1:33418/callback/",
+        "http://127.0.0.1:33418/callback;x",
+        "http://127.0.0.1:33418/callback?",
+        "http://127.0.0.1:33418\\callback",
+        "http://127.1:33418/callback",
+        "http://[::1]:33418/callback",
+        "HTTP://127.0.0.1:33418/callback",
+        "http://127.0.0.1:33418/callback\x00",
+        " http://127.0.0.1:33418/callback",
+        "http://127.0.0.1:-1/callback",
+        "http:///127.0.0.1:33418/callback",
+        "http://①②⑦.0.0.1:33418/callback",
+    ],
+)
+async def test_a_redirect_that_only_resembles_the_registered_one_is_a_page(world: Any, redirect: str) -> None:
+    asked = world.question(await world.register(), world.pkce(), redirect_uri=redirect)
+    async with world.browser() as http:
+        page = await http.get("/authorize", params=asked)
+    assert page.status_code == 400
+    assert "location" not in page.headers
+
+
+async def test_a_redirect_that_was_registered_later_does_not_take_a_code_from_before(world: Any) -> None:
+    """RFC 7592: a registration that was taken over is changed between consent and redemption."""
+    client, pkce = await world.register(), world.pkce()
+    async with world.browser() as http:
+        back = await world.authorize(http, client, pkce)
+        changed = {"client_id": client["client_id"], "redirect_uris": [EVIL], "token_endpoint_auth_method": "none"}
+        address = client["registration_client_uri"].removeprefix(world.settings.base)
+        bearer = {"Authorization": f"Bearer {client['registration_access_token']}"}
+        assert (await http.put(address, json=changed, headers=bearer)).status_code == 200
+    assert (await world.redeem(client, back["code"], pkce, redirect_uri=EVIL)).json()["error"] == "invalid_grant"
