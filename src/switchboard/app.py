@@ -33,6 +33,7 @@ from switchboard.config.environment import variables
 from switchboard.config.layers import OVERRIDES
 from switchboard.config.overlay import Overlay
 from switchboard.config.watching import WatchedConfiguration
+from switchboard.edge.descriptors import raise_limit, shortage
 from switchboard.edge.faults import Faults
 from switchboard.edge.guards import default_hosts, default_origins
 from switchboard.edge.handshake import HandshakeEdge
@@ -105,6 +106,7 @@ class Application:
         self._lifespan = Starlette(lifespan=self._run)
         self._rooms: Rooms | None = None
         self._draining = False
+        self._shortage: tuple[str, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._lifespan if scope["type"] == "lifespan" or self._served is None else self._served
@@ -135,6 +137,9 @@ class Application:
             state = await _joined(self._settings, stack)
             self._rooms = await _open(self._settings, self._backends, state, stack)
             self._served = await self._serve(self._rooms, stack)
+            self._shortage = shortage(raise_limit())
+            for warning in self._shortage:
+                events.warning("too few descriptors", risk=warning)
             events.info("worker.started", state=state.kind, auth=self._settings.auth_mode)
             yield
             self._served = None
@@ -182,7 +187,7 @@ class Application:
                     await rooms.state.redis.ping()
         except (StateUnavailable, TimeoutError) as error:
             return said("degraded", details={"redis": str(error) or "no answer"})
-        warnings = (*await rooms.soundness.warnings(), *rooms.state.replicas.warnings())
+        warnings = (*await rooms.soundness.warnings(), *rooms.state.replicas.warnings(), *self._shortage)
         return said("ready", warnings=warnings)
 
 
@@ -215,8 +220,14 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     heartbeat = Heartbeat(state, worker, __version__)
     bus = RedisBus(state)
     records = Records(state, settings.session_ttl, settings.max_sessions)
-    streams = Streams(state, bus, settings.session_ttl, settings.max_streams)
-    parking = Parking(state, worker, heartbeat.alive, server_info=lambda: server.server_info_stamp)
+    streams = Streams(state, bus, worker, settings.session_ttl, settings.max_streams)
+    parking = Parking(
+        state,
+        worker,
+        heartbeat.alive,
+        max_per_principal=settings.max_parked,
+        server_info=lambda: server.server_info_stamp,
+    )
     watched = WatchedConfiguration(settings.config_file, partial(_variables, settings), Overlay(state))
     configuration = await watched.load()
     watchdog = await stack.enter_async_context(Watchdog().running())

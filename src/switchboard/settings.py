@@ -207,8 +207,11 @@ class Settings(BaseSettings):
     )
     rate_limit: int = Field(6000, ge=0, description="requests a minute for each principal; 0 switches limits off")
     max_sessions: int = Field(20_000, ge=1, description="handshake sessions one principal may have, 1 or more")
-    max_streams: int = Field(20_000, ge=1, description="streams one principal may hold open on a worker, 1 or more")
+    max_streams: int = Field(20_000, ge=1, description="streams one principal may hold open, 1 or more")
     max_requests: int = Field(256, ge=1, description="requests of one session that may run at once on a worker")
+    max_parked: int = Field(
+        50, ge=1, description="calls of one principal that may wait for its answers on a worker, 1 or more"
+    )
     task_ttl: int = Field(3600, ge=1, le=604800, description="seconds a task may run and be asked about, 1 to 604800")
     max_tasks: int = Field(50, ge=1, le=1000, description="tasks of one principal that may run on a worker, 1 to 1000")
     max_loop_lag: float = Field(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import resource
 from contextlib import AsyncExitStack
 from typing import Any
 
+from switchboard.edge.descriptors import ENOUGH, raise_limit, shortage
 from switchboard.edge.shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
 from switchboard.sessions.records import LONGEST_PARAMS, MOST_SUBSCRIPTIONS
 
@@ -15,6 +18,12 @@ INITIALIZE: dict[str, Any] = {
     "id": 0,
     "method": "initialize",
     "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+
+MODERN = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
 }
 
 
@@ -37,21 +46,63 @@ async def test_expired_sessions_make_room(start: Any) -> None:
     assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=BOTH)).status_code == 429
 
 
-async def test_an_owner_has_no_more_streams_on_a_worker_than_allowed(start: Any) -> None:
+async def test_an_owner_has_no_more_streams_than_allowed_on_all_workers_together(start: Any) -> None:
     workers = await start(2, max_streams=2)
     sessions = [await workers.open() for _ in range(3)]
     async with AsyncExitStack() as stack:
-        open_ones = [await stack.enter_async_context(session.listen(workers.a)) for session in sessions[:2]]
-        for events in open_ones:
+        held = [await stack.enter_async_context(sessions[n].listen(workers.every[n])) for n in range(2)]
+        for events in held:
             await events.next()
-        refused = await workers.http.get(workers.a.url, headers=sessions[2].headers)
-        assert refused.status_code == 429
-        assert "MAX_STREAMS" in refused.json()["error"]["message"]
-        await stack.enter_async_context(sessions[2].listen(workers.b))
+        for worker in workers.every:
+            refused = await workers.http.get(worker.url, headers=sessions[2].headers)
+            assert refused.status_code == 429
+            assert "MAX_STREAMS" in refused.json()["error"]["message"]
+    await opened_again(workers.b, sessions[2])
+
+
+async def opened_again(worker: Any, session: Any) -> None:
+    """Streams that ended are told of a little later."""
+    async with asyncio.timeout(15):
+        while True:
+            async with session.workers.http.stream("GET", worker.url, headers=session.headers) as response:
+                if response.status_code == 200:
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def test_the_streams_of_a_dead_worker_count_no_more(start: Any) -> None:
+    workers = await start(2, max_streams=1)
+    session = await workers.open()
+    owner = await workers.state.redis.hget(workers.state.keys.session(session.id), "owner")
+    left = workers.state.keys.held(hashlib.sha256(owner.encode()).hexdigest()[:24])
+    await workers.state.redis.hset(left, "wdead", "1")
+    async with session.listen(workers.a) as events:
+        await events.next()
+        assert "wdead" not in await workers.state.redis.hgetall(left)
+
+
+async def test_a_principal_has_no_more_calls_waiting_for_it_than_allowed(start: Any) -> None:
+    workers = await start(2, max_parked=1)
+    asking = {"name": "elicitInputs", "arguments": {}, "_meta": MODERN}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asking}
+    headers = {**BOTH, "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "elicitInputs"}
+    first, second = [(await workers.http.post(workers.a.url, json=message, headers=headers)).json() for _ in range(2)]
+    assert first["result"]["resultType"] == "input_required"
+    assert "Too many calls are waiting" in str(second)
+    third = (await workers.http.post(workers.b.url, json=message, headers=headers)).json()
+    assert third["result"]["resultType"] == "input_required"
+
+
+def test_a_process_that_may_open_few_files_is_warned_of() -> None:
+    assert shortage(ENOUGH) == ()
+    (warning,) = shortage(1024)
+    assert "LimitNOFILE" in warning
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert raise_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0] == (hard if hard > 0 else soft)
 
 
 async def test_a_session_has_no_more_requests_running_on_a_worker_than_allowed(start: Any) -> None:
-    workers = await start(2, max_requests=1)
+    workers = await start(2, max_requests=1, drain_timeout=0)
     session = await workers.open()
     params = {"name": "longRunningOperation", "arguments": {"duration": 30, "steps": 30}, "_meta": {"progressToken": 1}}
     slow = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
@@ -44,7 +44,7 @@ from switchboard.sessions.listen import ListenStream, Watch
 
 LISTEN: Final = "subscriptions/listen"
 
-Registered = Callable[[ListenStream, str], AbstractContextManager[None]]
+Registered = Callable[[ListenStream, str], AbstractAsyncContextManager[None]]
 
 Watching = Callable[[list[str], Mapping[str, Any]], Awaitable[Watch]]
 """`(task ids, client capabilities)`; raises `MCPError` when the client may not follow tasks."""
@@ -146,7 +146,7 @@ class McpEndpoint:
             watch=watch,
             still_valid=current().still_valid,
         )
-        with self._listening(stream, _principal().owner):
+        async with self._listening(stream, _principal().owner):
             await send_events(stream.events(self._bus), receive, send, [])
 
     async def _watch(self, params: SubscriptionsListenRequestParams) -> Watch | None:

@@ -202,7 +202,7 @@ class HandshakeRoom:
         stream = StandaloneStream(self._state, self.records, record, expires_at, current().still_valid)
         async with self._state.hub.subscribed(stream.channel, stream.on_message):
             await stream.attach(since)
-            with self.streams.standalone(stream, record.owner):
+            async with self.streams.standalone(stream, record.owner):
                 try:
                     yield stream
                 finally:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_to_notification
 
-from switchboard.errors import StateUnavailable, TooMany
+from switchboard.errors import StateUnavailable
 from switchboard.plugins import OpenStream
 from switchboard.sessions.bus import EVERYTHING, RedisBus
+from switchboard.sessions.held import HeldStreams
 from switchboard.sessions.listen import ListenStream
 from switchboard.sessions.standalone import StandaloneStream
 from switchboard.state import State
@@ -37,9 +37,8 @@ class Streams:
     each of thousands of streams would be most of what an idle worker does.
     """
 
-    def __init__(self, state: State, bus: RedisBus, ttl: float, max_streams: int = 20_000) -> None:
-        self._max_streams = max_streams
-        self._held: Counter[str] = Counter()
+    def __init__(self, state: State, bus: RedisBus, worker: str, ttl: float, max_streams: int = 20_000) -> None:
+        self._held = HeldStreams(state, worker, max_streams)
         self._state = state
         self._bus = bus
         self._pause = min(POLL_S, ttl / 3)
@@ -72,45 +71,33 @@ class Streams:
                 for task in working:
                     task.cancel()
 
-    @contextmanager
-    def standalone(self, stream: StandaloneStream, owner: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def standalone(self, stream: StandaloneStream, owner: str) -> AsyncIterator[None]:
         """Count `stream` among the open ones of `owner`.
 
         Raises:
-            TooMany: the owner has as many streams on this worker as one may have.
+            TooMany: the owner has as many streams as one may have.
         """
-        with self._one_more(owner):
+        async with self._held.one_more(owner):
             self._standalone[stream] = None
             try:
                 yield
             finally:
                 del self._standalone[stream]
 
-    @contextmanager
-    def listening(self, stream: ListenStream, owner: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def listening(self, stream: ListenStream, owner: str) -> AsyncIterator[None]:
         """Count `stream` among the open ones of `owner`.
 
         Raises:
             TooMany: as `standalone`.
         """
-        with self._one_more(owner):
+        async with self._held.one_more(owner):
             self._listening[stream] = None
             try:
                 yield
             finally:
                 del self._listening[stream]
-
-    @contextmanager
-    def _one_more(self, owner: str) -> Iterator[None]:
-        if self._held[owner] >= self._max_streams:
-            raise TooMany("open streams on one worker", self._max_streams, "MAX_STREAMS")
-        self._held[owner] += 1
-        try:
-            yield
-        finally:
-            self._held[owner] -= 1
-            if not self._held[owner]:
-                del self._held[owner]
 
     def end_all(self) -> None:
         """End every stream; their clients open them again on another worker."""
@@ -155,12 +142,13 @@ class Streams:
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
-            streams = list(self._standalone)
-            for start in range(0, len(streams), CHUNK):
-                try:
+            try:
+                await self._held.tell()
+                streams = list(self._standalone)
+                for start in range(0, len(streams), CHUNK):
                     await self._sweep(streams[start : start + CHUNK])
-                except StateUnavailable as error:
-                    log.warning(error.event, error=str(error))
+            except StateUnavailable as error:
+                log.warning(error.event, error=str(error))
 
     async def _sweep(self, streams: list[StandaloneStream]) -> None:
         with self._state.guard():

@@ -7,6 +7,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 |---|---|---|---|
 | `session:{sid}` | hash | owner, protocol version, client params, log level, record version | SESSION_TTL, sliding |
 | `sessions:<digest>` | sorted set | the ids of one owner's sessions, by when they were made | as the newest |
+| `streams:<digest>` | hash | how many streams one owner has open, by worker | a day |
 | `session:{sid}:subscriptions` | set | subscribed resource URIs | as the record |
 | `mcp:shttp:toserver:{sid}` | pub/sub | wakes the worker that waits for an answer, or must see a cancellation | - |
 | `mcp:inbox:{sid}:<id>` | string | the slot for an answer: made by the asker, filled once | as the wait |
@@ -94,6 +95,9 @@ class Keys:
 
     def owned(self, digest: str) -> str:
         return f"{self.prefix}sessions:{digest}"
+
+    def held(self, digest: str) -> str:
+        return f"{self.prefix}streams:{digest}"
 
     def subscriptions(self, sid: str) -> str:
         return f"{self.prefix}session:{{{sid}}}:subscriptions"

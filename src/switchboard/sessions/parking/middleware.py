@@ -62,7 +62,11 @@ class Parking:
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
         self._lot = Lot(
-            worker, ttl=ttl, max_parked=max_parked, max_per_principal=max_per_principal, server_info=server_info
+            worker,
+            ttl=ttl,
+            max_parked=max(max_parked, max_per_principal),
+            max_per_principal=max_per_principal,
+            server_info=server_info,
         )
         self._holder = Holder(state, self._lot, self._spawn, silent_after)
         self._forwarding = Forwarding(state, alive, self._tell)
