@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from mcp import Client
@@ -15,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
 from switchboard.backends import Bounds, Patience
+from switchboard.backends.order import MOST, Heard
 
 
 def text(result: Any) -> str:
@@ -64,6 +66,56 @@ async def test_a_call_that_is_never_answered_ends_in_time_and_leaves_the_line_us
         with pytest.raises(MCPError, match=r"Backend 'deaf': no answer to tools/call within 0.3 s"):
             await client.call_tool("deaf__silent")
         assert text(await client.call_tool("deaf__echo")).endswith(":2:")
+
+
+async def test_a_backend_that_stops_reading_is_given_up_in_time_and_the_others_go_on(
+    raw: Any, open_gateway: Any
+) -> None:
+    stuck = raw("stuck", "unreading", patience=Patience(call=0.5, stop=0.2))
+    async with open_gateway(stuck, raw("calm")) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        for _ in range(3):
+            async with asyncio.timeout(10):
+                with pytest.raises(MCPError, match=r"Backend 'stuck': no answer to tools/call within 0.5 s"):
+                    await client.call_tool("stuck__silent", {"text": "x" * 500_000})  # more than a pipe holds
+        assert text(await client.call_tool("calm__echo")).endswith(":1:")
+
+
+class Slow:
+    """A client that does not take what it is told. Satisfies `north.North`."""
+
+    era: Literal["handshake", "modern"] = "handshake"
+    capabilities: Mapping[str, Any] = {}
+    wants_progress = True
+
+    async def ask(self, method: str, params: Any) -> dict[str, Any]:
+        raise AssertionError(method)
+
+    async def notify(self, method: str, params: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_flood_of_messages_to_a_slow_client_is_cut_and_the_call_answered(raw: Any, open_gateway: Any) -> None:
+    async with open_gateway(raw("loud", "chatter", patience=Patience(call=60, stop=0.5))) as opened:
+        await opened.discovered()
+        calling = opened.providers["loud"]._calling
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        answer = await calling.call("tools/call", {"name": "misbehave"}, Slow())
+        assert text(answer).endswith(":1:")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 25_000  # KB, for 20 MB in 10,000 messages
+
+
+async def test_what_nobody_can_hear_in_time_is_dropped_and_there_is_room_again_afterwards() -> None:
+    heard = Heard()
+    assert [heard.came() for _ in range(MOST + 2)] == [True] * MOST + [False] * 2
+    for _ in range(MOST):
+        async with heard.hearing():
+            pass
+    assert heard.came()
+    assert heard.dropped == 2
 
 
 async def test_an_answer_of_the_wrong_shape_is_refused_by_name(raw: Any, open_gateway: Any) -> None:

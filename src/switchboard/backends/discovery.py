@@ -19,9 +19,10 @@ from switchboard.backends.failures import BackendFailure
 from switchboard.backends.following import Wanted, follow
 from switchboard.backends.frames import first
 from switchboard.backends.health import Health
+from switchboard.backends.hearing import Ears
 from switchboard.backends.known import Known
 from switchboard.backends.lead import Alone, Lead
-from switchboard.backends.line import Ears, Line
+from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
 from switchboard.backends.offer import BackendOffer, discover
 from switchboard.backends.scope import LineKey

@@ -22,7 +22,8 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 
-from switchboard.backends.line import Ears, Line
+from switchboard.backends.hearing import Ears
+from switchboard.backends.line import Line
 
 log = structlog.get_logger("switchboard.backends")
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    INTERNAL_ERROR,
-    METHOD_NOT_FOUND,
     Implementation,
-    InitializeResult,
     ServerCapabilities,
 )
 
 from switchboard.backends import failures
+from switchboard.backends.agreeing import agree
 from switchboard.backends.calls import Call, InFlight
-from switchboard.backends.description import Backend, Http, Sse, Stdio
+from switchboard.backends.description import Backend, Http
+from switchboard.backends.ends import CLOSED, is_end
+from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import (
     BACKEND_UNAVAILABLE,
     SESSION_FORGOTTEN,
@@ -31,10 +31,12 @@ from switchboard.backends.failures import (
     Unreachable,
 )
 from switchboard.backends.frames import first
+from switchboard.backends.hearing import Ears, Hearing
 from switchboard.backends.north import North, Params
+from switchboard.backends.opened import Open, Opened
 from switchboard.backends.scope import LineKey
 from switchboard.backends.waiting import first_of
-from switchboard.backends.wire import CLOSED, HeaderMap, Inbound, Wire, is_end, negotiate
+from switchboard.backends.wire import Wire
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -42,75 +44,8 @@ OBITUARY_S: Final = 1.0
 """How long the end of a line is waited for, to say why it came."""
 
 
-class Opened(Protocol):
-    """A transport that was opened."""
-
-    streams: tuple[Any, Any]
-
-    def reason(self) -> str:
-        """Why it ended, as far as it knows; empty if it does not."""
-        ...
-
-    async def settled(self) -> None:
-        """Wait until `reason` has an answer, for a moment at most."""
-        ...
-
-    @property
-    def resumed(self) -> InitializeResult | None:
-        """What was agreed in the session that it resumes, if it does."""
-        ...
-
-    @property
-    def resumable(self) -> bool:
-        """Whether other workers resume the session too."""
-        ...
-
-    @property
-    def replaces(self) -> bool:
-        """Whether its session takes the place of one that is over, and nobody was told yet."""
-        ...
-
-    async def agreed(self, result: InitializeResult | None) -> None:
-        """Hear what was agreed in a new session; `None` if there is none."""
-        ...
-
-    async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
-        """Hear what belongs to no request; returns when the backend does not know the session any more."""
-        ...
-
-    async def forget(self) -> None:
-        """Have nobody resume the session any more."""
-        ...
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The last lines of its standard error, if it has one."""
-        ...
-
-
-class Ears(Protocol):
-    """Who hears what concerns the backend as a whole, whichever line it comes on."""
-
-    def changed(self, kind: str) -> None:
-        """A list changed: `tools`, `resources` or `prompts`."""
-        ...
-
-    async def updated(self, uri: str) -> None:
-        """A resource changed."""
-        ...
-
-
-LIST_CHANGES: Final[Mapping[str, str]] = {
-    "notifications/tools/list_changed": "tools",
-    "notifications/resources/list_changed": "resources",
-    "notifications/prompts/list_changed": "prompts",
-}
-
 _ids = itertools.count(1)
 """Of all lines together: a session that several of them resume one after the other must not see an id twice."""
-
-Open = Callable[[AsyncExitStack], Any]
-"""Opens a transport on a stack; awaitable, gives an `Opened`."""
 
 Beside = Callable[["Line"], Awaitable[None]]
 """What goes on while a line is open; returns when it ends."""
@@ -152,6 +87,7 @@ class Line:
         """Whether it ever was open."""
         self.lost = False
         """Whether it took the place of one whose memory is gone, and its client has not been told yet."""
+        self._hearing = Hearing(backend.name, self.calls, ears)
         self._open = open_transport
         self._ears = ears
         self._declared = declared
@@ -165,7 +101,6 @@ class Line:
         self._stopped = False
         self._starting: asyncio.Timeout | None = None
         self._over = asyncio.Event()
-        self._garbage = 0
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -249,7 +184,7 @@ class Line:
         self._ready.set()
 
     async def _listen(self, opened: Opened) -> None:
-        await opened.listen(self, lambda: bool(len(self.calls)))
+        await opened.listen(self._hearing, lambda: bool(len(self.calls)))
         await self._forgotten(opened)
 
     async def _forgotten(self, opened: Opened) -> None:
@@ -265,11 +200,11 @@ class Line:
             async with asyncio.timeout(self.backend.patience.start) as self._starting:
                 opened: Opened = await self._open(stack)
                 self._opened = opened
-                self._wire = Wire(opened.streams, self, self._mint, self._declared, self._info, self._end.set)
+                self._wire = Wire(opened.streams, self._hearing, self._mint, self._declared, self._info, self._end.set)
                 self._session = await stack.enter_async_context(
                     ClientSession(dispatcher=self._wire, client_info=self._info)
                 )
-                await self._agree(opened, self._session, self._wire)
+                await agree(self.backend, opened, self._session, self._wire)
                 return opened
         except TimeoutError as error:
             why = (
@@ -286,29 +221,6 @@ class Line:
             raise
         finally:
             self._starting = None
-
-    async def _agree(self, opened: Opened, session: ClientSession, wire: Wire) -> None:
-        if opened.resumed is not None:
-            session.adopt(opened.resumed)
-            wire.version = opened.resumed.protocol_version
-            return
-        try:
-            await self._negotiate(session, wire)
-        except BaseException:
-            await opened.agreed(None)
-            raise
-        await opened.agreed(session.initialize_result)
-
-    async def _negotiate(self, session: ClientSession, wire: Wire) -> None:
-        what = self.backend.transport
-        era = "handshake" if isinstance(what, Sse) else what.era
-        await negotiate(session, era, handshake_first=isinstance(what, Stdio))
-        wire.version = session.protocol_version or ""
-        if self.abilities.logging is not None and not wire.modern:
-            try:
-                await wire.request("logging/setLevel", {"level": self.backend.log_level})
-            except MCPError as error:
-                log.info("backend.no_log_level", backend=self.backend.name, error=error.message)
 
     # -- its users ------------------------------------------------------------------------------------------------
 
@@ -398,36 +310,3 @@ class Line:
 
     def _mint(self) -> str:
         return f"{self._worker}-{next(_ids)}"
-
-    # -- what the backend says by itself. Satisfies `wire.Inbound`. -----------------------------------------------
-
-    async def asked(self, method: str, params: Params | None) -> dict[str, Any]:
-        """Give a question to the client whose call it belongs to."""
-        if method == "ping":
-            return {}
-        if method not in ("elicitation/create", "sampling/createMessage", "roots/list"):
-            raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
-        try:
-            return await self.calls.asked(method).ask(method, params)
-        except MCPError as error:
-            log.info("backend.unanswered", backend=self.backend.name, method=method, reason=error.message)
-            raise
-        except ValueError as error:  # an answer that is none: the client's fault, told to the backend
-            raise MCPError(INTERNAL_ERROR, "The client's answer is not valid") from error
-
-    async def told(self, method: str, params: Params | None) -> None:
-        """Hear a notification: of the call it belongs to, or of the backend as a whole."""
-        if method in LIST_CHANGES:
-            self._ears.changed(LIST_CHANGES[method])
-        elif method == "notifications/resources/updated" and isinstance(uri := (params or {}).get("uri"), str):
-            await self._ears.updated(uri)
-        elif method in ("notifications/message", "notifications/elicitation/complete"):
-            call = self.calls.concerned()
-            if call is not None:
-                await call.notify(method, params)
-
-    def garbled(self, error: Exception) -> None:
-        """Count what is no message; say so once."""
-        self._garbage += 1
-        if self._garbage == 1:
-            log.warning("backend.garbage", backend=self.backend.name, error=str(error)[:200])

@@ -16,9 +16,9 @@ from mcp_types import METHOD_NOT_FOUND, Prompt, Resource, ResourceTemplate, Serv
 from switchboard.backends import cleaning
 from switchboard.backends.cleaning import Form, Unoffered
 from switchboard.backends.description import Backend, Bounds
+from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import BackendFailure
 from switchboard.backends.line import Line
-from switchboard.backends.wire import HeaderMap
 from switchboard.config import Prefix
 
 Kind = Literal["tools", "resources", "templates", "prompts"]

@@ -229,7 +229,7 @@ class BackendProvider:
             slot = Slot(self._state, self.backend, key, self._host.worker)
         return partial(transports.open_http, self.backend, self._road, slot)
 
-    # -- what lines hear. Satisfies `line.Ears`. ------------------------------------------------------------------
+    # -- what lines hear. Satisfies `hearing.Ears`. ------------------------------------------------------------------
 
     def changed(self, kind: str) -> None:
         """A list changed: look again."""

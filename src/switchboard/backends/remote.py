@@ -15,12 +15,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.backends import failures
+from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import BackendFailure
 from switchboard.backends.frames import AGAIN_S, SILENT_S, Frame, Inbox, error_frame, first, raised
 from switchboard.backends.holder import took
 from switchboard.backends.north import North, Params
 from switchboard.backends.scope import LineKey
-from switchboard.backends.wire import HeaderMap
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 

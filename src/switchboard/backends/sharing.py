@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from switchboard.backends.claims import Claim, Claims
 from switchboard.backends.description import Backend, Stdio
+from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import Forgotten, Unreachable
 from switchboard.backends.holder import Holder
 from switchboard.backends.line import Line
@@ -22,7 +23,6 @@ from switchboard.backends.lines import Lines
 from switchboard.backends.north import North, Params
 from switchboard.backends.remote import Moved, Remote
 from switchboard.backends.scope import LineKey
-from switchboard.backends.wire import HeaderMap
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import anyio
 from mcp.shared.message import SessionMessage
@@ -19,6 +19,9 @@ from switchboard.backends.child import CHUNK, Child
 from switchboard.backends.failures import Ended
 
 Received = SessionMessage | Exception
+
+WAITING: Final = 64
+"""Messages that wait for a child to read: so that whoever gives up a call need not wait to say so."""
 
 
 class Lines:
@@ -49,7 +52,7 @@ class Lines:
 async def streams(child: Child, most: int) -> AsyncIterator[tuple[Any, Any, asyncio.Future[str]]]:
     """What to read from, what to write to, and why reading ended once it has."""
     incoming, received = anyio.create_memory_object_stream[Received](0)
-    to_send, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
+    to_send, outgoing = anyio.create_memory_object_stream[SessionMessage](WAITING)
     why: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with incoming, received, to_send, outgoing, anyio.create_task_group() as tasks:
         tasks.start_soon(_read, child, most, incoming, why)

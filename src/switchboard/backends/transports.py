@@ -31,7 +31,7 @@ LAST_WORDS_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class OpenChild:
-    """A child on the line. Satisfies `line.Opened`."""
+    """A child on the line. Satisfies `opened.Opened`."""
 
     streams: tuple[Any, Any]
     child: Child
@@ -69,7 +69,7 @@ class OpenChild:
 
 @dataclass(slots=True)
 class OpenHttp:
-    """An HTTP connection on the line. Satisfies `line.Opened`."""
+    """An HTTP connection on the line. Satisfies `opened.Opened`."""
 
     streams: tuple[Any, Any]
     carrier: Carrier

@@ -6,52 +6,29 @@ that this version does not know is for the client to read or ignore.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
-from mcp.client.session import ClientSession
 from mcp.shared.dispatcher import CallOptions, DispatchContext, OnNotify, OnNotifyIntercept, OnRequest, ProgressFnT
-from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
-    MCP_METHOD_HEADER,
-    MCP_NAME_HEADER,
     MCP_PROTOCOL_VERSION_HEADER,
-    NAME_BEARING_METHODS,
-    encode_header_value,
-    mcp_param_headers,
 )
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
-    CONNECTION_CLOSED,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
-    UNSUPPORTED_PROTOCOL_VERSION,
     Implementation,
 )
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from switchboard.backends.description import Era
-from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
-
-Params = Mapping[str, Any]
-HeaderMap = Mapping[tuple[str, ...], str]
-
-RESERVED: Final = "io.modelcontextprotocol/"
-"""`_meta` keys of the envelope, which each leg of the way writes anew."""
-
-OVERTAKING_S: Final = 1.0
-
-CLOSED: Final = "Connection closed"
-"""What the SDK says to everyone who waits when a connection ends; HTTP says more when it is one request that ended."""
-
-CUT_SHORT: Final = "SSE stream "
-"""How the SDK begins what it says of an answer that will not come."""
+from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
+from switchboard.backends.north import Params
+from switchboard.backends.order import Heard
 
 
 class Inbound(Protocol):
@@ -176,9 +153,7 @@ class Wire:
 
             def intercept(method: str, params: Params | None) -> bool:
                 consumed = on_notify_intercept is not None and on_notify_intercept(method, params)
-                if not consumed:
-                    self._heard.came()
-                return consumed
+                return consumed or not self._heard.came()
 
             await self._inner.run(self._on_request, self._on_notify, intercept, task_status=task_status)
         finally:
@@ -206,40 +181,6 @@ class Wire:
         self._inbound.garbled(error)
 
 
-class Heard:
-    """Keeps a result from overtaking the notifications that came before it, each of which has a task of its own."""
-
-    def __init__(self) -> None:
-        self._came = 0
-        self._begun = 0
-        self._open: set[int] = set()
-        self._done = anyio.Event()
-
-    def came(self) -> None:
-        """A notification was received; its task starts soon, in the order of receipt."""
-        self._came += 1
-
-    @asynccontextmanager
-    async def hearing(self) -> AsyncIterator[None]:
-        """Around the work for one notification."""
-        self._begun += 1
-        number = self._begun
-        self._open.add(number)
-        try:
-            yield
-        finally:
-            self._open.discard(number)
-            self._done.set()
-            self._done = anyio.Event()
-
-    async def all_before_now(self) -> None:
-        """Wait for the work of every notification received so far; not for long, for it may wait for a slow client."""
-        last = self._came
-        with anyio.move_on_after(OVERTAKING_S):
-            while self._begun < last or any(number <= last for number in self._open):
-                await self._done.wait()
-
-
 def _steps(params: Params) -> tuple[float, float | None, str | None]:
     """Progress, total and message, as far as they are what they should be."""
     progress, total, message = (params.get(name) for name in ("progress", "total", "message"))
@@ -248,63 +189,3 @@ def _steps(params: Params) -> tuple[float, float | None, str | None]:
         float(total) if isinstance(total, int | float) else None,
         message if isinstance(message, str) else None,
     )
-
-
-def own_meta(given: Any, *, modern: bool) -> dict[str, Any]:
-    """A client's `_meta` as it may go on: without the envelope of its own leg, and without its progress token."""
-    meta = {key: value for key, value in (given or {}).items() if not key.startswith(RESERVED)}
-    meta.pop("progressToken", None)
-    if modern and LOG_LEVEL_META_KEY in (given or {}):
-        meta[LOG_LEVEL_META_KEY] = given[LOG_LEVEL_META_KEY]
-    return meta
-
-
-def routing_headers(method: str, params: Params, mirrored: HeaderMap | None) -> dict[str, str]:
-    """https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#request-headers"""
-    headers = {MCP_METHOD_HEADER: method}
-    key = NAME_BEARING_METHODS.get(method)
-    if key is not None and isinstance(name := params.get(key), str):
-        headers[MCP_NAME_HEADER] = encode_header_value(name)
-    if method == "tools/call" and mirrored:
-        headers |= mcp_param_headers(mirrored, params.get("arguments") or {})
-    return headers
-
-
-async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) -> None:
-    """Agree on a protocol version.
-
-    Raises:
-        Unreachable: nothing answers, or nothing that we could talk to.
-    """
-    tries = {"handshake": ("handshake",), "modern": ("modern",)}.get(
-        era, ("handshake", "modern") if handshake_first else ("modern", "handshake")
-    )
-    reasons: list[str] = []
-    for one in tries:
-        try:
-            await (session.initialize() if one == "handshake" else session.discover())
-        except MCPError as error:
-            if is_end(error) or error.code == BACKEND_UNAVAILABLE or _hopeless(error):
-                raise Unreachable(error.message) from error
-            reasons.append(f"{one}: {error.message}")
-        except (RuntimeError, ValueError) as error:  # the SDK's words for a version or an answer it cannot take
-            reasons.append(f"{one}: {error}")
-        else:
-            return
-    raise Unreachable("no protocol version in common (" + "; ".join(reasons) + ")")
-
-
-def is_end(error: MCPError) -> bool:
-    """Whether the SDK says it, of a connection or of one answer; servers use the same code for errors of their own.
-
-    The TypeScript SDK's, for one, refuses a version that it does not know with it.
-    """
-    return error.code == CONNECTION_CLOSED and (error.message == CLOSED or error.message.startswith(CUT_SHORT))
-
-
-def _hopeless(error: MCPError) -> bool:
-    """Whether a modern backend said that it speaks only versions which nobody here knows."""
-    if error.code != UNSUPPORTED_PROTOCOL_VERSION or not isinstance(error.error.data, dict):
-        return False
-    supported = error.error.data.get("supported") or ()
-    return not any(version in supported for version in (*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS))

@@ -66,6 +66,7 @@ def call(id: Any, params: dict[str, Any]) -> None:
         print("I am leaving", file=sys.stderr, flush=True)
         os._exit(3)
     if name == "silent":
+        time.sleep(300 if MODE == "unreading" else 0)
         return
     if name == "misbehave":
         misbehave(id)
@@ -91,6 +92,13 @@ def misbehave(id: Any) -> None:
         print('"}]}}', flush=True)
     if MODE == "shapeless":
         say({"id": id, "result": {"content": "none"}})
+    if MODE == "chatter":
+        chatter()
+
+
+def chatter() -> None:
+    for number in range(10_000):
+        say({"method": "notifications/message", "params": {"level": "info", "data": f"{number} " + "x" * 2000}})
 
 
 def begin() -> None:

@@ -13,7 +13,7 @@ from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER, x_mcp_header_map
 from mcp.shared.message import ClientMessageMetadata, SessionMessage
 from mcp_types import PROTOCOL_VERSION_META_KEY, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
 
-from switchboard.backends.wire import HeaderMap, routing_headers
+from switchboard.backends.envelope import HeaderMap, routing_headers
 
 
 class Stamps:

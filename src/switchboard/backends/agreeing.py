@@ -1,0 +1,45 @@
+"""What a line agrees on with a backend before its first call: the session, the version, the log level."""
+
+from __future__ import annotations
+
+import structlog
+from mcp.client.session import ClientSession
+from mcp.shared.exceptions import MCPError
+
+from switchboard.backends.description import Backend, Sse, Stdio
+from switchboard.backends.negotiation import negotiate
+from switchboard.backends.opened import Opened
+from switchboard.backends.wire import Wire
+
+log = structlog.get_logger("switchboard.backends")
+
+
+async def agree(backend: Backend, opened: Opened, session: ClientSession, wire: Wire) -> None:
+    """Go on with what was agreed, or agree anew.
+
+    Raises:
+        Unreachable: nothing answers, or nothing that we could talk to.
+    """
+    if opened.resumed is not None:
+        session.adopt(opened.resumed)
+        wire.version = opened.resumed.protocol_version
+        return
+    try:
+        await _agree_anew(backend, session, wire)
+    except BaseException:
+        await opened.agreed(None)
+        raise
+    await opened.agreed(session.initialize_result)
+
+
+async def _agree_anew(backend: Backend, session: ClientSession, wire: Wire) -> None:
+    what = backend.transport
+    era = "handshake" if isinstance(what, Sse) else what.era
+    await negotiate(session, era, handshake_first=isinstance(what, Stdio))
+    wire.version = session.protocol_version or ""
+    able = session.server_capabilities
+    if able is not None and able.logging is not None and not wire.modern:
+        try:
+            await wire.request("logging/setLevel", {"level": backend.log_level})
+        except MCPError as error:
+            log.info("backend.no_log_level", backend=backend.name, error=error.message)

@@ -1,0 +1,44 @@
+"""Agreeing with a backend on a protocol version."""
+
+from __future__ import annotations
+
+from mcp.client.session import ClientSession
+from mcp.shared.exceptions import MCPError
+from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+
+from switchboard.backends.description import Era
+from switchboard.backends.ends import is_end
+from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
+
+
+async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) -> None:
+    """Agree on a protocol version.
+
+    Raises:
+        Unreachable: nothing answers, or nothing that we could talk to.
+    """
+    tries = {"handshake": ("handshake",), "modern": ("modern",)}.get(
+        era, ("handshake", "modern") if handshake_first else ("modern", "handshake")
+    )
+    reasons: list[str] = []
+    for one in tries:
+        try:
+            await (session.initialize() if one == "handshake" else session.discover())
+        except MCPError as error:
+            if is_end(error) or error.code == BACKEND_UNAVAILABLE or _hopeless(error):
+                raise Unreachable(error.message) from error
+            reasons.append(f"{one}: {error.message}")
+        except (RuntimeError, ValueError) as error:  # the SDK's words for a version or an answer it cannot take
+            reasons.append(f"{one}: {error}")
+        else:
+            return
+    raise Unreachable("no protocol version in common (" + "; ".join(reasons) + ")")
+
+
+def _hopeless(error: MCPError) -> bool:
+    """Whether a modern backend said that it speaks only versions which nobody here knows."""
+    if error.code != UNSUPPORTED_PROTOCOL_VERSION or not isinstance(error.error.data, dict):
+        return False
+    supported = error.error.data.get("supported") or ()
+    return not any(version in supported for version in (*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS))
