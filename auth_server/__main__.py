@@ -18,7 +18,7 @@ from auth_server.environment import Standalone, read
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
-from switchboard.state import check_fingerprint, open_state
+from switchboard.state import check_fingerprint
 
 log = structlog.get_logger("auth_server")
 
@@ -60,13 +60,7 @@ def _first(group: BaseException) -> BaseException:
 
 async def _serve(settings: Standalone) -> None:
     async with (
-        open_state(
-            settings.redis_url,
-            prefix=settings.redis_prefix,
-            connections=settings.redis_max_connections,
-            wait_replicas=settings.redis_wait_replicas,
-            wait_ms=settings.redis_wait_ms,
-        ) as state,
+        settings.opened() as state,
         httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
     ):
         try:

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import secrets
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from auth_server.redirects import is_loopback
 from auth_server.settings import SCOPES, AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
 from switchboard.errors import ConfigurationError
+from switchboard.state import State, open_state
 
 T = TypeVar("T", StaticClient, TrustedIssuer)
 
@@ -118,6 +120,16 @@ class Standalone:
     trusted_proxies: tuple[str, ...]
     log_level: str
     log_format: str
+
+    def opened(self) -> AbstractAsyncContextManager[State]:
+        """The shared state, for as long as the block runs."""
+        return open_state(
+            self.redis_url,
+            prefix=self.redis_prefix,
+            connections=self.redis_max_connections,
+            wait_replicas=self.redis_wait_replicas,
+            wait_ms=self.redis_wait_ms,
+        )
 
 
 def read(env_file: str | None = ".env", **given: Any) -> Standalone:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from auth_server.app import AuthorizationServer
 from auth_server.environment import Standalone
 from switchboard.errors import ConfigurationError, SwitchboardError
-from switchboard.state import check_fingerprint, open_state
+from switchboard.state import check_fingerprint
 
 
 class NotOurs(SwitchboardError):
@@ -40,7 +40,10 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     keys = actions.add_parser("signing-keys", help="of JWT access tokens (ACCESS_TOKENS=jwt)")
     keys.set_defaults(action="signing-keys")
     keys.add_argument("how", choices=["rotate", "replace"], help="replace: the old ones are published no more")
-    return parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    if getattr(asked, "forget", False) and not asked.client:
+        revoke.error("--forget goes with --client")
+    return asked
 
 
 async def operate(settings: Standalone, asked: argparse.Namespace) -> str:
@@ -52,9 +55,9 @@ async def operate(settings: Standalone, asked: argparse.Namespace) -> str:
     """
     if not settings.redis_url:
         raise ConfigurationError("REDIS_URL is not set: a server that keeps everything in memory forgets it at restart")
-    async with open_state(settings.redis_url, prefix=settings.redis_prefix) as state:
+    async with settings.opened() as state:
         await check_fingerprint(state, settings.auth.secret_keys)
-        server = AuthorizationServer(settings.auth, state.redis, prefix=state.prefix)
+        server = AuthorizationServer(settings.auth, state.redis, prefix=state.prefix, hold=state.replicas.hold)
         return await (_revoke(server, asked) if asked.action == "revoke" else _keys(server, asked.how))
 
 

@@ -31,6 +31,7 @@ class ClientCredentials:
         )
         family = new_family()
         issued = await self._shared.issuer.issue(family, grant, grant.scope, refreshable=False)
-        await self._shared.access.issue(issued)
+        if not await self._shared.access.issue(issued):
+            raise Refusal("invalid_grant", "revoked just now")
         await self._shared.audit.record("tokens issued", client=client.id, family=family, scope=grant.scope)
         return issued.response

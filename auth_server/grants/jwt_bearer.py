@@ -35,7 +35,8 @@ class JwtBearer:
         trusted, found = await self._verified(params.require("assertion"), client)
         grant = self._grant(trusted, found, client, params.get("scope"), params.resources)
         issued = await self._shared.issuer.issue(new_family(), grant, grant.scope, refreshable=False)
-        await self._shared.access.issue(issued)
+        if not await self._shared.access.issue(issued):
+            raise Refusal("invalid_grant", "revoked just now")
         await self._shared.audit.record(
             "tokens issued", subject=grant.subject, client=client.id, family=issued.family, scope=grant.scope
         )

@@ -58,12 +58,21 @@ class AccessTokens:
         sealed = seal(issued.access, json.dumps(issued.claims).encode(), f"access {issued.family}")
         return sealed, ms(issued.claims["exp"] - self._clock())
 
-    async def issue(self, issued: Issued) -> None:
-        """Store a token of a new family that has nothing else: no code led to it, nothing refreshes it."""
+    async def issue(self, issued: Issued) -> bool:
+        """Store a token of a new family that has nothing else: no code led to it, nothing refreshes it.
+
+        Returns:
+            `False`, and the token is dead, when its subject or client was revoked meanwhile.
+        """
         value, lives = self.value(issued)
         who = Who(issued.claims["sub"], issued.claims["client_id"])
-        await self._revocation.keep(issued.family, who, lives / 1000)
+        cuts = await self._revocation.begin(issued.family, who, lives / 1000)
         await self._connection.run_lasting(ISSUE, [self._family(issued.family), self.name(issued)], [value, lives])
+        # Nothing looks at the marks later, as redeeming and refreshing do.
+        if await self._revocation.stands(who, cuts):
+            return True
+        await self._connection.pipeline(("delete", self._family(issued.family)))
+        return False
 
     async def attach(self, issued: Issued) -> bool:
         """Store one more token of a living family, to die with it; `False` when the family is gone."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+
+from auth_server import StaticClient
 
 
 async def revoke(world: Any, client: dict[str, Any], token: str, **more: Any) -> Any:
@@ -113,6 +116,39 @@ async def test_a_family_written_while_its_user_was_revoked_cannot_be_used(world:
     await world.redis.hset(family, mapping=missed)
 
     assert (await world.refresh(tokens["client"], tokens["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+class Meanwhile:
+    """A Redis that does something else just before it runs a script."""
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self.first: Callable[[], Awaitable[object]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._redis, name)
+
+    async def eval(self, *args: Any) -> Any:
+        """Once."""
+        first, self.first = self.first, None
+        if first is not None:
+            await first()
+        return await self._redis.eval(*args)
+
+
+async def test_a_machines_token_that_was_made_while_it_was_revoked_is_dead(make_world: Any, redis: Any) -> None:
+    """AUTH.md row 29: between being listed and being written it is not there to be deleted."""
+    between = Meanwhile(redis)
+    world = make_world(redis=between, clients=(StaticClient(id="job", secret="s" * 32, scope="mcp"),))
+    between.first = lambda: world.server.revoke("client", "job")
+    sent = {"grant_type": "client_credentials"}
+
+    during = await world.token(sent, auth=("job", "s" * 32))
+    after = await world.token(sent, auth=("job", "s" * 32))
+
+    assert (during.status_code, during.json()["error"]) == (400, "invalid_grant")
+    assert len(await redis.keys("auth:family:*")) == 1
+    assert await world.server.introspect_token(after.json()["access_token"])
 
 
 async def test_the_audit_trail_tells_who_was_granted_and_refused_what_and_holds_no_secret(world: Any) -> None:

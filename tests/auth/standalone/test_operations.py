@@ -140,6 +140,15 @@ async def test_the_command_reads_the_servers_own_settings_and_says_what_it_did(
     assert (again.returncode, "REDIS_URL is not set" in again.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "arguments", [["revoke"], ["revoke", "--all", "--forget"], ["revoke", "--user", "a", "--all"], ["x"]]
+)
+def test_a_command_that_makes_no_sense_does_nothing(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        parsed(arguments)
+    assert ending.value.code == 2
+
+
 def test_the_runbook_names_only_commands_that_there_are() -> None:
     commands = re.findall(r"python -m auth_server ([a-z-]+[^`\n<#]*)", SECURITY.read_text())
     assert len(commands) >= 6
