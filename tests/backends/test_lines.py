@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import TextContent
 
-from switchboard.backends import Bounds, Patience
+from switchboard.backends import Bounds, Patience, Watchdog
 from switchboard.backends.scope import default_scope, key
 from switchboard.identity import ANONYMOUS, Caller, Principal
 
@@ -149,6 +149,26 @@ async def test_nothing_outlives_a_worker_that_is_killed(raw: Any, tmp_path: Path
     worker.send_signal(signal.SIGKILL)
     await worker.wait()
     await gone(*numbers)
+
+
+async def test_a_watchdog_that_was_ended_is_replaced_and_guards_what_there_is() -> None:
+    children = [await asyncio.create_subprocess_exec("/bin/sleep", "300", start_new_session=True) for _ in range(2)]
+    try:
+        async with Watchdog().running() as watchdog:
+            watchdog.guard(children[0].pid)
+            first = watchdog.pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await gone(first)
+            watchdog.guard(children[1].pid)
+            assert watchdog.pid != first
+        # The pipe has closed with children in it, as it does when a worker is killed.
+        async with asyncio.timeout(10):
+            assert [await child.wait() for child in children] == [-signal.SIGTERM] * 2
+    finally:
+        for child in children:
+            if child.returncode is None:
+                child.kill()
 
 
 async def test_a_backend_that_hangs_at_its_start_delays_neither_the_list_nor_the_others(

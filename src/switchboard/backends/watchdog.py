@@ -17,6 +17,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import structlog
+
+log = structlog.get_logger("switchboard.backends")
+
 SCRIPT: Final = Path(__file__).with_name("watching.py")
 
 
@@ -26,6 +30,7 @@ class Watchdog:
     def __init__(self) -> None:
         self._pipe: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._groups: set[int] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Watchdog]:
@@ -47,15 +52,17 @@ class Watchdog:
 
     def guard(self, group: int) -> None:
         """Have a process group ended if this worker vanishes."""
+        self._groups.add(group)
         if self._pipe is None:
             self._start()
         self._tell(f"+{group}\n")
 
     def release(self, group: int) -> None:
         """The group is gone; its number may be somebody else's soon."""
+        self._groups.discard(group)
         self._tell(f"-{group}\n")
 
-    def _start(self) -> None:
+    def _start(self) -> int:
         reading, self._pipe = os.pipe()
         try:
             # Its own session, so that neither a terminal's Ctrl-C nor a signal to the worker's group ends it first.
@@ -69,8 +76,23 @@ class Watchdog:
             )
         finally:
             os.close(reading)
+        return self._pipe
 
     def _tell(self, line: str) -> None:
+        if self._pipe is None:
+            return
+        try:
+            os.write(self._pipe, line.encode())
+        except BrokenPipeError:
+            log.warning("backend.watchdog_lost")
+            self._restart()
+
+    def _restart(self) -> None:
+        """Somebody ended it: another one guards what there is."""
         if self._pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self._pipe, line.encode())
+            os.close(self._pipe)
+        if self._process is not None:
+            self._process.poll()
+        pipe = self._start()
+        with contextlib.suppress(BrokenPipeError):
+            os.write(pipe, "".join(f"+{group}\n" for group in self._groups).encode())

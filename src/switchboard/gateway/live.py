@@ -88,8 +88,7 @@ class LiveCatalog:
         """Ask every provider what it offers; swap the snapshot in if it differs from the current one."""
         async with self._building:
             self._stale = False
-            for provider in self.providers:
-                await self._ask(provider)
+            await asyncio.gather(*map(self._ask, self.providers))  # each may wait for what it last announced
             offers = tuple(self._offers[name] for name in self._providers if name in self._offers)
             built = build(offers, self._naming, self._shapes)
             if built.digest != self._catalog.digest:
