@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -19,14 +19,14 @@ from typing import Any, Final, Literal
 import structlog
 
 from switchboard import plugins
-from switchboard.backends import Backend, Bounds, Http, Patience, Sse, Stdio
+from switchboard.backends import Backend
 from switchboard.catalog import shapes
-from switchboard.config import Configuration, PluginSection, ServerSection, provider_name
-from switchboard.config.model import digest
+from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
+from switchboard.descriptions import backend, plugin_key, server_key
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
-from switchboard.sources import Ground, Launch, prepare
+from switchboard.sources import Ground, prepare
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +35,6 @@ Phase = Literal["preparing", "running", "failed", "disabled"]
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 300.0
 """Between attempts to prepare a server that failed."""
-
-_UNSHOWN: Final[Mapping[str, Any]] = {
-    "enabled": True, "tags": (), "allow": (), "deny": (), "rename": {}, "tools": {}, "description": "",
-}  # fmt: skip
-"""What changes how a server is shown, and not the server: left out of what tells whether it changed."""
 
 
 @dataclass
@@ -92,7 +87,7 @@ class Upstreams:
         self._configuration = configuration
         sections = {name: section for name, section in configuration.plugins.items() if section.enabled}
         given = {provider.name: provider for provider in live.providers}
-        self._plugins = {name: _Plugin(_plugin_key(section), given[name]) for name, section in sections.items()}
+        self._plugins = {name: _Plugin(plugin_key(section), given[name]) for name, section in sections.items()}
         self._servers: dict[str, Upstream] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._publishing = asyncio.Lock()
@@ -223,7 +218,7 @@ class Upstreams:
         for name, section in configuration.plugins.items():
             if not section.enabled:
                 continue
-            known, key = self._plugins.get(name), _plugin_key(section)
+            known, key = self._plugins.get(name), plugin_key(section)
             if known is not None and known.key == key:
                 made[name] = known
             else:
@@ -250,49 +245,6 @@ class Upstreams:
 def _cancel(server: Upstream) -> None:
     if server.task is not None and not server.task.done():
         server.task.cancel()
-
-
-def _plugin_key(section: PluginSection) -> str:
-    return digest(section.model_copy(update={key: value for key, value in _UNSHOWN.items() if key != "description"}))
-
-
-def server_key(section: ServerSection) -> str:
-    """Equal for sections that make the same server, however it is shown."""
-    return digest(section.model_copy(update=_UNSHOWN))
-
-
-def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend:
-    """What `backends` is told about a server.
-
-    Raises:
-        ConfigurationError: it asks for what cannot be done.
-    """
-    if section.auth.strategy != "none":
-        raise ConfigurationError(
-            f"mcpServers.{name}.auth.strategy: {section.auth.strategy!r} is not available yet;"
-            " a fixed credential can be stated in `headers` or `env`"
-        )
-    return Backend(
-        name,
-        _transport(section, launch),
-        section.scope,
-        section.prefix,
-        Patience(start=section.start_timeout, call=section.timeout, idle=section.idle_timeout),
-        Bounds(
-            lines=section.connections,
-            lines_per_user=section.connections_per_user,
-            lines_of_fleet=section.connections_of_fleet,
-        ),
-    )
-
-
-def _transport(section: ServerSection, launch: Launch | None) -> Stdio | Http | Sse:
-    if launch is not None:
-        cwd = str(launch.cwd) if launch.cwd is not None else None
-        return Stdio(launch.command, launch.args, dict(launch.env), cwd, section.era)
-    if section.transport == "sse":
-        return Sse(section.addresses[0], dict(section.headers), section.insecure)
-    return Http(section.addresses, dict(section.headers), section.era, section.insecure)
 
 
 def plugin_providers(configuration: Configuration) -> tuple[Provider, ...]:
