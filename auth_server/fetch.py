@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
+from auth_server.breakers import Breakers
 from switchboard.errors import AuthorizationUnavailable
 
 TIMEOUT = 5.0
@@ -99,6 +100,7 @@ class Fetcher:
         resolve: the addresses of a host.
         public: which of them may be connected to.
         context: how certificates are checked; the system's authorities when not given.
+        breakers: which hosts are left alone for a moment.
     """
 
     def __init__(
@@ -106,7 +108,9 @@ class Fetcher:
         resolve: Resolve = resolve,
         public: Callable[[str], bool] = is_public,
         context: ssl.SSLContext | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
+        self._breakers = breakers or Breakers()
         self._resolve = resolve
         self._public = public
         self._context = context
@@ -117,22 +121,27 @@ class Fetcher:
 
         Raises:
             FetchRefused: the address or the answer is not acceptable.
-            AuthorizationUnavailable: too many fetches are under way.
+            AuthorizationUnavailable: too many fetches are under way, or the host did not answer lately.
         """
         parts = safe_url(url)
         if parts is None:
             raise FetchRefused("the address is not acceptable")
         if self._turns.locked():
             raise AuthorizationUnavailable("too many documents are being fetched")
+        if self._breakers.is_open(parts.netloc):
+            raise AuthorizationUnavailable("the host of a document did not answer lately")
+        heard: list[str] = []
         async with self._turns:
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    return await self._fetch(parts, limit)
+                    return await self._fetch(parts, limit, heard)
             except (TimeoutError, OSError, httpx2.HTTPError) as error:
+                if not heard:
+                    self._breakers.silent(parts.netloc)
                 # One message for all: what exactly went wrong would map the network for whoever asks.
                 raise FetchRefused("the document could not be fetched") from error
 
-    async def _fetch(self, parts: SplitResult, limit: int) -> Fetched:
+    async def _fetch(self, parts: SplitResult, limit: int, heard: list[str]) -> Fetched:
         address = await self._address(parts)
         host = parts.hostname or ""
         target = httpx2.URL(scheme="https", host=address, port=parts.port, raw_path=_path(parts).encode())
@@ -142,6 +151,8 @@ class Fetcher:
             httpx2.AsyncClient(verify=context, trust_env=False, timeout=TIMEOUT, follow_redirects=False) as http,
             http.stream("GET", target, headers=headers, extensions={"sni_hostname": host}) as response,
         ):
+            heard.append(parts.netloc)
+            self._breakers.answered(parts.netloc)
             if response.status_code != 200:
                 raise FetchRefused("the document could not be fetched")
             return Fetched(_object(await _body(response, limit)), dict(response.headers))

@@ -6,12 +6,15 @@ import ipaddress
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from auth_server.breakers import FAILURES, PAUSE, Breakers
 from auth_server.documents import is_document_id, lifetime
 from auth_server.fetch import Fetcher, FetchRefused, is_public
+from switchboard.errors import AuthorizationUnavailable
 
 HOST = "app.example"
 
@@ -184,3 +187,53 @@ def test_only_plain_https_addresses_with_a_path_are_documents(client_id: str, ex
 def test_caching_follows_the_headers_between_five_minutes_and_a_day(control: str, seconds: int) -> None:
     """AUTH.md row 17."""
     assert lifetime({"cache-control": control}) == seconds
+
+
+@pytest.fixture
+def impatient(site: Any, tmp_path: Path) -> tuple[Fetcher, Any]:
+    """A fetcher to which this computer is the internet, and its clock."""
+    time = SimpleNamespace(now=0.0)
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    return Fetcher(resolve, lambda _: True, context, Breakers(lambda: time.now)), time
+
+
+async def test_a_host_that_does_not_answer_is_left_alone_for_a_moment_and_others_are_not(
+    site: Any, impatient: tuple[Fetcher, Any], unused_tcp_port: int
+) -> None:
+    fetcher, time = impatient
+    for _ in range(FAILURES):
+        with pytest.raises(FetchRefused):
+            await fetcher.get(f"https://silent.example:{unused_tcp_port}/client.json", 5_000)
+    with pytest.raises(AuthorizationUnavailable):
+        await fetcher.get(f"https://silent.example:{unused_tcp_port}/other.json", 5_000)
+    assert (await fetcher.get(site.client_id, 5_000)).document["client_name"] == "App"
+    time.now += PAUSE
+    with pytest.raises(FetchRefused):
+        await fetcher.get(f"https://silent.example:{unused_tcp_port}/client.json", 5_000)
+
+
+async def test_nobody_can_close_a_host_to_its_clients_by_asking_for_its_wrong_pages(
+    site: Any, impatient: tuple[Fetcher, Any]
+) -> None:
+    fetcher, _ = impatient
+    site.status = "404 Not Found"
+    for _ in range(FAILURES + 1):
+        with pytest.raises(FetchRefused):
+            await fetcher.get(site.client_id.replace("client", "none"), 5_000)
+    site.status = "200 OK"
+    assert (await fetcher.get(site.client_id, 5_000)).document["client_name"] == "App"
+
+
+async def test_a_client_whose_host_is_silent_is_asked_to_try_again(
+    make_world: Any, site: Any, impatient: tuple[Fetcher, Any], unused_tcp_port: int
+) -> None:
+    world = make_world(fetcher=impatient[0])
+    client = {"client_id": f"https://silent.example:{unused_tcp_port}/c.json", "redirect_uris": ["http://127.0.0.1/cb"]}
+    async with world.browser() as http:
+        asked = world.question(client, world.pkce())
+        statuses = [(await http.get("/authorize", params=asked)).status_code for _ in range(FAILURES + 1)]
+    assert statuses == [400] * FAILURES + [503]
