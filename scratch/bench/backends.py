@@ -273,7 +273,8 @@ async def crossing(stage: Stage) -> list[Found]:
     found = []
     people = {name: stage.fleet.token(name) for name in ("alice", "bob")}
     await offered(stage, people["alice"], "own__count", "web__count")
-    for tool in ("own__count", "web__count"):
+    for tool, mode in ((tool, mode) for tool in ("own__count", "web__count") for mode in ("legacy", "auto")):
+        era = "handshake" if mode == "legacy" else "modern"
         each = stage.args.calls // 2
         heard: dict[str, list[tuple[str, int, str]]] = {name: [] for name in people}
 
@@ -285,7 +286,9 @@ async def crossing(stage: Stage) -> list[Found]:
                 await asyncio.gather(*(one(number) for number in range(start_at, min(start_at + 10, each))))
 
         async with AsyncExitStack() as stack:
-            opened = {name: await stack.enter_async_context(client(stage.fleet.url, people[name])) for name in people}
+            opened = {
+                name: await stack.enter_async_context(client(stage.fleet.url, people[name], mode)) for name in people
+            }
             started = time.perf_counter()
             await asyncio.gather(*(speak(name, opened[name]) for name in people))
             took = time.perf_counter() - started
@@ -296,10 +299,13 @@ async def crossing(stage: Stage) -> list[Found]:
         owners = [{who for who, *_ in all_said} for all_said in heard.values()]
         crossed = len(owners[0] & owners[1]) + sum(len(mine) != 1 for mine in owners)
         counts = sum({number for _, number, _ in all_said} != set(range(1, each + 1)) for all_said in heard.values())
-        print(f"    {tool}: {each * 2} calls in {took:.1f} s")
+        print(f"    {tool}, {era} clients: {each * 2} calls in {took:.1f} s")
         found.append(
             Found(
-                f"{each * 2} calls of two people on {tool}: answers that crossed or are missing", wrong + missing, 0, ""
+                f"{each * 2} calls of two people on {tool}, {era}: answers that crossed or are missing",
+                wrong + missing,
+                0,
+                "",
             )
         )
         found.append(Found("… memories that crossed, were shared or torn", crossed + counts, 0, ""))

@@ -16,7 +16,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
-from switchboard.backends import Backend
+from switchboard.backends import Backend, Sse
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
@@ -104,6 +104,28 @@ async def test_a_client_is_told_once_that_its_child_forgot(
         assert person.heard == ["Backend 'own' was started anew: what it remembered of this session is lost"]
         again = await client.call_tool("own__bump")
         assert "switchboard/stateLost" not in (again.meta or {})
+
+
+async def test_all_workers_reach_one_connection_to_a_server_of_the_older_transport(
+    handy: Any, serve: Any, fleet: Any, connect: Any, person: Any, redis_url: str
+) -> None:
+    opened = 0
+    app = handy.server().sse_app()
+
+    async def counting(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal opened
+        opened += scope.get("path") == "/sse"
+        await app(scope, receive, send)
+
+    url = (await serve(counting)).replace("/mcp", "/sse")
+    urls = await fleet([Backend("handy", Sse(url))], count=2, redis_url=redis_url)
+    async with connect(urls, "handshake", person) as client:
+        await offered(client, "handy__ask")
+        before = opened
+        for tag in ("a", "b", "c"):
+            assert text(await client.call_tool("handy__ask", {"tag": tag})) == f"accept bob {tag} {tag}"
+            await client.call_tool("handy__echo", {"text": tag})
+        assert opened == before + 1
 
 
 async def test_all_workers_resume_one_session_at_an_http_backend(

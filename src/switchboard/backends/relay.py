@@ -18,6 +18,7 @@ import structlog
 
 from switchboard.backends.frames import parsed
 from switchboard.backends.lead import Alone, Elected, Lead
+from switchboard.backends.order import MOST
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease, State
@@ -102,6 +103,7 @@ class Everywhere:
         self._vacant = asyncio.Event()
         self.lead: Lead = Elected(lease, self._vacant, self._left, random.random)
         self._tasks: asyncio.TaskGroup | None = None
+        self._dealing: set[asyncio.Task[None]] = set()
         self._deal: Deal | None = None
         self._busy: Callable[[], bool] = lambda: False
 
@@ -143,8 +145,10 @@ class Everywhere:
             return
         if frame.get("vacant"):
             self._vacant.set()
-        elif "message" in frame:
-            self._tasks.create_task(self._dealt(str(frame.get("id")), frame["message"]))
+        elif "message" in frame and len(self._dealing) < MOST:
+            task = self._tasks.create_task(self._dealt(str(frame.get("id")), frame["message"]))
+            self._dealing.add(task)
+            task.add_done_callback(self._dealing.discard)
 
     async def _dealt(self, item: str, message: Message) -> None:
         if self._deal is None:

@@ -1,8 +1,8 @@
 """One line for a session, on whichever worker its calls arrive.
 
-A child lives on one worker: the one that claimed it. Calls that arrive elsewhere go there. HTTP lines need none of
-this: each worker has its own, and all resume the same upstream session (`upstream`). Lines for everybody, or for one
-call, are each worker's own too.
+A child lives on one worker: the one that claimed it; so does a connection of HTTP+SSE, which is a session by itself.
+Calls that arrive elsewhere go there. Streamable HTTP needs none of this: each worker has a line of its own, and all
+resume the same upstream session (`upstream`). Lines for everybody, or for one call, are each worker's own too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
 from switchboard.backends.claims import Claim, Claims
-from switchboard.backends.description import Backend, Stdio
+from switchboard.backends.description import Backend, Sse, Stdio
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import Forgotten, Unreachable
 from switchboard.backends.holder import Holder
@@ -63,7 +63,7 @@ class Sharing:
         self._claims: Claims | None = None
         self._seat = f"{worker}-{secrets.token_hex(3)}"
         """Of its own for each life of a backend: one that is being replaced still serves what it has."""
-        if state is not None and isinstance(backend.transport, Stdio):
+        if state is not None and isinstance(backend.transport, Stdio | Sse):
             self._claims = Claims(state, self._seat, backend)
 
     @asynccontextmanager
