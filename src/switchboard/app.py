@@ -204,6 +204,7 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
             connections=settings.redis_max_connections,
             wait_replicas=settings.redis_wait_replicas,
             wait_ms=settings.redis_wait_ms,
+            stream_bytes=settings.max_stream_bytes,
         )
     )
     try:

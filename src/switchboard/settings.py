@@ -209,6 +209,9 @@ class Settings(BaseSettings):
     max_sessions: int = Field(20_000, ge=1, description="handshake sessions one principal may have, 1 or more")
     max_streams: int = Field(20_000, ge=1, description="streams one principal may hold open, 1 or more")
     max_requests: int = Field(256, ge=1, description="requests of one session that may run at once on a worker")
+    max_stream_bytes: int = Field(
+        16 * 1024 * 1024, ge=65_536, description="bytes of messages one stream keeps for replay, 65536 or more"
+    )
     max_parked: int = Field(
         50, ge=1, description="calls of one principal that may wait for its answers on a worker, 1 or more"
     )

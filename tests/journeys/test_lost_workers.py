@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import httpx2
 import mcp_types as types
 import pytest
 from fleet.workers import Fleet
@@ -20,6 +22,8 @@ from mcp.shared.exceptions import MCPError
 WATCHED = "test://static/resource/7"
 LOSS_IS_TOLD_WITHIN = 20
 """Seconds after which a client that waits for a dead worker knows (DESIGN: leases last 12 s)."""
+
+ACCEPT = {"accept": "application/json, text/event-stream"}
 
 StartFleet = Callable[..., Fleet]
 
@@ -153,3 +157,50 @@ async def test_a_modern_client_notices_nothing_of_a_dead_worker_between_its_call
         assert len({(await whoami(client))["worker"] for _ in range(4)}) == 1
         trip = await client.call_tool("elicitInputs")
         assert not trip.is_error
+
+
+async def test_a_worker_that_was_paused_past_its_lease_cannot_write_a_second_ending(start_fleet: StartFleet) -> None:
+    fleet = start_fleet(env={"AUTH_MODE": "none"})
+    paused, other = fleet.worker_url(0), fleet.worker_url(1)
+    async with httpx2.AsyncClient(timeout=60) as http:
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        begun = await http.post(other, json=_request("initialize", hello), headers=ACCEPT)
+        session = {**ACCEPT, "mcp-session-id": begun.headers["mcp-session-id"]}
+        work = {
+            "name": "longRunningOperation",
+            "arguments": {"duration": 6, "steps": 12},
+            "_meta": {"progressToken": 1},
+        }
+        async with http.stream("POST", paused, json=_request("tools/call", work), headers=session) as stream:
+            lines = stream.aiter_lines()
+            primed = await _next_id(lines)
+            last = await _next_id(lines)
+            fleet.workers[0].freeze()
+            try:
+                with anyio.fail_after(LOSS_IS_TOLD_WITHIN + 10):
+                    resumed = await http.get(other, headers={**session, "last-event-id": last})
+            finally:
+                fleet.workers[0].thaw()
+            with anyio.fail_after(20):
+                woken = _messages(
+                    [line async for line in lines]
+                )  # ends when the worker sees that it was taken for dead
+        replayed = _messages((await http.get(other, headers={**session, "last-event-id": primed})).text.splitlines())
+    (ending,) = [message for message in _messages(resumed.text.splitlines()) if "id" in message]
+    assert ending["error"]["data"]["reason"] == "worker_lost"
+    assert not [message for message in woken if "id" in message]
+    assert [message for message in replayed if "id" in message] == [ending]
+
+
+def _request(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+async def _next_id(lines: AsyncIterator[str]) -> str:
+    while not (line := await anext(lines)).startswith("id: "):
+        pass
+    return line.removeprefix("id: ")
+
+
+def _messages(lines: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]

@@ -10,6 +10,7 @@ from typing import Any
 
 from switchboard.edge.descriptors import ENOUGH, raise_limit, shortage
 from switchboard.edge.shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
+from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, MOST_SUBSCRIPTIONS
 
 BOTH = {"accept": "application/json, text/event-stream"}
@@ -179,3 +180,46 @@ async def test_no_limit_means_no_refusal() -> None:
         await Shedding(app, load)({"type": "http", "path": "/mcp"}, None, None)  # type: ignore[arg-type]
     assert served == ["/mcp"]
     assert resident_bytes() > 1 << 20
+
+
+async def test_a_stream_keeps_no_more_than_allowed_and_who_missed_something_is_not_given_the_rest(start: Any) -> None:
+    workers = await start(2, max_stream_bytes=65_536)
+    session = await workers.open()
+    async with session.listen(workers.a) as events:
+        await events.next()
+        await said(workers.b, session, 0, "first")
+        early = await events.message()
+    for number in range(1, 41):
+        await said(workers.every[number % 2], session, number, "x" * 4_000)
+    kept = await workers.state.redis.xrange(workers.state.keys.events(session.id, "s"))
+    assert sum(len(fields["f"]) for _, fields in kept) <= 65_536
+    async with session.listen(workers.b, last_event_id=early.id) as events:
+        assert await events.rest() == []
+    later = f"s.{kept[0][0]}"
+    async with session.listen(workers.b, last_event_id=later) as events:
+        assert (await events.message()).message["params"]["data"]["number"] == 41 - len(kept) + 1
+
+
+async def said(worker: Any, session: Any, number: int, text: str) -> None:
+    room = worker.app.rooms.handshake
+    record = await room.records.load(session.id, ANONYMOUS.owner)
+    params = {"level": "error", "data": {"number": number, "text": text}}
+    await room.say(record, {"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+
+
+async def test_a_lost_reply_of_more_frames_than_are_kept_still_gets_its_ending(start: Any) -> None:
+    workers = await start(2)
+    session = await workers.open()
+    keys, scripts = workers.state.keys, workers.state.scripts
+    names = [
+        keys.session(session.id),
+        keys.events(session.id, "lostlostlost"),
+        keys.exchange(session.id, "lostlostlost"),
+    ]
+    await scripts.open(keys=names, args=["wdead:1", 60_000, "[7]"])
+    for number in range(1, 8):
+        written = await scripts.emit(keys=names, args=["wdead:1", 60_000, "c", 5, "{}", "0", number, "[7]"])
+    await workers.state.redis.delete(names[2])
+    async with session.listen(workers.b, last_event_id=f"lostlostlost.{written[1]}") as events:
+        (ending,) = [event.message for event in await events.rest()]
+    assert (ending["id"], ending["error"]["data"]["reason"]) == (7, "worker_lost")

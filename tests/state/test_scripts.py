@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.commands.core import AsyncScript
 
+from switchboard.sessions.frames import frames
 from switchboard.state import Scripts, State, open_state
 from switchboard.state.keys import LEASE_MS, MAX_FRAMES
 
@@ -94,7 +95,7 @@ WRITES: dict[str, Call] = {
     "subscribe": lambda s: (
         s.state.scripts.subscribe,
         [s.record, s.state.keys.subscriptions(SID)],
-        ["add", "test://1", "channel"],
+        ["add", "test://1", "channel", 10],
     ),
     "update": lambda s: (s.state.scripts.update, [s.record], ["level", "debug"]),
 }
@@ -248,7 +249,7 @@ async def test_subscriptions_are_added_and_dropped(state_url: str | None) -> Non
         await session.begin()
         keys = [session.record, state.keys.subscriptions(SID)]
         for change in (["add", "test://1"], ["add", "test://2"], ["drop", "test://1"]):
-            assert await state.scripts.subscribe(keys, [*change, "channel"]) == ["ok"]
+            assert await state.scripts.subscribe(keys, [*change, "channel", 10]) == ["ok"]
         assert await state.redis.smembers(state.keys.subscriptions(SID)) == {"test://2"}
 
 
@@ -278,3 +279,39 @@ async def test_opening_repeated_after_a_time_out_finds_its_own_lease(state_url: 
         assert await session.open("w1:1") == "ok"
         assert await session.open("w2:1") == "fenced"
         assert await state.redis.xlen(session.events) == 1
+
+
+@pytest.mark.parametrize("write", ["append", "emit"])
+async def test_a_stream_holds_no_more_bytes_than_allowed_and_never_less_than_its_newest_frame(
+    state_url: str | None, write: str
+) -> None:
+    async with open_state(state_url, stream_bytes=1000) as state:
+        session = Session(state)
+        await session.begin()
+        if write == "emit":
+            await session.open("w1:1")
+        for number, size in enumerate([10] * 300 + [400, 400, 400, 5000, 10], 1):
+            if write == "append":
+                await state.scripts.append([session.record, session.events], ["channel", 1000, "x" * size])
+            else:
+                await session.emit("w1:1", "x" * size, number=number)
+            entries: Any = await state.redis.xrange(session.events)
+            sizes = [len(fields["f"]) for _, fields in entries if "f" in fields]
+            assert sizes[-1] == size
+            assert sum(sizes) <= 1000 or len(sizes) == 1
+        assert sizes == [10]
+
+
+async def test_frames_tell_whether_one_is_missing_between_them(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        for text in ("eins", "zwei ü", "drei"):
+            await state.scripts.append([session.record, session.events], ["channel", 10, text])
+        entries: Any = await state.redis.xrange(session.events)
+        one, two, three = frames(entries)
+        assert one.follows(0)
+        assert two.follows(one.total)
+        assert three.follows(two.total)
+        assert not three.follows(one.total)
+        assert three.follows(None), "who cannot know sees no gap"

@@ -19,6 +19,8 @@ from switchboard.state.keys import POLL_S
 log = structlog.get_logger("switchboard.sessions")
 
 BATCH: Final = 200
+START: Final = "0-0"
+"""Before the first entry of any stream."""
 
 
 async def read(state: State, sid: str, stream: str, last: str) -> list[Frame]:
@@ -30,7 +32,7 @@ async def read(state: State, sid: str, stream: str, last: str) -> list[Frame]:
 
 async def missed(state: State, sid: str, stream: str, last: str) -> bool:
     """Whether frames after `last` may have been dropped already, so that replaying would leave a silent gap."""
-    if last == "0-0":
+    if last == START:
         return False
     with state.guard():
         first: Any = await state.redis.xrange(state.keys.events(sid, stream), count=1)
@@ -45,6 +47,7 @@ class ReplyFollower:
         self._sid = sid
         self._stream = stream
         self._last = last
+        self._total: int | None = 0 if last == START else None
         self._pause = min(POLL_S, ttl_ms / 3000)
         self._ttl_ms = ttl_ms
         self._wake = asyncio.Event()
@@ -77,7 +80,10 @@ class ReplyFollower:
         while True:
             self._wake.clear()
             for frame in await self._news():
-                self._last = frame.id
+                if not frame.follows(self._total):
+                    log.warning("stream.gap", session=self._sid[:8], stream=self._stream)
+                    return
+                self._last, self._total = frame.id, frame.total
                 yield frame
                 sign.given()
                 if frame.final:
@@ -147,9 +153,13 @@ class ReplyFollower:
             log.warning("exchange.worker_lost", session=self._sid[:8], stream=self._stream)
 
     async def _unanswered(self) -> list[Any]:
-        """The ids of the requests this stream owes a response, from its opening entry."""
+        """The ids of the requests this stream owes a response: its last frame says so, else its opening entry."""
+        key = self._state.keys.events(self._sid, self._stream)
         with self._state.guard():
-            entries: Any = await self._state.redis.xrange(self._state.keys.events(self._sid, self._stream))
+            newest: Any = await self._state.redis.xrevrange(key, count=1)
+            if newest and newest[0][1].get("p"):
+                return list(json.loads(newest[0][1]["p"]))
+            entries: Any = await self._state.redis.xrange(key)
         requests: list[Any] = []
         for _, fields in entries:
             if "o" in fields:

@@ -50,6 +50,12 @@ class Frame:
     id: str
     data: str
     final: bool = False
+    total: int | None = None
+    """The bytes that the stream has ever held, this frame included; `None` where an older worker wrote it."""
+
+    def follows(self, total: int | None) -> bool:
+        """Whether nothing is missing between this frame and the one before, at which the stream had held `total`."""
+        return self.total is None or total is None or self.total - len(self.data.encode()) == total
 
 
 def encode(message: dict[str, Any]) -> str:
@@ -81,4 +87,9 @@ def order(entry: str) -> tuple[int, int]:
 
 def frames(entries: list[tuple[str, dict[str, str]]]) -> list[Frame]:
     """Stored entries as frames; the opening entry of a reply is not one."""
-    return [Frame(entry, fields["f"], fields.get("e") == "1") for entry, fields in entries if "f" in fields]
+    return [_frame(entry, fields) for entry, fields in entries if "f" in fields]
+
+
+def _frame(entry: str, fields: dict[str, str]) -> Frame:
+    total = fields.get("b")
+    return Frame(entry, fields["f"], fields.get("e") == "1", None if total is None else int(total))

@@ -162,11 +162,11 @@ class Reply:
 
     async def _store(self, data: str, *, final: bool) -> None:
         self._stored += 1
-        number = self._stored
+        number, owed = self._stored, json.dumps(sorted(self._pending, key=str))
 
         async def emit() -> Written:
             ending = "1" if final else "0"
-            args: list[str | int] = [self._epoch, LEASE_MS, self._channel(), MAX_FRAMES, data, ending, number]
+            args: list[str | int] = [self._epoch, LEASE_MS, self._channel(), MAX_FRAMES, data, ending, number, owed]
             return Scripts.written(await self._state.scripts.emit(keys=self._session_keys(), args=args))
 
         written = await self._persist(emit)

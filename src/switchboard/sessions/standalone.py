@@ -18,7 +18,7 @@ from mcp_types import LoggingLevel
 from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.follow import missed, read
+from switchboard.sessions.follow import START, missed, read
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, Sign, encode, event, priming
 from switchboard.sessions.levels import wanted
 from switchboard.sessions.records import Record, Records
@@ -91,7 +91,8 @@ class StandaloneStream:
         self._record = record
         self._expires_at = expires_at
         self._token = secrets.token_hex(8)
-        self._last = "0-0"
+        self._last = START
+        self._total: int | None = None
         self._over = False
         self._stale = True
         self._keep_at = 0.0
@@ -132,6 +133,7 @@ class StandaloneStream:
         if not started:
             raise SessionGone(self.sid)
         self._last = since or cast(str, started[0])
+        self._total = 0 if self._last == START else None
         self._resumed = since is not None
 
     async def detach(self) -> None:
@@ -159,7 +161,10 @@ class StandaloneStream:
         while not self._over:
             self.wake.clear()
             for frame in await self._news():
-                self._last = frame.id
+                if not frame.follows(self._total):
+                    log.warning("stream.gap", session=self.sid[:8])
+                    return
+                self._last, self._total = frame.id, frame.total
                 yield frame
                 sign.given()
             while not self._over and not await self._woken():  # the sweep looks; here it would cost two round trips

@@ -13,7 +13,7 @@ from switchboard.state.away import AWAY, unavailable
 from switchboard.state.hub import Hub
 from switchboard.state.keys import Keys
 from switchboard.state.replicas import Replicas
-from switchboard.state.scripts import Scripts
+from switchboard.state.scripts import STREAM_BYTES, Scripts
 from switchboard.state.servers import POOL, server
 
 Kind = Literal["memory://", "redis"]
@@ -50,7 +50,13 @@ class State:
 
 @asynccontextmanager
 async def open_state(
-    url: str | None, *, prefix: str = "", connections: int = POOL, wait_replicas: int = 0, wait_ms: int = WAIT_MS
+    url: str | None,
+    *,
+    prefix: str = "",
+    connections: int = POOL,
+    wait_replicas: int = 0,
+    wait_ms: int = WAIT_MS,
+    stream_bytes: int = STREAM_BYTES,
 ) -> AsyncIterator[State]:
     """Connect, start the hub, and yield the state; everything is closed on the way out.
 
@@ -60,12 +66,13 @@ async def open_state(
         connections: how many there may be for commands; who finds all in use waits for one.
         wait_replicas: how many replicas must have a write that must last; none for `memory://`.
         wait_ms: how long to wait for them.
+        stream_bytes: how much one stream may hold for replay.
     """
     opened = server(url, connections)
     try:
         async with Hub(opened.redis, opened.subscriber).running() as hub:
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
             kind: Kind = "redis" if url else "memory://"
-            yield State(opened.redis, hub, Keys(prefix), Scripts(opened.redis), replicas, kind)
+            yield State(opened.redis, hub, Keys(prefix), Scripts(opened.redis, stream_bytes), replicas, kind)
     finally:
         await opened.close()

@@ -15,13 +15,45 @@ from redis.asyncio import Redis
 DONE: Final = "done"
 """What the lease of an ended reply holds until it expires with the record."""
 
+STREAM_BYTES: Final = 16 * 1024 * 1024
+"""What one stream may hold, when nothing else is said."""
+
 _ALIVE: Final = "if redis.call('EXISTS', KEYS[1]) == 0 then return {} end\n"
+
+# Each frame carries in `b` how many bytes its stream has ever held, itself included. So what is held now is the
+# difference of two entries, nobody keeps a counter, and whoever reads sees whether something is missing between two.
+_BYTES: Final = """
+local function field(entry, name)
+  for i = 1, #entry[2], 2 do if entry[2][i] == name then return entry[2][i + 1] end end
+end
+local function held(events, frame)
+  local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
+  return #frame + (last and tonumber(field(last, 'b') or 0) or 0)
+end
+local function trim(events, total, newest, limit)
+  if total <= limit then return end
+  while true do
+    local entries = redis.call('XRANGE', events, '-', '+', 'COUNT', 20)
+    for _, entry in ipairs(entries) do
+      local frame = field(entry, 'f')
+      if entry[1] == newest or (frame and total - tonumber(field(entry, 'b') or 0) + #frame <= limit) then
+        redis.call('XTRIM', events, 'MINID', entry[1])
+        return
+      end
+    end
+    redis.call('XTRIM', events, 'MINID', entries[#entries][1])
+  end
+end
+"""
 
 # KEYS record events · ARGV channel max frame
 _APPEND: Final = (
-    _ALIVE
+    _BYTES
+    + _ALIVE
     + """
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', 'f', ARGV[3])
+local total = held(KEYS[2], ARGV[3])
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', 'f', ARGV[3], 'b', string.format('%.0f', total))
+trim(KEYS[2], total, id, STREAM_BYTES)
 redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
 redis.call('PUBLISH', ARGV[1], '1')
 return {id}
@@ -44,10 +76,11 @@ return {'ok', id}
 """
 )
 
-# KEYS record events lease · ARGV epoch lease_ms channel max frame final number
+# KEYS record events lease · ARGV epoch lease_ms channel max frame final number [requests still to be answered]
 # A reply's frames are numbered and written one at a time: repeated after a time-out, a frame is not stored twice.
 _EMIT: Final = (
-    _ALIVE
+    _BYTES
+    + _ALIVE
     + """
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 if last[1] and last[1][2][1] == 'n' and last[1][2][2] == ARGV[7] then return {'ok', last[1][1]} end
@@ -59,7 +92,10 @@ if ARGV[6] == '1' then
 elseif not holder then
   redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
 end
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], '*', 'n', ARGV[7], 'f', ARGV[5], 'e', ARGV[6])
+local total = held(KEYS[2], ARGV[5])
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], '*', 'n', ARGV[7], 'f', ARGV[5], 'e', ARGV[6],
+  'b', string.format('%.0f', total), 'p', ARGV[8] or '')
+trim(KEYS[2], total, id, STREAM_BYTES)
 redis.call('PEXPIRE', KEYS[2], ttl)
 redis.call('PUBLISH', ARGV[3], '1')
 return {'ok', id}
@@ -181,10 +217,13 @@ class Written:
 class Scripts:
     """The scripts, loaded once per connection pool and run by their hash."""
 
-    def __init__(self, redis: Redis) -> None:
-        self.append = redis.register_script(_APPEND)
+    def __init__(self, redis: Redis, stream_bytes: int = STREAM_BYTES) -> None:
+        def bounded(script: str) -> Any:
+            return redis.register_script(script.replace("STREAM_BYTES", str(stream_bytes)))
+
+        self.append = bounded(_APPEND)
         self.open = redis.register_script(_OPEN)
-        self.emit = redis.register_script(_EMIT)
+        self.emit = bounded(_EMIT)
         self.bury = redis.register_script(_BURY)
         self.renew = redis.register_script(_RENEW)
         self.fill = redis.register_script(_FILL)
