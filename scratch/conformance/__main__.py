@@ -16,7 +16,7 @@ from fleet.children import free_port, listens, start
 from fleet.issuers import running_issuers
 from fleet.workers import Fleet, running_fleet
 
-from conformance import issuer
+from conformance import client, issuer
 from conformance.front import PINNED
 from conformance.issuer import Issuer
 from conformance.report import Line, proof, table
@@ -36,13 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     parser.add_argument("--suite", type=Path, default=CACHE, help="where npm installed the suite")
     parser.add_argument("--only", default="", help="only runs whose name contains this")
-    parser.add_argument("--authorization", choices=[*MODES, "apart", "both"], default="both")
+    parser.add_argument("--authorization", choices=[*MODES, "apart", "upstream", "both"], default="both")
     chosen = parser.parse_args()
-    modes = [*MODES, "apart"] if chosen.authorization == "both" else [chosen.authorization]
+    modes = [*MODES, "apart", "upstream"] if chosen.authorization == "both" else [chosen.authorization]
     runs = [run for run in RUNS if chosen.only in run.name]
     issuing = [run for run in issuer.runs() if chosen.only in run.name]
     suite = Suite(chosen.suite.resolve())
-    lines = [line for mode in modes for line in _lines(mode, suite, runs, issuing)]
+    lines = [line for mode in modes for line in _lines(mode, suite, runs, issuing, chosen.only)]
     print(f"\n{table(lines)}\n")
     faults = [
         f"{line.run.name}, authorization {line.authorization}: {fault}" for line in lines for fault in line.faults
@@ -53,7 +53,10 @@ def main() -> None:
     sys.exit(bool(faults))
 
 
-def _lines(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run]) -> Iterator[Line]:
+def _lines(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run], only: str) -> Iterator[Line]:
+    if mode == "upstream":
+        yield from client.lines(suite, [run for run in client.runs() if only in run.name], CACHE.resolve() / "out")
+        return
     if mode == "off":
         issuing = []
     if mode == "apart" and issuing:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_FOLDER = re.compile(r"(?:authorization-)?server-(?P<scenario>.+)-\d{4}-\d{2}-\d{2}T[\d-]+Z")
+_FOLDER = re.compile(r"(?:(?:authorization-)?server-)?(?P<scenario>.+)-\d{4}-\d{2}-\d{2}T[\d-]+Z")
 BAD = ("FAILURE", "WARNING")
 
 

@@ -77,7 +77,7 @@ async def _live(folder: Path) -> Diary:
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             port = reserved.getsockname()[1]
         app = build(load_settings(None, port=port, rate_limit=0, secret_key=KEY), backends)
-        base = await stack.enter_async_context(_serving(app, app.drain, port))
+        base = await stack.enter_async_context(serving(app, app.drain, port))
         diary: Diary = {}
         async with asyncio.TaskGroup() as days:
             for north in NORTHS:
@@ -96,7 +96,7 @@ async def _backend(stack: AsyncExitStack, south: South, folder: Path) -> Backend
         return Backend(south.name, transport)
     server = versatile.server(south.name, place)
     app = server.sse_app() if south.name == "sse" else server.streamable_http_app()
-    base = await stack.enter_async_context(_serving(app))
+    base = await stack.enter_async_context(serving(app))
     transport = Sse(f"{base}/sse") if south.name == "sse" else Http((f"{base}/mcp",), era=era)
     return Backend(south.name, transport)
 
@@ -142,7 +142,8 @@ async def _offered(client: Client, tool: str) -> None:
 
 
 @asynccontextmanager
-async def _serving(app: ASGIApp, on_exit: Any = lambda: None, port: int = 0) -> AsyncIterator[str]:
+async def serving(app: ASGIApp, on_exit: Any = lambda: None, port: int = 0) -> AsyncIterator[str]:
+    """Serve an application on loopback; its base URL."""
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
     running = asyncio.ensure_future(server._serve())  # `serve` would take over the test run's signal handlers
     while not server.started:

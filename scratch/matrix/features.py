@@ -22,6 +22,9 @@ DEADLINE_S = 30.0
 class Person:
     """Who sits at the client: answers what it is asked, and remembers what came."""
 
+    home: str = "file:///home"
+    """The one root."""
+
     heard: list[Any] = field(default_factory=list)
     steps: list[Any] = field(default_factory=list)
     pages: list[str] = field(default_factory=list)
@@ -39,7 +42,7 @@ class Person:
         return types.CreateMessageResult(role="assistant", content=words, model="m")
 
     async def roots(self, context: Any) -> types.ListRootsResult:
-        return types.ListRootsResult(roots=[types.Root(uri="file:///home")])
+        return types.ListRootsResult(roots=[types.Root(uri=self.home)])
 
     async def log(self, params: Any) -> None:
         self.heard.append(params.data)
@@ -220,7 +223,7 @@ async def ask_url(cell: Cell) -> None:
 
 
 async def ask_roots(cell: Cell) -> None:
-    assert await cell.text("ask_roots") == "file:///home"
+    assert await cell.text("ask_roots") == cell.person.home
 
 
 async def resolve(cell: Cell) -> None:
@@ -241,7 +244,7 @@ async def round_sampling(cell: Cell) -> None:
 
 
 async def round_roots(cell: Cell) -> None:
-    assert await cell.text("rounds", kind="roots") == "asked roots: file:///home"
+    assert await cell.text("rounds", kind="roots") == f"asked roots: {cell.person.home}"
 
 
 async def meta(cell: Cell) -> None:
