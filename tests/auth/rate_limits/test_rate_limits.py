@@ -150,3 +150,14 @@ def test_whoever_has_one_address_of_an_ipv6_network_has_all_of_them() -> None:
     assert network("2001:db8::1") == network("2001:db8::ffff:1") != network("2001:db8:0:1::1")
     assert network("192.0.2.1") != network("192.0.2.2")
     assert network("nowhere") == "nowhere"
+
+
+async def test_a_persons_own_page_is_counted_by_person(make_world: Any) -> None:
+    world = make_world(quotas=few(person=2))
+    async with world.browser() as http:
+        left = await http.get("/grants")
+        picker = await http.get(left.headers["location"])
+        picked = await http.post("/fakeupstreamauth/redirect", data=world.hidden(picker.text) | {"user_id": "alice"})
+        await http.get(picked.headers["location"])  # the sign-in is the first of two
+        statuses = [(await http.get("/grants")).status_code for _ in range(2)]
+    assert statuses == [200, 429]
