@@ -90,7 +90,8 @@ class Rooms:
     handshake: HandshakeRoom
     endpoint: ASGIApp
     websocket: Callable[[Spend], ASGIApp]
-    legacy: LegacyEdge
+    sse: ASGIApp
+    message: ASGIApp
     tasks: Tasks
     watched: WatchedConfiguration
     upstreams: Upstreams
@@ -161,8 +162,8 @@ class Application:
         routes = [
             Route(MCP_PATH, guarded(MCP_PATH, rooms.endpoint)),
             WebSocketRoute(MCP_PATH, guarded(MCP_PATH, rooms.websocket(spend))),
-            Route(SSE_PATH, guarded(SSE_PATH, rooms.legacy.stream)),
-            Route(MESSAGE_PATH, guarded(SSE_PATH, rooms.legacy.message)),
+            Route(SSE_PATH, guarded(SSE_PATH, rooms.sse)),
+            Route(MESSAGE_PATH, guarded(SSE_PATH, rooms.message)),
             *health_routes(self._readiness),
             *authorization.routes,
         ]
@@ -296,11 +297,11 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
             WebSocketEdge(one_stream, settings.max_body_bytes, spend, selected.tool_scopes), selected.serving
         )
 
-    selecting = Selecting(endpoint, selected.serving)
+    selecting, sse, message = (Selecting(one, selected.serving) for one in (endpoint, legacy.stream, legacy.message))
     soundness = Soundness(state)
     await soundness.warnings()
     return Rooms(
-        worker, state, soundness, bus, streams, handshake, selecting, websocket, legacy, tasks, watched, upstreams
+        worker, state, soundness, bus, streams, handshake, selecting, websocket, sse, message, tasks, watched, upstreams
     )
 
 

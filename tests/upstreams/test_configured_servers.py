@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 from mcp import Client
+from mcp.client.sse import sse_client
 
 from switchboard.config.overlay import Overlay
 
@@ -96,6 +97,10 @@ async def test_presets_tags_renames_and_search_come_with_the_file_and_change_wit
     assert await listed(f"{url}?preset=dev") == ["b__who"]
     assert await listed(f"{url}?tags=web", "legacy") == ["a__whoami"]
     assert await listed(f"{url}?preset=dev", "legacy") == ["b__who"]
+    sse = url.removesuffix("mcp") + "sse"
+    for query, seen in (("", ["a__whoami", "b__who"]), ("?preset=dev", ["b__who"]), ("?tags=web", ["a__whoami"])):
+        async with Client(sse_client(f"{sse}{query}"), mode="legacy") as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == seen
     setup.write(servers, presets={"dev": {"tags": "web"}}, tool_search={"enabled": True})
     await until(lambda: listed_is(listed, f"{url}?preset=dev", ["discover_tools", "call_tool"]))
     async with Client(f"{url}?preset=dev") as client:
@@ -112,8 +117,10 @@ async def test_a_url_with_a_preset_that_there_is_not_is_404(setup: Any, query: s
     url = await setup.start()
     async with httpx2.AsyncClient() as http:
         answer = await http.post(f"{url}?{query}", json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
-    assert answer.status_code == 404
-    assert says in answer.json()["error"]["message"]
+        opened = await http.get(f"{url.removesuffix('mcp')}sse?{query}", headers={"accept": "text/event-stream"})
+    for refused in (answer, opened):
+        assert refused.status_code == 404
+        assert says in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from switchboard.catalog.pages import Entry, Listing
 from switchboard.catalog.search import search_entries, tokens
@@ -27,6 +27,11 @@ class Wish:
 
     preset: str = ""
     tags: str = ""
+
+    @property
+    def query(self) -> str:
+        """As a part of a URL; empty if everything is asked for."""
+        return urlencode({name: value for name, value in (("preset", self.preset), ("tags", self.tags)) if value})
 
 
 EVERYTHING: Final = Wish()

@@ -1,4 +1,7 @@
-"""HTTP+SSE (2024-11-05) over HTTP: `GET /sse` opens the stream, `POST /message?sessionId=…` takes messages."""
+"""HTTP+SSE (2024-11-05) over HTTP: `GET /sse` opens the stream, `POST /message?sessionId=…` takes messages.
+
+What `/sse?preset=dev` selects stands in the address that its client is told to post to, and so holds for each message.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from mcp_types import INVALID_REQUEST
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from switchboard.catalog import wish
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_json, parse
 from switchboard.edge.refusals import answering, read_body
 from switchboard.edge.scopes import ToolScopes, no_scopes, require
@@ -34,7 +38,8 @@ class LegacyEdge:
             _only(scope, "GET")
             if not accepts(headers(scope["headers"]).get("accept", ""), "text/event-stream"):
                 raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
-            events = self._room.open(current().principal, self._base_path + MESSAGE_PATH)
+            selected = wish(scope["query_string"]).query
+            events = self._room.open(current().principal, self._base_path + MESSAGE_PATH, selected)
             await send_events(events, receive, send, [])
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:

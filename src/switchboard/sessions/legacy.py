@@ -68,10 +68,11 @@ class LegacyRoom:
         """
         return await self._room.records.load(sid, principal.owner)
 
-    async def open(self, principal: Principal, path: str) -> AsyncGenerator[bytes]:
-        """A new session's stream; its first event tells the client where to post (`path?sessionId=…`)."""
+    async def open(self, principal: Principal, path: str, query: str = "") -> AsyncGenerator[bytes]:
+        """A new session's stream; its first event tells the client where to post (`path?sessionId=…&query`)."""
+        more = f"&{query}" if query else ""
         async with self.session(principal) as session:
-            yield f"event: endpoint\r\ndata: {path}?sessionId={session.sid}\r\n\r\n".encode()
+            yield f"event: endpoint\r\ndata: {path}?sessionId={session.sid}{more}\r\n\r\n".encode()
             async for message in session.messages:
                 yield _event(message) if message != QUIET else KEEPALIVE
 
