@@ -165,11 +165,12 @@ async def killed_backend(stage: Stage) -> list[Found]:
     token = stage.fleet.token()
     await offered(stage, token, "own__count", "all__count")
     found = []
-    for tool, whose in (("own__count", "a session's child"), ("all__count", "a shared child")):
+    everywhere, here = stage.fleet.url, stage.fleet.worker_url(0)  # each worker has a shared child of its own
+    for tool, whose, url in (("own__count", "a session's child", everywhere), ("all__count", "a shared child", here)):
         took = []
-        async with client(stage.fleet.url, token) as opened:
+        async with client(url, token) as opened:
             for _ in range(TIMES):
-                pid = int(said(await opened.call_tool(tool))[0])
+                pid = int(said((await served(opened, tool))[1])[0])
                 os.kill(pid, signal.SIGKILL)
                 seconds, _ = await served(opened, tool)
                 took.append(seconds)

@@ -234,8 +234,8 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     configuration = await watched.load()
     watchdog = await stack.enter_async_context(Watchdog().running())
     info = Implementation(name="switchboard", version=__version__)
-    connect = partial(BackendProvider, watchdog=watchdog, state=state, info=info, interest=Interest())
-    reached = tuple(map(connect, backends))
+    provider = partial(BackendProvider, watchdog=watchdog, state=state, info=info, interest=Interest())
+    reached = tuple(map(provider, backends))
     offering: tuple[Provider, ...] = (*plugins.load(configuration.plugins), *reached)
     shown = shapes(configuration.plugins)
     catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator, shapes=shown)
@@ -262,7 +262,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     tasks.install(server)
     catalog.on_change(server.refit)
     ground = Ground(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
-    upstreams = Upstreams(catalog, selected, ground, connect, configuration, fixed=reached)
+    upstreams = Upstreams(catalog, selected, ground, partial(_connected, provider), configuration, fixed=reached)
     handshake = HandshakeRoom(
         server, initialization_options(server), state, records, streams, worker, settings.max_requests
     )
@@ -303,6 +303,11 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     return Rooms(
         worker, state, soundness, bus, streams, handshake, selecting, websocket, sse, message, tasks, watched, upstreams
     )
+
+
+def _connected(provider: Callable[..., BackendProvider], backend: Backend, before: Provider | None) -> Provider:
+    """A provider that offers what its predecessor did until it was asked itself: nothing is missing in between."""
+    return provider(backend, last=before.known() if isinstance(before, BackendProvider) else None)
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

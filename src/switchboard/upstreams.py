@@ -68,7 +68,7 @@ class Upstreams:
         live: LiveCatalog,
         source: SelectedCatalog,
         ground: Ground,
-        connect: Callable[[Backend], Provider],
+        connect: Callable[[Backend, Provider | None], Provider],
         configuration: Configuration,
         *,
         fixed: tuple[Provider, ...] = (),
@@ -76,7 +76,7 @@ class Upstreams:
         """`live` must have what `plugin_providers` gave for this configuration, and `fixed` after it.
 
         Args:
-            connect: makes the provider of a backend.
+            connect: makes the provider of a backend, which may take the place of another.
             fixed: providers that no configuration speaks of.
         """
         self._live = live
@@ -194,7 +194,8 @@ class Upstreams:
         if server.section.source != "url":
             launch = await prepare(server.name, server.section, self._heard(server))
             server.pinned = launch.pinned
-        before, server.provider = server.provider, self._connect(backend(server.name, server.section, launch))
+        before, described = server.provider, backend(server.name, server.section, launch)
+        server.provider = self._connect(described, before)
         try:
             await self._publish()
         except ConfigurationError:

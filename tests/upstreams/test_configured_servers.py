@@ -71,6 +71,22 @@ async def sees(client: Client, names: list[str]) -> bool:
     return [tool.name for tool in (await client.list_tools(cache_mode="refresh")).tools] == names
 
 
+@pytest.mark.parametrize("scope", ["shared", "session"])
+async def test_a_server_that_changes_while_it_is_called_fails_no_call(setup: Any, until: Any, scope: str) -> None:
+    def configured(greeting: str) -> dict[str, Any]:
+        return {"a": setup.server("a", scope=scope, env={"GREETING": greeting})}
+
+    setup.write(configured("first"))
+    url = await setup.start()
+    async with Client(url, mode="legacy") as client:
+        await until(lambda: sees(client, ["a__who"]))
+        for greeting in ("second", "third", "fourth"):
+            setup.write(configured(greeting))
+            async with asyncio.timeout(20):
+                while (await said(client, "a__who"))[-1] != greeting:  # each call is answered, by the one or the other
+                    assert await sees(client, ["a__who"])
+
+
 async def test_a_file_with_a_mistake_changes_nothing_and_a_mended_one_does(setup: Any, until: Any, listed: Any) -> None:
     setup.write({"a": setup.server("a")})
     url = await setup.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -58,6 +59,7 @@ class Discovery:
         ears: where notices on the line for discovery go.
         changed: told which of tools, resources and prompts changed, by the worker that found it.
         dice: gives numbers between 0 and 1.
+        last: what to offer until the backend was asked.
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class Discovery:
         ears: Ears,
         changed: Callable[[list[str]], Awaitable[None]],
         dice: Callable[[], float],
+        last: BackendOffer | None = None,
     ) -> None:
-        self.offer = BackendOffer(backend.name, backend.prefix)
+        self.offer = replace(last or BackendOffer(backend.name, backend.prefix), prefix=backend.prefix)
         self.health = Health()
         self.wanted = Wanted()
         self._backend = backend

@@ -74,6 +74,7 @@ class BackendProvider:
         state: where workers agree on who has which line; without it this worker is alone.
         info: how the gateway introduces itself.
         interest: what the clients of this worker subscribed to, shared by all backends.
+        last: what it offered under another description; stays until it was asked.
         dice: gives numbers between 0 and 1.
     """
 
@@ -85,6 +86,7 @@ class BackendProvider:
         state: State | None = None,
         info: Implementation | None = None,
         interest: Interest | None = None,
+        last: BackendOffer | None = None,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self.backend = backend
@@ -92,7 +94,7 @@ class BackendProvider:
         self._state = state
         self._info = info or Implementation(name="switchboard", version="")
         self._lines = Lines(backend, self._line, Unlimited() if state is None else FleetRoom(state, backend))
-        self._discovery = Discovery(backend, self._lines, self, self._told, dice)
+        self._discovery = Discovery(backend, self._lines, self, self._told, dice, last)
         self._road: Road | None = None
         self._host: Host | None = None
         self._interest = interest or Interest()
