@@ -68,8 +68,9 @@ async def _revoke(server: AuthorizationServer, asked: argparse.Namespace) -> str
             raise NotOurs("that is no token of this server, or one made with a SECRET_KEY that is gone")
         return f"1 authorization ended{told}"
     if asked.client:
-        count = await server.revoke("client", asked.client)
+        # In this order: what it gets by then is ended too.
         known = await server.forget(asked.client) if asked.forget else False
+        count = await server.revoke("client", asked.client)
         forgotten = "; the registration is gone" if known else "; it was not registered" if asked.forget else ""
         return f"{count} authorizations ended{forgotten}"
     count = await (server.revoke("user", asked.user) if asked.user else server.revoke("all"))

@@ -62,9 +62,12 @@ class Clients:
         async with self._connection.commands() as redis:
             await redis.zrem(self._unused, client_id)
 
-    async def remove(self, client_id: str) -> None:
-        """Forget a registration."""
-        await self._connection.pipeline(("delete", self._name(client_id)), ("zrem", self._unused, client_id))
+    async def remove(self, client_id: str) -> bool:
+        """Forget a registration; whether there was one."""
+        removed, _ = await self._connection.pipeline(
+            ("delete", self._name(client_id)), ("zrem", self._unused, client_id)
+        )
+        return bool(removed)
 
     async def _evict(self, oldest: Sequence[tuple[str, float]]) -> None:
         async with self._connection.commands() as redis:
