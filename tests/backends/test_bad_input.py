@@ -226,3 +226,14 @@ async def test_only_a_call_that_may_be_repeated_is_repeated(raw: Any, open_gatew
         await opened.discovered()
         assert text(await client.call_tool("mortal__die-once")).endswith(":1:")
         assert marker.exists()
+
+
+async def test_a_call_that_may_have_been_served_is_not_sent_again(raw: Any, open_gateway: Any, tmp_path: Path) -> None:
+    tally = tmp_path / "started"
+    async with open_gateway(raw("mortal", "tally", str(tally), scope="session")) as opened:
+        await opened.discovered()
+        async with Client(opened.server) as client:
+            with pytest.raises(MCPError, match="Backend 'mortal': it exited with 3"):
+                await client.call_tool("mortal__die")
+
+    assert tally.read_text().count("died") == 1

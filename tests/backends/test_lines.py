@@ -91,19 +91,43 @@ async def test_an_idle_child_is_ended_and_the_next_call_starts_another(raw: Any,
         assert pid(await client.call_tool("idle__echo")) != first
 
 
-async def test_a_line_too_many_is_refused_and_idle_ones_make_room(raw: Any, open_gateway: Any) -> None:
-    backend = raw("few", scope="session", bounds=Bounds(lines_per_user=2))  # nobody is known: a line for each call
+@pytest.mark.parametrize(
+    ("bounds", "why"),
+    [
+        (Bounds(lines_per_user=2), "2 connections of yours are open"),
+        (Bounds(lines=2), "2 connections are open on this worker"),
+    ],
+)
+async def test_a_line_too_many_is_refused_and_idle_ones_make_room(
+    bounds: Bounds, why: str, raw: Any, open_gateway: Any
+) -> None:
+    backend = raw("few", scope="session", bounds=bounds)  # nobody is known: a line for each call
     async with open_gateway(backend) as opened, Client(opened.server) as client:
         await opened.discovered()
         held = [asyncio.ensure_future(client.call_tool("few__silent")) for _ in range(2)]
         await opened.until(lambda: sum(len(line.calls) for line in opened.providers["few"].lines._every) == 2)
-        with pytest.raises(MCPError, match=r"Backend 'few': 2 connections of yours are open, and all are busy"):
+        with pytest.raises(MCPError, match=f"Backend 'few': {why}, and all are busy"):
             await client.call_tool("few__echo")
         for call in held:
             call.cancel()
         await asyncio.gather(*held, return_exceptions=True)
         await opened.until(lambda: not any(line.calls for line in opened.providers["few"].lines._every))
         assert text(await client.call_tool("few__echo")).endswith(":1:")
+
+
+async def test_a_child_is_started_by_the_first_call_and_not_before(
+    raw: Any, fleet: Any, connect: Any, tmp_path: Path
+) -> None:
+    tally = tmp_path / "started"
+    [url] = await fleet([raw("lazy", "tally", str(tally), scope=None)])
+    async with connect(url, "handshake") as client:
+        async with asyncio.timeout(20):
+            while not (await client.list_tools(cache_mode="refresh")).tools[-1].name.startswith("lazy__"):
+                await asyncio.sleep(0.02)
+        assert len(tally.read_text().split()) == 1  # to find out what there is
+        for _ in range(3):
+            await client.call_tool("lazy__bump")
+            assert len(tally.read_text().split()) == 2
 
 
 async def test_leaving_ends_children_that_cling_to_life_and_what_they_started(
