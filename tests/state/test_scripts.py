@@ -215,6 +215,18 @@ async def test_frames_keep_their_order_and_only_the_newest_stay(state_url: str |
         assert [(entry, fields["f"]) for entry, fields in entries] == [(ids[n], f"frame{n}") for n in range(7, 12)]
 
 
+async def test_a_frame_that_is_sent_again_after_a_lost_connection_is_stored_once(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        keys = [session.record, session.events]
+        first = await state.scripts.append(keys, ["channel", 10, "frame", "mark"])
+        assert await state.scripts.append(keys, ["channel", 10, "other", "another"]) != first
+        assert await state.scripts.append(keys, ["channel", 10, "frame", "mark"]) == first
+        entries: Any = await state.redis.xrange(session.events)
+        assert [fields["f"] for _, fields in entries] == ["frame", "other"]
+
+
 async def test_an_answer_fills_the_slot_that_was_made_for_it_once(state_url: str | None) -> None:
     async with open_state(state_url) as state:
         session = Session(state)

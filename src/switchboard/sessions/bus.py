@@ -1,11 +1,13 @@
 """Change notices between workers: the SDK's `SubscriptionBus` over Redis pub/sub.
 
 Every event is a level trigger ("this changed, look again if you care"), so nothing is stored: a stream that may have
-missed some is told that everything changed.
+missed some is told that everything changed. What could not be published is published later: on a Cluster the other
+workers' connections may have outlived what broke ours.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -37,6 +39,13 @@ EVERYTHING: Final[tuple[ServerEvent, ...]] = (ToolsListChanged(), PromptsListCha
 """What is told to everybody after pub/sub was interrupted."""
 
 
+AGAIN_S: Final = 0.5
+"""How long to wait between two attempts to tell the other workers."""
+
+MOST_OWED: Final = 10_000
+"""Events that are kept for them; of more, the oldest are given up."""
+
+
 class RedisBus:
     """Delivers events to the listeners of every worker, this one included."""
 
@@ -44,23 +53,55 @@ class RedisBus:
         self._state = state
         self._listeners: dict[object, Callable[[ServerEvent], None]] = {}
         self._interrupted: dict[object, Callable[[], None]] = {}
+        self._owed: dict[ServerEvent, None] = {}
+        self._owing = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Receive what other workers publish for as long as the context is open."""
-        async with self._state.hub.subscribed(self._state.keys.bus(), self._received):
-            yield
+        async with self._state.hub.subscribed(self._state.keys.bus(), self._received), asyncio.TaskGroup() as tasks:
+            paying = tasks.create_task(self._pay_for_ever())
+            try:
+                yield
+            finally:
+                paying.cancel()
 
     async def publish(self, event: ServerEvent) -> None:
-        """Tell every worker; if Redis is away, at least this one."""
+        """Tell every worker; if Redis is away, this one now and the others when it is back."""
+        try:
+            await self._tell(event)
+        except StateUnavailable as error:
+            log.warning(error.event, error=str(error), late="change notice to the other workers")
+            self._deliver(event)
+            self._owe(event)
+
+    async def _tell(self, event: ServerEvent) -> None:
         payload: dict[str, Any] = {"kind": _NAMES[type(event)]}
         if isinstance(event, ResourceUpdated):
             payload["uri"] = event.uri
-        try:
-            await self._state.hub.publish(self._state.keys.bus(), json.dumps(payload))
-        except StateUnavailable as error:
-            log.warning(error.event, error=str(error), lost="change notice to the other workers")
-            self._deliver(event)
+        await self._state.hub.publish(self._state.keys.bus(), json.dumps(payload))
+
+    def _owe(self, event: ServerEvent) -> None:
+        self._owed[event] = None
+        if len(self._owed) > MOST_OWED:
+            given_up = next(iter(self._owed))
+            del self._owed[given_up]
+            log.warning("bus.given_up", kind=_NAMES[type(given_up)], most=MOST_OWED)
+        self._owing.set()
+
+    async def _pay_for_ever(self) -> None:
+        """Tell the others what they could not be told; once, however often it happened meanwhile."""
+        while True:
+            await self._owing.wait()
+            await asyncio.sleep(AGAIN_S)
+            self._owing.clear()
+            for event in list(self._owed):
+                del self._owed[event]
+                try:
+                    await self._tell(event)
+                except StateUnavailable:
+                    self._owe(event)
+                    break
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Register `listener`; returns what takes it away again."""

@@ -62,7 +62,7 @@ async def append(state: State, sid: str, message: dict[str, Any]) -> bool:
     with state.guard():
         stored = await state.scripts.append(
             keys=[keys.session(sid), keys.events(sid, STANDALONE)],
-            args=[keys.to_client(sid, STANDALONE), MAX_FRAMES, encode(message)],
+            args=[keys.to_client(sid, STANDALONE), MAX_FRAMES, encode(message), secrets.token_hex(6)],
         )
     return bool(stored)
 

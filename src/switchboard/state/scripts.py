@@ -46,13 +46,20 @@ local function trim(events, total, newest, limit)
 end
 """
 
-# KEYS record events · ARGV channel max frame
+# KEYS record events · ARGV channel max frame [mark]
+# Repeated after a lost connection, a frame with a mark is not stored twice. Several workers may append, so it is looked
+# for among the last few.
 _APPEND: Final = (
     _BYTES
     + _ALIVE
     + """
+local mark = ARGV[4] or ''
+for _, entry in ipairs(mark ~= '' and redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 16) or {}) do
+  if field(entry, 'k') == mark then return {entry[1]} end
+end
 local total = held(KEYS[2], ARGV[3])
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', 'f', ARGV[3], 'b', string.format('%.0f', total))
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', 'f', ARGV[3], 'b', string.format('%.0f', total),
+  'k', mark)
 trim(KEYS[2], total, id, STREAM_BYTES)
 redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
 redis.call('PUBLISH', ARGV[1], '1')
