@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -116,7 +117,8 @@ def _failover(stage: Stage, _hold: float) -> list[Injected]:
     if stage.cluster is None:
         raise RuntimeError("a failover needs --redis cluster")
     began = time.time()
-    stage.cluster.fail_over()
+    away = stage.cluster.fail_over()
+    print(f"  every slot was served again after {away:.1f} s", file=sys.stderr, flush=True)
     return [Injected("failover", None, began, time.time() + RECOVERY_S, excuses=True)]
 
 

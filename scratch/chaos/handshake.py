@@ -152,6 +152,7 @@ class HandshakeClient:
         try:
             body = json.dumps({"jsonrpc": "2.0", **message}).encode()
             async with sent(self._setting.port, "POST", self._headers(name), body) as answer:
+                await answer.body()
                 return answer.status
         except Broken as error:
             return str(error)

@@ -48,4 +48,5 @@ def session(sid: str) -> dict[str, str]:
 async def _status(setting: Setting, method: str, message: Any, headers: dict[str, str]) -> int:
     body = json.dumps(message).encode() if message else b""
     async with sent(setting.port, method, headers, body) as answer:
+        await answer.body()  # there are servers that end when a client hangs up before its answer has come
         return answer.status
