@@ -7,11 +7,10 @@ import base64
 import datetime
 import hashlib
 import json
-import logging
 import re
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
-import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fakeredis import FakeAsyncRedis, FakeServer
-from fleet.wiretap import Wiretap
 from redis.asyncio import Redis
 
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.fetch import Fetcher
-from switchboard.log import _QUIET
 
 ISSUER = "http://localhost:3001"
 RESOURCE = "http://localhost:3232/mcp"
@@ -39,61 +35,9 @@ HOST = "app.example"
 KEY = "test key, not a secret: 0123456789"
 
 
-class Hearing(logging.Handler):
-    """Everything that is logged in this process, at DEBUG, before anything is blanked in it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """The standard library's loggers, save below the levels that every process of ours gives to some of them."""
-        if record.levelno >= _QUIET.get(record.name.partition(".")[0], logging.DEBUG):
-            self.said.append(f"{record.name} {record.getMessage()}")
-
-    def processor(self, _logger: Any, _method: str, event: Any) -> Any:
-        """Structlog's."""
-        self.said.append(repr(event))
-        return event
-
-
-@pytest.fixture(scope="session")
-def wiretap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wiretap]:
-    """Knows every secret of the run; at its end no log of any process may hold one."""
-    tap = Wiretap()
-    yield tap
-    logs = sorted(tmp_path_factory.getbasetemp().rglob("*.log"))
-    assert {log.name: found for log in logs if (found := tap.found_in(log.read_text(errors="replace")))} == {}
-
-
 @pytest.fixture(autouse=True)
-def hearing(wiretap: Wiretap, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hearing]:
-    """Nothing that a test's HTTP clients, or the server's, send or are given stands in the log that it leaves."""
-    async_send, send = httpx2.AsyncClient.send, httpx2.Client.send
-
-    async def tapped_async(*args: Any, **options: Any) -> httpx2.Response:
-        response = await async_send(*args, **options)
-        wiretap.passed(response)
-        return response
-
-    def tapped(*args: Any, **options: Any) -> httpx2.Response:
-        response = send(*args, **options)
-        wiretap.passed(response)
-        return response
-
-    heard, root, processors = Hearing(), logging.getLogger(), structlog.get_config()["processors"]
-    before, level = list(processors), root.level
-    with monkeypatch.context() as patched:
-        patched.setattr(httpx2.AsyncClient, "send", tapped_async)
-        patched.setattr(httpx2.Client, "send", tapped)
-        processors.insert(0, heard.processor)  # in place: loggers that were used before keep this very list
-        root.addHandler(heard)
-        root.setLevel(logging.DEBUG)
-        yield heard
-        root.setLevel(level)
-        root.removeHandler(heard)
-        processors[:] = before
-    assert wiretap.found_in("\n".join(heard.said)) == set()
+def searched(hearing: object) -> None:
+    """After each test its log is searched for every secret that went over the wire."""
 
 
 @pytest.fixture(params=["memory", "redis"])

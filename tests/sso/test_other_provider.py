@@ -155,7 +155,10 @@ def serve_worker(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
         async def serve(apart: Apart, **settings: str) -> None:
             port = urlsplit(apart.base).port or 0
-            env = {name.upper(): value for name, value in settings.items()} | {"BASE_URI": apart.base}
+            env = {name.upper(): value for name, value in settings.items()} | {
+                "BASE_URI": apart.base,
+                "LOG_LEVEL": "debug",
+            }
             stack.callback((await asyncio.to_thread(start_worker, tmp_path / str(port), port, env)).stop)
 
         yield serve

@@ -1,4 +1,4 @@
-"""AUTH row 27: no log holds a token, a code, a secret, a verifier or a cookie. `conftest.py` looks after every test."""
+"""AUTH row 27: no log holds a token, code, secret, verifier or cookie. `tests/conftest.py` looks after every test."""
 
 from __future__ import annotations
 
