@@ -12,7 +12,7 @@ SUITE   := .cache/conformance
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check matrix conformance format separate fleet build bench chaos races node clean
+.PHONY: help serve test check matrix reference conformance format separate fleet build bench chaos races node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two 
 
 matrix: $(VENV)/.dev ## write into docs/gateway.md what passes through, as seen by official clients
 	WRITE_MATRIX=1 $(BIN)/python -m pytest tests/backends/test_matrix.py -q $(ARGS)
+
+reference: $(VENV)/.dev ## write docs/configuration.md from the models, and the schema for editors
+	$(BIN)/python scratch/reference.py
+	$(BIN)/switchboard config schema > examples/switchboard.schema.json
 
 format: $(VENV)/.dev ## let ruff format and mend what it can
 	$(BIN)/ruff format .

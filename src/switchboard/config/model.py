@@ -43,6 +43,8 @@ class Preset(BaseModel):
     model_config = STRICT
 
     description: str = ""
+    """For people; shown by `presets list`."""
+
     tags: Annotated[str, Field(pattern=r"^!?[\w.-]+(,\s*!?[\w.-]+)*$")] | None = None
     """A tag expression: `web,docs` is either of them, `!danger` leaves out, and `web,!danger` is both."""
 
@@ -53,6 +55,8 @@ class Preset(BaseModel):
     """Patterns as elsewhere, but held against the names that clients see."""
 
     deny: tuple[Pattern, ...] = ()
+    """What is left out; stronger than `allow`."""
+
     tool_search: bool | None = None
     """Lets clients of this preset search for tools instead of listing them all; else what `tool_search` says."""
 
@@ -63,6 +67,8 @@ class ToolSearch(BaseModel):
     model_config = STRICT
 
     enabled: bool = False
+    """Whether clients search."""
+
     above_tokens: Annotated[int, Field(ge=0)] = 0
     """Only when the list would cost a model more than about this many tokens."""
 
@@ -88,8 +94,10 @@ class Configuration(BaseModel):
     """Other MCP servers, in the shape that desktop clients use; listed after the plugins, in order."""
 
     presets: Mapping[Name, Preset] = Field(default_factory=dict)
+    """Named selections of what there is."""
 
     tool_search: ToolSearch = ToolSearch()
+    """Finding tools instead of listing them."""
 
     @property
     def digest(self) -> str:

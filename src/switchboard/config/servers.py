@@ -51,10 +51,15 @@ class Auth(BaseModel):
     """`service`: the gateway's own credentials; `user_oauth`: each user logs in there; `token_exchange`: RFC 8693."""
 
     client_id: str | None = None
+    """The gateway's own, at the server's authorization server."""
     client_secret: Annotated[str | None, Field(repr=False)] = None
+    """Write it as `${VARIABLE}`."""
     token_url: str | None = None
+    """Where tokens are got."""
     audience: str | None = None
+    """For whom a token is to be."""
     scopes: tuple[Scope, ...] = ()
+    """What a token is to be good for."""
 
 
 class ServerSection(Exposure):
@@ -64,6 +69,7 @@ class ServerSection(Exposure):
     """Where the server comes from. Told by `command` or `url` when not given."""
 
     description: str = ""
+    """For people; shown by `servers list`."""
 
     # Started here
     command: str | None = None
@@ -77,6 +83,7 @@ class ServerSection(Exposure):
 
     # Reached over HTTP
     url: str | None = None
+    """Where the server is."""
     urls: tuple[str, ...] = ()
     """Several addresses of the same server: balanced, failed over."""
     transport: Annotated[Transport | None, Field(validation_alias=AliasChoices("type", "transport"))] = None
@@ -96,12 +103,17 @@ class ServerSection(Exposure):
     extras: tuple[Word, ...] = ()
     """More packages to install beside a `pypi` one."""
     repository: Word | None = None
+    """A git repository: an https or ssh URL, `git@host:path`, or a folder."""
     branch: Word | None = None
+    """What to check out: a branch, …"""
     tag: Word | None = None
+    """… a tag …"""
     commit: Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{7,64}$")] = None
+    """… or a commit; else the default branch. It stays at the commit that it was at first."""
     path: Path | None = None
     """The folder or file of a `local` server; of a `git` one, the folder inside the repository."""
     image: Word | None = None
+    """A Docker image, run with `docker run -i --rm`."""
     run_args: tuple[str, ...] = ()
     """More options for `docker run`."""
 
@@ -123,6 +135,7 @@ class ServerSection(Exposure):
     connections_of_fleet: Annotated[int, Field(ge=1)] = 1000
     """How many connections all workers together may have to this server."""
     auth: Auth = Auth()
+    """How calls to the server are authorized."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
