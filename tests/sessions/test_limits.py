@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import resource
-from contextlib import AsyncExitStack
+import subprocess
+import sys
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from switchboard.edge.descriptors import ENOUGH, raise_limit, shortage
 from switchboard.edge.shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, MOST_SUBSCRIPTIONS
+from switchboard.sessions.reply import Reply
 
 BOTH = {"accept": "application/json, text/event-stream"}
 INITIALIZE: dict[str, Any] = {
@@ -94,12 +97,22 @@ async def test_a_principal_has_no_more_calls_waiting_for_it_than_allowed(start: 
     assert third["result"]["resultType"] == "input_required"
 
 
+def test_a_process_takes_as_many_descriptors_as_it_may() -> None:
+    program = (
+        "import resource; from switchboard.edge.descriptors import raise_limit, shortage\n"
+        "for hard in (6000, 500):\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))\n"
+        "    print(raise_limit(), len(shortage(raise_limit())))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["6000", "0", "500", "1"]
+
+
 def test_a_process_that_may_open_few_files_is_warned_of() -> None:
     assert shortage(ENOUGH) == ()
     (warning,) = shortage(1024)
     assert "LimitNOFILE" in warning
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert raise_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0] == (hard if hard > 0 else soft)
+    assert raise_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 async def test_a_session_has_no_more_requests_running_on_a_worker_than_allowed(start: Any) -> None:
@@ -223,3 +236,29 @@ async def test_a_lost_reply_of_more_frames_than_are_kept_still_gets_its_ending(s
     async with session.listen(workers.b, last_event_id=f"lostlostlost.{written[1]}") as events:
         (ending,) = [event.message for event in await events.rest()]
     assert (ending["id"], ending["error"]["data"]["reason"]) == (7, "worker_lost")
+
+
+async def test_a_reader_that_takes_nothing_is_let_go_and_reads_the_rest_on_another_worker(start: Any) -> None:
+    workers = await start(2, max_stream_bytes=65_536)
+    session = await workers.open()
+    room = workers.a.app.rooms.handshake
+    record = await room.records.load(session.id, ANONYMOUS.owner)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        reply = Reply(workers.a.app.rooms.state, record, "w", 60_000, [9], tasks)
+        async with aclosing(reply.events()) as reader:
+            for number in range(10):
+                await reply.emit(progress(number, "x" * 10_000))
+            assert await anext(reader, None) is not None, "the priming event"
+            assert await anext(reader, None) is None, "what waited for the reader was more than is kept"
+        stored = await workers.state.redis.xrange(workers.state.keys.events(session.id, reply.name))
+        await reply.finish({"jsonrpc": "2.0", "id": 9, "result": {}})
+        await reply.close()
+    async with session.listen(workers.b, last_event_id=f"{reply.name}.{stored[0][0]}") as events:
+        rest = [event.message for event in await events.rest()]
+    assert rest[-1]["id"] == 9
+    assert [message["params"]["progress"] for message in rest[:-1]] == list(range(10 - len(stored) + 1, 10))
+
+
+def progress(number: int, text: str) -> dict[str, Any]:
+    params = {"progressToken": 1, "progress": number, "message": text}
+    return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}

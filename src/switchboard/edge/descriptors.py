@@ -9,13 +9,18 @@ ENOUGH: Final = 4096
 """Below this, a busy worker runs out of them before it runs out of anything else."""
 
 
+WANTED: Final = 65_536
+"""What we take when we may. No more: children inherit it, and some walk through all that they might have open."""
+
+
 def raise_limit() -> int:
-    """Take as many as the system lets us; how many that is."""
+    """Take as many as we want and the system lets us; how many that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard and hard != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        return hard
-    return soft if soft != resource.RLIM_INFINITY else ENOUGH
+    allowed = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
+    if soft == resource.RLIM_INFINITY or soft >= allowed:
+        return WANTED if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 def shortage(limit: int) -> tuple[str, ...]:

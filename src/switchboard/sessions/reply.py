@@ -72,6 +72,8 @@ class Reply:
         self._open = AsyncExitStack()
         self._entry = "0-0"
         self._outbox: deque[Frame] = deque()
+        self._waiting = 0
+        """Characters in the outbox."""
         self._wake = asyncio.Event()
         self._attached = True
         self._mail = asyncio.Event()
@@ -176,7 +178,9 @@ class Reply:
             self._push(Frame(written.id, data, final))
 
     def _push(self, frame: Frame) -> None:
-        if len(self._outbox) >= MAX_FRAMES:
+        self._waiting += len(frame.data)
+        if len(self._outbox) >= MAX_FRAMES or (self._outbox and self._waiting > self._state.scripts.stream_bytes):
+            log.info("stream.slow_reader", session=self.record.sid[:8], frames=len(self._outbox))
             self.detach()  # a reader this slow reads the rest from the stored copy
             return
         self._outbox.append(frame)
@@ -309,6 +313,7 @@ class Reply:
         """End the local reader; the reply goes on, and can be resumed from the stored copy."""
         self._attached = False
         self._outbox.clear()
+        self._waiting = 0
         self._wake.set()
 
     async def events(self) -> AsyncGenerator[bytes]:
@@ -317,6 +322,7 @@ class Reply:
         while True:
             while self._outbox:
                 frame = self._outbox.popleft()
+                self._waiting -= len(frame.data)
                 yield event(self.name, frame)
                 if frame.final:
                     return

@@ -225,6 +225,8 @@ class Scripts:
     """The scripts, loaded once per connection pool and run by their hash."""
 
     def __init__(self, redis: Redis, stream_bytes: int = STREAM_BYTES) -> None:
+        self.stream_bytes = stream_bytes
+
         def bounded(script: str) -> Any:
             return redis.register_script(script.replace("STREAM_BYTES", str(stream_bytes)))
 
