@@ -68,6 +68,8 @@ class Ending:
                     await self.look()
             except StateUnavailable as error:
                 log.info(error.event, error=str(error))
+            except Exception:  # the boundary of the background task: what could not be ended is looked at again
+                log.exception("backend.ending_broke", backend=self._backend.name)
 
     async def look(self) -> None:
         """End what is to end now."""

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import httpx2
+import structlog
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import LAST_EVENT_ID, MCP_SESSION_ID, streamable_http_client
 
@@ -19,6 +20,8 @@ from switchboard.backends.answers import Bounded, beginning, explained, forgotte
 from switchboard.backends.description import Sse
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, BAD_GATEWAY
 from switchboard.backends.road import Road
+
+log = structlog.get_logger("switchboard.backends")
 
 CONNECT_S: Final = 10.0
 READ_S: Final = 300.0
@@ -139,7 +142,11 @@ async def streamable(
 
 async def ended(http: httpx2.AsyncClient, url: str, session: str) -> None:
     """End a session at a server. One that cannot be reached, or will not end it, forgets it in its own time."""
-    await http.delete(url, headers={MCP_SESSION_ID: session}, timeout=LEAVE_S)
+    try:
+        async with http.stream("DELETE", url, headers={MCP_SESSION_ID: session}, timeout=LEAVE_S):
+            pass  # whatever it says to that, nobody reads it
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
+        log.info("backend.session_not_ended", error=str(error))
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from httpx2 import EventSource
 from mcp.client.streamable_http import LAST_EVENT_ID, MCP_SESSION_ID
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from mcp_types import INTERNAL_ERROR
 
 from switchboard.backends.frames import error_frame, first, parsed
 from switchboard.backends.http import OURS, Carrier
@@ -97,7 +98,7 @@ class Listening:
                     await self._hear(events)
             except Deaf:
                 await forever()  # with the lease: nobody else needs to ask
-            except httpx2.HTTPError as error:
+            except (httpx2.HTTPError, httpx2.StreamError) as error:
                 log.debug("backend.stream_broke", error=str(error))
             await asyncio.sleep(self._pause)
             self._pause = min(self._pause * 2, LONGEST_S)
@@ -144,17 +145,24 @@ class Listening:
             return
         if "id" in message:
             self._tasks.create_task(self._answer(message["id"], method, params))
-        else:
+            return
+        try:
             await self._inbound.told(method, params)
+        except Exception as error:  # the boundary of one message: whom it was for may be gone
+            log.info("backend.not_told", method=method, error=str(error) or type(error).__name__)
 
     async def _answer(self, number: Any, method: str, params: Message | None) -> None:
         try:
             outcome = {"result": await self._inbound.asked(method, params)}
         except MCPError as error:
             outcome = {"error": error_frame(error)["error"]}
+        except Exception as error:  # the boundary of one question: the server must hear of its end
+            log.info("backend.unanswered", method=method, error=str(error) or type(error).__name__)
+            outcome = {"error": {"code": INTERNAL_ERROR, "message": "The client cannot be asked now"}}
         body = {"jsonrpc": "2.0", "id": number, **outcome}
         headers = {**self._headers, "accept": "application/json, text/event-stream"}
         try:
-            await self._http.post(self._carrier.asked, json=body, headers=headers)
-        except httpx2.HTTPError as error:
+            async with self._http.stream("POST", self._carrier.asked, json=body, headers=headers):
+                pass  # nothing is expected in return, and nothing read
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
             log.info("backend.answer_not_sent", error=str(error))
