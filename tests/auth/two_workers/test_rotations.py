@@ -69,28 +69,26 @@ def restarted(fleet: Fleet, index: int, env: Mapping[str, str]) -> None:
 
 
 async def test_a_rotation_of_secret_key_through_the_fleet_refuses_nobody_and_lets_nobody_in(tmp_path: Path) -> None:
-    """`OLD` → `OLD,NEW` → `NEW,OLD`, a worker at a time, as auth_server/README.md has it."""
-    traffic = Traffic()
-    with running_fleet(tmp_path) as fleet:
-        old, new = fleet.env["SECRET_KEY"], secrets.token_urlsafe(32)
+    """`OLD,NEW` → `NEW,OLD`, a worker at a time, as auth_server/README.md has it; the step before adds reading only."""
+    traffic, old, new = Traffic(), secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    with running_fleet(tmp_path, env={"SECRET_KEY": f"{old},{new}"}) as fleet:
         async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
             client = await PublicClient.registered(http, fleet.base, fleet.url)
             early, revoked = await client.sign_in(), await client.sign_in("bob")
             await http.post(f"{fleet.base}/revoke", data={"token": revoked["access_token"], "client_id": client.id})
             async with traffic.flowing(http, fleet.url, early["access_token"], revoked["access_token"]):
-                for ring in (f"{old},{new}", f"{new},{old}"):
-                    for index in range(len(fleet.workers)):
-                        await asyncio.to_thread(restarted, fleet, index, {"SECRET_KEY": ring})
-                        made = await client.sign_in("carol")
-                        for port in fleet.ports:
-                            url = f"http://{LOOPBACK}:{port}/mcp"
-                            assert (await call(http, url, made["access_token"])).status_code == 200
+                for index in range(len(fleet.workers)):
+                    await asyncio.to_thread(restarted, fleet, index, {"SECRET_KEY": f"{new},{old}"})
+                    made = await client.sign_in("carol")
+                    for port in fleet.ports:
+                        url = f"http://{LOOPBACK}:{port}/mcp"
+                        assert (await call(http, url, made["access_token"])).status_code == 200
             assert (await client.refresh(early)).status_code == 200
 
     assert set(traffic.good) <= {200, 502, UNAVAILABLE}
     assert set(traffic.bad) <= {401, 502, UNAVAILABLE}
-    assert traffic.good[200] > 50
-    assert traffic.bad[401] > 50
+    assert traffic.good[200] > 20
+    assert traffic.bad[401] > 20
 
 
 @dataclass(frozen=True)
