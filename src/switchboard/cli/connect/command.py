@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -57,10 +56,7 @@ def connect(
             asyncio.run(_signed_in(endpoint, headers, auth, patience))
             say(f"{endpoint} takes the tokens in {purse.file}" if auth else f"{endpoint} takes what was given")
             return
-        ok = asyncio.run(_bridged(endpoint, headers, auth, patience))
-    # Not the interpreter's own way out: it would wait for the thread that reads standard input.
-    sys.stderr.flush()
-    os._exit(0 if ok else 1)
+        raise typer.Exit(0 if asyncio.run(_bridged(endpoint, headers, auth, patience)) else 1)
 
 
 async def _bridged(url: str, headers: dict[str, str], auth: SignIn | None, patience: float) -> bool:

@@ -7,13 +7,19 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import anyio
 from mcp_types import JSONRPCMessage
 
-from switchboard.backends.stdio import Received, parsed
+from switchboard.backends.child import CHUNK
+from switchboard.backends.failures import Ended
+from switchboard.backends.stdio import Lines, Received, parsed
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of one message of the client; after a longer one nothing is read any more."""
 
 
 class Client:
@@ -49,19 +55,29 @@ async def client() -> AsyncIterator[Client]:
     async with send, receive:
         loop = asyncio.get_running_loop()
         # A thread of its own, which dies with the process: one that waits for input cannot be told to stop.
-        threading.Thread(target=_read, args=(sys.stdin.buffer, send.clone(), loop), daemon=True).start()
+        threading.Thread(target=_read, args=(sys.stdin.fileno(), send.clone(), loop), daemon=True).start()
         await send.aclose()
         yield Client(receive, output)
 
 
-def _read(source: BinaryIO, send: Any, loop: asyncio.AbstractEventLoop) -> None:
+def _read(source: int, send: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """Read from a descriptor: a file object would be locked when the interpreter ends."""
+
     async def give(item: Received) -> None:
         await send.send(item)
 
+    def said(item: Received) -> None:
+        asyncio.run_coroutine_threadsafe(give(item), loop).result()
+
+    lines = Lines(MOST_BYTES)
     try:
-        for line in source:
-            if line.strip():
-                asyncio.run_coroutine_threadsafe(give(parsed(line)), loop).result()
+        try:
+            while chunk := os.read(source, CHUNK):
+                for line in lines.feed(chunk):
+                    if line.strip():
+                        said(parsed(line))
+        except Ended as error:
+            said(error)
         asyncio.run_coroutine_threadsafe(send.aclose(), loop).result()
-    except (RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+    except (RuntimeError, CancelledError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         return  # the loop, or the bridge, has ended before its input
