@@ -103,6 +103,30 @@ async def test_of_several_urls_the_ones_that_answer_serve(
         assert [text(await client.call_tool("many__echo", {"text": str(n)})) for n in range(4)] == ["0", "1", "2", "3"]
 
 
+async def test_requests_without_a_session_take_turns_among_several_urls(
+    handy: Any, serve: Any, open_gateway: Any
+) -> None:
+    asked = [0, 0]
+
+    def counting(number: int) -> Any:
+        app = handy.server().streamable_http_app()
+
+        async def counted(scope: Any, receive: Any, send: Any) -> None:
+            asked[number] += scope.get("method") == "POST"
+            await app(scope, receive, send)
+
+        return counted
+
+    urls = [await serve(counting(number)) for number in range(2)]
+    backend = Backend("many", Http(tuple(urls), era="modern"), patience=QUICK)
+    async with open_gateway(backend) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        before = list(asked)
+        for number in range(8):
+            assert text(await client.call_tool("many__echo", {"text": str(number)})) == str(number)
+        assert [after - first >= 3 for after, first in zip(asked, before, strict=True)] == [True, True]
+
+
 async def test_a_url_where_nobody_is_says_so_and_serves_as_soon_as_somebody_is(
     handy: Any, serve: Any, open_gateway: Any, free_ports: list[int]
 ) -> None:
