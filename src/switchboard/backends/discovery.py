@@ -205,16 +205,16 @@ class Discovery:
 
     async def _discover(self, line: Line) -> None:
         self._again.clear()
-        found = await discover(self._backend, line)
-        self.health = self.health.ready()
+        found, healthy = await discover(self._backend, line), self.health.ready()
         changes = found.changes(self.offer)
         if found.unoffered != self.offer.unoffered:
             self._report(found)
         self.offer = found
         if self._known is not None:
-            await self._known.write(found, self.health)
+            await self._known.write(found, healthy)
         if changes:
             await self._changed(changes)
+        self.health = healthy  # by now this worker's clients see what it offers
 
     def _report(self, found: BackendOffer) -> None:
         for one in found.unoffered[:SHOWN]:
