@@ -89,7 +89,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvico
         proxy_headers=False,
         server_header=False,
         h11_max_incomplete_event_size=_HEADER_BYTES,
-        ws_max_size=settings.max_body_bytes,
+        ws_max_size=2 * settings.max_body_bytes,  # up to here the edge closes it properly; beyond, it is cut off
         ws_per_message_deflate=False,  # it holds memory for each connection, idle ones too
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=settings.drain_timeout,
