@@ -63,7 +63,7 @@ Diary = dict[Pair, dict[str, str]]
 """(north, south) → feature → what came of it."""
 
 KEY = "a key for tests that is long enough to be one"
-READY_S = 60.0
+READY_S = 120.0
 
 
 def live(folder: Path) -> Diary:

@@ -42,7 +42,7 @@ class SignIn(OAuthClientProvider):
         self._brought: asyncio.Future[AuthorizationCodeResult]
         self._one_at_a_time = anyio.Lock()
         kept = _Kept(purse)
-        self._port = kept.port() or free_port()
+        self._port = free_port()
         metadata = OAuthClientMetadata(
             client_name="Switchboard connect",
             redirect_uris=[AnyUrl(f"http://{HOST}:{self._port}{PATH}")],
@@ -91,6 +91,8 @@ class SignIn(OAuthClientProvider):
         context.current_tokens = kept.get("tokens")
         context.token_expiry_time = kept.get("until")
         context.client_info = kept.get("client")
+        if registered := _called_back(context.client_info):
+            self._port, context.client_metadata.redirect_uris = registered.port or self._port, [registered]
         context.oauth_metadata = kept.get("issuer") or context.oauth_metadata
         context.protected_resource_metadata = kept.get("resource") or context.protected_resource_metadata
         context.auth_server_url = kept.get("issued_by") or context.auth_server_url
@@ -126,6 +128,11 @@ class SignIn(OAuthClientProvider):
 def _refused(response: httpx2.Response) -> bool:
     challenge = response.headers.get("www-authenticate", "")
     return response.status_code == 401 or (response.status_code == 403 and "insufficient_scope" in challenge)
+
+
+def _called_back(client: OAuthClientInformationFull | None) -> AnyUrl | None:
+    """Where a registered client is called back."""
+    return client.redirect_uris[0] if client is not None and client.redirect_uris else None
 
 
 MODELS: Final[dict[str, Any]] = {
@@ -165,12 +172,6 @@ class _Kept:
         if isinstance(value, (str, float, int)):
             return value
         return value.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-    def port(self) -> int | None:
-        """Where the registered client is called back."""
-        client = self.read()["client"]
-        uris = client.redirect_uris if client is not None else None
-        return uris[0].port if uris else None
 
     async def get_tokens(self) -> OAuthToken | None:
         found: OAuthToken | None = self.read()["tokens"]
