@@ -74,5 +74,7 @@ async def test_no_outage_of_redis_leaves_a_connection_behind(
                 await asyncio.gather(*burst)
             await served(http, worker.url)
             assert await connections(server.url, worker.app) <= ALLOWED + LISTEN
-        held = worker.app.rooms.state.redis.connection_pool
-        assert not held._in_use_connections
+        pool = worker.app.rooms.state.redis.connection_pool
+        async with asyncio.timeout(30):
+            while pool._in_use_connections:  # the worker's own tasks use one now and then
+                await asyncio.sleep(0.01)

@@ -145,7 +145,7 @@ def watched(start_private_redis: Callable[..., RedisServer], tmp_path: Path) -> 
     with ExitStack() as stack:
         stack.callback(child.stop)
         child.wait_until(lambda: listens(sentinel), 10)
-        child.wait_until(lambda: _replicas(sentinel) == 1, 30)
+        child.wait_until(lambda: _replicas(sentinel) == 1, 60)
         yield Watched(sentinel, f"redis+sentinel://127.0.0.1:{sentinel}/0?service=main")
 
 
@@ -162,7 +162,7 @@ async def test_the_master_that_sentinel_names_is_used_also_after_a_failover(watc
         before = watched.master()
         with redis.Redis("127.0.0.1", watched.sentinel) as sentinel:
             sentinel.execute_command("SENTINEL", "FAILOVER", "main")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while watched.master() == before:
                 await asyncio.sleep(0.05)
             with redis.Redis("127.0.0.1", watched.master()) as master:
