@@ -209,6 +209,21 @@ async def test_an_error_of_a_tool_is_not_taken_for_a_lost_session(
     assert server.called == ["fail", "fail"]
 
 
+async def test_sessions_that_no_other_worker_can_know_are_ended_when_the_worker_leaves(
+    stateful: Any, serve: Any, open_gateway: Any
+) -> None:
+    server = stateful()
+    async with (
+        open_gateway(backend(await serve(server.app), scope="shared")) as opened,
+        Client(opened.server) as client,
+    ):
+        await opened.discovered()
+        await client.call_tool("own__count")
+        assert server.made
+        assert not server.ended
+    assert sorted(server.ended) == sorted(server.made)
+
+
 @pytest.mark.parametrize("unknown", [404, 400])
 async def test_when_the_server_of_a_session_is_away_another_one_of_the_same_kind_serves(
     unknown: int, stateful: Any, serving: Any, fleet: Any, connect: Any, state: State, redis_url: str

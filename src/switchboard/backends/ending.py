@@ -33,6 +33,9 @@ from switchboard.state.keys import LINE_LIFE_MS, RENEW_S
 AT_ONCE: Final = 20
 """Sessions ended at the same time."""
 
+LOOKED_AT: Final = 500
+"""Sessions looked at each time, about: thousands of them take several rounds."""
+
 LEAST_IDLE_S: Final = 3 * RENEW_S
 """Workers tell only now and then that they use a session."""
 
@@ -49,6 +52,7 @@ class Ending:
         self._road = road
         self._lead = lead
         self._registry = state.keys.upstreams(backend.place)
+        self._cursor = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -93,7 +97,8 @@ class Ending:
         return frozenset(sid for sid, there in zip(asked, found, strict=True) if not there)
 
     async def _look_at_upstreams(self, road: Road, what: Http) -> None:
-        stored: Any = await self._state.redis.zrange(self._registry, 0, -1, withscores=True)
+        scanned: Any = await self._state.redis.zscan(self._registry, self._cursor, count=LOOKED_AT)
+        self._cursor, stored = scanned
         gone = await self._gone(sid for member, _ in stored if (sid := json.loads(member)[2]))
         idle = time.time() - max(self._backend.patience.idle, LEAST_IDLE_S)
         over = [member for member, used in stored if used < idle or json.loads(member)[2] in gone]
