@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -380,6 +381,7 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.names) - set(MEASURES):
         parser.error(f"there is no {sorted(unknown)[0]!r}; there are {', '.join(MEASURES)}")
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)  # the clients', who complain of what they cut off themselves
     met = True
     for found in measured(args, args.names or list(MEASURES)):
         figure = f"{found.figure:.2f} s" if found.unit else f"{found.figure:.0f}"
