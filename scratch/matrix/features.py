@@ -342,7 +342,8 @@ FEATURES = (
 async def outcome(feature: Feature, cell: Cell, *, modern: bool) -> str:
     """What came of it: `yes`, `hole` as the protocol has it, or what went wrong."""
     hole = feature.hole(modern=modern)
-    cell.person.pages.clear()
+    for what in (cell.person.heard, cell.person.steps, cell.person.pages):
+        what.clear()
     try:
         async with asyncio.timeout(DEADLINE_S):
             await feature.check(cell)

@@ -25,6 +25,7 @@ from switchboard.backends.known import Known
 from switchboard.backends.lead import Alone, Lead
 from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
+from switchboard.backends.north import Params
 from switchboard.backends.offer import BackendOffer, discover
 from switchboard.backends.scope import LineKey
 from switchboard.backends.waiting import first_of
@@ -35,6 +36,9 @@ log = structlog.get_logger("switchboard.backends")
 
 DISCOVERY: Final = LineKey("shared", "discovery", "")
 """The line on which a backend is asked what it offers: nobody's calls go over it."""
+
+ABLE: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
+"""What clients may be able to: some servers offer tools only to such. Nobody is asked anything on this line."""
 
 SETTLE_S: Final = 0.05
 """Change notices often come in groups."""
@@ -167,7 +171,7 @@ class Discovery:
 
     async def _accompany(self) -> None:
         await self.wanted.some()
-        async with self._lines.line(DISCOVERY, {}) as line:
+        async with self._lines.line(DISCOVERY, ABLE) as line:
             await first_of(follow(line, self._ears, self.wanted), line.ended(), self.wanted.none())
 
     # -- with the lead --------------------------------------------------------------------------------------------
@@ -189,7 +193,7 @@ class Discovery:
 
     async def _attend(self) -> None:
         """Ask what there is, and stay to hear of changes while that costs little or somebody wants it."""
-        async with self._lines.line(DISCOVERY, {}) as line:
+        async with self._lines.line(DISCOVERY, ABLE) as line:
             await self._discover(line)
             if not isinstance(self._backend.transport, Stdio) or self.wanted.uris:
                 await self._stay(line)
