@@ -212,3 +212,12 @@ async def test_clients_are_told_only_of_lists_that_changed(raw: Any, open_gatewa
         await opened.discovered()
         await opened.until(lambda: bool(opened.host.events))
     assert opened.host.events == [ToolsListChanged()]
+
+
+async def test_tools_that_a_server_shows_only_to_clients_that_can_be_asked_are_offered(
+    raw: Any, open_gateway: Any
+) -> None:
+    async with open_gateway(raw("choosy", "choosy")) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert names == ["choosy__ask-for-elicitation", "choosy__ask-for-roots", "choosy__ask-for-sampling"]

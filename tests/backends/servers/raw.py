@@ -13,6 +13,8 @@ from typing import Any
 MODE = sys.argv[1] if len(sys.argv) > 1 else "plain"
 ARGUMENT = sys.argv[2] if len(sys.argv) > 2 else ""
 calls = 0
+able: dict[str, Any] = {}
+"""What the client can be asked."""
 
 
 def say(message: dict[str, Any]) -> None:
@@ -50,6 +52,8 @@ def tools(params: dict[str, Any]) -> dict[str, Any]:
             return {"tools": json.load(file)}
     if MODE == "nonsense":
         return {"tools": "none"}
+    if MODE == "choosy":
+        return {"tools": [tool(f"ask-for-{name}") for name in sorted(able)]}
     return {"tools": TOOLS}
 
 
@@ -131,6 +135,7 @@ def main() -> None:
         if MODE == "mute":
             continue
         if method == "initialize":
+            able.update(message["params"]["capabilities"])
             version = {"old": "2020-01-01", "new": "2030-01-01"}.get(MODE, message["params"]["protocolVersion"])
             info = {"name": "raw", "version": "1"}
             say({"id": id, "result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}})
