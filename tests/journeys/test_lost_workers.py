@@ -12,9 +12,10 @@ import anyio
 import httpx2
 import mcp_types as types
 import pytest
-from fleet.workers import Fleet
+from fleet.workers import COMMAND, Fleet
 from mcp import Client
 from mcp.client.session import ClientRequestContext
+from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPError
@@ -74,6 +75,14 @@ async def whoami(client: Client) -> dict[str, Any]:
     return told
 
 
+@asynccontextmanager
+async def bridged(fleet: Fleet, mode: str, watcher: Watcher) -> AsyncIterator[Client]:
+    """The same on stdio, through `switchboard connect`."""
+    command = StdioServerParameters(command=COMMAND, args=["connect", fleet.url, "--token", fleet.token()])
+    async with Client(command, mode=mode, elicitation_callback=_accept, message_handler=watcher) as client:
+        yield client
+
+
 def who_answered(fleet: Fleet, turn: int) -> int:
     """Which worker answered POST number `turn`, counted from 0."""
     fleet.balancer.child.wait_until(lambda: len(fleet.balancer.turns()) > turn, timeout=5)
@@ -99,6 +108,25 @@ async def test_a_session_survives_the_worker_that_created_it(start_fleet: StartF
         again = [await whoami(client) for _ in range(4)]
         assert {each["session"] for each in again} == {first["session"]}
         assert len({each["worker"] for each in again}) == 2
+
+
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+async def test_a_bridged_client_keeps_its_session_and_its_news_whichever_worker_is_killed(
+    start_fleet: StartFleet,
+) -> None:
+    fleet, watcher = start_fleet(), Watcher()
+    with anyio.fail_after(120):
+        async with bridged(fleet, "legacy", watcher) as client:
+            session = (await whoami(client))["session"]
+            await client.subscribe_resource(WATCHED)
+            await watcher.next()
+            for index in (0, 1):
+                fleet.kill(index)
+                assert (await whoami(client))["session"] == session
+                assert not (await client.call_tool("elicitInputs")).is_error
+                for _ in range(2):
+                    await watcher.next()
+                fleet.restart(index)
 
 
 async def test_of_two_calls_the_one_on_the_dead_worker_ends_with_an_error_and_the_other_with_its_result(
