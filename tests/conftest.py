@@ -80,7 +80,10 @@ class Hearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """The standard library's loggers, save below the levels that every process of ours gives to some of them."""
-        if record.levelno >= _QUIET.get(record.name.partition(".")[0], logging.DEBUG):
+        parts = record.name.split(".")
+        names = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+        floor = next((_QUIET[name] for name in names if name in _QUIET), logging.DEBUG)
+        if record.levelno >= floor:
             self.said.append(f"{record.name} {record.getMessage()}")
 
     def processor(self, _logger: Any, _method: str, event: Any) -> Any:
@@ -126,6 +129,11 @@ def hearing(wiretap: Wiretap, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heari
         root.removeHandler(heard)
         processors[:] = before
     assert wiretap.found_in("\n".join(heard.said)) == set()
+
+
+@pytest.fixture(autouse=True)
+def searched(hearing: object) -> None:
+    """Every test's log is searched for every secret of the run."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -28,6 +28,7 @@ _QUIET: Mapping[str, int] = {
     "httpcore2": logging.INFO,  # headers at DEBUG
     "mcp": logging.INFO,  # message bodies at DEBUG
     "python_multipart": logging.INFO,  # form fields at DEBUG
+    "websockets": logging.INFO,  # headers at DEBUG
     "sse_starlette": logging.INFO,  # every frame at DEBUG
     "asyncio": logging.INFO,
     "mcp.server.streamable_http_manager": logging.WARNING,  # its own start and stop: ours say it

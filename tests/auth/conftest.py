@@ -35,11 +35,6 @@ HOST = "app.example"
 KEY = "test key, not a secret: 0123456789"
 
 
-@pytest.fixture(autouse=True)
-def searched(hearing: object) -> None:
-    """After each test its log is searched for every secret that went over the wire."""
-
-
 @pytest.fixture(params=["memory", "redis"])
 async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     """The store, empty."""

@@ -7,11 +7,6 @@ import socket
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def searched(hearing: object) -> None:
-    """After each test its log is searched for every secret that went over the wire."""
-
-
 @pytest.fixture
 def unused_port() -> int:
     """A loopback port where nobody listens."""

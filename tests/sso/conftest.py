@@ -129,11 +129,6 @@ async def _served(app: Any, port: int = 0) -> AsyncIterator[str]:
         listening.close()
 
 
-@pytest.fixture(autouse=True)
-def searched(hearing: object) -> None:
-    """After each test its log is searched for every secret that went over the wire."""
-
-
 @pytest.fixture
 async def start_issuer() -> AsyncIterator[Callable[..., Any]]:
     """`await start_issuer(path=…, extra=…, without=…, person=…)`."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,9 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from fleet.certificates import Certificate, self_made
 from fleet.children import PAUSE, free_port, listens, start
 from fleet.redis_server import RedisServer, find_binary
 
@@ -26,40 +22,14 @@ SECRET = "p@ss:word/1"
 QUOTED = "p%40ss%3Aword%2F1"
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """One for loopback that vouches for itself."""
-
-    certificate: Path
-    key: Path
-
-    def options(self, port: int) -> list[str]:
-        files = ["--tls-cert-file", str(self.certificate), "--tls-key-file", str(self.key)]
-        return ["--port", "0", "--tls-port", str(port), *files, "--tls-auth-clients", "no"]
+def tls(certificate: Certificate, port: int) -> list[str]:
+    files = ["--tls-cert-file", str(certificate.certificate), "--tls-key-file", str(certificate.key)]
+    return ["--port", "0", "--tls-port", str(port), *files, "--tls-auth-clients", "no"]
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    here = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(here), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    found = Certificate(folder / "redis.crt", folder / "redis.key")
-    found.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    found.key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
-    )
-    return found
+    return self_made(tmp_path_factory.mktemp("tls"))
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -85,7 +55,7 @@ async def test_tls_with_a_user_and_a_password(
 ) -> None:
     port = free_port()
     users = ["--user", "app", "on", f">{SECRET}", "~*", "&*", "+@all"]
-    start_private_redis(port=port, options=[*certificate.options(port), *users])
+    start_private_redis(port=port, options=[*tls(certificate, port), *users])
     at = f"rediss://app:{QUOTED}@localhost:{port}/0"
     async with open_state(f"{at}?ssl_ca_certs={certificate.certificate}") as state:
         await works(state)
@@ -101,7 +71,7 @@ async def test_tls_with_a_user_and_a_password(
 async def test_a_cluster_over_tls(start_private_redis: Callable[..., RedisServer], certificate: Certificate) -> None:
     port, trusted = free_port(), str(certificate.certificate)
     options = [
-        *certificate.options(port),
+        *tls(certificate, port),
         "--cluster-enabled",
         "yes",
         "--tls-cluster",

@@ -61,10 +61,12 @@ class Road:
         self._avoided.pop(url, None)
 
     def transport(self, url: httpx2.URL) -> httpx2.AsyncBaseTransport:
-        """Directly, or through the proxy that the environment names."""
-        proxy = getproxies().get(url.scheme)
-        if proxy is None or proxy_bypass(url.host):
+        """Directly, or through the proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY)."""
+        known = getproxies()
+        proxy = known.get(url.scheme) or known.get("all")
+        if not proxy or proxy_bypass(url.host):
             return self._direct
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
         if proxy not in self._proxied:
             self._proxied[proxy] = httpx2.AsyncHTTPTransport(limits=NO_LIMITS, proxy=proxy)
         return self._proxied[proxy]
