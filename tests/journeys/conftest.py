@@ -19,7 +19,7 @@ QUICK = {"plugins": {"everything": {"config": {"resource_updates": 1, "log_messa
 def _config(folder: Path) -> dict[str, str]:
     config = folder / "config.json"
     config.write_text(json.dumps(QUICK))
-    return {"CONFIG_FILE": str(config)}
+    return {"CONFIG_FILE": str(config), "LOG_LEVEL": "debug"}
 
 
 @pytest.fixture(scope="session")

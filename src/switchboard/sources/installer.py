@@ -15,6 +15,9 @@ from switchboard.log import redact_text
 from switchboard.sources.launch import SourceFailure
 
 PATIENCE_S: Final = 900.0
+REAP_S: Final = 5.0
+"""For what was killed to be gone; only what has left its group can hold that up."""
+
 TAIL: Final = 8
 LONGEST_LINE: Final = 400
 
@@ -73,6 +76,9 @@ async def run(
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REAP_S):
+                await process.wait()
     if code != 0:
         raise SourceFailure(f"{name} failed with exit code {code}: {' | '.join(tail)}")
     return output
