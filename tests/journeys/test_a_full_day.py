@@ -123,8 +123,8 @@ def test_an_unknown_tool_is_a_protocol_error(diary: Diary) -> None:
 
 def test_progress_arrives_complete_and_in_order(diary: Diary) -> None:
     found, steps = diary.read("progress"), [[1, 4], [2, 4], [3, 4], [4, 4]]
-    # The TypeScript SDKs forget a call's progress handler when they read its answer, and hand out notifications a moment
-    # after they read them: over stdio, what comes in one piece with the answer is lost in the client.
+    # The TypeScript SDKs forget a call's progress handler when they read its answer, and hand out notifications a
+    # moment after they read them: over stdio, what comes in one piece with the answer is lost in the client.
     hasty = diary.traveller.bridged and diary.traveller.script.endswith(".mjs")
     assert found in [{"seen": seen, "isError": False} for seen in ([steps, steps[:3]] if hasty else [steps])]
 

@@ -130,7 +130,7 @@ async def test_an_installer_that_never_ends_is_ended_with_all_that_it_started(tm
 
 def test_an_installer_that_is_cut_off_is_gone_when_that_is_said() -> None:
     for _ in range(5):
-        with pytest.raises(SourceFailure, match="did not end within 0.05 s"):
+        with pytest.raises(SourceFailure, match="did not end within"):
             asyncio.run(run("sleep", "600", worker=os.environ, say=lambda _line: None, patience=0.05))
         gc.collect()  # a process that nobody waited for complains here, and warnings are errors
 
