@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +83,13 @@ async def _live(folder: Path) -> Diary:
         diary: Diary = {}
         tokens = {north: await asyncio.to_thread(obtain_token, base, user=north.name) for north in NORTHS}
         async with asyncio.TaskGroup() as days:
-            for north in NORTHS:
-                for south in SOUTHS:
-                    days.create_task(_day(base, tokens[north], north, south, folder, diary, north.name))
-        for north in NORTHS:
-            for south in SOUTHS:
-                if not set(diary[north.name, south.name].values()) <= AS_EXPECTED:
-                    # Fifteen clients, five backends and a worker in one process keep a busy machine waiting: once more.
-                    print(f"again: {north.name} at {south.name}, after {diary[north.name, south.name]}", flush=True)
-                    await _day(base, tokens[north], north, south, folder, diary, f"{north.name}-again")
+            for north, south in product(NORTHS, SOUTHS):
+                days.create_task(_day(base, tokens[north], north, south, folder, diary, north.name))
+        for north, south in product(NORTHS, SOUTHS):
+            if not set(diary[north.name, south.name].values()) <= AS_EXPECTED:
+                # Fifteen clients, five backends and a worker in one process keep a busy machine waiting: once more.
+                print(f"again: {north.name} at {south.name}, after {diary[north.name, south.name]}", flush=True)
+                await _day(base, tokens[north], north, south, folder, diary, f"{north.name}-again")
         return diary
 
 

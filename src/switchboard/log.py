@@ -95,9 +95,10 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
             continue
         if key in _SECRET_KEYS or key.lower() in _SECRET_KEYS:
             event[key] = _HIDDEN
+        elif key in _WHOLE:
+            event[key] = redact_text(str(value))
         else:
-            hidden = redact_text(value) if type(value) is str else _redacted(value)
-            event[key] = hidden if key in _WHOLE else _cut(hidden)
+            event[key] = _cut(redact_text(value)) if type(value) is str else _redacted(value)
     return event
 
 
@@ -115,15 +116,9 @@ def _blank(found: re.Match[str]) -> str:
     return (found["keep"] or found["pair"] or found["user"] or "") + _HIDDEN
 
 
-def _cut(value: object) -> object:
+def _cut(text: str) -> str:
     """Clients choose names, ids and reasons: none shall fill the disk with one request."""
-    if isinstance(value, dict):
-        return {k: _cut(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_cut(each) for each in value]
-    if type(value) is not str or len(value) <= _LONGEST_VALUE:
-        return value
-    return f"{value[:_LONGEST_VALUE]}… ({len(value)} characters)"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
 
 
 def _redacted(value: object) -> object:
@@ -133,7 +128,7 @@ def _redacted(value: object) -> object:
         return [_redacted(each) for each in value]
     if type(value) in _HARMLESS:
         return value
-    return redact_text(str(value))
+    return _cut(redact_text(str(value)))
 
 
 def _add_worker(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

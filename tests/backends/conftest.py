@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import socket
 import sys
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -265,6 +266,53 @@ def connect() -> Connect:
 def person() -> Person:
     """A client's user."""
     return Person()
+
+
+WORKER_PROCESS = """
+import sys, uvicorn
+from switchboard.app import build
+from switchboard.backends import Backend, Http, Stdio
+from switchboard.settings import load_settings
+kind, port, redis_url, *where = sys.argv[1:]
+transport = Http(tuple(where), era="handshake") if kind == "url" else Stdio(where[0], tuple(where[1:]), era="handshake")
+settings = load_settings(None, auth_mode="none", rate_limit=0, secret_key="k" * 40, redis_url=redis_url)
+uvicorn.run(build(settings, [Backend("own", transport)]), port=int(port), log_config=None)
+"""
+"""A worker to kill, with one backend called `own`: `"url"` and its URL, or `"command"` and its words."""
+
+
+@pytest.fixture
+def worker_processes(redis_url: str, free_ports: list[int]) -> Callable[..., AbstractAsyncContextManager[Any]]:
+    """`async with worker_processes("url", url) as workers`: two that answer, URL → process; ended at the end."""
+
+    @asynccontextmanager
+    async def running(kind: str, *where: str) -> AsyncIterator[dict[str, Process]]:
+        workers: dict[str, Process] = {}
+        try:
+            for port in free_ports:
+                command = (sys.executable, "-c", WORKER_PROCESS, kind, str(port), redis_url, *where)
+                started = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
+                workers[f"http://localhost:{port}/mcp"] = started
+            await asyncio.gather(*map(_up, workers))
+            yield workers
+        finally:
+            for worker in workers.values():
+                if worker.returncode is None:
+                    worker.kill()
+                    await worker.wait()
+
+    return running
+
+
+async def _up(url: str) -> None:
+    async with asyncio.timeout(60), httpx2.AsyncClient() as http:
+        while True:
+            try:
+                await http.get(url.replace("/mcp", "/healthz"))
+            except httpx2.ConnectError:
+                await asyncio.sleep(0.1)
+            else:
+                return
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any
 
 import httpx2
@@ -169,58 +167,25 @@ async def _served(client: Client) -> Any:
                 raise
 
 
-WORKER = """
-import sys, uvicorn
-from switchboard.app import build
-from switchboard.backends import Backend, Stdio
-from switchboard.settings import load_settings
-port, redis_url, *child = sys.argv[1:]
-settings = load_settings(None, auth_mode="none", rate_limit=0, secret_key="k" * 40, redis_url=redis_url)
-backend = Backend("own", Stdio(sys.executable, tuple(child), era="handshake"))
-uvicorn.run(build(settings, [backend]), port=int(port), log_config=None)
-"""
-
-
 async def test_the_worker_that_has_a_child_is_killed_and_the_session_goes_on(
-    raw: Any, connect: Any, person: Any, redis_url: str, free_ports: list[int]
+    raw: Any, connect: Any, person: Any, worker_processes: Any
 ) -> None:
-    child = raw("own").transport.args
-    workers = {}
-    for port in free_ports:
-        command = (sys.executable, "-c", WORKER, str(port), redis_url, *child)
-        workers[port] = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
-    try:
-        urls = [f"http://localhost:{port}/mcp" for port in workers]
-        await asyncio.gather(*(_up(url) for url in urls))
+    child = raw("own").transport
+    async with worker_processes("command", child.command, *child.args) as workers:
+        urls = list(workers)
         async with connect(urls, "handshake", person) as client:
             await offered(client, "own__bump")
             answers = [text(await client.call_tool("own__bump")).split(":") for _ in range(3)]
             assert [count for _, count, _ in answers] == ["1", "2", "3"]
             parent = _parent(int(answers[0][0]))
-            holder = next(worker for worker in workers.values() if worker.pid == parent)
-            holder.kill()
-            await holder.wait()
-            urls.remove(next(url for port, url in zip(workers, urls, strict=True) if workers[port] is holder))
+            held = next(url for url, worker in workers.items() if worker.pid == parent)
+            workers[held].kill()
+            await workers[held].wait()
+            urls.remove(held)
             async with asyncio.timeout(25):
                 fresh = await _served(client)
             assert text(fresh).split(":")[1] == "1"
             assert (fresh.meta or {})["switchboard/stateLost"] is True
-    finally:
-        for worker in workers.values():
-            if worker.returncode is None:
-                worker.kill()
-                await worker.wait()
-
-
-async def _up(url: str) -> None:
-    async with asyncio.timeout(40), httpx2.AsyncClient() as http:
-        while True:
-            try:
-                await http.get(url.replace("/mcp", "/healthz"))
-            except httpx2.ConnectError:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 def _parent(pid: int) -> int:

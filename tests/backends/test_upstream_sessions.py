@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any, cast
 
 import httpx2
@@ -247,30 +245,12 @@ async def test_when_the_server_of_a_session_is_away_another_one_of_the_same_kind
             assert [told(one) for one in again].count(True) == 1
 
 
-WORKER = """
-import sys, uvicorn
-from switchboard.app import build
-from switchboard.backends import Backend, Http
-from switchboard.settings import load_settings
-port, redis_url, url = sys.argv[1:]
-settings = load_settings(None, auth_mode="none", rate_limit=0, secret_key="k" * 40, redis_url=redis_url)
-uvicorn.run(build(settings, [Backend("own", Http((url,), era="handshake"))]), port=int(port), log_config=None)
-"""
-
-
 async def test_when_the_worker_with_the_stream_is_killed_another_one_goes_on_after_the_last_event(
-    stateful: Any, serve: Any, connect: Any, state: State, redis_url: str, free_ports: list[int]
+    stateful: Any, serve: Any, connect: Any, state: State, worker_processes: Any
 ) -> None:
     server = stateful()
-    url = await serve(server.app)
-    workers = {}
-    for port in free_ports:
-        command = (sys.executable, "-c", WORKER, str(port), redis_url, url)
-        workers[port] = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
-    try:
-        urls = [f"http://localhost:{port}/mcp" for port in workers]
-        for one in urls:
-            await _up(one)
+    async with worker_processes("url", await serve(server.app)) as workers:
+        urls = list(workers)
         async with connect(urls, "handshake") as client:
             await offered(client, "own__roots")
             for _ in range(2):
@@ -280,30 +260,14 @@ async def test_when_the_worker_with_the_stream_is_killed_another_one_goes_on_aft
             [lease] = [key async for key in state.redis.scan_iter(match="mcp:line:*:listening")]
             holder = str(await state.redis.get(lease)).partition(":")[0]
             started = {url: (await _worker(url)) for url in urls}
-            killed = next(port for port, url in zip(workers, urls, strict=True) if started[url] == holder)
-            workers[killed].send_signal(signal.SIGKILL)
+            killed = next(url for url in urls if started[url] == holder)
+            workers[killed].kill()
             await workers[killed].wait()
-            urls.remove(f"http://localhost:{killed}/mcp")
+            urls.remove(killed)
             server.sessions[sid].say({"method": "notifications/message", "params": {"level": "info", "data": "x"}})
             await until(lambda: server.sessions[sid].resumed == ["2"], seconds=30)
             assert json.loads(text(await client.call_tool("own__roots"))) == json.loads(ROOTS)
             assert (await own(state)).popitem()[1] == sid
-    finally:
-        for worker in workers.values():
-            if worker.returncode is None:
-                worker.kill()
-                await worker.wait()
-
-
-async def _up(url: str) -> None:
-    async with asyncio.timeout(60), httpx2.AsyncClient() as http:
-        while True:
-            try:
-                await http.get(url.replace("/mcp", "/healthz"))
-            except httpx2.ConnectError:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 async def _worker(url: str) -> str:

@@ -16,11 +16,12 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import httpx2
 import pytest
 from fleet.children import Child, answers, free_port, start
+from fleet.kept import Kept
 from fleet.workers import start_worker
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp.shared.auth import OAuthClientMetadata
 from mcp_types import TextContent
 
 PROVIDER = Path(__file__).parent / "provider"
@@ -63,26 +64,6 @@ def start_provider(tmp_path: Path) -> Iterator[Callable[[str], Apart]]:
             return Apart(f"http://localhost:{port}", base)
 
         yield started
-
-
-@dataclass
-class Kept:
-    """What the official client keeps."""
-
-    tokens: OAuthToken | None = None
-    client: OAuthClientInformationFull | None = None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.client
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.client = client_info
 
 
 @dataclass

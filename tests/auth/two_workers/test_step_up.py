@@ -9,38 +9,25 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
+from fleet.kept import Kept
 from fleet.person import Person
 from fleet.tokens import CALLBACK, PublicClient
 from fleet.workers import Fleet
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp.shared.auth import OAuthClientMetadata
 from mcp_types import TextContent
 
 ACCEPT = "application/json, text/event-stream"
 
 
 @dataclass
-class Keychain:
+class Keychain(Kept):
     """What the official client keeps, and the questions that it took to the browser."""
 
-    tokens: OAuthToken | None = None
-    client: OAuthClientInformationFull | None = None
     asked: list[str] = field(default_factory=list)
     back: dict[str, str] = field(default_factory=dict)
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.client
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.client = client_info
 
     async def open(self, url: str) -> None:
         self.asked.append(dict(parse_qsl(urlsplit(url).query))["scope"])
