@@ -18,9 +18,12 @@ PATIENCE_S = 40
 
 
 async def ask(socket: ClientConnection, id: int, method: str, params: dict[str, Any]) -> Any:
+    """The answer to a request; the notifications that the demo sends of its own accord may come before it."""
     await socket.send(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
     async with asyncio.timeout(PATIENCE_S):
-        return json.loads(await socket.recv())
+        while (said := json.loads(await socket.recv())).get("id") != id:
+            assert "id" not in said
+        return said
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import mcp_types as types
 import pytest
 from mcp.client.session import ClientSession
 from mcp.shared.message import SessionMessage
-from mcp.shared.subscriptions import ResourceUpdated
+from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 from mcp_types import jsonrpc_message_adapter
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -113,6 +113,20 @@ async def test_requests_are_served_side_by_side_and_answered_by_their_ids(worker
     assert {each["id"]: each["result"]["content"][0]["text"] for each in answers[:-1]} == {
         id: f"Echo: {id}" for id in range(1, 21)
     }
+
+
+async def test_a_socket_is_told_nothing_before_the_answer_to_initialize(two: Any) -> None:
+    async with dial(two.a) as socket:
+        async with asyncio.timeout(10):
+            while not list(two.a.app.rooms.streams):
+                await asyncio.sleep(0.01)
+        await two.b.app.rooms.bus.publish(ToolsListChanged())
+        for stream in two.a.app.rooms.streams:
+            await stream.notify("notifications/message", {"level": "error", "data": "too early"})
+        await socket.send(request("initialize", 0, HELLO))
+        assert (await answer(socket))["result"]["protocolVersion"] == "2025-11-25"
+        await two.b.app.rooms.bus.publish(ToolsListChanged())
+        assert (await answer(socket))["method"] == "notifications/tools/list_changed"
 
 
 async def test_the_session_ends_with_its_socket(two: Any) -> None:

@@ -93,6 +93,7 @@ class StandaloneStream:
         self._token = secrets.token_hex(8)
         self._last = START
         self._total: int | None = None
+        self._pending = record.pending
         self._over = False
         self._stale = True
         self._keep_at = 0.0
@@ -103,8 +104,8 @@ class StandaloneStream:
         return self._state.keys.to_client(self.sid, STANDALONE)
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Store a notification on this stream."""
-        if not self._over:
+        """Store a notification on this stream; a client hears nothing before the answer to its `initialize`."""
+        if not self._over and not self._pending:
             await Outlet(self._state, self.sid, self.log_level).send(method, params)
 
     def on_message(self, payload: str) -> None:
@@ -199,11 +200,13 @@ class StandaloneStream:
 
     async def _still_ours(self) -> bool:
         with self._state.guard():
-            stored: Any = await self._state.redis.hmget(self._state.keys.session(self.sid), ["standalone", "level"])
+            stored: Any = await self._state.redis.hmget(
+                self._state.keys.session(self.sid), ["standalone", "level", "pending"]
+            )
         if stored[0] != self._token:
             self._over = True
             return False
-        self.log_level = stored[1]
+        self.log_level, self._pending = stored[1], bool(stored[2])
         if self._stale:
             self._stale = False
             self.subscriptions = await self._records.subscriptions(self.sid)
