@@ -83,6 +83,7 @@ def _join(ports: tuple[int, ...]) -> None:
         replica.execute_command("CLUSTER REPLICATE", master.execute_command("CLUSTER MYID"))
     _until(lambda: all(_info(client)["cluster_state"] == "ok" for client in clients))
     _until(lambda: all(_replicated(master) for master in masters))
+    _until(lambda: all(_shards_are_known(client) for client in clients))
     for client in clients:
         client.close()
 
@@ -91,6 +92,12 @@ def _replicated(master: Any) -> bool:
     """Whether the replica has all that the master has, so that it may take over."""
     replica = master.info("replication").get("slave0")
     return bool(replica) and replica["state"] == "online"
+
+
+def _shards_are_known(client: Any) -> bool:
+    """Whether the node has heard of the replica of every master."""
+    nodes = client.execute_command("CLUSTER NODES").values()
+    return sum("slave" in node["flags"] for node in nodes) == MASTERS
 
 
 def _info(client: Any) -> dict[str, str]:

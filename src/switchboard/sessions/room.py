@@ -272,4 +272,4 @@ class HandshakeRoom:
             await self._state.scripts.place(
                 keys=[keys.session(record.sid), keys.cancel(record.sid, request)], args=[COMMIT_GRACE_MS, "1"]
             )
-            await self._state.redis.publish(keys.to_server(record.sid), "1")
+            await self._state.hub.publish(keys.to_server(record.sid), "1")

@@ -70,7 +70,7 @@ async def open_state(
     """
     opened = server(url, connections)
     try:
-        async with Hub(opened.redis, opened.subscriber).running() as hub:
+        async with Hub(opened.redis, opened.places).running() as hub:
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
             kind: Kind = "redis" if url else "memory://"
             yield State(opened.redis, hub, Keys(prefix), Scripts(opened.redis, stream_bytes), replicas, kind)

@@ -1,16 +1,15 @@
-"""Pub/sub for a whole worker over one connection.
+"""Pub/sub for a whole worker, over one connection to each server that has a channel of ours.
 
-One reader and one writer own the socket; everybody else states a wish. The writer sends the difference between what
-is wished and what was sent, the reader notes what the server confirmed. `subscribed` enters only after that
-confirmation, so that what it looks at next cannot have been published unseen before. When the connection breaks, a
-new generation starts from the wishes, and every listener is called with an empty payload: look again.
+`subscribed` enters only after the server's confirmation, so that what it looks at next cannot have been published
+unseen before. A channel that has to be confirmed again, since a connection broke or a Cluster moved its slot, may have
+missed something: its listeners are called with an empty payload, look again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, Final
 
 import structlog
@@ -18,60 +17,92 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from switchboard.errors import StateUnavailable
-from switchboard.state.away import unavailable
+from switchboard.state.away import AWAY, unavailable
+from switchboard.state.places import Place, Places, publishing
+from switchboard.state.wire import Wire
 
 Listener = Callable[[str], None]
 
-PING_EVERY_S: Final = 5.0
-SILENT_AFTER_S: Final = 12.0
-RECONNECT_S: Final = (0.02, 0.1, 0.5, 1.0)
 SUBSCRIBE_TIMEOUT_S: Final = 5.0
+
+LOOK_EVERY_S: Final = 5.0
+"""How often a channel's place is compared with what the client for commands has learned meanwhile."""
+
+LOOK_PAUSE_S: Final = 0.5
+"""The least time between two such comparisons."""
+
+_FAILED: Final = (*AWAY, RedisError, OSError)
 
 log = structlog.get_logger("switchboard.state")
 
 
 class _Channel:
-    """A wished-for channel: its listeners, and whether the server has confirmed it in this generation."""
+    """A wished-for channel: its listeners, where it is subscribed to, and whether the server has confirmed it."""
 
-    __slots__ = ("confirmed", "listeners")
+    __slots__ = ("confirmed", "listeners", "renewed", "slot", "wire")
 
-    def __init__(self) -> None:
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
         self.listeners: dict[object, Listener] = {}
+        self.wire: Wire | None = None
         self.confirmed = asyncio.Event()
+        self.renewed = False
+
+    def interrupted(self) -> None:
+        """The server may not have it any more."""
+        if self.confirmed.is_set():
+            self.confirmed.clear()
+            self.renewed = True
+
+    def tell(self, payload: str) -> None:
+        """Call the listeners."""
+        for listener in list(self.listeners.values()):
+            listener(payload)
 
 
 class Hub:
-    """This worker's pub/sub."""
+    """This worker's pub/sub. Satisfies `switchboard.state.wire.Ears`."""
 
-    def __init__(self, redis: Redis, connection: Callable[[], Any]) -> None:
-        self._redis = redis
-        self._connection = connection
+    def __init__(self, redis: Redis, places: Places) -> None:
+        self._redis: Any = redis
+        self._publish = publishing(redis)
+        self._places = places
         self._channels: dict[str, _Channel] = {}
-        self._sent: set[str] = set()
-        self._unconfirmed: dict[str, int] = {}
-        self._dirty = asyncio.Event()
-        self.generation = 0
-        """How many connections there have been; more than one means it broke and came back."""
-        self.connected = False
+        self._wires: dict[Place, Wire] = {}
+        self._ended = 0
+        self._misplaced = asyncio.Event()
         self._leaving = False
+
+    @property
+    def generation(self) -> int:
+        """How many connections there have been; more than there are servers means that one broke and came back."""
+        return self._ended + sum(wire.generation for wire in self._wires.values())
+
+    @property
+    def connected(self) -> bool:
+        """Whether every channel's server is connected."""
+        return bool(self._wires) and all(wire.connected for wire in self._wires.values())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Hub]:
-        """Keep the connection up for as long as the context is open."""
-        async with asyncio.TaskGroup() as tasks:
-            keeper = tasks.create_task(self._keep_connected())
+        """Keep the connections up for as long as the context is open."""
+        async with asyncio.TaskGroup() as self._tasks:
+            placing = self._tasks.create_task(self._keep_placed()) if self._places.sharded else None
             try:
                 yield self
             finally:
-                self._leaving = True  # a group that fails in the same moment hides the cancellation
-                keeper.cancel()
+                self._leaving = True
+                for wire in self._wires.values():
+                    wire.stop()
+                if placing:
+                    placing.cancel()
 
     @contextlib.asynccontextmanager
     async def subscribed(self, channel: str, listener: Listener) -> AsyncIterator[None]:
         """Have `listener` called with each payload on `channel`, from the server's confirmation on.
 
         The listener runs on the event loop, synchronously, and must not raise. An empty payload also means
-        "the connection was renewed: something may have been missed, look at the stored copy".
+        "something may have been missed, look at the stored copy".
 
         Raises:
             StateUnavailable: the server did not confirm within SUBSCRIBE_TIMEOUT_S.
@@ -96,102 +127,107 @@ class Hub:
             StateUnavailable: Redis is away.
         """
         try:
-            await self._redis.publish(channel, payload)
-        except (RedisError, OSError) as error:
+            await self._redis.execute_command(self._publish, channel, payload)
+        except _FAILED as error:
             raise unavailable(error) from error
 
     def _wish(self, channel: str) -> _Channel:
         wish = self._channels.get(channel)
         if wish is None:
-            wish = self._channels[channel] = _Channel()
-            if channel in self._sent and not self._unconfirmed.get(channel):
-                wish.confirmed.set()  # dropped and wished for again before the writer noticed
-            self._dirty.set()
+            wish = self._channels[channel] = _Channel(self._places.slot(channel))
+            self._put(channel, wish)
         return wish
 
     def _forget(self, channel: str, wish: _Channel, token: object) -> None:
         wish.listeners.pop(token, None)
         if not wish.listeners and self._channels.get(channel) is wish:
             del self._channels[channel]
-            self._dirty.set()
+            if wish.wire:
+                wish.wire.unsubscribe(channel)
 
-    async def _keep_connected(self) -> None:
-        failures = 0
-        while not self._leaving:
-            connection = self._connection()
-            try:
-                await connection.connect()
-                failures = 0
-                await self._serve(connection)
-            except* (RedisError, OSError, TimeoutError) as group:
-                failures += 1
-                log.warning("redis.pubsub_lost", error=str(group.exceptions[0]), generation=self.generation)
-            finally:
-                self.connected = False
-                await connection.disconnect(nowait=True)
-            if not self._leaving:
-                await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S)) - 1])
+    # -- where a channel belongs -----------------------------------------------------------------------------------
 
-    async def _serve(self, connection: Any) -> None:
-        self.generation += 1
-        self._sent = set()
-        self._unconfirmed = {}
-        for wish in self._channels.values():
-            wish.confirmed.clear()
-        self._dirty.set()
-        self.connected = True
-        if self.generation > 1:
-            log.info("redis.pubsub_renewed", generation=self.generation, channels=len(self._channels))
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write(connection))
-            tasks.create_task(self._read(connection))
-
-    async def _write(self, connection: Any) -> None:
-        while True:
-            self._dirty.clear()
-            if added := [name for name in self._channels if name not in self._sent]:
-                self._sent.update(added)
-                for name in added:
-                    self._unconfirmed[name] = self._unconfirmed.get(name, 0) + 1
-                await connection.send_command("SUBSCRIBE", *added)
-            if dropped := [name for name in self._sent if name not in self._channels]:
-                self._sent.difference_update(dropped)
-                await connection.send_command("UNSUBSCRIBE", *dropped)
-            try:
-                async with asyncio.timeout(PING_EVERY_S):
-                    await self._dirty.wait()
-            except TimeoutError:
-                if self._sent:
-                    await connection.send_command("PING")
-
-    async def _read(self, connection: Any) -> None:
-        while True:
-            message = await connection.read_response(timeout=SILENT_AFTER_S, disconnect_on_error=False)
-            if message is None:
-                if self._sent:
-                    raise TimeoutError("the pub/sub connection went silent")
-                continue
-            self._deliver(message)
-
-    def _deliver(self, message: Any) -> None:
-        if not isinstance(message, list) or len(message) != 3:
+    def _put(self, channel: str, wish: _Channel) -> None:
+        """Subscribe to the channel where it is served now, if it is not yet."""
+        place = self._places.place(wish.slot)
+        wire = self._wire_to(place) if place else None
+        if wire is None:
+            self._misplaced.set()
+        if wire is wish.wire:
             return
-        kind, channel, payload = message
-        wish = self._channels.get(channel)
-        if kind == "subscribe":
-            self._confirm(channel, wish)
-        elif kind == "message" and wish is not None:
-            for listener in list(wish.listeners.values()):
-                listener(payload)
+        if wish.wire:
+            wish.wire.unsubscribe(channel)
+            wish.interrupted()
+        wish.wire = wire
+        if wire and wire.subscribe(channel):
+            self.confirmed(wire, channel)
 
-    def _confirm(self, channel: str, wish: _Channel | None) -> None:
-        outstanding = self._unconfirmed.pop(channel, 1) - 1
-        if outstanding:  # an UNSUBSCRIBE and another SUBSCRIBE are still under way: only the last one counts
-            self._unconfirmed[channel] = outstanding
-            return
+    def _wire_to(self, place: Place) -> Wire | None:
+        if place not in self._wires and not self._leaving:
+            self._wires[place] = Wire(
+                lambda: self._places.connection(place), self._places.sharded, self._places.slot, self
+            )
+            self._wires[place].start(self._tasks)
+        return self._wires.get(place)
+
+    async def _keep_placed(self) -> None:
+        """Move what is not subscribed to where it is served; a look around when something shows that it moved."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._misplaced.wait()
+            if self._misplaced.is_set():
+                self._misplaced.clear()
+                await self._look()
+            for channel, wish in self._channels.items():
+                self._put(channel, wish)
+            for place in self._wires.keys() - self._places.known():
+                if self._wires[place].idle:
+                    wire = self._wires.pop(place)
+                    self._ended += wire.generation
+                    wire.stop()
+            await asyncio.sleep(LOOK_PAUSE_S)
+
+    async def _look(self) -> None:
+        try:
+            await self._places.look()
+        except _FAILED as error:
+            log.warning("redis.cluster_unknown", error=str(error))
+            self._misplaced.set()
+
+    # -- what the wires say ----------------------------------------------------------------------------------------
+
+    def confirmed(self, wire: Wire, channel: str) -> None:
+        """See `Ears`."""
+        wish = self._at(wire, channel)
         if wish is None:
             return
         wish.confirmed.set()
-        if self.generation > 1:
-            for listener in list(wish.listeners.values()):
-                listener("")
+        if wish.renewed:
+            wish.renewed = False
+            wish.tell("")
+
+    def heard(self, wire: Wire, channel: str, payload: str) -> None:
+        """See `Ears`."""
+        if wish := self._at(wire, channel):
+            wish.tell(payload)
+
+    def lost(self, wire: Wire, channels: Collection[str]) -> None:
+        """See `Ears`."""
+        for channel in channels:
+            if wish := self._at(wire, channel):
+                wish.interrupted()
+        self._misplaced.set()
+
+    def astray(self, wire: Wire, channels: Collection[str]) -> None:
+        """See `Ears`."""
+        for channel in channels:
+            if wish := self._at(wire, channel):
+                wish.interrupted()
+                wish.wire = None
+        self._misplaced.set()
+
+    def _at(self, wire: Wire, channel: str) -> _Channel | None:
+        """The channel, if that is where it is subscribed to."""
+        wish = self._channels.get(channel)
+        return wish if wish and wish.wire is wire else None

@@ -12,6 +12,8 @@ from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 
+from switchboard.state.places import publishing
+
 DONE: Final = "done"
 """What the lease of an ended reply holds until it expires with the record."""
 
@@ -221,6 +223,11 @@ class Written:
     id: str = ""
 
 
+def registered(redis: Redis, script: str) -> Any:
+    """`script`, to be run by its hash; what it publishes is published as that server's subscribers hear it."""
+    return redis.register_script(script.replace("'PUBLISH'", f"'{publishing(redis)}'"))
+
+
 class Scripts:
     """The scripts, loaded once per connection pool and run by their hash."""
 
@@ -228,19 +235,19 @@ class Scripts:
         self.stream_bytes = stream_bytes
 
         def bounded(script: str) -> Any:
-            return redis.register_script(script.replace("STREAM_BYTES", str(stream_bytes)))
+            return registered(redis, script.replace("STREAM_BYTES", str(stream_bytes)))
 
         self.append = bounded(_APPEND)
-        self.open = redis.register_script(_OPEN)
+        self.open = registered(redis, _OPEN)
         self.emit = bounded(_EMIT)
-        self.bury = redis.register_script(_BURY)
-        self.renew = redis.register_script(_RENEW)
-        self.fill = redis.register_script(_FILL)
-        self.place = redis.register_script(_PLACE)
-        self.attach = redis.register_script(_ATTACH)
-        self.detach = redis.register_script(_DETACH)
-        self.subscribe = redis.register_script(_SUBSCRIBE)
-        self.update = redis.register_script(_UPDATE)
+        self.bury = registered(redis, _BURY)
+        self.renew = registered(redis, _RENEW)
+        self.fill = registered(redis, _FILL)
+        self.place = registered(redis, _PLACE)
+        self.attach = registered(redis, _ATTACH)
+        self.detach = registered(redis, _DETACH)
+        self.subscribe = registered(redis, _SUBSCRIBE)
+        self.update = registered(redis, _UPDATE)
 
     @staticmethod
     def written(reply: Any) -> Written:

@@ -12,7 +12,6 @@ are asked with TLS too, and without the user and password, which are the master'
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -26,6 +25,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from switchboard.state.cancellation import heeding
+from switchboard.state.places import Masters, OneServer, Places
 from switchboard.state.pools import PATIENCE_S, Cluster, Pool, SentinelPool
 
 POOL: Final = 64
@@ -39,10 +39,10 @@ REDIS_PORT: Final = 6379
 
 @dataclass(frozen=True)
 class Server:
-    """A client for commands, and how to make a connection for pub/sub that nobody else uses."""
+    """A client for commands, and where its pub/sub is."""
 
     redis: Redis
-    subscriber: Callable[[], Any]
+    places: Places
     close: Callable[[], Awaitable[None]]
 
 
@@ -97,21 +97,15 @@ def _cluster(url: str, connections: int) -> Server:
     tls = _tls(url)
     secure = tls.pop("ssl", False)
     kwargs = {**_common(), **tls, **_credentials(url), "retry": Retry(NoBackoff(), 3)}
-    seeds = _hosts(url, REDIS_PORT)
-    nodes = [ClusterNode(host, port) for host, port in seeds]
+    nodes = [ClusterNode(host, port) for host, port in _hosts(url, REDIS_PORT)]
     client: Any = Cluster(connections, startup_nodes=nodes, ssl=secure, **kwargs)
     kind = heeding(SSLConnection if secure else Connection)
     client.nodes_manager.connection_kwargs["connection_class"] = kind
     for node in client.nodes_manager.startup_nodes.values():
         node.connection_class = kind
 
-    def subscriber() -> Any:
-        """Any node will do: plain PUBLISH reaches all of them over the cluster bus."""
-        known = [(node.host, node.port) for node in client.nodes_manager.nodes_cache.values()] or seeds
-        host, port = secrets.choice(known)
-        return _lone(kind, {**kwargs, "host": host, "port": port})
-
-    return Server(cast(Redis, client), subscriber, client.aclose)
+    masters = Masters(client, lambda host, port: _lone(kind, {**kwargs, "host": host, "port": port}))
+    return Server(cast(Redis, client), masters, client.aclose)
 
 
 def _pooled(redis: Redis, others: Sequence[Redis] = (), *, close_pool: bool = True) -> Server:
@@ -124,7 +118,7 @@ def _pooled(redis: Redis, others: Sequence[Redis] = (), *, close_pool: bool = Tr
         if close_pool:
             await pool.disconnect()
 
-    return Server(redis, lambda: _lone(pool.connection_class, pool.connection_kwargs), close)
+    return Server(redis, OneServer(lambda: _lone(pool.connection_class, pool.connection_kwargs)), close)
 
 
 def _lone(kind: Any, kwargs: dict[str, Any]) -> Any:

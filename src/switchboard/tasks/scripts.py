@@ -10,6 +10,8 @@ from typing import Final
 
 from redis.asyncio import Redis
 
+from switchboard.state.scripts import registered
+
 _OPEN: Final = """
 local seen = redis.call('HMGET', KEYS[1], 'status', 'worker')
 if not seen[1] then return 'gone' end
@@ -74,7 +76,7 @@ class Scripts:
     """The scripts, loaded once and run by their hash."""
 
     def __init__(self, redis: Redis) -> None:
-        self.create = redis.register_script(_CREATE)
-        self.change = redis.register_script(_CHANGE)
-        self.ask = redis.register_script(_ASK)
-        self.answer = redis.register_script(_ANSWER)
+        self.create = registered(redis, _CREATE)
+        self.change = registered(redis, _CHANGE)
+        self.ask = registered(redis, _ASK)
+        self.answer = registered(redis, _ANSWER)

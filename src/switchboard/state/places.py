@@ -1,0 +1,117 @@
+"""Where a channel is served: at the one server there is, or in a Cluster at the master of the channel's slot.
+
+A Cluster passes a plain PUBLISH on to every node, whoever listens there. Sharded pub/sub stays with the nodes of the
+channel's slot: a wake-up costs the same however many masters there are, and each subscription has a place where it
+belongs. (https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub, Redis 7.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Final, Protocol
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.cluster import PRIMARY
+from redis.crc import key_slot
+
+Place = tuple[str, int]
+"""Host and port of a server."""
+
+HERE: Final[Place] = ("", 0)
+"""The one server there is."""
+
+
+def publishing(redis: Redis) -> str:
+    """The command that publishes on the server of `redis`; in a script, on a channel in the slot of its keys."""
+    return "SPUBLISH" if isinstance(redis, RedisCluster) else "PUBLISH"
+
+
+class Places(Protocol):
+    """The servers that serve channels."""
+
+    sharded: bool
+    """Whether pub/sub is sharded there, so that the place of a channel may change."""
+
+    def slot(self, channel: str) -> int:
+        """What decides where the channel is served."""
+        ...
+
+    def place(self, slot: int) -> Place | None:
+        """Where the slot is served; `None` while that is not known."""
+        ...
+
+    def known(self) -> Collection[Place]:
+        """Every place there is."""
+        ...
+
+    def connection(self, place: Place) -> Any:
+        """A connection to that place which nobody else uses; not connected yet."""
+        ...
+
+    async def look(self) -> None:
+        """Find out anew what is where; raises what redis-py raises when nobody can say."""
+        ...
+
+
+class OneServer:
+    """Serves every channel. Satisfies `Places`."""
+
+    sharded = False
+
+    def __init__(self, connection: Callable[[], Any]) -> None:
+        self._connection = connection
+
+    def slot(self, _channel: str) -> int:
+        """See `Places`."""
+        return 0
+
+    def place(self, _slot: int) -> Place:
+        """See `Places`."""
+        return HERE
+
+    def known(self) -> Collection[Place]:
+        """See `Places`."""
+        return (HERE,)
+
+    def connection(self, _place: Place) -> Any:
+        """See `Places`."""
+        return self._connection()
+
+    async def look(self) -> None:
+        """See `Places`."""
+
+
+class Masters:
+    """The masters of a Cluster, as its client for commands knows them. Satisfies `Places`."""
+
+    sharded = True
+
+    def __init__(self, client: RedisCluster, connection: Callable[[str, int], Any]) -> None:
+        self._client = client
+        self._nodes = client.nodes_manager
+        self._connection = connection
+
+    def slot(self, channel: str) -> int:
+        """See `Places`."""
+        return key_slot(channel.encode())
+
+    def place(self, slot: int) -> Place | None:
+        """See `Places`."""
+        nodes = self._nodes.slots_cache.get(slot)
+        return (nodes[0].host, int(nodes[0].port)) if nodes else None
+
+    def known(self) -> Collection[Place]:
+        """See `Places`."""
+        return {(node.host, int(node.port)) for node in self._nodes.get_nodes_by_server_type(PRIMARY)}
+
+    def connection(self, place: Place) -> Any:
+        """See `Places`."""
+        return self._connection(*place)
+
+    async def look(self) -> None:
+        """See `Places`."""
+        if self._nodes.slots_cache:
+            await self._nodes.initialize()
+        else:
+            await self._client.initialize()

@@ -1,0 +1,180 @@
+"""Sharded pub/sub on a real Redis Cluster whose slots move and whose masters change."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+import pytest
+import redis
+from fleet.children import LOOPBACK, free_port
+from fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
+from redis.crc import key_slot
+from structlog.testing import capture_logs
+
+from switchboard.errors import StateUnavailable
+from switchboard.state import State, open_state
+
+PATIENCE_S = 30
+CHANNELS = [f"c{number}" for number in range(60)]
+
+
+class Operator:
+    """Looks at a cluster and changes it, through connections of its own."""
+
+    def __init__(self, cluster: RedisCluster, stack: ExitStack) -> None:
+        self.cluster = cluster
+        self.nodes: dict[int, Any] = {
+            port: stack.enter_context(redis.Redis(LOOPBACK, port, decode_responses=True)) for port in cluster.ports
+        }
+
+    def master(self, channel: str) -> int:
+        """The port of the node that serves `channel`, as a node that is alive has it."""
+        slot = key_slot(channel.encode())
+        ranges = self._anybody().execute_command("CLUSTER SLOTS")
+        return next(int(node[1]) for first, last, node, *_ in ranges if first <= slot <= last)
+
+    def replica(self, master: int) -> int:
+        """The port of the node that would take over from `master`."""
+        return int(self.nodes[master].info("replication")["slave0"]["port"])
+
+    def move(self, channel: str) -> None:
+        """Give the slot of `channel` to another master (https://redis.io/docs/latest/commands/cluster-setslot/)."""
+        slot, source = key_slot(channel.encode()), self.master(channel)
+        masters = {self.master(other) for other in CHANNELS}
+        target = min(masters - {source})
+        ids = {port: self.nodes[port].execute_command("CLUSTER MYID") for port in (source, target)}
+        self.nodes[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
+        self.nodes[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
+        for port in (target, source, *(masters - {source, target})):
+            self.nodes[port].execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
+        assert self.master(channel) == target
+
+    def subscribers(self) -> dict[int, int]:
+        """How many connections each node that is alive has for pub/sub."""
+        return {port: len(node.client_list(_type="pubsub")) for port, node in self._alive().items()}
+
+    def sent(self, kind: str) -> int:
+        """Messages of that kind that the nodes have sent each other."""
+        told = [node.execute_command("CLUSTER INFO") for node in self._alive().values()]
+        return sum(int(each.get(f"cluster_stats_messages_{kind}_sent", 0)) for each in told)
+
+    def _anybody(self) -> Any:
+        return next(iter(self._alive().values()))
+
+    def _alive(self) -> dict[int, Any]:
+        running = dict(zip(self.cluster.ports, self.cluster.nodes, strict=True))
+        return {port: node for port, node in self.nodes.items() if running[port].process.poll() is None}
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Of one cluster for all tests; the one that kills a master comes last."""
+    with ExitStack() as stack:
+        cluster = stack.enter_context(running_cluster(tmp_path_factory.mktemp("shards")))
+        yield Operator(cluster, stack)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not await asyncio.to_thread(holds):
+        assert time.monotonic() < deadline, "it did not come to pass"
+        await asyncio.sleep(0.05)
+
+
+async def heard(state: State, channel: str, queue: asyncio.Queue[str], payload: str) -> None:
+    """Publish until it arrives: while a master is replaced, a message may be lost."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            try:
+                await state.hub.publish(channel, payload)
+                async with asyncio.timeout(0.5):
+                    while await queue.get() != payload:
+                        pass
+                return
+            except (StateUnavailable, TimeoutError):
+                await asyncio.sleep(0.1)
+
+
+async def listening(state: State, stack: AsyncExitStack) -> dict[str, asyncio.Queue[str]]:
+    """A listener for each of the channels."""
+    queues: dict[str, asyncio.Queue[str]] = {name: asyncio.Queue() for name in CHANNELS}
+    for name, queue in queues.items():
+        await stack.enter_async_context(state.hub.subscribed(name, queue.put_nowait))
+    return queues
+
+
+async def test_a_worker_holds_a_connection_to_each_master_and_a_wake_up_stays_in_its_shard(operator: Operator) -> None:
+    async with open_state(operator.cluster.url) as state, AsyncExitStack() as stack:
+        queues, before = await listening(state, stack), operator.sent("publishshard")
+        assert sorted(operator.subscribers().values()) == [0] * MASTERS + [1] * MASTERS
+        for name in CHANNELS:
+            await state.hub.publish(name, f"to {name}")
+        for name, queue in queues.items():
+            assert await asyncio.wait_for(queue.get(), PATIENCE_S) == f"to {name}"
+        await until(lambda: operator.sent("publishshard") == before + len(CHANNELS))  # one to the replica of each
+        assert operator.sent("publish") == 0
+
+
+async def test_a_channel_whose_slot_moves_is_followed_and_nobody_else_is_told_to_look(operator: Operator) -> None:
+    async with open_state(operator.cluster.url) as state, AsyncExitStack() as stack:
+        queues = await listening(state, stack)
+        moved = CHANNELS[0]
+        operator.move(moved)
+        assert await asyncio.wait_for(queues[moved].get(), PATIENCE_S) == ""
+        for name in CHANNELS:
+            await state.hub.publish(name, "after")
+        for name, queue in queues.items():
+            assert await asyncio.wait_for(queue.get(), PATIENCE_S) == "after", name
+        assert state.hub.generation == MASTERS
+
+
+async def test_a_subscription_to_a_slot_that_moved_unseen_finds_its_master(operator: Operator) -> None:
+    async with open_state(operator.cluster.url) as state:
+        kept: asyncio.Queue[str] = asyncio.Queue()
+        got: asyncio.Queue[str] = asyncio.Queue()
+        beside = next(name for name in CHANNELS[1:] if operator.master(name) == operator.master(CHANNELS[0]))
+        async with state.hub.subscribed(beside, kept.put_nowait):
+            operator.move(CHANNELS[0])
+            async with state.hub.subscribed(CHANNELS[0], got.put_nowait):
+                await state.hub.publish(CHANNELS[0], "there")
+                assert await asyncio.wait_for(got.get(), PATIENCE_S) == "there"
+            await state.hub.publish(beside, "undisturbed")
+            assert await asyncio.wait_for(kept.get(), PATIENCE_S) == "undisturbed"
+
+
+async def test_channels_move_with_their_shard_when_its_replica_takes_over_by_hand(operator: Operator) -> None:
+    async with open_state(operator.cluster.url) as state, AsyncExitStack() as stack:
+        queues = await listening(state, stack)
+        master = operator.master(CHANNELS[0])
+        replica = operator.replica(master)
+        operator.nodes[replica].execute_command("CLUSTER FAILOVER")
+        await until(lambda: operator.master(CHANNELS[0]) == replica)
+        for name, queue in queues.items():
+            await heard(state, name, queue, "after")
+
+
+async def test_an_unreachable_cluster_is_told_of_and_looked_for_again() -> None:
+    with capture_logs() as logs:
+        async with open_state(f"redis+cluster://{LOOPBACK}:{free_port()}") as state:
+            with pytest.raises(StateUnavailable, match="did not confirm"):
+                async with state.hub.subscribed("c", lambda _: None):
+                    pytest.fail("it was confirmed")
+    assert len([entry for entry in logs if entry["event"] == "redis.cluster_unknown"]) > 1
+
+
+async def test_channels_of_a_killed_master_are_heard_at_the_one_that_takes_over(operator: Operator) -> None:
+    async with open_state(operator.cluster.url) as state, AsyncExitStack() as stack:
+        queues = await listening(state, stack)
+        killed = operator.master(CHANNELS[0])
+        spared = [name for name in CHANNELS if operator.master(name) != killed]
+        operator.cluster.nodes[operator.cluster.ports.index(killed)].kill()
+        for name in spared:  # the other shards go on meanwhile
+            await heard(state, name, queues[name], "meanwhile")
+        for name, queue in queues.items():
+            await heard(state, name, queue, "after")
+        assert killed not in (operator.master(name) for name in CHANNELS)
+        await until(lambda: sum(operator.subscribers().values()) == MASTERS)
