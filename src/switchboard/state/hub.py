@@ -172,14 +172,14 @@ class Hub:
 
     async def _keep_placed(self) -> None:
         """Move what is not subscribed to where it is served; a look around when something shows that it moved."""
-        while True:
+        while not self._leaving:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._misplaced.wait()
             if self._misplaced.is_set():
                 self._misplaced.clear()
                 await self._look()
-            for channel, wish in self._channels.items():
+            for channel, wish in list(self._channels.items()):
                 self._put(channel, wish)
             for place in self._wires.keys() - self._places.known():
                 if self._wires[place].idle:
