@@ -41,17 +41,22 @@ class Operator:
         """The port of the node that would take over from `master`."""
         return int(self.nodes[master].info("replication")["slave0"]["port"])
 
-    def move(self, channel: str) -> None:
-        """Give the slot of `channel` to another master (https://redis.io/docs/latest/commands/cluster-setslot/)."""
+    def move(self, channel: str, target: int | None = None) -> int:
+        """Give the slot of `channel` to another master (https://redis.io/docs/latest/commands/cluster-setslot/).
+
+        Returns:
+            The port of the master that had it.
+        """
         slot, source = key_slot(channel.encode()), self.master(channel)
         masters = {self.master(other) for other in CHANNELS}
-        target = min(masters - {source})
+        target = target or min(masters - {source})
         ids = {port: self.nodes[port].execute_command("CLUSTER MYID") for port in (source, target)}
         self.nodes[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
         self.nodes[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
         for port in (target, source, *(masters - {source, target})):
             self.nodes[port].execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
         assert self.master(channel) == target
+        return source
 
     def subscribers(self) -> dict[int, int]:
         """How many connections each node that is alive has for pub/sub."""
@@ -130,6 +135,16 @@ async def test_a_channel_whose_slot_moves_is_followed_and_nobody_else_is_told_to
         for name, queue in queues.items():
             assert await asyncio.wait_for(queue.get(), PATIENCE_S) == "after", name
         assert state.hub.generation == MASTERS
+
+
+async def test_a_channel_whose_slot_moves_away_and_back_at_once_is_heard_again(operator: Operator) -> None:
+    got: asyncio.Queue[str] = asyncio.Queue()
+    async with open_state(operator.cluster.url) as state, state.hub.subscribed(CHANNELS[1], got.put_nowait):
+        source = operator.move(CHANNELS[1])
+        operator.move(CHANNELS[1], source)
+        assert await asyncio.wait_for(got.get(), PATIENCE_S) == ""
+        await state.hub.publish(CHANNELS[1], "back")
+        assert await asyncio.wait_for(got.get(), PATIENCE_S) == "back"
 
 
 async def test_a_subscription_to_a_slot_that_moved_unseen_finds_its_master(operator: Operator) -> None:
