@@ -178,9 +178,8 @@ class Wire:
         if kind == self._message:
             self._ears.heard(self, channel, payload)
         elif kind.endswith("unsubscribe"):
-            if (
-                channel in self._sent and channel not in self._unconfirmed
-            ):  # nobody here asked for it: its slot has moved
+            asked_for = channel not in self._sent or channel in self._unconfirmed
+            if not asked_for:  # its slot has moved
                 self._refused([channel])
         elif kind.endswith("subscribe"):
             self._confirmed(channel)
