@@ -46,6 +46,29 @@ def test_a_breaker_opens_lets_one_try_and_closes_with_an_answer() -> None:
     assert breaker.allows(10.5)
 
 
+async def test_a_connection_that_works_does_not_hide_that_no_other_starts(
+    raw: Any, fleet: Any, connect: Any, tmp_path: Path
+) -> None:
+    tally = tmp_path / "started"
+    [url] = await fleet([raw("broken", "tally", str(tally), scope="session")])
+    async with connect(url, "handshake") as working, connect(url, "handshake") as client:
+        async with asyncio.timeout(20):
+            while not any(
+                tool.name == "broken__echo" for tool in (await working.list_tools(cache_mode="refresh")).tools
+            ):
+                await asyncio.sleep(0.05)
+        await working.call_tool("broken__echo")
+        tally.unlink()
+        tally.mkdir()  # whoever starts from now on fails
+        reasons = []
+        for _ in range(5):
+            with pytest.raises(MCPError, match="Backend 'broken'") as caught:
+                await client.call_tool("broken__echo")
+            reasons.append(caught.value.error.message)
+            await working.call_tool("broken__echo")
+    assert any("it failed to start several times in a row; last: " in reason for reason in reasons)
+
+
 async def test_a_backend_that_cannot_start_is_not_started_for_every_call(
     raw: Any, open_gateway: Any, tmp_path: Path
 ) -> None:

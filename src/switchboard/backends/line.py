@@ -85,6 +85,8 @@ class Line:
         """As what the fleet counts it."""
         self.opened = False
         """Whether it ever was open."""
+        self.proven = False
+        """Whether its pool has taken note that it opened."""
         self.lost = False
         """Whether it took the place of one whose memory is gone, and its client has not been told yet."""
         self._hearing = Hearing(backend.name, self.calls, ears)

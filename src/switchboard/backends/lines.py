@@ -88,7 +88,9 @@ class Lines:
         line.users += 1
         try:
             await line.ready()
-            self._breaker.succeeded()
+            if not line.proven:  # of many calls on it, none says that another would start
+                line.proven = True
+                self._breaker.succeeded()
             yield line
         finally:
             line.users -= 1
