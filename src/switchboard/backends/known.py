@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -25,11 +25,14 @@ from switchboard.backends.offer import LISTS, BackendOffer, offered
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease, State
 from switchboard.state.keys import OFFER_LIFE_MS
+from switchboard.state.scripts import registered
 
 WAIT_S: Final = 0.5
 """How long whoever asks waits for a copy that is being read."""
 
-WRITTEN: Final = "1"
+LOOK_S: Final = 30.0
+"""How often the copy is looked at, announced or not."""
+
 AGAIN: Final = "again"
 VACANT: Final = "vacant"
 
@@ -37,7 +40,7 @@ VACANT: Final = "vacant"
 _WRITE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-redis.call('PUBLISH', ARGV[4], '1')
+redis.call('WAKE', ARGV[4], '1')
 return 1
 """
 
@@ -67,11 +70,12 @@ class Known:
         self._take = take
         self._again = again
         self._key = state.keys.offer(backend.name, backend.digest)
+        self._copy = ""
         self._news = asyncio.Event()
         self._read = asyncio.Event()
         self._vacant = asyncio.Event()
         self._lease = Lease(state, state.keys.offer_lead(backend.name, backend.digest), worker)
-        self._write = state.redis.register_script(_WRITE)
+        self._write = registered(state.redis, _WRITE)
         self.lead = Elected(self._lease, self._vacant, self._left, dice)
 
     @asynccontextmanager
@@ -121,9 +125,12 @@ class Known:
                 async with self._state.hub.subscribed(self._key, self._hear):
                     self._hear("")
                     while True:
-                        await self._news.wait()
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(LOOK_S):
+                                await self._news.wait()
+                        announced = self._news.is_set()
                         self._news.clear()
-                        await self._look()
+                        await self._look(announced=announced)
             except StateUnavailable as error:
                 self._read.set()
                 log.info(error.event, error=str(error))
@@ -137,13 +144,14 @@ class Known:
             self._read.clear()
             self._news.set()
 
-    async def _look(self) -> None:
+    async def _look(self, *, announced: bool) -> None:
         try:
             with self._state.guard():
                 stored = await self._state.redis.get(self._key)
-            if stored is not None:
+            if stored is not None and (announced or stored != self._copy):
+                self._copy = str(stored)
                 # Thousands of definitions take a while to read; other requests are served meanwhile.
-                self._take(*await asyncio.to_thread(read, self._backend, str(stored)))
+                self._take(*await asyncio.to_thread(read, self._backend, self._copy))
         except (ValueError, KeyError, TypeError) as error:
             log.info("backend.copy_not_understood", backend=self._backend.name, error=type(error).__name__)
         finally:

@@ -14,24 +14,28 @@ from typing import Any, Final
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
 
 from switchboard.errors import StateUnavailable
-from switchboard.state.away import AWAY, unavailable
+from switchboard.state.away import unavailable
 from switchboard.state.places import Place, Places, publishing
 from switchboard.state.wire import Wire
 
 Listener = Callable[[str], None]
 
+_FAILED: Final = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises; of a Cluster that it cannot make out, an error of its own kind."""
+
 SUBSCRIBE_TIMEOUT_S: Final = 5.0
 
-LOOK_EVERY_S: Final = 5.0
-"""How often a channel's place is compared with what the client for commands has learned meanwhile."""
+COMPARE_S: Final = 5.0
+"""How often channels are compared with what the client for commands has learned of a Cluster meanwhile."""
 
-LOOK_PAUSE_S: Final = 0.5
-"""The least time between two such comparisons."""
+AGAIN_S: Final = 0.2
+"""How long a channel that a server dropped waits to be subscribed to again."""
 
-_FAILED: Final = (*AWAY, RedisError, OSError)
+LOOK_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Between two looks at a Cluster while connections break: each makes redis-py renew all of its own."""
 
 log = structlog.get_logger("switchboard.state")
 
@@ -39,7 +43,7 @@ log = structlog.get_logger("switchboard.state")
 class _Channel:
     """A wished-for channel: its listeners, where it is subscribed to, and whether the server has confirmed it."""
 
-    __slots__ = ("confirmed", "listeners", "renewed", "slot", "wire")
+    __slots__ = ("confirmed", "listeners", "refused", "renewed", "slot", "wire")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
@@ -47,6 +51,7 @@ class _Channel:
         self.wire: Wire | None = None
         self.confirmed = asyncio.Event()
         self.renewed = False
+        self.refused = False
 
     def interrupted(self) -> None:
         """The server may not have it any more."""
@@ -55,9 +60,12 @@ class _Channel:
             self.renewed = True
 
     def tell(self, payload: str) -> None:
-        """Call the listeners."""
+        """Call the listeners; what one of them raises is its own fault, and nobody else's."""
         for listener in list(self.listeners.values()):
-            listener(payload)
+            try:
+                listener(payload)
+            except Exception:  # the boundary between the worker's one reader and everybody it reads for
+                log.exception("redis.listener_failed")
 
 
 class Hub:
@@ -69,14 +77,10 @@ class Hub:
         self._places = places
         self._channels: dict[str, _Channel] = {}
         self._wires: dict[Place, Wire] = {}
-        self._ended = 0
         self._misplaced = asyncio.Event()
+        self._moved: list[MovedError] = []
+        self._broken = False
         self._leaving = False
-
-    @property
-    def generation(self) -> int:
-        """How many connections there have been; more than there are servers means that one broke and came back."""
-        return self._ended + sum(wire.generation for wire in self._wires.values())
 
     @property
     def connected(self) -> bool:
@@ -87,15 +91,14 @@ class Hub:
     async def running(self) -> AsyncIterator[Hub]:
         """Keep the connections up for as long as the context is open."""
         async with asyncio.TaskGroup() as self._tasks:
-            placing = self._tasks.create_task(self._keep_placed()) if self._places.sharded else None
+            placing = self._tasks.create_task(self._keep_placed())
             try:
                 yield self
             finally:
                 self._leaving = True
                 for wire in self._wires.values():
                     wire.stop()
-                if placing:
-                    placing.cancel()
+                placing.cancel()
 
     @contextlib.asynccontextmanager
     async def subscribed(self, channel: str, listener: Listener) -> AsyncIterator[None]:
@@ -152,6 +155,7 @@ class Hub:
         place = self._places.place(wish.slot)
         wire = self._wire_to(place) if place else None
         if wire is None:
+            self._broken = True
             self._misplaced.set()
         if wire is wish.wire:
             return
@@ -159,41 +163,61 @@ class Hub:
             wish.wire.unsubscribe(channel)
             wish.interrupted()
         wish.wire = wire
-        if wire and wire.subscribe(channel):
-            self.confirmed(wire, channel)
+        if wire:
+            wire.subscribe(channel)
 
     def _wire_to(self, place: Place) -> Wire | None:
         if place not in self._wires and not self._leaving:
-            self._wires[place] = Wire(
-                lambda: self._places.connection(place), self._places.sharded, self._places.slot, self
-            )
-            self._wires[place].start(self._tasks)
+            name = ":".join(map(str, place)) if self._places.sharded else ""
+            wire = Wire(name, lambda: self._places.connection(place), self._places.sharded, self)
+            wire.start(self._tasks)
+            self._wires[place] = wire
         return self._wires.get(place)
 
     async def _keep_placed(self) -> None:
-        """Move what is not subscribed to where it is served; a look around when something shows that it moved."""
+        """Subscribe where it is served now to what is subscribed to nowhere, or elsewhere."""
+        clock = asyncio.get_running_loop().time
+        looks, next_look = 0, 0.0
         while not self._leaving:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
+            try:
+                async with asyncio.timeout(COMPARE_S if self._places.sharded else None):
                     await self._misplaced.wait()
-            if self._misplaced.is_set():
-                self._misplaced.clear()
+            except TimeoutError:
+                looks = 0
+            self._misplaced.clear()
+            if self._broken and clock() >= next_look:
                 await self._look()
+                looks += 1
+                next_look = clock() + LOOK_S[min(looks, len(LOOK_S) - 1)]
+            await self._learn()
             for channel, wish in list(self._channels.items()):
                 self._put(channel, wish)
-            for place in self._wires.keys() - self._places.known():
-                if self._wires[place].idle:
-                    wire = self._wires.pop(place)
-                    self._ended += wire.generation
-                    wire.stop()
-            await asyncio.sleep(LOOK_PAUSE_S)
+            self._end_wires()
+            await asyncio.sleep(LOOK_S[1] if self._broken else AGAIN_S)
+            if self._broken:
+                self._misplaced.set()
 
     async def _look(self) -> None:
+        """Ask the Cluster what is where."""
+        self._broken = False
         try:
             await self._places.look()
         except _FAILED as error:
             log.warning("redis.cluster_unknown", error=str(error))
-            self._misplaced.set()
+            self._broken = True
+
+    async def _learn(self) -> None:
+        """Take from servers that refused a channel who serves it."""
+        moved, self._moved = self._moved, []
+        for slot, error in {error.slot_id: error for error in moved}.items():
+            log.debug("redis.slot_moved", slot=slot, to=f"{error.host}:{error.port}")
+            await self._places.learn(error)
+
+    def _end_wires(self) -> None:
+        """Close connections to servers that serve nothing any more."""
+        for place in self._wires.keys() - self._places.known():
+            if self._wires[place].idle:
+                self._wires.pop(place).stop()
 
     # -- what the wires say ----------------------------------------------------------------------------------------
 
@@ -203,6 +227,7 @@ class Hub:
         if wish is None:
             return
         wish.confirmed.set()
+        wish.refused = False
         if wish.renewed:
             wish.renewed = False
             wish.tell("")
@@ -217,15 +242,23 @@ class Hub:
         for channel in channels:
             if wish := self._at(wire, channel):
                 wish.interrupted()
-        self._misplaced.set()
+        if self._places.sharded:
+            self._broken = True
+            self._misplaced.set()
 
-    def astray(self, wire: Wire, channels: Collection[str]) -> None:
+    def dropped(self, wire: Wire, channel: str, error: ResponseError | None) -> None:
         """See `Ears`."""
-        for channel in channels:
-            if wish := self._at(wire, channel):
-                wish.interrupted()
-                wish.wire = None
+        wish = self._at(wire, channel)
+        if wish is None:
+            return
+        wish.interrupted()
+        wish.wire = None
         self._misplaced.set()
+        if isinstance(error, MovedError):
+            self._moved.append(error)
+        elif error and not wish.refused:
+            wish.refused = True
+            log.warning("redis.channel_refused", channel=channel, error=str(error))
 
     def _at(self, wire: Wire, channel: str) -> _Channel | None:
         """The channel, if that is where it is subscribed to."""

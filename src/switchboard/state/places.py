@@ -7,13 +7,14 @@ belongs. (https://redis.io/docs/latest/develop/pubsub/#sharded-pubsub, Redis 7.0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.cluster import PRIMARY
 from redis.crc import key_slot
+from redis.exceptions import MovedError
 
 Place = tuple[str, int]
 """Host and port of a server."""
@@ -53,6 +54,10 @@ class Places(Protocol):
         """Find out anew what is where; raises what redis-py raises when nobody can say."""
         ...
 
+    async def learn(self, moved: MovedError) -> None:
+        """Take note of who serves a slot now."""
+        ...
+
 
 class OneServer:
     """Serves every channel. Satisfies `Places`."""
@@ -81,13 +86,21 @@ class OneServer:
     async def look(self) -> None:
         """See `Places`."""
 
+    async def learn(self, _moved: MovedError) -> None:
+        """See `Places`."""
+
 
 class Masters:
-    """The masters of a Cluster, as its client for commands knows them. Satisfies `Places`."""
+    """The masters of a Cluster, as its client for commands knows them. Satisfies `Places`.
+
+    Args:
+        seeds: asked too when none of the nodes that were found answers: all may have new addresses.
+    """
 
     sharded = True
 
-    def __init__(self, client: RedisCluster, connection: Callable[[str, int], Any]) -> None:
+    def __init__(self, client: RedisCluster, seeds: Sequence[Place], connection: Callable[[str, int], Any]) -> None:
+        self._seeds = list(seeds)
         self._client = client
         self._nodes = client.nodes_manager
         self._connection = connection
@@ -112,6 +125,11 @@ class Masters:
     async def look(self) -> None:
         """See `Places`."""
         if self._nodes.slots_cache:
-            await self._nodes.initialize()
+            await self._nodes.initialize(additional_startup_nodes_info=self._seeds)
         else:
             await self._client.initialize()
+
+    async def learn(self, moved: MovedError) -> None:
+        """See `Places`."""
+        if moved.slot_id in self._nodes.slots_cache:
+            await self._nodes.move_slot(moved)

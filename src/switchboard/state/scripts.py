@@ -64,7 +64,7 @@ local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', 'f', ARGV[3], 'b'
   'k', mark)
 trim(KEYS[2], total, id, STREAM_BYTES)
 redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
-redis.call('PUBLISH', ARGV[1], '1')
+redis.call('WAKE', ARGV[1], '1')
 return {id}
 """
 )
@@ -106,7 +106,7 @@ local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], '*', 'n', ARGV[7], 'f'
   'b', string.format('%.0f', total), 'p', ARGV[8] or '')
 trim(KEYS[2], total, id, STREAM_BYTES)
 redis.call('PEXPIRE', KEYS[2], ttl)
-redis.call('PUBLISH', ARGV[3], '1')
+redis.call('WAKE', ARGV[3], '1')
 return {'ok', id}
 """
 )
@@ -123,7 +123,7 @@ for i = 2, #ARGV do
   id = redis.call('XADD', KEYS[2], '*', 'f', ARGV[i], 'e', i == #ARGV and '1' or '0')
 end
 redis.call('PEXPIRE', KEYS[2], ttl)
-redis.call('PUBLISH', ARGV[1], '1')
+redis.call('WAKE', ARGV[1], '1')
 return {'ok', id}
 """
 )
@@ -146,7 +146,7 @@ _FILL: Final = (
     + """
 if redis.call('GET', KEYS[2]) ~= '' then return {'unasked'} end
 redis.call('SET', KEYS[2], ARGV[2], 'KEEPTTL')
-redis.call('PUBLISH', ARGV[1], '1')
+redis.call('WAKE', ARGV[1], '1')
 return {'ok'}
 """
 )
@@ -170,7 +170,7 @@ if redis.call('HGET', KEYS[1], 'followed') then
   if last[1] then since = last[1][1] end
 end
 redis.call('HSET', KEYS[1], 'standalone', ARGV[1], 'followed', '1')
-redis.call('PUBLISH', ARGV[2], '1')
+redis.call('WAKE', ARGV[2], '1')
 return {since}
 """
 )
@@ -198,7 +198,7 @@ if ARGV[1] == 'add' then
 else
   redis.call('SREM', KEYS[2], ARGV[2])
 end
-redis.call('PUBLISH', ARGV[3], 'subscriptions')
+redis.call('WAKE', ARGV[3], 'subscriptions')
 return {'ok'}
 """
 )
@@ -224,8 +224,8 @@ class Written:
 
 
 def registered(redis: Redis, script: str) -> Any:
-    """`script`, to be run by its hash; what it publishes is published as that server's subscribers hear it."""
-    return redis.register_script(script.replace("'PUBLISH'", f"'{publishing(redis)}'"))
+    """`script`, to be run by its hash; its `WAKE` becomes what the subscribers of that server hear."""
+    return redis.register_script(script.replace("'WAKE'", f"'{publishing(redis)}'"))
 
 
 class Scripts:

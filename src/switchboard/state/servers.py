@@ -97,14 +97,15 @@ def _cluster(url: str, connections: int) -> Server:
     tls = _tls(url)
     secure = tls.pop("ssl", False)
     kwargs = {**_common(), **tls, **_credentials(url), "retry": Retry(NoBackoff(), 3)}
-    nodes = [ClusterNode(host, port) for host, port in _hosts(url, REDIS_PORT)]
+    seeds = _hosts(url, REDIS_PORT)
+    nodes = [ClusterNode(host, port) for host, port in seeds]
     client: Any = Cluster(connections, startup_nodes=nodes, ssl=secure, **kwargs)
     kind = heeding(SSLConnection if secure else Connection)
     client.nodes_manager.connection_kwargs["connection_class"] = kind
     for node in client.nodes_manager.startup_nodes.values():
         node.connection_class = kind
 
-    masters = Masters(client, lambda host, port: _lone(kind, {**kwargs, "host": host, "port": port}))
+    masters = Masters(client, seeds, lambda host, port: _lone(kind, {**kwargs, "host": host, "port": port}))
     return Server(cast(Redis, client), masters, client.aclose)
 
 

@@ -1,19 +1,21 @@
 """One pub/sub connection, kept up.
 
 One reader and one writer own the socket; everybody else states a wish. The writer sends the difference between what is
-wished and what was sent, the reader notes what the server confirmed. When the connection breaks, a new generation
-starts from the wishes.
+wished and what was sent, a command for each channel; the server answers in the same order, so the reader knows which
+command an answer, or an error, belongs to. When the connection breaks, a new one starts from the wishes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import structlog
-from redis.exceptions import MovedError, RedisError
+from redis.crc import key_slot
+from redis.exceptions import MovedError, RedisError, ResponseError
 
 PING_EVERY_S: Final = 5.0
 SILENT_AFTER_S: Final = 12.0
@@ -40,32 +42,39 @@ class Ears(Protocol):
         """The connection broke; it is made anew, and these will be confirmed again."""
         ...
 
-    def astray(self, wire: Wire, channels: Collection[str]) -> None:
-        """These are not served there, or not any more; the wire has dropped them."""
+    def dropped(self, wire: Wire, channel: str, error: ResponseError | None) -> None:
+        """The server does not serve the channel, for that reason, or not any more; the wire has forgotten it."""
         ...
+
+
+@dataclass(eq=False, slots=True)
+class _Command:
+    """What was sent and is not answered yet."""
+
+    channel: str
+    subscribes: bool
 
 
 class Wire:
     """A connection to one server.
 
     Args:
+        name: of the server, for the log.
         connection: makes one that nobody else uses.
         sharded: whether what is subscribed to are shard channels.
-        slot: those of one slot may stand in one command.
     """
 
-    def __init__(self, connection: Callable[[], Any], sharded: bool, slot: Callable[[str], int], ears: Ears) -> None:
+    def __init__(self, name: str, connection: Callable[[], Any], sharded: bool, ears: Ears) -> None:
+        self._log = log.bind(server=name) if name else log
         self._connection = connection
         self._subscribe, self._unsubscribe, self._message = _SHARDED if sharded else _PLAIN
-        self._slot = slot
         self._ears = ears
         self._wished: set[str] = set()
         self._changed: set[str] = set()
-        self._sent: set[str] = set()
-        self._unconfirmed: dict[str, int] = {}
+        self._sent: dict[str, _Command | None] = {}
+        """The channels last subscribed to: `None` once the server has confirmed it."""
+        self._unanswered: deque[_Command] = deque()
         self._dirty = asyncio.Event()
-        self.generation = 0
-        """How many connections there have been; more than one means it broke and came back."""
         self.connected = False
         self._failures = 0
         self._leaving = False
@@ -84,45 +93,47 @@ class Wire:
         self._leaving = True  # a group that fails in the same moment hides the cancellation
         self._running.cancel()
 
-    def subscribe(self, channel: str) -> bool:
-        """Wish for `channel`; `True` if the server has it already: dropped, and wished for again in the same moment."""
+    def subscribe(self, channel: str) -> None:
+        """Wish for `channel`; it is confirmed at once if it was dropped in the same moment, and nobody said so yet."""
         self._wished.add(channel)
         self._note(channel)
-        return channel in self._sent and not self._unconfirmed.get(channel)
+        if channel in self._sent and self._sent[channel] is None:
+            self._ears.confirmed(self, channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Wish for `channel` no longer."""
         self._wished.discard(channel)
         self._note(channel)
 
+    def _note(self, channel: str) -> None:
+        self._changed.add(channel)
+        self._dirty.set()
+
     async def _keep_connected(self) -> None:
+        clock = asyncio.get_running_loop().time
         while not self._leaving:
-            connection = self._connection()
+            connection, began = self._connection(), clock()
             try:
                 await connection.connect()
                 await self._serve(connection)
             except* (RedisError, OSError, TimeoutError) as group:
-                self._failures += 1
-                log.warning("redis.pubsub_lost", error=str(group.exceptions[0]), generation=self.generation)
+                self._failures = 1 if clock() - began > PING_EVERY_S else self._failures + 1
+                self._log.warning("redis.pubsub_lost", error=str(group.exceptions[0]))
             finally:
                 self.connected = False
+                self._sent.clear()
+                self._unanswered.clear()
                 await connection.disconnect(nowait=True)
             if not self._leaving:
                 self._ears.lost(self, list(self._wished))
                 await asyncio.sleep(RECONNECT_S[min(self._failures, len(RECONNECT_S)) - 1])
 
-    def _note(self, channel: str) -> None:
-        self._changed.add(channel)
-        self._dirty.set()
-
     async def _serve(self, connection: Any) -> None:
-        self.generation += 1
-        self._sent, self._unconfirmed = set(), {}
         self._changed = set(self._wished)
         self._dirty.set()
         self.connected = True
-        if self.generation > 1:
-            log.info("redis.pubsub_renewed", generation=self.generation, channels=len(self._wished))
+        if self._failures:
+            self._log.info("redis.pubsub_renewed", channels=len(self._wished))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write(connection))
             tasks.create_task(self._read(connection))
@@ -130,8 +141,9 @@ class Wire:
     async def _write(self, connection: Any) -> None:
         while True:
             self._dirty.clear()
-            if commands := list(self._difference()):
-                await connection.send_packed_command(connection.pack_commands(commands))
+            if commands := self._difference():
+                self._unanswered.extend(commands)
+                await connection.send_packed_command(connection.pack_commands(map(self._words, commands)))
             try:
                 async with asyncio.timeout(PING_EVERY_S):
                     await self._dirty.wait()
@@ -139,61 +151,67 @@ class Wire:
                 if self._sent:
                     await connection.send_command("PING")
 
-    def _difference(self) -> Iterable[tuple[str, ...]]:
+    def _difference(self) -> list[_Command]:
         """The commands from what was sent to what is wished for now."""
         changed, self._changed = self._changed, set()
-        added = [channel for channel in changed if channel in self._wished and channel not in self._sent]
-        dropped = [channel for channel in changed if channel not in self._wished and channel in self._sent]
-        self._sent.update(added)
-        self._sent.difference_update(dropped)
-        for channel in added:
-            self._unconfirmed[channel] = self._unconfirmed.get(channel, 0) + 1
-        for command, channels in ((self._subscribe, added), (self._unsubscribe, dropped)):
-            for together in self._by_slot(channels):
-                yield command, *together
+        commands = []
+        for channel in changed:
+            if (channel in self._wished) is (channel in self._sent):
+                continue
+            commands.append(command := _Command(channel, subscribes=channel in self._wished))
+            if command.subscribes:
+                self._sent[channel] = command
+            else:
+                del self._sent[channel]
+        return commands
 
-    def _by_slot(self, channels: Iterable[str]) -> Collection[list[str]]:
-        slots: defaultdict[int, list[str]] = defaultdict(list)
-        for channel in channels:
-            slots[self._slot(channel)].append(channel)
-        return slots.values()
+    def _words(self, command: _Command) -> tuple[str, str]:
+        return self._subscribe if command.subscribes else self._unsubscribe, command.channel
 
     async def _read(self, connection: Any) -> None:
         while True:
             try:
                 message = await connection.read_response(timeout=SILENT_AFTER_S, disconnect_on_error=False)
-            except MovedError as error:  # the whole of a command was refused
-                self._refused([name for name in self._unconfirmed if self._slot(name) == error.slot_id])
+            except ResponseError as error:
+                self._refused(error)
                 continue
-            if message is not None:
-                self._failures = 0
-                self._take(message)
-            elif self._sent:
+            if isinstance(message, list) and len(message) == len(("kind", "channel", "content")):
+                self._take(*message)
+            elif message is None and self._sent:
                 raise TimeoutError("the pub/sub connection went silent")
 
-    def _take(self, message: Any) -> None:
-        if not isinstance(message, list) or len(message) != 3:
-            return
-        kind, channel, payload = message
+    def _take(self, kind: str, channel: str, content: Any) -> None:
         if kind == self._message:
-            self._ears.heard(self, channel, payload)
-        elif kind.endswith("unsubscribe"):
-            asked_for = channel not in self._sent or channel in self._unconfirmed
-            if not asked_for:  # its slot has moved
-                self._refused([channel])
-        elif kind.endswith("subscribe"):
-            self._confirmed(channel)
-
-    def _confirmed(self, channel: str) -> None:
-        outstanding = self._unconfirmed.pop(channel, 1) - 1
-        if outstanding:  # an UNSUBSCRIBE and another SUBSCRIBE are still under way: only the last one counts
-            self._unconfirmed[channel] = outstanding
-        elif channel in self._wished:
+            self._ears.heard(self, channel, content)
+            return
+        subscribes = not kind.endswith("unsubscribe")
+        if not self._is_next(channel, subscribes):
+            if not subscribes:  # nobody here asked for it: its slot has moved
+                self._forget(channel, None)
+            return
+        command = self._unanswered.popleft()
+        if subscribes and self._sent.get(channel) is command:
+            self._sent[channel] = None
             self._ears.confirmed(self, channel)
 
-    def _refused(self, channels: Collection[str]) -> None:
-        for channel in channels:
-            self._unconfirmed.pop(channel, None)
-            self._sent.discard(channel)
+    def _is_next(self, channel: str, subscribes: bool) -> bool:
+        """Whether that is the command to be answered next."""
+        return bool(self._unanswered) and (
+            self._unanswered[0].channel == channel and self._unanswered[0].subscribes is subscribes
+        )
+
+    def _refused(self, error: ResponseError) -> None:
+        command = self._unanswered[0] if self._unanswered else None
+        if command is None or (isinstance(error, MovedError) and key_slot(command.channel.encode()) != error.slot_id):
+            # Of an UNSUBSCRIBE: what the server said by itself when the slot moved was taken for its answer.
+            self._log.debug("redis.pubsub_late", error=str(error))
+            return
+        self._unanswered.popleft()
+        if self._sent.get(command.channel) is command:
+            self._forget(command.channel, error)
+
+    def _forget(self, channel: str, error: ResponseError | None) -> None:
+        if channel in self._sent:
+            del self._sent[channel]
             self._wished.discard(channel)
-        self._ears.astray(self, channels)
+            self._ears.dropped(self, channel, error)

@@ -34,7 +34,7 @@ _CHANGE: Final = (
 redis.call('HSET', KEYS[1], 'updated', ARGV[3], unpack(ARGV, 4))
 local status = redis.call('HGET', KEYS[1], 'status')
 if status ~= 'working' and status ~= 'input_required' then redis.call('DEL', KEYS[2], KEYS[3]) end
-redis.call('PUBLISH', ARGV[1], '1')
+redis.call('WAKE', ARGV[1], '1')
 return 'ok'
 """
 )
@@ -46,7 +46,7 @@ _ASK: Final = (
 redis.call('HSET', KEYS[2], ARGV[4], ARGV[5])
 redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[1]))
 redis.call('HSET', KEYS[1], 'updated', ARGV[3], 'status', 'input_required')
-redis.call('PUBLISH', ARGV[1], '1')
+redis.call('WAKE', ARGV[1], '1')
 return 'ok'
 """
 )
@@ -66,7 +66,7 @@ if taken == 0 then return 'unasked' end
 if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('PEXPIRE', KEYS[3], redis.call('PTTL', KEYS[1])) end
 local status = redis.call('EXISTS', KEYS[2]) == 1 and 'input_required' or 'working'
 redis.call('HSET', KEYS[1], 'updated', ARGV[3], 'status', status)
-redis.call('PUBLISH', ARGV[1], '1')
+redis.call('WAKE', ARGV[1], '1')
 return 'ok'
 """
 )
