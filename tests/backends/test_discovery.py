@@ -137,13 +137,16 @@ async def test_a_copy_that_was_announced_to_nobody_is_offered_after_a_while(
     raw: Any, open_gateway: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(known, "LOOK_S", 0.2)
-    async with open_state(redis_url) as state, open_gateway(raw("found"), state=state) as opened:
-        await opened.discovered()
-        [lead] = [one async for one in state.redis.scan_iter(match="mcp:offer:*:lead")]
-        copy = lead.removesuffix(":lead")
-        stored = str(await state.redis.get(copy))
-        await state.redis.set(copy, stored.replace('"name":"echo"', '"name":"parrot"'))
-        await opened.until(lambda: "found__parrot" in opened.catalog.current().tools.entries)
+    backend = raw("found")
+    async with open_state(redis_url) as state, open_gateway(backend, state=state, worker="w1") as leading:
+        await leading.discovered()
+        async with open_gateway(backend, state=state, worker="w2") as following:
+            await following.discovered()
+            [lead] = [one async for one in state.redis.scan_iter(match="mcp:offer:*:lead")]
+            copy = lead.removesuffix(":lead")
+            stored = str(await state.redis.get(copy))
+            await state.redis.set(copy, stored.replace('"name":"echo"', '"name":"parrot"'))
+            await following.until(lambda: "found__parrot" in following.catalog.current().tools.entries)
 
 
 @pytest.mark.parametrize("on", [0, 1])
