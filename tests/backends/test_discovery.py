@@ -11,7 +11,7 @@ import pytest
 from mcp import Client
 from mcp_types import TextContent
 
-from switchboard.backends import Backend, known
+from switchboard.backends import Backend
 from switchboard.state import State, open_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -131,22 +131,6 @@ async def test_a_leader_that_lost_its_lease_writes_nothing_more(raw: Any, open_g
         discovery = opened.providers["found"]._discovery
         await discovery._known.write(discovery.offer, discovery.health)
         assert await state.redis.get(copy) == "what the other one wrote"
-
-
-async def test_a_copy_that_was_announced_to_nobody_is_offered_after_a_while(
-    raw: Any, open_gateway: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(known, "LOOK_S", 0.2)
-    backend = raw("found")
-    async with open_state(redis_url) as state, open_gateway(backend, state=state, worker="w1") as leading:
-        await leading.discovered()
-        async with open_gateway(backend, state=state, worker="w2") as following:
-            await following.discovered()
-            [lead] = [one async for one in state.redis.scan_iter(match="mcp:offer:*:lead")]
-            copy = lead.removesuffix(":lead")
-            stored = str(await state.redis.get(copy))
-            await state.redis.set(copy, stored.replace('"name":"echo"', '"name":"parrot"'))
-            await following.until(lambda: "found__parrot" in following.catalog.current().tools.entries)
 
 
 @pytest.mark.parametrize("on", [0, 1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -25,22 +25,18 @@ from switchboard.backends.offer import LISTS, BackendOffer, offered
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease, State
 from switchboard.state.keys import OFFER_LIFE_MS
-from switchboard.state.scripts import registered
 
 WAIT_S: Final = 0.5
 """How long whoever asks waits for a copy that is being read."""
 
-LOOK_S: Final = 30.0
-"""How often the copy is looked at, announced or not."""
-
+WRITTEN: Final = "1"
 AGAIN: Final = "again"
 VACANT: Final = "vacant"
 
-# KEYS lead copy · ARGV epoch copy copy_ms channel
+# KEYS lead copy · ARGV epoch copy copy_ms
 _WRITE: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-redis.call('WAKE', ARGV[4], '1')
 return 1
 """
 
@@ -70,12 +66,11 @@ class Known:
         self._take = take
         self._again = again
         self._key = state.keys.offer(backend.name, backend.digest)
-        self._copy = ""
         self._news = asyncio.Event()
         self._read = asyncio.Event()
         self._vacant = asyncio.Event()
         self._lease = Lease(state, state.keys.offer_lead(backend.name, backend.digest), worker)
-        self._write = registered(state.redis, _WRITE)
+        self._write = state.redis.register_script(_WRITE)
         self.lead = Elected(self._lease, self._vacant, self._left, dice)
 
     @asynccontextmanager
@@ -101,10 +96,12 @@ class Known:
         """Keep what this worker found, if it has the lead. Redis being away only makes the others wait for it."""
         try:
             with self._state.guard():
-                await self._write(
+                done = await self._write(
                     keys=[self._lease.key, self._key],
-                    args=[self._lease.epoch, written(offer, health), OFFER_LIFE_MS, self._key],
+                    args=[self._lease.epoch, written(offer, health), OFFER_LIFE_MS],
                 )
+            if done:
+                await self._state.hub.publish(self._key, WRITTEN)
         except StateUnavailable as error:
             log.info(error.event, error=str(error), lost="a backend's offer for the other workers")
 
@@ -125,12 +122,9 @@ class Known:
                 async with self._state.hub.subscribed(self._key, self._hear):
                     self._hear("")
                     while True:
-                        with suppress(TimeoutError):
-                            async with asyncio.timeout(LOOK_S):
-                                await self._news.wait()
-                        announced = self._news.is_set()
+                        await self._news.wait()
                         self._news.clear()
-                        await self._look(announced=announced)
+                        await self._look()
             except StateUnavailable as error:
                 self._read.set()
                 log.info(error.event, error=str(error))
@@ -144,14 +138,13 @@ class Known:
             self._read.clear()
             self._news.set()
 
-    async def _look(self, *, announced: bool) -> None:
+    async def _look(self) -> None:
         try:
             with self._state.guard():
                 stored = await self._state.redis.get(self._key)
-            if stored is not None and (announced or stored != self._copy):
-                self._copy = str(stored)
+            if stored is not None:
                 # Thousands of definitions take a while to read; other requests are served meanwhile.
-                self._take(*await asyncio.to_thread(read, self._backend, self._copy))
+                self._take(*await asyncio.to_thread(read, self._backend, str(stored)))
         except (ValueError, KeyError, TypeError) as error:
             log.info("backend.copy_not_understood", backend=self._backend.name, error=type(error).__name__)
         finally:
