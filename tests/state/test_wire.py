@@ -77,6 +77,13 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+async def held(wire: Wire, server: Server, channel: str) -> None:
+    """Have the channel subscribed to and confirmed."""
+    wire.subscribe(channel)
+    await settled()
+    await server.subscribed(channel)
+
+
 @asynccontextmanager
 async def running(connection: Callable[[], Any]) -> AsyncIterator[tuple[Wire, Heard]]:
     heard = Heard()
@@ -115,9 +122,7 @@ async def test_a_wish_renewed_while_its_end_is_being_sent_is_confirmed_by_its_ow
 async def test_a_channel_dropped_and_wished_for_in_the_same_moment_stays_subscribed() -> None:
     server = Server()
     async with running(lambda: server) as (wire, heard):
-        wire.subscribe("c")
-        await settled()
-        await server.subscribed("c")
+        await held(wire, server, "c")
         wire.unsubscribe("c")
         wire.subscribe("c")
         await settled()
@@ -140,9 +145,7 @@ async def test_one_channel_refused_disturbs_no_other() -> None:
 async def test_a_channel_that_the_server_drops_by_itself_is_forgotten_and_may_be_wished_for_again() -> None:
     server = Server()
     async with running(lambda: server) as (wire, heard):
-        wire.subscribe("c")
-        await settled()
-        await server.subscribed("c")
+        await held(wire, server, "c")
         await server.unsubscribed("c")
         assert wire.idle
         wire.subscribe("c")
@@ -154,9 +157,7 @@ async def test_a_channel_that_the_server_drops_by_itself_is_forgotten_and_may_be
 async def test_a_late_refusal_of_an_unsubscribe_is_not_taken_for_that_of_the_next_command() -> None:
     server = Server()
     async with running(lambda: server) as (wire, heard):
-        wire.subscribe("c")
-        await settled()
-        await server.subscribed("c")
+        await held(wire, server, "c")
         wire.unsubscribe("c")
         await settled()
         wire.subscribe("elsewhere")
@@ -172,9 +173,7 @@ async def test_while_the_connection_is_down_nothing_is_confirmed() -> None:
     first, second = Server(), Server()
     servers = iter((first, second))
     async with running(lambda: next(servers)) as (wire, heard):
-        wire.subscribe("c")
-        await settled()
-        await first.subscribed("c")
+        await held(wire, first, "c")
         await first.says(ConnectionResetError("gone"))
         wire.unsubscribe("c")
         wire.subscribe("c")
