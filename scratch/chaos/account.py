@@ -11,8 +11,10 @@ from typing import Any, Final
 from chaos.faults import Injected
 from chaos.load import STEPS
 from chaos.notes import Call, Heard, Lag, Note, Told
+from chaos.visit import REPEATABLE
 
 _SERVED: Final = re.compile(r"^(?P<upstream>\S.*?) (?:POST|GET|DELETE) \S+ \d+ \S+ (?P<call>\S+)$")
+_PORT: Final = re.compile(r":(\d+)")
 _TROUBLE: Final = re.compile(r"\[error\] .*?: \*\d+ (.+?) while (.+?), client:")
 
 UNNOTED: Final = ("value", "visit")
@@ -53,13 +55,16 @@ class Account:
         return max((max(each) for each in self.silences.values() if each), default=0.0)
 
 
-def routes(lines: Iterable[str]) -> dict[str, int]:
-    """Which worker's port each named call went to, from the balancer's log; the last one that it was given to."""
+Ports = tuple[int, ...]
+
+
+def routes(lines: Iterable[str]) -> dict[str, Ports]:
+    """Which workers' ports each named call was given to, from the balancer's log, the last one first."""
     found = {}
     for line in lines:
         match = _SERVED.match(line)
         if match and match["call"] != "-" and ":" in match["upstream"]:
-            found[match["call"]] = int(match["upstream"].rsplit(":", 1)[1])
+            found[match["call"]] = tuple(map(int, reversed(_PORT.findall(match["upstream"]))))
     return found
 
 
@@ -80,7 +85,7 @@ def believed(notes: Iterable[Note]) -> list[dict[str, Any]]:
 
 
 def account(
-    notes: Iterable[Note], rows: Sequence[Mapping[str, Any]], ports: Mapping[str, int], faults: Sequence[Injected]
+    notes: Iterable[Note], rows: Sequence[Mapping[str, Any]], ports: Mapping[str, Ports], faults: Sequence[Injected]
 ) -> Account:
     """Lay everything side by side."""
     sums = Account()
@@ -137,7 +142,7 @@ def _count_told(told: Told, sums: Account) -> None:
 
 
 def _count_call(
-    call: Call, sums: Account, ledger: _Ledger, ports: Mapping[str, int], faults: Sequence[Injected]
+    call: Call, sums: Account, ledger: _Ledger, ports: Mapping[str, Ports], faults: Sequence[Injected]
 ) -> None:
     key, name = (call.client, call.seq), f"{call.client}-{call.seq}"
     sums.calls += 1
@@ -150,11 +155,13 @@ def _count_call(
         return
     sums.done_but_failed += key in ledger.done
     answer = ports.get(f"{name}-answer") if call.how.startswith("answer to a question") else None
-    port = answer or ledger.worker.get(key) or ports.get(name)
-    cause = next((fault.name for fault in faults if fault.explains(port, call.began, call.ended)), "")
+    given = ports.get(name, (None,))
+    ran = (ledger.worker[key],) if key in ledger.worker else given if call.how.endswith(REPEATABLE) else given[:1]
+    at = answer[:1] if answer else ran
+    cause = next((fault.name for fault in faults for port in at if fault.explains(port, call.began, call.ended)), "")
     sums.failed[call.how, cause] += 1
     if not cause:
-        sums.unexplained.append(f"{name} {call.kind}: {call.how}; {_around(call, port, faults)}")
+        sums.unexplained.append(f"{name} {call.kind}: {call.how}; {_around(call, at[0], faults)}")
 
 
 def _around(call: Call, port: int | None, faults: Sequence[Injected]) -> str:

@@ -9,6 +9,11 @@ from chaos.load import Setting
 from chaos.wire import Broken, sent
 
 VERSION: Final = "2025-11-25"
+
+REPEATABLE: Final = " to DELETE"
+"""How a failure ends of what a balancer repeats when a worker breaks off (RFC 9110, section 9.2.2): done there already,
+it is refused by the next one."""
+
 _INFO: Final = {"name": "chaos", "version": "1"}
 _PARAMS: Final = {"protocolVersion": VERSION, "capabilities": {"elicitation": {}}, "clientInfo": _INFO}
 _HELLO: Final = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": _PARAMS}
@@ -37,7 +42,7 @@ async def visited(setting: Setting, name: str) -> str:
             status = await _status(setting, method, message, {**setting.headers(name), **session(sid)})
     except Broken as error:
         return str(error)
-    return "ok" if status in (200, 204) else f"HTTP {status}"
+    return "ok" if status in (200, 204) else f"HTTP {status}{REPEATABLE if sid else ''}"
 
 
 def session(sid: str) -> dict[str, str]:

@@ -30,7 +30,7 @@ def kill(port: int = 4001, at: float = 10.5) -> Injected:
 
 
 def told(notes: list[Note], rows: list[dict[str, Any]], faults: list[Injected] | None = None) -> Account:
-    return account([KEPT, *notes], rows, {"h0-1": 4001}, faults or [])
+    return account([KEPT, *notes], rows, {"h0-1": (4001,)}, faults or [])
 
 
 def broken(sums: Account) -> list[str]:
@@ -139,19 +139,25 @@ def test_a_session_that_is_told_lost_twice_is_one_lost_session() -> None:
 
 def test_a_server_without_a_ledger_is_taken_at_its_word() -> None:
     notes: list[Note] = [KEPT, call(), call(2, kind="count", numbers=[1, 2, 3, 4, 5]), call(3, how="HTTP 502")]
-    sums = account(notes, believed(notes), {"h0-3": 4001}, [kill()])
+    sums = account(notes, believed(notes), {"h0-3": (4001,)}, [kill()])
     assert broken(sums) == ["no event is lost"]
     assert sums.events_lost == ["h0-2: progress 6"]
 
 
-def test_the_balancers_log_says_where_a_call_went_last() -> None:
+@pytest.mark.parametrize(("how", "explained"), [("HTTP 404 to DELETE", True), ("HTTP 404", False)])
+def test_an_ending_that_the_balancer_repeated_is_explained_by_the_first_worker_too(how: str, explained: bool) -> None:
+    sums = account([KEPT, call(how=how, kind="visit")], [], {"h0-1": (4002, 4001)}, [kill()])
+    assert (broken(sums) == []) is explained
+
+
+def test_the_balancers_log_says_where_a_call_went() -> None:
     lines = [
         "127.0.0.1:4001, 127.0.0.1:4002 POST /mcp 200 abc h0-1",
         "127.0.0.1:4001 POST /mcp 502 abc h0-2",
         "127.0.0.1:4001 GET /mcp 200 abc -",
         "- POST /mcp 400 - h0-9",
     ]
-    assert routes(lines) == {"h0-1": 4002, "h0-2": 4001}
+    assert routes(lines) == {"h0-1": (4002, 4001), "h0-2": (4001,)}
 
 
 def test_the_balancers_errors_are_counted_by_kind() -> None:
