@@ -17,6 +17,7 @@ from redis.asyncio.cluster import ClusterPipeline, RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 PATIENCE_S: Final = 5.0
 """How long a command waits for a connection."""
@@ -79,6 +80,18 @@ class Cluster(RedisCluster):
         finally:
             self._in_turn.reset(token)
             self._turns.release()
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> RedisCluster:
+        """Find out what is where; while a master is dead, whose place nobody has taken yet, from the others.
+
+        redis-py asks the first master for its table of commands. If that one is dead, commands to the others fail too.
+        """
+        for _ in self.get_primaries():
+            try:
+                return await super().initialize(*args, **kwargs)
+            except (RedisConnectionError, RedisTimeoutError):
+                self.nodes_manager.move_node_to_end_of_cached_nodes(self.get_primaries()[0].name)
+        return await super().initialize(*args, **kwargs)
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         async with self.turn():

@@ -8,6 +8,7 @@ command an answer, or an error, belongs to. When the connection breaks, a new on
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -85,8 +86,8 @@ class Wire:
         return not self._wished
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Keep the connection up until `stop`."""
-        self._running = tasks.create_task(self._keep_connected())
+        """Keep the connection up until `stop`; not in the context of whichever request needed it first."""
+        self._running = tasks.create_task(self._keep_connected(), context=contextvars.Context())
 
     def stop(self) -> None:
         """Close the connection."""
