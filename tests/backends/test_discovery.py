@@ -133,6 +133,18 @@ async def test_a_leader_that_lost_its_lease_writes_nothing_more(raw: Any, open_g
         assert await state.redis.get(copy) == "what the other one wrote"
 
 
+async def test_a_leader_that_may_have_missed_a_word_asks_again(
+    raw: Any, open_gateway: Any, redis_url: str, tmp_path: Path
+) -> None:
+    tally = tmp_path / "started"
+    async with open_state(redis_url) as state, open_gateway(raw("found", "tally", str(tally)), state=state) as opened:
+        await opened.discovered()
+        [child] = opened.providers["found"]._lines.open
+        child.stop()  # so that asking it starts another
+        await state.redis.client_kill_filter(_type="pubsub")
+        await opened.until(lambda: starts(tally) == 2)
+
+
 @pytest.mark.parametrize("on", [0, 1])
 async def test_a_change_that_any_worker_hears_of_is_offered_by_all(
     on: int, handy_http: Any, fleet: Any, connect: Any, redis_url: str

@@ -235,6 +235,15 @@ async def _entered(state: State, channel: str) -> None:
         return
 
 
+async def test_what_others_publish_on_a_shared_server_may_be_anything(redis_url: str) -> None:
+    got: asyncio.Queue[str] = asyncio.Queue()
+    with redis.Redis.from_url(redis_url) as other:
+        async with open_state(redis_url) as state, state.hub.subscribed("c", got.put_nowait):
+            other.publish("c", b"\xff")
+            await state.hub.publish("c", "text")
+            assert [await asyncio.wait_for(got.get(), 5) for _ in range(2)] == ["\ufffd", "text"]
+
+
 async def test_a_listener_that_fails_is_told_of_and_harms_nobody(state_url: str | None) -> None:
     got: asyncio.Queue[str] = asyncio.Queue()
 

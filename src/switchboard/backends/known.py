@@ -120,7 +120,8 @@ class Known:
         while True:
             try:
                 async with self._state.hub.subscribed(self._key, self._hear):
-                    self._hear("")
+                    self._read.clear()
+                    self._news.set()
                     while True:
                         await self._news.wait()
                         self._news.clear()
@@ -130,11 +131,12 @@ class Known:
                 log.info(error.event, error=str(error))
 
     def _hear(self, payload: str) -> None:
-        if payload == AGAIN:
+        """Take what another worker said; nothing means that any of it may have been missed."""
+        if payload in (AGAIN, ""):
             self._again()
-        elif payload == VACANT:
+        if payload in (VACANT, ""):
             self._vacant.set()
-        else:
+        if payload in (WRITTEN, ""):
             self._read.clear()
             self._news.set()
 

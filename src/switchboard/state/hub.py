@@ -34,8 +34,8 @@ COMPARE_S: Final = 5.0
 AGAIN_S: Final = 0.2
 """How long a channel that a server dropped waits to be subscribed to again."""
 
-LOOK_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
-"""Between two looks at a Cluster while connections break: each makes redis-py renew all of its own."""
+LOOK_EVERY_S: Final = 2.0
+"""The least time between two looks at a Cluster: each makes redis-py renew all of its own connections."""
 
 log = structlog.get_logger("switchboard.state")
 
@@ -176,24 +176,20 @@ class Hub:
 
     async def _keep_placed(self) -> None:
         """Subscribe where it is served now to what is subscribed to nowhere, or elsewhere."""
-        clock = asyncio.get_running_loop().time
-        looks, next_look = 0, 0.0
+        clock, next_look = asyncio.get_running_loop().time, 0.0
         while not self._leaving:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(COMPARE_S if self._places.sharded else None):
                     await self._misplaced.wait()
-            except TimeoutError:
-                looks = 0
             self._misplaced.clear()
             if self._broken and clock() >= next_look:
                 await self._look()
-                looks += 1
-                next_look = clock() + LOOK_S[min(looks, len(LOOK_S) - 1)]
+                next_look = clock() + LOOK_EVERY_S
             await self._learn()
             for channel, wish in list(self._channels.items()):
                 self._put(channel, wish)
             self._end_wires()
-            await asyncio.sleep(LOOK_S[1] if self._broken else AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
             if self._broken:
                 self._misplaced.set()
 
@@ -211,7 +207,10 @@ class Hub:
         moved, self._moved = self._moved, []
         for slot, error in {error.slot_id: error for error in moved}.items():
             log.debug("redis.slot_moved", slot=slot, to=f"{error.host}:{error.port}")
-            await self._places.learn(error)
+            try:
+                await self._places.learn(error)
+            except _FAILED:  # it names nobody that redis-py knows: a look will tell
+                self._broken = True
 
     def _end_wires(self) -> None:
         """Close connections to servers that serve nothing any more."""

@@ -86,7 +86,7 @@ class Cluster(RedisCluster):
 
         redis-py asks the first master for its table of commands. If that one is dead, commands to the others fail too.
         """
-        for _ in self.get_primaries():
+        for _ in range(len(self.get_primaries()) or 1):  # of a new client, the first attempt finds them
             try:
                 return await super().initialize(*args, **kwargs)
             except (RedisConnectionError, RedisTimeoutError):

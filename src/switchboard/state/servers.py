@@ -123,7 +123,8 @@ def _pooled(redis: Redis, others: Sequence[Redis] = (), *, close_pool: bool = Tr
 
 
 def _lone(kind: Any, kwargs: dict[str, Any]) -> Any:
-    own = {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True}
+    # Whoever shares the server may publish anything: what is not text is for the listener to refuse.
+    own = {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True, "encoding_errors": "replace"}
     return kind(**{name: value for name, value in kwargs.items() if name != "connection_class"} | own)
 
 

@@ -149,8 +149,7 @@ class Wire:
                 async with asyncio.timeout(PING_EVERY_S):
                     await self._dirty.wait()
             except TimeoutError:
-                if self._sent:
-                    await connection.send_command("PING")
+                await connection.send_command("PING")
 
     def _difference(self) -> list[_Command]:
         """The commands from what was sent to what is wished for now."""
@@ -178,7 +177,7 @@ class Wire:
                 continue
             if isinstance(message, list) and len(message) == len(("kind", "channel", "content")):
                 self._take(*message)
-            elif message is None and self._sent:
+            elif message is None:
                 raise TimeoutError("the pub/sub connection went silent")
 
     def _take(self, kind: str, channel: str, content: Any) -> None:
