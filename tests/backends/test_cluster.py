@@ -1,4 +1,4 @@
-"""Backends of two workers on a real Redis Cluster: what the workers tell each other goes through its shards."""
+"""Backends of several workers on a real Redis Cluster: what the workers tell each other goes through its shards."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fleet.offers import offered
 from fleet.redis_cluster import running_cluster
-from mcp import Client
 from mcp_types import TextContent
 
 from switchboard.backends import Backend
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprec
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster.url
-
-
-async def offered(client: Client, tool: str) -> None:
-    async with asyncio.timeout(30):
-        while not any(one.name == tool for one in (await client.list_tools(cache_mode="refresh")).tools):
-            await asyncio.sleep(0.02)
 
 
 async def test_what_one_worker_found_out_or_hears_of_is_offered_by_all(

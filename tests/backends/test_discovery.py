@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp import Client
+from fleet.offers import offered
 from mcp_types import TextContent
 
 from switchboard.backends import Backend
@@ -35,12 +35,6 @@ async def until_led_by(state: State, *workers: str, seconds: float = 15) -> None
     async with asyncio.timeout(seconds):
         while missing:
             missing.discard(str(await leader(state)))
-            await asyncio.sleep(0.02)
-
-
-async def offered(client: Client, tool: str) -> None:
-    async with asyncio.timeout(30):
-        while not any(one.name == tool for one in (await client.list_tools(cache_mode="refresh")).tools):
             await asyncio.sleep(0.02)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
@@ -52,11 +53,7 @@ async def test_a_connection_that_works_does_not_hide_that_no_other_starts(
     tally = tmp_path / "started"
     [url] = await fleet([raw("broken", "tally", str(tally), scope="session")])
     async with connect(url, "handshake") as working, connect(url, "handshake") as client:
-        async with asyncio.timeout(20):
-            while not any(
-                tool.name == "broken__echo" for tool in (await working.list_tools(cache_mode="refresh")).tools
-            ):
-                await asyncio.sleep(0.05)
+        await offered(working, "broken__echo")
         await working.call_tool("broken__echo")
         tally.unlink()
         tally.mkdir()  # whoever starts from now on fails

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ToolsListChanged
@@ -73,9 +74,7 @@ def test_a_modern_client_has_its_principal_for_a_session_and_nobody_has_a_line_p
 async def test_each_session_has_a_child_of_its_own_and_keeps_it(raw: Any, fleet: Any, connect: Any) -> None:
     [url] = await fleet([raw("own", scope=None)])
     async with connect(url, "handshake") as ann, connect(url, "handshake") as bob:
-        async with asyncio.timeout(20):
-            while not any(tool.name == "own__bump" for tool in (await ann.list_tools(cache_mode="refresh")).tools):
-                await asyncio.sleep(0.05)
+        await offered(ann, "own__bump")
         first, other = await ann.call_tool("own__bump"), await bob.call_tool("own__bump")
         second = await ann.call_tool("own__bump")
         assert pid(first) == pid(second) != pid(other)

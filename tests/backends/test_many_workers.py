@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
@@ -25,21 +26,12 @@ def text(result: Any) -> str:
     return content.text
 
 
-async def offered(client: Client, tool: str, times: int = 4) -> None:
-    """Wait until every worker offers it: the client's requests take turns."""
-    async with asyncio.timeout(30):
-        while times:
-            tools = (await client.list_tools(cache_mode="refresh")).tools
-            times = times - 1 if any(one.name == tool for one in tools) else times
-            await asyncio.sleep(0.02)
-
-
 async def test_a_child_of_a_session_is_reached_from_every_worker(
     raw: Any, fleet: Any, connect: Any, redis_url: str
 ) -> None:
     urls = await fleet([raw("own", scope=None)], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as ann, connect(urls, "handshake") as bob:
-        await offered(ann, "own__bump")
+        await offered(ann, "own__bump", times=4)
         said = [text(await ann.call_tool("own__bump")).split(":")[:2] for _ in range(6)]
         assert [count for _, count in said] == ["1", "2", "3", "4", "5", "6"]
         assert len({pid for pid, _ in said}) == 1
@@ -53,7 +45,7 @@ async def test_what_a_child_says_and_asks_reaches_the_client_through_another_wor
 ) -> None:
     urls = await fleet([Backend("handy", handy_stdio)], count=2, redis_url=redis_url)
     async with connect(urls, "handshake", person) as client:
-        await offered(client, "handy__ask")
+        await offered(client, "handy__ask", times=4)
         expected = [((float(n), 3.0, f"step {n}"), f"at {n}") for n in (1, 2, 3)]
         for tag in ("a", "b", "c"):
             assert text(await client.call_tool("handy__ask", {"tag": tag})) == f"accept bob {tag} {tag}"
@@ -71,7 +63,7 @@ async def test_no_answer_and_no_memory_crosses_between_two_people(
     backend = raw("own", scope=None) if kind == "stdio" else Backend("own", handy_http("handshake"))
     urls = await fleet([backend], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as ann, connect(urls, "handshake") as bob:
-        await offered(ann, "own__echo")
+        await offered(ann, "own__echo", times=4)
 
         async def speak(client: Client, name: str, count: int) -> list[str]:
             said = await asyncio.gather(*(client.call_tool("own__echo", {"text": f"{name}{n}"}) for n in range(count)))
@@ -92,7 +84,7 @@ async def test_a_client_is_told_once_that_its_child_forgot(
 ) -> None:
     urls = await fleet([raw("own", scope=None)], count=2, redis_url=redis_url)
     async with connect(urls, "handshake", person) as client:
-        await offered(client, "own__bump")
+        await offered(client, "own__bump", times=4)
         pid = int(text(await client.call_tool("own__bump")).split(":")[0])
         os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(5):
@@ -118,7 +110,7 @@ async def test_all_workers_reach_one_connection_to_a_server_of_the_older_transpo
     url = (await serve(counting)).replace("/mcp", "/sse")
     urls = await fleet([Backend("handy", Sse(url))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake", person) as client:
-        await offered(client, "handy__ask")
+        await offered(client, "handy__ask", times=4)
         before = opened
         for tag in ("a", "b", "c"):
             assert text(await client.call_tool("handy__ask", {"tag": tag})) == f"accept bob {tag} {tag}"
@@ -131,7 +123,7 @@ async def test_all_workers_resume_one_session_at_an_http_backend(
 ) -> None:
     urls = await fleet([Backend("handy", handy_http("handshake"))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake", person) as ann, connect(urls, "handshake", person) as bob:
-        await offered(ann, "handy__session")
+        await offered(ann, "handy__session", times=4)
         anns = {text(await ann.call_tool("handy__session")) for _ in range(4)}
         bobs = {text(one) for one in await asyncio.gather(*(bob.call_tool("handy__session") for _ in range(6)))}
         assert (len(anns), len(bobs), anns & bobs) == (1, 1, set())
@@ -146,7 +138,7 @@ async def test_a_session_that_an_http_backend_forgot_is_made_anew_and_the_client
     transport = handy_http("handshake")
     urls = await fleet([Backend("handy", transport)], count=2, redis_url=redis_url)
     async with connect(urls, "handshake", person) as client:
-        await offered(client, "handy__session")
+        await offered(client, "handy__session", times=4)
         first = text(await client.call_tool("handy__session"))
         async with httpx2.AsyncClient() as http:
             gone = await http.delete(transport.urls[0], headers={"mcp-session-id": first})
@@ -174,7 +166,7 @@ async def test_the_worker_that_has_a_child_is_killed_and_the_session_goes_on(
     async with worker_processes("command", child.command, *child.args) as workers:
         urls = list(workers)
         async with connect(urls, "handshake", person) as client:
-            await offered(client, "own__bump")
+            await offered(client, "own__bump", times=4)
             answers = [text(await client.call_tool("own__bump")).split(":") for _ in range(3)]
             assert [count for _, count, _ in answers] == ["1", "2", "3"]
             parent = _parent(int(answers[0][0]))

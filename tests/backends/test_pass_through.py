@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference, ResourceTemplateReference, TextContent
@@ -60,12 +61,6 @@ class Opening:
 
     async def __aexit__(self, *exc: Any) -> None:
         await self.client.__aexit__(*exc)
-
-
-async def offered(client: Client, tool: str) -> None:
-    async with asyncio.timeout(30):
-        while not any(one.name == tool for one in (await client.list_tools(cache_mode="refresh")).tools):
-            await asyncio.sleep(0.05)
 
 
 async def test_every_feature_passes_through(c: Any, backend: Backend, person: Any, tmp_path: Path) -> None:

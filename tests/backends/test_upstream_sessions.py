@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import httpx2
 import pytest
+from fleet.offers import offered
 from mcp import Client
 from mcp_types import TextContent
 
@@ -38,15 +39,6 @@ def told(result: Any) -> bool:
 async def until(true: Callable[[], Any], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not true():
-            await asyncio.sleep(0.02)
-
-
-async def offered(client: Client, tool: str, times: int = 4) -> None:
-    """Wait until every worker offers it: the client's requests take turns."""
-    async with asyncio.timeout(30):
-        while times:
-            tools = (await client.list_tools(cache_mode="refresh")).tools
-            times = times - 1 if any(one.name == tool for one in tools) else times
             await asyncio.sleep(0.02)
 
 
@@ -86,7 +78,7 @@ async def test_one_worker_has_the_stream_of_a_session_and_questions_on_it_find_t
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as client:
-        await offered(client, "own__roots")
+        await offered(client, "own__roots", times=4)
         assert [json.loads(text(await client.call_tool("own__roots"))) for _ in range(6)] == [json.loads(ROOTS)] * 6
         [sid] = (await own(state)).values()
         assert server.sessions[sid].streams == 1
@@ -99,7 +91,7 @@ async def test_a_question_on_the_stream_without_a_call_is_refused(
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as client:
-        await offered(client, "own__count")
+        await offered(client, "own__count", times=4)
         await client.call_tool("own__count")
         [sid] = (await own(state)).values()
         session = server.sessions[sid]
@@ -116,7 +108,7 @@ async def test_a_server_without_such_streams_is_asked_once_by_each_worker_and_se
     server = stateful(get=405)
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as client:
-        await offered(client, "own__count")
+        await offered(client, "own__count", times=4)
         assert [text(await client.call_tool("own__count")) for _ in range(4)] == ["1", "2", "3", "4"]
 
 
@@ -126,7 +118,7 @@ async def test_an_upstream_session_ends_with_the_clients_and_no_other_does(
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as carol:
-        await offered(carol, "own__count")
+        await offered(carol, "own__count", times=4)
         await carol.call_tool("own__count")
         [carols] = (await own(state)).values()
         async with connect(urls, "handshake") as bob:
@@ -148,7 +140,7 @@ async def test_an_upstream_session_that_nobody_uses_ends_and_the_client_is_told_
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as client:
-        await offered(client, "own__count")
+        await offered(client, "own__count", times=4)
         for _ in range(2):
             await client.call_tool("own__count")
         [sid] = (await own(state)).values()
@@ -167,7 +159,7 @@ async def test_a_session_that_the_backend_forgot_is_made_anew_once_for_all_worke
     server = stateful(get=405)
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
     async with connect(urls, "handshake") as client:
-        await offered(client, "own__count")
+        await offered(client, "own__count", times=4)
         for _ in range(2):
             await client.call_tool("own__count")
         [sid] = (await own(state)).values()
@@ -184,7 +176,7 @@ async def test_a_worker_that_was_lost_while_it_opened_a_session_is_waited_for_no
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=1, redis_url=redis_url)
     async with connect(urls, "handshake") as client:
-        await offered(client, "own__count")
+        await offered(client, "own__count", times=4)
         await client.call_tool("own__count")
         [key] = [key async for key in state.redis.scan_iter(match="mcp:line:*:upstream")]
         await state.redis.delete(key)
@@ -200,7 +192,7 @@ async def test_an_error_of_a_tool_is_not_taken_for_a_lost_session(
     server = stateful(get=404)
     urls = await fleet([backend(await serve(server.app))], count=1, redis_url=redis_url)
     async with connect(urls, "handshake") as client:
-        await offered(client, "own__fail")
+        await offered(client, "own__fail", times=4)
         for _ in range(2):
             with pytest.raises(Exception, match="no luck"):
                 await client.call_tool("own__fail")
@@ -233,7 +225,7 @@ async def test_when_the_server_of_a_session_is_away_another_one_of_the_same_kind
             ports.append(await stops[-1].enter_async_context(serving(server.app)))
         urls = await fleet([backend(*(f"http://127.0.0.1:{port}/mcp" for port in ports))], count=2, redis_url=redis_url)
         async with connect(urls, "handshake") as client:
-            await offered(client, "own__count")
+            await offered(client, "own__count", times=4)
             for expected in ("1", "2"):
                 assert text(await client.call_tool("own__count")) == expected
             [key] = [key async for key in state.redis.scan_iter(match="mcp:line:*:upstream")]
@@ -252,7 +244,7 @@ async def test_when_the_worker_with_the_stream_is_killed_another_one_goes_on_aft
     async with worker_processes("url", await serve(server.app)) as workers:
         urls = list(workers)
         async with connect(urls, "handshake") as client:
-            await offered(client, "own__roots")
+            await offered(client, "own__roots", times=4)
             for _ in range(2):
                 assert json.loads(text(await client.call_tool("own__roots"))) == json.loads(ROOTS)
             await asyncio.gather(*(client.call_tool("own__count") for _ in range(4)))  # both workers have a line now
