@@ -21,6 +21,7 @@ UNNOTED: Final = ("value", "visit")
 """Calls that the ledger does not know."""
 
 Delays = dict[str, list[float]]
+Ports = tuple[int | None, ...]
 
 
 @dataclass
@@ -55,12 +56,9 @@ class Account:
         return max((max(each) for each in self.silences.values() if each), default=0.0)
 
 
-Ports = tuple[int, ...]
-
-
 def routes(lines: Iterable[str]) -> dict[str, Ports]:
     """Which workers' ports each named call was given to, from the balancer's log, the last one first."""
-    found = {}
+    found: dict[str, Ports] = {}
     for line in lines:
         match = _SERVED.match(line)
         if match and match["call"] != "-" and ":" in match["upstream"]:
@@ -154,14 +152,22 @@ def _count_call(
             sums.answered_undone.append(name)
         return
     sums.done_but_failed += key in ledger.done
-    answer = ports.get(f"{name}-answer") if call.how.startswith("answer to a question") else None
-    given = ports.get(name, (None,))
-    ran = (ledger.worker[key],) if key in ledger.worker else given if call.how.endswith(REPEATABLE) else given[:1]
-    at = answer[:1] if answer else ran
+    at = _tried(call, ledger, ports)
     cause = next((fault.name for fault in faults for port in at if fault.explains(port, call.began, call.ended)), "")
     sums.failed[call.how, cause] += 1
     if not cause:
         sums.unexplained.append(f"{name} {call.kind}: {call.how}; {_around(call, at[0], faults)}")
+
+
+def _tried(call: Call, ledger: _Ledger, ports: Mapping[str, Ports]) -> Ports:
+    """The ports of the workers at which it may have failed, the last one first; `None` where nobody knows."""
+    name = f"{call.client}-{call.seq}"
+    if call.how.startswith("answer to a question") and (answer := ports.get(f"{name}-answer")):
+        return answer[:1]
+    if worker := ledger.worker.get((call.client, call.seq)):
+        return (worker,)
+    given = ports.get(name, (None,))
+    return given if call.how.endswith(REPEATABLE) else given[:1]
 
 
 def _around(call: Call, port: int | None, faults: Sequence[Injected]) -> str:
