@@ -8,7 +8,6 @@ for the name; the answer is small and comes soon.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import socket
 import ssl
@@ -19,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
+from auth_server.addresses import is_public
 from auth_server.breakers import Breakers
 from switchboard.errors import AuthorizationUnavailable
 
@@ -26,15 +26,6 @@ TIMEOUT = 5.0
 AT_ONCE = 16
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
-_NOT_PUBLIC = tuple(
-    ipaddress.ip_network(item)
-    for item in (
-        "64:ff9b:1::/48",  # NAT64 for private use, RFC 8215
-        "168.63.129.16/32",  # a cloud's own services behind a public address
-    )
-)
 
 
 class FetchRefused(Exception):
@@ -47,32 +38,6 @@ class Fetched:
 
     document: dict[str, Any]
     headers: Mapping[str, str]
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is on the public internet, whichever form it has."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        hidden = _embedded(ip)
-        if hidden is not None:
-            return is_public(str(hidden))
-    if any(ip in network for network in _NOT_PUBLIC if network.version == ip.version):
-        return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
-
-
-def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that this IPv6 address leads to."""
-    if ip in _TRANSLATED:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    if ip.ipv4_mapped is not None or ip.sixtofour is not None:
-        return ip.ipv4_mapped or ip.sixtofour
-    if ip.teredo is not None:
-        return ip.teredo[1]
-    return ipaddress.IPv4Address(int(ip)) if int(ip) < 2**32 and int(ip) > 1 else None
 
 
 async def resolve(host: str, port: int) -> list[str]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from auth_server.addresses import is_public
 from auth_server.breakers import FAILURES, PAUSE, Breakers
 from auth_server.documents import is_document_id, lifetime
-from auth_server.fetch import Fetcher, FetchRefused, is_public
+from auth_server.fetch import Fetcher, FetchRefused
 from switchboard.errors import AuthorizationUnavailable
 
 HOST = "app.example"
@@ -136,6 +137,10 @@ async def test_the_usual_fetcher_does_not_reach_loopback(site: Any) -> None:
         *("::", "::1", "::127.0.0.1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "ff0e::1"),
         *("::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::", "2001:db8::1"),
         str(ipaddress.IPv6Address("2001::") + (0xFFFFFFFF ^ int(ipaddress.IPv4Address("10.0.0.1")))),
+        *("192.0.0.8", "192.0.0.254", "192.88.99.1", "203.0.113.7", "198.51.100.7"),
+        *("fec0::1", "feff::1", "100::1", "100:0:0:1::1", "5f00::1", "3fff::1", "4000::1", "2001:2::1", "2001:10::1"),
+        *("2001:20::1", "::8.8.8.8", "::ffff:0:8.8.8.8", "::ffff:0:127.0.0.1", "2606:4700::5efe:10.0.0.1"),
+        *("2606:4700::200:5efe:127.0.0.1", "64:ff9b::168.63.129.16", "2002:a83f:8110::1"),
         "not an address",
     ],
 )
@@ -144,7 +149,9 @@ def test_these_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "8.8.8.8", "192.31.196.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
+)
 def test_these_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
