@@ -156,7 +156,7 @@ class Upstreams:
             name = provider_name(written)
             key = server_key(section)
             server = before.pop(name, None)
-            if server is None or server.key != key or not section.enabled:
+            if server is None or server.key != key or section.enabled is (server.phase == "disabled"):
                 server = self._begun(Upstream(name, section, key), server)
             server.section = section
             self._servers[name] = server

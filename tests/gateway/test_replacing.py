@@ -145,3 +145,23 @@ async def test_a_provider_that_breaks_while_it_runs_breaks_alone(host: Any, capl
         breaking.set()
         await until(lambda: "fragile broke" in caplog.text)
         assert other.log == ["started"]
+
+
+async def test_a_swap_that_is_cut_short_still_ends_what_was_replaced(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Watched("a"), Watched("a")
+    asked = asyncio.Event()
+
+    async def never() -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(new.provider, "offer", never)
+    live = LiveCatalog([old.provider], bus=host.bus)
+    async with live.running(host):
+        swapping = asyncio.ensure_future(live.replace([new.provider]))
+        await asked.wait()
+        swapping.cancel()
+        await asyncio.wait([swapping])
+        await until(lambda: old.log == ["started", "ended"])

@@ -183,3 +183,58 @@ async def test_a_server_with_an_authorization_that_is_not_there_yet_is_refused_b
     upstreams = setup.apps[0].rooms.upstreams
     await until(lambda: upstreams.servers[0].phase == "failed")
     assert "mcpServers.a.auth.strategy: 'service' is not available yet" in upstreams.servers[0].reason
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_server_that_was_disabled_and_enabled_again_comes_back_on_every_worker(
+    setup: Any, until: Any, listed: Any, redis_url: str, count: int, mode: str
+) -> None:
+    on = {"a": setup.server("a"), "b": setup.server("b")}
+    off = {**on, "a": setup.server("a", enabled=False)}
+    setup.write(on)
+    urls = [await setup.start(redis_url=redis_url if count > 1 else None) for _ in range(count)]
+
+    async def served(*names: str) -> None:
+        await asyncio.gather(*(until(lambda url=url: listed_is(listed, url, list(names))) for url in urls))
+
+    await served("a__who", "b__who")
+    for _ in range(2):
+        setup.write(off)
+        await served("b__who")
+        setup.write({**off, "b": setup.server("b", tags=["kept"])})  # something else changes: it stays disabled
+        await until(lambda: all("kept" in str(app.rooms.watched.current) for app in setup.apps))
+        await served("b__who")
+        setup.write(on)
+        await served("a__who", "b__who")
+    async with Client(urls[-1], mode=mode) as client:
+        assert (await said(client, "a__who"))[0] == "a"
+
+
+async def test_a_server_that_was_changed_or_removed_while_it_was_disabled_comes_back_as_it_is_written(
+    setup: Any, until: Any, listed: Any
+) -> None:
+    setup.write({"a": setup.server("a", enabled=False)})
+    url = await setup.start()
+
+    def rows() -> dict[str, str]:
+        return {server.name: server.phase for server in setup.apps[0].rooms.upstreams.servers}
+
+    await until(lambda: rows() == {"a": "disabled"})
+    setup.write({"a": setup.server("a", "other", enabled=False)})
+    await until(lambda: "other" in str(setup.apps[0].rooms.watched.current))
+    setup.write({"a": setup.server("a", "other")})
+    await until(lambda: listed_is(listed, url, ["a__other"]))
+    setup.write({"a": setup.server("a", "other", enabled=False)})
+    await until(lambda: rows() == {"a": "disabled"})
+    setup.write({})
+    await until(lambda: rows() == {})
+    setup.write({"a": setup.server("a", "other")})
+    await until(lambda: listed_is(listed, url, ["a__other"]))
+    assert not setup.apps[0].rooms.upstreams.restart("gone")
+    assert setup.apps[0].rooms.upstreams.restart("a")
+    setup.write({"a": setup.server("a", "other", enabled=False)})
+    await until(lambda: rows() == {"a": "disabled"})
+    assert not setup.apps[0].rooms.upstreams.restart("a")
+    setup.write({"a": setup.server("a", "other")})
+    await until(lambda: listed_is(listed, url, ["a__other"]))

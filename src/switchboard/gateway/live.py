@@ -147,9 +147,10 @@ class LiveCatalog:
             self._offers = {name: offer for name, offer in self._offers.items() if name in kept}
             self._naming = self._naming if separator is None else Naming(separator)
             self._shapes = self._shapes if shapes is None else shapes
+            # Before anything that can be cancelled: nobody else knows of those that are gone.
+            self._tasks.create_task(self._end(gone, GRACE_S))
             before = self._catalog
             await self._announce(before, await self.refresh())
-            self._tasks.create_task(self._end(gone, GRACE_S))
 
     async def _announce(self, before: Catalog, after: Catalog) -> None:
         """Tell clients which lists changed."""
