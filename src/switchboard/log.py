@@ -3,7 +3,8 @@
 A leaf. `configure` must run before a plugin is imported: the SDK's `MCPServer` gives the root logger a handler of its
 own when there is none. Everything goes through here, the standard library's loggers and uvicorn's included. Request id
 and principal ride on structlog's context variables, the worker's id on the process. `redact` is the last line of
-defence, not a licence: no code here logs a token, a code, a secret, a verifier or a cookie.
+defence, not a licence: no code here logs a token, a code, a secret, a verifier or a cookie. What others wrote reaches
+no terminal as it is: every value is one line of characters that are seen (`visible.escaped`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from switchboard.visible import escaped
 
 Format = Literal["auto", "json", "console"]
 
@@ -89,16 +92,17 @@ def is_console(log_format: Format) -> bool:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Blank what looks like a credential, by its key or by its shape, in every value; cut what is too long to read."""
+    """Blank what looks like a credential, by its key or by its shape, in every value; cut what is too long to read, and
+    write out what is not seen."""
     for key, value in event.items():
         if type(value) in _HARMLESS:
             continue
         if key in _SECRET_KEYS or key.lower() in _SECRET_KEYS:
             event[key] = _HIDDEN
         elif key in _WHOLE:
-            event[key] = redact_text(str(value))
+            event[key] = "\n".join(map(escaped, redact_text(str(value)).split("\n")))
         else:
-            event[key] = _cut(redact_text(value)) if type(value) is str else _redacted(value)
+            event[key] = _shown(value) if type(value) is str else _redacted(value)
     return event
 
 
@@ -121,14 +125,19 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
 
 
+def _shown(text: str) -> str:
+    return escaped(_cut(redact_text(text)))
+
+
 def _redacted(value: object) -> object:
     if isinstance(value, Mapping):
-        return {k: _HIDDEN if str(k).lower() in _SECRET_KEYS else _redacted(v) for k, v in value.items()}
+        pairs = ((str(k), v) for k, v in value.items())
+        return {_shown(k): _HIDDEN if k.lower() in _SECRET_KEYS else _redacted(v) for k, v in pairs}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(each) for each in value]
     if type(value) in _HARMLESS:
         return value
-    return _cut(redact_text(str(value)))
+    return _shown(str(value))
 
 
 def _add_worker(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -153,6 +153,45 @@ def test_no_client_fills_the_log_with_what_it_calls_itself() -> None:
     assert event["exception"] == "z" * 100_000
 
 
+HOSTILE = (
+    "a\x1b[2J\x1b]0;title\x07b",
+    "a\u202etxt.exe",
+    "a\r\n2026-01-01 [info] forged",
+    "a\x9b31mb",
+    "a\u2028b",
+    "a\U000e0041b",
+    "a\u3164\u2800b",
+    "a\ud800b",
+    "a\x00b",
+)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_nothing_that_others_wrote_drives_the_terminal_that_shows_the_log(log_format: str) -> None:
+    program = (
+        f"for text in {HOSTILE!r}:\n"
+        "    structlog.get_logger().info(text, value=text, nested={text: [text]}, many=(text,))\n"
+        "    logging.getLogger('other').info('said %s', text)\n"
+    )
+
+    lines = run(program, log_format=log_format)
+
+    assert len(lines) == 2 * len(HOSTILE)
+    shown = [str(json.loads(line)) if log_format == "json" else line for line in lines]
+    assert [line for line in shown if not line.isprintable() or set(line) & set("\u3164\u2800")] == []
+    assert all("\\" in line for line in shown), "what is not seen is written out, not lost"
+
+
+def test_the_lines_of_an_exception_stay_lines_and_hold_nothing_else_that_is_not_seen() -> None:
+    event = redact(None, "error", {"exception": "Traceback\n  ValueError: a\x1b[2J\u202eb"})
+    assert event["exception"] == "Traceback\n  ValueError: a\\x1b[2J\\u202eb"
+
+
+@pytest.mark.parametrize("text", ["Größe", "名前", "مرحبا", "👩‍👩", "❤️", "a b=c"])
+def test_what_people_write_is_logged_as_it_is_as_far_as_it_is_seen(text: str) -> None:
+    assert redact(None, "info", {"name": text})["name"] == text.replace("\u200d", "\\u200d")
+
+
 def test_numbers_are_no_credentials() -> None:
     assert redact(None, "info", {"code": -32600, "token": None}) == {"code": -32600, "token": None}
 

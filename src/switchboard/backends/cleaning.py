@@ -7,7 +7,6 @@ hide instructions). A definition that is not valid, too large, or named twice is
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,17 +19,10 @@ from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 from pydantic import BaseModel, ValidationError
 
 from switchboard.backends.description import Bounds
+from switchboard.visible import text
 
 DEPTH: Final = 64
 REMEMBERED_BYTES: Final = 8_192
-
-ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-INVISIBLE: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
-    "\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
-    # Joiners belong to some scripts and to emoji; between ASCII letters they only hide.
-    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
-)
 
 
 class Unfit(ValueError):
@@ -56,11 +48,6 @@ class Form:
     """The member on the wire that tells one from another."""
 
     check: Callable[[Mapping[str, Any]], None]
-
-
-def text(value: str) -> str:
-    """A text without what is not seen."""
-    return INVISIBLE.sub("", ANSI.sub("", value))
 
 
 def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], list[Unoffered]]:

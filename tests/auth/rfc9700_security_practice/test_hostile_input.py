@@ -125,7 +125,7 @@ def process(tmp_path: Path) -> Iterator[tuple[str, Child]]:
     """The server as a process that logs everything; its address."""
     port = free_port()
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    env |= {"AUTH_SERVER_PORT": str(port), "SECRET_KEY": "k" * 32, "LOG_LEVEL": "debug"}
+    env |= {"AUTH_SERVER_PORT": str(port), "SECRET_KEY": "k" * 32, "LOG_LEVEL": "debug", "LOG_FORMAT": "console"}
     child = start("auth-server", [sys.executable, "-m", "auth_server"], tmp_path, env)
     try:
         child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
@@ -159,3 +159,18 @@ async def test_a_whole_life_at_debug_leaves_no_secret_in_the_log(world: Any, pro
     hidden += [*cookies, *world.hidden(page.text).values(), "guess-guess"]
     hidden += [pair[kind] for pair in (tokens, newer) for kind in ("access_token", "refresh_token")]
     assert [value for value in hidden if value in said] == []
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_no_client_writes_what_is_not_seen_into_the_log(world: Any, process: tuple[str, Child]) -> None:
+    world.address, child = process
+    hostile = "zzz\x1b[2J\u202e\x9b31m\u3164"
+    async with world.browser() as http:
+        await http.get("/authorize", params={"client_id": hostile})
+        await http.post("/token", data={"client_id": hostile, "grant_type": hostile})
+        await http.post("/register", json={"client_name": hostile, "redirect_uris": ["http://127.0.0.1/cb"]})
+
+    child.wait_until(lambda: "client registered" in child.log.read_text(), 30)
+    said = child.log.read_bytes().decode()
+    assert said.count(r"zzz\x1b[2J\u202e\x9b31m\u3164") == 3, "twice as a client, once as a grant"
+    assert all(line.isprintable() for line in said.splitlines())
