@@ -13,6 +13,7 @@ from mcp.shared.inbound import x_mcp_header_map
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 from mcp_types import METHOD_NOT_FOUND, Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool
 
+from switchboard import visible
 from switchboard.backends import cleaning
 from switchboard.backends.cleaning import Form, Unoffered
 from switchboard.backends.description import Backend, Bounds
@@ -170,4 +171,4 @@ async def _page(line: Line, method: str, cursor: str | None) -> dict[str, Any]:
 
 def _instructions(line: Line) -> str | None:
     given = line.session.instructions
-    return cleaning.text(given) if given else None
+    return visible.text(given) if given else None
