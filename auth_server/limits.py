@@ -11,8 +11,9 @@ from starlette.responses import Response
 from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
 from auth_server.models import Client
-from auth_server.quotas import QUOTAS, Name, Quota, network
+from auth_server.quotas import QUOTAS, Name, Quota
 from auth_server.store.connection import Connection
+from switchboard.networks import UNKNOWN, bucket_of
 
 Respond = Callable[[Request], Awaitable[Response]]
 
@@ -102,4 +103,4 @@ class Limits:
 
 
 def _address(request: Request) -> str:
-    return network(request.client.host) if request.client else ""
+    return bucket_of(request.client.host) if request.client else UNKNOWN

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Literal
 
 Name = Literal[
     "register", "manage", "authorize", "login", "token", "introspect", "guess", "client", "public client", "person"
 ]
-_IPV6_PREFIX = 64
-"""One customer's share of IPv6: whoever has one address of it has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +39,3 @@ QUOTAS: Mapping[Name, Quota] = {
     # by principal: sign-ins and new tokens
     "person": Quota(600, 60),
 }
-
-
-def network(address: str) -> str:
-    """Whom an address stands for."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network((found, _IPV6_PREFIX), strict=False)) if found.version == 6 else str(found)

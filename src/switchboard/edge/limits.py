@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 
 import structlog
 from redis.asyncio import Redis
@@ -22,14 +21,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from switchboard.edge.bearer import digest_of
 from switchboard.edge.replies import refuse
 from switchboard.identity import Principal
+from switchboard.networks import bucket_of
 
 log = structlog.get_logger(__name__)
 
 _REMEMBERED = 10_000
 """Keys a worker holds permits for; the one used longest ago is forgotten first."""
-
-_IPV6_PREFIX = 64
-"""One customer's share of IPv6: whoever has one address of it has all of them."""
 
 _TAKE = """
 local now = redis.call('TIME')
@@ -107,14 +104,8 @@ class Permits:
 
 
 def by_address(scope: Scope) -> str | None:
-    """One bucket for each client address (IPv6: each /64); put it behind `TrustedProxies`."""
-    if not scope.get("client"):
-        return None
-    try:
-        address = ip_address(scope["client"][0])
-    except ValueError:
-        return str(scope["client"][0])
-    return str(ip_network((address, _IPV6_PREFIX), strict=False)) if address.version == 6 else str(address)
+    """One bucket for each client address, by `bucket_of`; put it behind `TrustedProxies`."""
+    return bucket_of(scope["client"][0]) if scope.get("client") else None
 
 
 def by_principal(scope: Scope) -> str | None:

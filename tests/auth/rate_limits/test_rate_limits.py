@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from auth_server import StaticClient
-from auth_server.quotas import QUOTAS, Quota, network
+from auth_server.quotas import QUOTAS, Quota
 
 BODY = {"redirect_uris": ["http://localhost/cb"]}
 
@@ -146,10 +146,25 @@ async def test_the_pages_of_the_identity_provider_are_counted(make_world: Any) -
     assert refused(third)
 
 
-def test_whoever_has_one_address_of_an_ipv6_network_has_all_of_them() -> None:
-    assert network("2001:db8::1") == network("2001:db8::ffff:1") != network("2001:db8:0:1::1")
-    assert network("192.0.2.1") != network("192.0.2.2")
-    assert network("nowhere") == "nowhere"
+async def test_whoever_guesses_from_one_ipv4_address_on_a_socket_for_both_families_stops_nobody_else(
+    make_world: Any,
+) -> None:
+    world = make_world(quotas=few(guess=3))
+    client = await world.register(token_endpoint_auth_method="client_secret_post")
+    right = {"client_id": client["client_id"], "token": "x", "client_secret": client["client_secret"]}
+    for guess in range(4):
+        await post(world, "/introspect", right | {"client_secret": f"guess {guess}"}, "::ffff:192.0.2.1")
+
+    assert refused(await post(world, "/introspect", right, "::ffff:192.0.2.1"))
+    assert refused(await post(world, "/introspect", right, "192.0.2.1"))
+    assert (await post(world, "/introspect", right, "::ffff:192.0.2.2")).status_code == 200
+
+
+async def test_whoever_has_one_address_of_an_ipv6_network_has_all_of_them(make_world: Any) -> None:
+    world = make_world(quotas=few(token=1))
+    assert not refused(await post(world, "/token", {}, "2001:db8::1"))
+    assert refused(await post(world, "/token", {}, "2001:db8::ffff:1"))
+    assert not refused(await post(world, "/token", {}, "2001:db8:0:1::1"))
 
 
 async def test_a_persons_own_page_is_counted_by_person(make_world: Any) -> None:
