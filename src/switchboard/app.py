@@ -44,7 +44,7 @@ from switchboard.edge.mcp import McpEndpoint
 from switchboard.edge.selecting import Selecting
 from switchboard.edge.shedding import Load, Shedding
 from switchboard.edge.stack import Policy, wrap
-from switchboard.edge.websocket import Spend, WebSocketEdge
+from switchboard.edge.websocket import WebSocketEdge
 from switchboard.errors import ConfigurationError, StateUnavailable
 from switchboard.gateway import (
     LiveCatalog,
@@ -89,7 +89,7 @@ class Rooms:
     streams: Streams
     handshake: HandshakeRoom
     endpoint: ASGIApp
-    websocket: Callable[[Spend], ASGIApp]
+    websocket: ASGIApp
     sse: ASGIApp
     message: ASGIApp
     tasks: Tasks
@@ -155,13 +155,9 @@ class Application:
         def guarded(path: str, endpoint: ASGIApp) -> ASGIApp:
             return authorization.protect(RateLimit(Faults(endpoint), permits, quota, by_principal), path)
 
-        async def spend(scope: Scope) -> float | None:
-            key = by_principal(scope)
-            return None if key is None else await permits.spend(quota, key)
-
         routes = [
             Route(MCP_PATH, guarded(MCP_PATH, rooms.endpoint)),
-            WebSocketRoute(MCP_PATH, guarded(MCP_PATH, rooms.websocket(spend))),
+            WebSocketRoute(MCP_PATH, guarded(MCP_PATH, rooms.websocket)),
             Route(SSE_PATH, guarded(SSE_PATH, rooms.sse)),
             Route(MESSAGE_PATH, guarded(SSE_PATH, rooms.message)),
             *health_routes(self._readiness),
@@ -291,13 +287,9 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     )
     one_stream = LegacyRoom(handshake)
     legacy = LegacyEdge(one_stream, urlsplit(settings.base_uri).path, selected.tool_scopes)
-
-    def websocket(spend: Spend) -> ASGIApp:
-        return Selecting(
-            WebSocketEdge(one_stream, settings.max_body_bytes, spend, selected.tool_scopes), selected.serving
-        )
-
-    selecting, sse, message = (Selecting(one, selected.serving) for one in (endpoint, legacy.stream, legacy.message))
+    socket = WebSocketEdge(one_stream, settings.max_body_bytes, selected.tool_scopes)
+    doors = (endpoint, socket, legacy.stream, legacy.message)
+    selecting, websocket, sse, message = (Selecting(door, selected.serving) for door in doors)
     soundness = Soundness(state)
     await soundness.warnings()
     return Rooms(

@@ -100,6 +100,25 @@ async def test_a_bucket_leaves_nothing_behind(store: redis.asyncio.Redis) -> Non
     assert 0 < await store.pttl("rate:few:k") <= 60_001
 
 
+async def test_several_permits_are_spent_all_or_none(store: redis.asyncio.Redis) -> None:
+    permits = Permits(store)
+    assert await permits.spend(FEW, "k", 2) is None
+    wait = await permits.spend(FEW, "k", 2)
+    assert wait is not None
+    assert 15 < wait <= 20
+    assert await spend(permits, FEW, 2) == 1, "the one that was left is still there"
+
+
+async def test_several_permits_are_spent_from_what_a_worker_holds_and_from_the_fleet(
+    store: redis.asyncio.Redis,
+) -> None:
+    one, other = Permits(store), Permits(store)
+    assert await one.spend(MANY, "k") is None
+    assert await one.spend(MANY, "k", 500) is None
+    assert await other.spend(MANY, "k", 480) is None
+    assert await other.spend(MANY, "k", 30) is not None
+
+
 async def test_a_limit_of_zero_limits_nothing_and_asks_nobody(store: redis.asyncio.Redis) -> None:
     assert await spend(Permits(store), Quota("off", 0), 50) == 50
     assert await store.keys() == []

@@ -42,6 +42,43 @@ async def test_an_owner_has_no_more_sessions_than_allowed_on_all_workers_togethe
     assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=BOTH)).status_code == 200
 
 
+def pings(count: int) -> list[dict[str, Any]]:
+    """A batch."""
+    return [{"jsonrpc": "2.0", "id": id, "method": "ping"} for id in range(1, count + 1)]
+
+
+async def test_a_batch_counts_as_the_messages_in_it_on_all_workers_together(start: Any) -> None:
+    workers = await start(2, rate_limit=20)
+    session = await workers.open("2025-03-26")  # two requests
+    served = await session.post(workers.a, pings(10))
+    refused = await session.post(workers.b, pings(10))
+    assert (served.status_code, len(served.json())) == (200, 10)
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert (await session.post(workers.b, pings(5))).status_code == 200, "fewer may still be sent"
+
+
+async def test_a_batch_of_more_than_may_ever_be_sent_at_once_is_told_to_be_smaller(start: Any) -> None:
+    workers = await start(1, memory=True, rate_limit=20)
+    session = await workers.open("2025-03-26")
+    refused = await session.post(workers.a, pings(100))
+    assert refused.status_code == 429
+    assert "retry-after" not in refused.headers
+    assert "send smaller ones" in refused.json()["error"]["message"]
+
+
+async def test_a_batch_counts_against_the_share_of_its_address_too(start: Any) -> None:
+    """Many people behind one address, or one person with many tokens: an address has ten people's quotas."""
+    workers = await start(1, memory=True, rate_limit=100)
+    session = await workers.open("2025-03-26")
+    before = await workers.http.get(workers.a.url.replace("/mcp", "/healthz"))
+    await session.post(workers.a, pings(90))
+    rooms = workers.a.app.rooms
+    due, now = float(await rooms.state.redis.get("rate:address:127.0.0.1") or 0), await rooms.state.redis.time()
+    assert before.status_code == 200
+    assert (due / 1000 - now[0]) / (60 / 1000) > 80, "permits of the address that are spent"
+
+
 async def test_expired_sessions_make_room(start: Any) -> None:
     workers = await start(2, max_sessions=2)
     first, _ = await workers.open(), await workers.open()

@@ -204,6 +204,17 @@ async def test_messages_count_against_the_quota(start: Any) -> None:
     assert any("Too many requests" in each["error"]["message"] for each in answers if "error" in each)
 
 
+async def test_messages_that_cannot_be_read_count_against_the_quota_too(start: Any) -> None:
+    workers = await start(1, memory=True, rate_limit=10)
+    async with opened(workers.a) as socket:
+        for _ in range(12):
+            await socket.send("not json")
+            await answer(socket)
+        await socket.send(request("ping", 1))
+        said = await answer(socket)
+    assert "Too many requests" in said["error"]["message"]
+
+
 async def test_sockets_count_among_the_streams_of_a_principal(start: Any) -> None:
     workers = await start(1, memory=True, max_streams=1)
     async with opened(workers.a):

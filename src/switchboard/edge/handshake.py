@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from switchboard.edge.limits import spend_batch
 from switchboard.edge.messages import (
     Malformed,
     Message,
@@ -52,6 +53,7 @@ class HandshakeEdge:
 
         Raises:
             Malformed: with the status and error to answer.
+            RateLimited: the batch has more messages than the client may send now.
             SessionGone, StateUnavailable: likewise.
         """
         if not is_json(headers.get("content-type", "")):
@@ -64,6 +66,7 @@ class HandshakeEdge:
             return
         record = await self._record(headers, who)
         messages = _messages(value, record)
+        await spend_batch(scope, len(messages))
         requests = [message for message in messages if is_request(message)]
         request = Request(scope)
         for message in messages:

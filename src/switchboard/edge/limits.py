@@ -31,10 +31,10 @@ _REMEMBERED = 10_000
 _TAKE = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
-local interval, window, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local interval, window, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
 local free = math.floor((now + window - due) / interval + 0.000001)
-if free < 1 then return {0, math.ceil(due + interval - now - window)} end
+if free < least then return {0, math.ceil(due + least * interval - now - window)} end
 local granted = math.min(free, wanted)
 due = due + granted * interval
 redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil(due - now) + 1)
@@ -72,35 +72,43 @@ class Permits:
         self._clock = clock
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
 
-    async def spend(self, quota: Quota, key: str) -> float | None:
-        """Spend one permit; the seconds to wait when there is none."""
-        if quota.limit <= 0:
+    async def spend(self, quota: Quota, key: str, count: int = 1) -> float | None:
+        """Spend `count` permits, all or none; the seconds to wait when there are too few."""
+        if quota.limit <= 0 or count <= 0:
             return None
         held = self._held.get((quota.name, key))
         if held is None or held.until <= self._clock():
-            held = await self._draw(quota, key)
-        if held.permits == 0:
-            return max(held.until - self._clock(), 0.001)
-        held.permits -= 1
+            held = _Held(0, self._clock())
+        if held.permits < count and (wait := await self._draw(quota, key, held, count)) is not None:
+            return max(wait, 0.001)
+        held.permits -= count
         if held.permits == 0:
             self._held.pop((quota.name, key), None)
         return None
 
-    async def _draw(self, quota: Quota, key: str) -> _Held:
+    async def _draw(self, quota: Quota, key: str, held: _Held, count: int) -> float | None:
+        """Have `held` hold `count` permits at least; the seconds to wait when it cannot."""
+        if held.permits == 0 and count == 1 and held.until > self._clock():
+            return held.until - self._clock()
+        least = count - held.permits
         interval = quota.window * 1000 / quota.limit
         try:
             granted, wait = await self._take(
-                keys=[f"{self._prefix}rate:{quota.name}:{key}"], args=[interval, quota.window * 1000, quota.block]
+                keys=[f"{self._prefix}rate:{quota.name}:{key}"],
+                args=[interval, quota.window * 1000, max(quota.block, least), least],
             )
         except RedisError as error:
             log.warning("rate limits are not counted", reason=type(error).__name__)
-            granted, wait = quota.block, 0
-        held = _Held(int(granted), self._clock() + (quota.window / 10 if int(granted) else int(wait) / 1000))
+            granted, wait = max(quota.block, least), 0
+        if not int(granted) and count > 1:
+            return int(wait) / 1000  # fewer may be had sooner: nothing to remember
+        held.permits += int(granted)
+        held.until = self._clock() + (quota.window / 10 if int(granted) else int(wait) / 1000)
         self._held[quota.name, key] = held
         self._held.move_to_end((quota.name, key))
         if len(self._held) > _REMEMBERED:
             self._held.popitem(last=False)
-        return held
+        return None if int(granted) else int(wait) / 1000
 
 
 def by_address(scope: Scope) -> str | None:
@@ -114,8 +122,78 @@ def by_principal(scope: Scope) -> str | None:
     return digest_of(principal) if isinstance(principal, Principal) else None
 
 
+@dataclass(eq=False)
+class RateLimited(Exception):
+    """A bucket holds too little for what was asked."""
+
+    quota: str
+    wait: float
+    """Seconds until it holds enough; infinite when it never does."""
+
+    @property
+    def message(self) -> str:
+        """What to tell the client."""
+        if math.isinf(self.wait):
+            return "The batch counts as more requests than may be sent at once; send smaller ones"
+        return f"Too many requests; try again in {math.ceil(self.wait)} s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """One bucket that a request counts in."""
+
+    permits: Permits
+    quota: Quota
+    key: str
+
+    async def spend(self, count: int) -> None:
+        """Spend permits.
+
+        Raises:
+            RateLimited: there are too few.
+        """
+        if (wait := await self.permits.spend(self.quota, self.key, count)) is not None:
+            raise RateLimited(self.quota.name, wait)
+
+    async def spend_batch(self, count: int) -> None:
+        """Spend what a batch counts for beyond the request that brought it.
+
+        Raises:
+            RateLimited: as `spend`.
+        """
+        if 0 < self.quota.limit < count:
+            raise RateLimited(self.quota.name, math.inf)
+        await self.spend(count - 1)
+
+
+_COUNTED = "counted"
+
+
+async def spend_message(scope: Scope) -> None:
+    """Count a message that came on a connection which was counted when it was opened.
+
+    Raises:
+        RateLimited: the client has sent too many.
+    """
+    for counting in scope.get("state", {}).get(_COUNTED, ()):
+        await counting.spend(1)
+
+
+async def spend_batch(scope: Scope, count: int) -> None:
+    """Count the `count` messages of one request as if each had come alone.
+
+    Raises:
+        RateLimited: the client may not send as many now.
+    """
+    for counting in scope.get("state", {}).get(_COUNTED, ()):
+        await counting.spend_batch(count)
+
+
 class RateLimit:
-    """Answers 429 with `Retry-After` when the bucket that `key` names is empty; no key, no limit."""
+    """Answers 429 with `Retry-After` when the bucket that `key` names is empty; no key, no limit.
+
+    What holds more than one message counts the others itself, by `spend_message` and `spend_batch`.
+    """
 
     def __init__(self, app: ASGIApp, permits: Permits, quota: Quota, key: Callable[[Scope], str | None]) -> None:
         self.app = app
@@ -125,10 +203,21 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._key(scope) if scope["type"] != "lifespan" else None
-        wait = None if key is None else await self._permits.spend(self._quota, key)
-        if wait is None:
-            await self.app(scope, receive, send)
-            return
-        seconds = str(max(1, math.ceil(wait))).encode()
-        log.info("rate limited", quota=self._quota.name, retry_after=int(seconds))
-        await refuse(scope, send, 429, "Too many requests; try again later", headers=((b"retry-after", seconds),))
+        if key is not None:
+            counting = _Counting(self._permits, self._quota, key)
+            try:
+                await counting.spend(1)
+            except RateLimited as limited:
+                await answer(limited, scope, send)
+                return
+            scope.setdefault("state", {}).setdefault(_COUNTED, []).append(counting)
+        await self.app(scope, receive, send)
+
+
+async def answer(limited: RateLimited, scope: Scope, send: Send) -> None:
+    """429, with the seconds after which to come back, if that would help."""
+    headers = []
+    if not math.isinf(limited.wait):
+        headers.append((b"retry-after", str(max(1, math.ceil(limited.wait))).encode()))
+    log.info("rate limited", quota=limited.quota, wait_s=limited.wait)
+    await refuse(scope, send, 429, limited.message, headers=headers)

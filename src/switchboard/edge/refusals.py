@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from mcp_types import INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
+from switchboard.edge import limits
+from switchboard.edge.limits import RateLimited
 from switchboard.edge.messages import Malformed
 from switchboard.edge.replies import send_json
 from switchboard.edge.scopes import InsufficientScope, answer
@@ -15,7 +17,7 @@ from switchboard.edge.scopes import InsufficientScope, answer
 
 @asynccontextmanager
 async def answering(scope: Scope, send: Send) -> AsyncIterator[None]:
-    """Answer `Malformed` and `InsufficientScope` raised inside, before anything was sent."""
+    """Answer `Malformed`, `InsufficientScope` and `RateLimited` raised inside, before anything was sent."""
     try:
         yield
     except Malformed as error:
@@ -24,6 +26,8 @@ async def answering(scope: Scope, send: Send) -> AsyncIterator[None]:
         await send_json(send, error.status, document)
     except InsufficientScope as error:
         await answer(error, scope, send)
+    except RateLimited as limited:
+        await limits.answer(limited, scope, send)
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from switchboard.edge.limits import RateLimited, spend_message
 from switchboard.edge.messages import Malformed, checked, is_enveloped, parse
 from switchboard.edge.replies import refuse
 from switchboard.edge.scopes import InsufficientScope, ToolScopes, no_scopes, require
@@ -37,9 +37,6 @@ SUBPROTOCOL: Final = "mcp"
 ENDINGS: Final = {"over": 1000, "revoked": 1008, "leaving": 1012}
 UNSUPPORTED_DATA: Final = 1003
 TOO_LARGE: Final = 1009
-
-Spend = Callable[[Scope], Awaitable[float | None]]
-"""Counts one message against the caller's quota; the seconds to wait when that is used up."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +52,9 @@ class _Closed(Exception):
 class WebSocketEdge:
     """The ASGI application behind a WebSocket; it has passed the same checks as any request when it gets here."""
 
-    def __init__(self, room: LegacyRoom, largest: int, spend: Spend, tool_scopes: ToolScopes = no_scopes) -> None:
+    def __init__(self, room: LegacyRoom, largest: int, tool_scopes: ToolScopes = no_scopes) -> None:
         self._room = room
         self._largest = largest
-        self._spend = spend
         self._tool_scopes = tool_scopes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,10 +77,11 @@ class WebSocketEdge:
         """
         message: Any = None
         try:
+            limited = await _limited(scope)  # before it is read: what cannot be read counts too
             message = _spoken(text)
+            if limited is not None:
+                return _error(message, INVALID_REQUEST, limited.message)
             _must_be_handshake(message)
-            if (wait := await self._spend(scope)) is not None:
-                return _error(message, INVALID_REQUEST, f"Too many requests; try again in {wait:.0f} s")
             require(principal, [message], self._tool_scopes)
             record = await self._room.load(session.sid, principal)
             await self._room.post(record, principal, message, Request({**scope, "type": "http", "method": "GET"}))
@@ -161,6 +158,15 @@ class _Conversation:
             await self._send({"type": "websocket.send", "text": text})
         except OSError as error:  # what servers raise when the client has gone
             raise _Closed from error
+
+
+async def _limited(scope: Scope) -> RateLimited | None:
+    """Count one message; the refusal when there were too many."""
+    try:
+        await spend_message(scope)
+    except RateLimited as limited:
+        return limited
+    return None
 
 
 def _spoken(text: str) -> dict[str, Any]:
