@@ -1,37 +1,43 @@
 """What a backend says of itself, made fit to be shown: to people on terminals, and to models that read every character.
 
-Text loses what a reader does not see (ANSI sequences, control, bidirectional and other invisible characters: a way to
-hide instructions). A definition that is not valid, too large, or named twice is left out, and the reason is kept.
+Titles and descriptions lose what a reader does not see (ANSI sequences, control, bidirectional and other invisible
+characters: a way to hide instructions); all else goes on as it is written, or the definition is left out and the reason
+kept. So it is with one that is not valid, too large, or named twice.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
-from jsonschema import SchemaError  # type: ignore[import-untyped]
-from jsonschema.validators import Draft202012Validator, validator_for  # type: ignore[import-untyped]
 from mcp.shared.inbound import find_invalid_x_mcp_header
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
+from mcp_types.methods import validate_server_result
+from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 from pydantic import BaseModel, ValidationError
 
+from switchboard.backends import schemas
 from switchboard.backends.description import Bounds
+from switchboard.backends.schemas import DEPTH, Unfit
+from switchboard.versions import fitted_definition
 from switchboard.visible import text
 
-DEPTH: Final = 64
-REMEMBERED_BYTES: Final = 8_192
+ICONS: Final = ("https:", "http:", "data:")
+"""The schemes of an icon's `src`. https://modelcontextprotocol.io/specification/2025-11-25/basic#icons"""
 
+RUNS: Final = frozenset({"javascript", "livescript", "vbscript"})
+"""Schemes of links that run a program where they are followed."""
 
-class Unfit(ValueError):
-    """A definition that cannot be offered; the message is the reason."""
+OURS: Final = "switchboard/"
+"""`_meta` keys with which this gateway says something itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unoffered:
-    """A definition that was left out."""
+    """A definition that was left out, or a part of one."""
 
     kind: str
     name: str
@@ -47,7 +53,17 @@ class Form:
     identity: str
     """The member on the wire that tells one from another."""
 
-    check: Callable[[Mapping[str, Any]], None]
+    method: str
+    member: str
+    """In whose result it is listed."""
+
+    shaped: Callable[[dict[str, Any]], dict[str, Any]]
+    """The definition as it may go on, from one with its texts cleaned."""
+
+
+def runs_programs(uri: str) -> bool:
+    """Whether following this link runs what stands in it. Browsers overlook blanks in a scheme."""
+    return re.sub(r"[\x00-\x20]", "", uri.partition(":")[0]).lower() in RUNS
 
 
 def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], list[Unoffered]]:
@@ -71,6 +87,7 @@ def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], 
         except Unfit as error:
             unoffered.append(Unoffered(form.kind, _name(form, item), str(error)))
             continue
+        unoffered += [Unoffered(form.kind, _name(form, item), f"offered without {part}") for part in _missing(item)]
         kept[identity] = model
         room -= size
     return list(kept.values()), unoffered
@@ -82,79 +99,104 @@ def _fit(form: Form, item: Any) -> BaseModel:
     if text(identity) != identity:
         raise Unfit(f"its {form.identity} has hidden characters")
     try:
-        form.check(item)
-        return form.model.model_validate(_cleaned(item, 0), by_name=False)
+        shaped = form.shaped(_described(item))
+        model = form.model.model_validate(shaped, by_name=False)
+        wire = model.model_dump(by_alias=True, mode="json", exclude_none=True)
+        for version in (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION):
+            listed = {form.member: [fitted_definition(version, wire)], "resultType": "complete", "ttlMs": 0}
+            validate_server_result(form.method, version, {**listed, "cacheScope": "private"})
+        return model
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"] if part not in (form.member, 0))
         raise Unfit(f"{where}: {first['msg']}") from error
 
 
-def _cleaned(value: Any, depth: int) -> Any:
-    if depth > DEPTH:
-        raise Unfit(f"it is nested more than {DEPTH} deep")
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, list):
-        return [_cleaned(item, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {key: _cleaned(item, depth + 1) for key, item in value.items()}
-    return value
+def _described(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A definition without nulls, with clean prose, and with icons that are some."""
+    kept = {key: _prose(key, value) for key, value in item.items() if value is not None}
+    if isinstance(kept.get("annotations"), dict):
+        kept["annotations"] = {key: _prose(key, value) for key, value in kept["annotations"].items()}
+    if "icons" in kept:
+        kept["icons"] = [icon for icon in kept["icons"] if _is_icon(icon)] if isinstance(kept["icons"], list) else []
+    if isinstance(kept.get("_meta"), dict):
+        kept["_meta"] = {key: value for key, value in kept["_meta"].items() if not key.startswith(OURS)}
+    return kept
 
 
-def _check_tool(item: Mapping[str, Any]) -> None:
-    for member in ("inputSchema", "outputSchema"):
-        if member in item:
-            _check_schema(member, item[member])
-    reason = find_invalid_x_mcp_header(item.get("inputSchema"))
+def _prose(key: str, value: Any) -> Any:
+    return text(value) if key in schemas.PROSE and isinstance(value, str) else value
+
+
+def _is_icon(icon: Any) -> bool:
+    if not isinstance(icon, dict) or not isinstance(icon.get("src"), str):
+        return False
+    sizes = icon.get("sizes")
+    fits = sizes is None or (isinstance(sizes, list) and all(isinstance(size, str) for size in sizes))
+    return fits and icon["src"].lower().startswith(ICONS)
+
+
+def _missing(item: Mapping[str, Any]) -> Iterator[str]:
+    """What of a definition is left out although the rest is offered."""
+    icons = item.get("icons") or []
+    if not isinstance(icons, list) or not all(map(_is_icon, icons)):
+        yield "icons that are not https or data URLs, or have no list of sizes"
+    if isinstance(item.get("_meta"), dict) and any(key.startswith(OURS) for key in item["_meta"]):
+        yield f"_meta keys that begin with {OURS!r}, which are this gateway's"
+
+
+def _tool(item: dict[str, Any]) -> dict[str, Any]:
+    if "inputSchema" not in item:
+        raise Unfit("it has no inputSchema")
+    item["inputSchema"] = schemas.arguments(item["inputSchema"], text)
+    if "outputSchema" in item:
+        item["outputSchema"] = schemas.outcome(item["outputSchema"], text)
+    reason = find_invalid_x_mcp_header(item["inputSchema"])
     if reason is not None:
         raise Unfit(f"x-mcp-header: {reason}")
+    return item
 
 
-def _check_schema(member: str, schema: Any) -> None:
-    if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise Unfit(f"{member} is not a schema of an object")
-    for ref in _references(schema, 0):
-        if not ref.startswith("#"):
-            raise Unfit(f"{member} refers to {ref[:100]!r}, outside of itself")
-    written = json.dumps(schema)
-    fault = (_fault if len(written) <= REMEMBERED_BYTES else _fault.__wrapped__)(written)
-    if fault:
-        raise Unfit(f"{member} is not a JSON Schema: {fault}")
+def _resource(item: dict[str, Any]) -> dict[str, Any]:
+    if runs_programs(item.get("uri") or item.get("uriTemplate") or ""):
+        raise Unfit("following its URI would run a program")
+    if isinstance(item.get("name"), str):
+        item["name"] = text(item["name"])  # here it only describes; the URI is what identifies
+    return item
 
 
-@lru_cache(maxsize=2048)
-def _fault(written: str) -> str:
-    """What is wrong with a schema. Checking one takes milliseconds, and backends are asked again and again."""
-    schema = json.loads(written)
-    try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as error:
-        return f"{'/'.join(str(part) for part in error.absolute_path)}: {error.message[:200]}"
-    except RecursionError:
-        return "it is nested too deep"
-    return ""
-
-
-def _references(schema: Any, depth: int) -> Iterator[str]:
-    if depth > DEPTH:
-        raise Unfit(f"it is nested more than {DEPTH} deep")
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value, depth + 1)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value, depth + 1)
+def _prompt(item: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(item.get("arguments"), list):
+        item["arguments"] = [
+            {key: _prose(key, value) for key, value in one.items() if value is not None}
+            if isinstance(one, dict)
+            else one
+            for one in item["arguments"]
+        ]
+    return item
 
 
 def _size(item: Any) -> int:
+    if _depth_over(item, DEPTH):
+        raise Unfit(f"it is nested more than {DEPTH} deep")
     try:
-        return len(json.dumps(item))
-    except (ValueError, RecursionError) as error:
-        raise Unfit("it is nested too deep") from error
+        return len(json.dumps(item, allow_nan=False))
+    except ValueError as error:
+        raise Unfit("it has a number that JSON has not") from error
+
+
+def _depth_over(item: Any, most: int) -> bool:
+    level = [item]
+    for _ in range(most):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, dict | list) for value in level)
 
 
 def _name(form: Form, item: Any) -> str:
@@ -162,11 +204,9 @@ def _name(form: Form, item: Any) -> str:
     return text(str(name))[:100]
 
 
-def _anything_goes(_item: Mapping[str, Any]) -> None:
-    """No check beyond the model's."""
-
-
-TOOLS: Final = Form("tools", Tool, "name", _check_tool)
-RESOURCES: Final = Form("resources", Resource, "uri", _anything_goes)
-TEMPLATES: Final = Form("templates", ResourceTemplate, "uriTemplate", _anything_goes)
-PROMPTS: Final = Form("prompts", Prompt, "name", _anything_goes)
+TOOLS: Final = Form("tools", Tool, "name", "tools/list", "tools", _tool)
+RESOURCES: Final = Form("resources", Resource, "uri", "resources/list", "resources", _resource)
+TEMPLATES: Final = Form(
+    "templates", ResourceTemplate, "uriTemplate", "resources/templates/list", "resourceTemplates", _resource
+)
+PROMPTS: Final = Form("prompts", Prompt, "name", "prompts/list", "prompts", _prompt)

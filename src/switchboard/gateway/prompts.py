@@ -11,6 +11,7 @@ from mcp_types import INVALID_PARAMS, GetPromptRequestParams
 
 from switchboard.gateway import listing
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
+from switchboard.versions import fitted_result
 
 
 def rows(source: CatalogSource) -> Iterable[Row]:
@@ -25,7 +26,7 @@ def rows(source: CatalogSource) -> Iterable[Row]:
         if missing:
             raise MCPError(INVALID_PARAMS, f"Missing arguments for prompt {exposed}: {', '.join(missing)}")
         own = params.model_copy(update={"name": entry.name})
-        return await ask(source, entry, "prompts/get", ctx, own)
+        return fitted_result(ctx.protocol_version, await ask(source, entry, "prompts/get", ctx, own))
 
     yield listing.row(source, "prompts/list", "prompts")
     yield "prompts/get", GetPromptRequestParams, get

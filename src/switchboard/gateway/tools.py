@@ -12,6 +12,7 @@ from mcp_types import INVALID_PARAMS, CallToolRequestParams
 from switchboard.gateway import listing
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
 from switchboard.plugins import TASK_SUPPORT, TaskSupport
+from switchboard.versions import fitted_result
 
 
 def rows(source: CatalogSource) -> Iterable[Row]:
@@ -25,7 +26,7 @@ def rows(source: CatalogSource) -> Iterable[Row]:
             # https://modelcontextprotocol.io/specification/2025-11-25/server/tools#error-handling
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {exposed}")
         own = params if entry.name == exposed else params.model_copy(update={"name": entry.name})
-        return await ask(source, entry, "tools/call", ctx, own)
+        return fitted_result(ctx.protocol_version, await ask(source, entry, "tools/call", ctx, own))
 
     yield listing.row(source, "tools/list", "tools")
     yield "tools/call", CallToolRequestParams, call
