@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchboard.catalog import Naming
-from switchboard.catalog.naming import Claim, resolve
+from switchboard.catalog.naming import Claim, fitted, resolve
 from switchboard.config import Prefix
 
 PREFIXES: list[Prefix] = ["always", "conflict", "never"]
@@ -44,7 +44,9 @@ def test_every_name_is_valid_and_is_its_own_or_the_prefixed_one(claims: list[Cla
     for name, claim in granted.items():
         assert re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", name)
         bare_allowed, prefixed_allowed = claim.prefix != "always", claim.prefix != "never"
-        assert (bare_allowed and name == claim.name) or (prefixed_allowed and name == f"{claim.provider}__{claim.name}")
+        own = fitted("tools", claim.name)
+        made = own != claim.name and re.fullmatch(rf"({claim.provider}__)?{re.escape(own)}_[0-9a-f]{{8}}", name)
+        assert made or (bare_allowed and name == own) or (prefixed_allowed and name == f"{claim.provider}__{own}")
 
 
 @given(CLAIMS)
@@ -90,11 +92,63 @@ def test_a_rejection_says_who_has_the_name() -> None:
     assert [(r.provider, r.name, r.reason) for r in rejected] == [("b", "x", "'x' is taken by 'a'")]
 
 
-@pytest.mark.parametrize("name", ["", "two words", "é", "a" * 129, "new\nline", "slash/ed"])
-def test_a_tool_name_that_the_specification_does_not_allow_is_rejected(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "fit"),
+    [
+        ("user/profile", "user_profile"),
+        ("get user", "get_user"),
+        ("new\nline", "new_line"),
+        ("/api/v1/{id}", "api_v1_id"),
+        ("a:b::c", "a_b_c"),
+        ("Café Zürich", "Cafe_Zurich"),
+        ("3d.model", "3d.model"),
+        ("get-user", "get-user"),
+        ("поиск docs", "docs"),
+        ("поиск", "tool_d89cae10"),
+        ("検索", "tool_1b6b1a6f"),
+        ("\U0001f600", "tool_f0443a34"),
+        ("---/---", "tool_08b3576d"),
+        ("a" * 300, "a" * 119 + "_9835fa6b"),
+        ("a" * 128, "a" * 128),
+    ],
+)
+def test_a_tool_name_that_does_not_fit_is_made_to_fit_in_one_way(name: str, fit: str) -> None:
     granted, rejected = resolve("tools", [Claim("a", name, "never")], Naming())
+    assert (list(granted), rejected) == ([fit], ())
+
+
+def test_names_that_become_the_same_are_told_apart_whatever_their_order() -> None:
+    claims = [Claim("a", name, "always") for name in ("user/profile", "user profile", "user_profile", "ok")]
+    there = exposed(*claims)
+    assert there == exposed(*reversed(claims))
+    assert there["a__user_profile"] == ("a", "user_profile")
+    assert there["a__ok"] == ("a", "ok")
+    assert {name for _, name in there.values()} == {claim.name for claim in claims}
+    assert all(re.fullmatch(r"a__user_profile(_[0-9a-f]{8})?|a__ok", name) for name in there)
+
+
+def test_two_names_that_become_the_same_keep_theirs_when_one_that_fits_joins_them() -> None:
+    claims = [Claim("a", name, "always") for name in ("user/profile", "user profile")]
+    assert exposed(*claims).items() <= exposed(*claims, Claim("a", "user_profile", "always")).items()
+
+
+def test_a_long_name_fits_with_its_prefix_too() -> None:
+    claims = [Claim("provider", "a" * 127 + end, "always") for end in ("x", "y")]
+    names = list(exposed(*claims))
+    assert [len(name) for name in names] == [128, 128]
+    assert len(set(names)) == 2
+
+
+def test_a_name_made_fit_gives_way_to_one_that_another_provider_has() -> None:
+    there = exposed(Claim("a", "get_user", "never"), Claim("b", "get user", "never"))
+    assert there["get_user"] == ("a", "get_user")
+    assert [re.fullmatch(r"get_user_[0-9a-f]{8}", name) is not None for name in there] == [False, True]
+
+
+def test_a_tool_without_a_name_is_rejected() -> None:
+    granted, rejected = resolve("tools", [Claim("a", "", "never")], Naming())
     assert not granted
-    assert "is not a valid name" in rejected[0].reason
+    assert rejected[0].reason == "it has no name"
 
 
 def test_a_prompt_may_be_called_anything_but_nothing() -> None:

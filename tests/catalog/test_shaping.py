@@ -109,3 +109,26 @@ def test_a_pattern_matches_what_stars_and_marks_say_and_nothing_else_is_special(
         return bool(t) and (p[0] in ("?", t[0])) and matches(p[1:], t[1:])
 
     assert bool(re.fullmatch(expression(pattern), text, re.DOTALL)) == matches(pattern, text)
+
+
+@pytest.mark.parametrize(
+    "deny", ["delete/user", "delete_user", "remove", "delete?user", "delete*", "rem*", "tools:remove"]
+)
+def test_a_tool_is_denied_by_its_own_name_the_one_made_fit_and_the_one_it_was_given(deny: str) -> None:
+    offering = Offering("p", tools("delete/user", "other"))
+    catalog = shaped({"deny": [deny], "rename": {"delete/user": "remove"}}, offering)
+    assert list(catalog.tools.entries) == ["p__other"]
+
+
+@pytest.mark.parametrize("name", ["delete/user", "delete_user"])
+def test_a_tool_is_allowed_renamed_and_ruled_by_its_own_name_and_the_one_made_fit(name: str) -> None:
+    exposure = {"allow": [name], "rename": {name: "remove"}, "tools": {name: {"scopes": ["admin"], "tags": ["danger"]}}}
+    (entry,) = shaped(exposure, Offering("p", tools("delete/user", "other"))).tools.entries.values()
+    assert (entry.exposed, entry.name) == ("p__remove", "delete/user")
+    assert (set(entry.scopes), set(entry.tags)) == ({"admin"}, {"danger"})
+
+
+def test_a_tool_that_appears_later_is_denied_too() -> None:
+    denied = {"deny": ["late*"]}
+    assert list(shaped(denied, Offering("p", tools("a"))).tools.entries) == ["p__a"]
+    assert list(shaped(denied, Offering("p", tools("a", "late one"))).tools.entries) == ["p__a"]

@@ -111,12 +111,13 @@ def test_equal_offers_have_equal_digests_and_any_difference_shows() -> None:
     assert len({digest, *(build([other]).digest for other in changed)}) == 1 + len(changed)
 
 
-def test_a_page_is_as_large_as_the_smallest_wish_of_those_who_contribute() -> None:
+def test_a_page_is_as_small_as_a_provider_wishes_only_where_nothing_of_others_would_move_to_a_later_page() -> None:
     many = Offered("a", tools=tools(*map(str, range(300))))
     wishing = Offered("b", prompts=[Prompt(name="p")], page_sizes={"tools": 5, "prompts": 1000})
     catalog = build([many, wishing])
     assert (catalog.tools.page_size, catalog.prompts.page_size) == (250, 250)
-    assert build([many, replace(wishing, tools=tools("x"))]).tools.page_size == 5
+    assert build([many, replace(wishing, tools=tools("x"))]).tools.page_size == 250
+    assert build([replace(wishing, tools=tools("x"))]).tools.page_size == 5
 
 
 @given(st.integers(0, 40), st.integers(1, 15))
@@ -162,3 +163,13 @@ def test_a_forged_position_is_an_invalid_cursor(inner: str) -> None:
     forged = base64.urlsafe_b64encode(inner.encode()).decode().rstrip("=")
     with pytest.raises(InvalidCursor):
         position("tools", forged)
+
+
+def test_what_is_offered_under_a_name_made_to_fit_is_told() -> None:
+    offer = Offered("odd", tools=tools("user/profile", "ok"), prompts=[Prompt(name="any name/at all")])
+    catalog = build([offer])
+    assert [(each.name, each.exposed) for each in catalog.renamed] == [("user/profile", "odd__user_profile")]
+    assert list(catalog.prompts.entries) == ["odd__any name/at all"]
+    entry = catalog.tools.find("odd__user_profile")
+    assert entry is not None
+    assert entry.name == "user/profile"

@@ -16,6 +16,9 @@ import pytest
 from fleet.children import LOOPBACK, Child, answers, free_port, start
 from fleet.redis_server import RedisServer
 
+from switchboard.cli.screen import screen
+from switchboard.settings import load_settings
+
 Launch = Callable[..., Child]
 PATIENCE = 40
 
@@ -58,6 +61,21 @@ def test_a_person_sees_one_screen(launch: Launch) -> None:
     assert "memory://" in shown
     assert "inspector" in shown
     assert f"switchboard token --user alice --url http://localhost:{port}" in shown
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"mcpServers": {"mine": {"command": "x", "enabled": False}}}, True),
+        ({"plugins": {"everything": {}}, "mcpServers": {"mine": {"command": "x", "enabled": False}}}, False),
+        ({}, False),
+    ],
+)
+def test_the_screen_says_where_the_demo_went(document: dict[str, Any], said: bool, tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(document))
+    shown = screen(load_settings(None, config_file=file))
+    assert ("not offered beside your servers; `plugins: {everything: {}}` in the file brings it back" in shown) is said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_check_counts_what_is_valid_and_says_what_is_not(run: Run, file: Path) -> None:
     good = run("config", "check", str(file))
-    assert (good.exit_code, good.stdout) == (0, f"{file}: valid: 1 plugins, 1 servers, 1 presets\n")
+    assert (good.exit_code, good.stdout) == (0, f"{file}: valid: 0 plugins, 1 servers, 1 presets\n")
     file.write_text("mcpServers: {x: {command: a, colour: red}}")
     bad = run("config", "check", CONFIG_FILE=str(file))
     assert bad.exit_code == 2

@@ -102,3 +102,24 @@ def test_a_format_that_is_not_read_is_named_with_what_is(write: WriteFile, name:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"gone\.json"):
         read(tmp_path / "gone.json", {})
+
+
+@pytest.mark.parametrize("servers", [{"mine": {"command": "x"}}, {"mine": {"command": "x", "enabled": False}}])
+def test_the_demo_steps_back_once_there_are_servers(write: WriteFile, servers: dict[str, object]) -> None:
+    assert not read(write("c.json", json.dumps({"mcpServers": servers})), {}).plugins["everything"].enabled
+
+
+def test_the_demo_stays_beside_servers_where_the_file_has_a_row_for_it(write: WriteFile) -> None:
+    document = {"plugins": {"everything": {}}, "mcpServers": {"mine": {"command": "x"}}}
+    demo = read(write("c.json", json.dumps(document)), {}).plugins["everything"]
+    assert (demo.enabled, demo.prefix) == (True, "never")
+    assert read(write("c.json", '{"mcpServers": {}}'), {}).plugins["everything"].enabled
+
+
+@pytest.mark.parametrize("name", ["everything", "conformance"])
+def test_a_server_called_like_a_built_in_plugin_takes_its_place(write: WriteFile, name: str) -> None:
+    configuration = read(write("c.json", json.dumps({"mcpServers": {name: {"command": "x"}}})), {})
+    assert name not in configuration.plugins
+    assert list(configuration.servers) == [name]
+    off = {"plugins": {name: {"enabled": False}}, "mcpServers": {name: {"command": "x"}}}
+    assert list(read(write("c.json", json.dumps(off)), {}).servers) == [name]

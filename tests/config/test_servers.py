@@ -105,7 +105,11 @@ def test_yaml_words_that_only_look_like_something_else_are_texts(write: WriteFil
         ("c.yaml", "presets: {a: {tags: 'web,!'}}", "presets.a.tags: "),
         ("c.yaml", "presets: {a: {servers: [gone]}}", "presets.a.servers: there is no plugin or server 'gone'"),
         ("c.yaml", "mcpServers: {a b: {command: x}, a-b: {command: x}}", "would both be called 'a-b'"),
-        ("c.yaml", "mcpServers: {everything: {command: x}}", "would both be called 'everything'"),
+        (
+            "c.yaml",
+            "{plugins: {everything: {}}, mcpServers: {everything: {command: x}}}",
+            "a plugin and a server would both be called 'everything': rename the server, or switch the plugin off",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_file_place_and_value(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, get_args
 
+from switchboard.catalog.naming import fitted
 from switchboard.config import Exposure
 from switchboard.plugins.api import Kind
 
@@ -73,20 +74,33 @@ class Shape:
         return tuple((Patterns((text,)), frozenset(rule.tags), frozenset(rule.scopes)) for text, rule in rules)
 
     def offers(self, kind: Kind, name: str) -> bool:
-        """Whether the provider may offer this at all."""
-        return self._allow.admit(kind, name) and not self._deny.match(kind, name)
+        """Whether the provider may offer this at all: allowed and denied by any name that it has or gets."""
+        names = self._names(kind, name)
+        return any(self._allow.admit(kind, each) for each in names) and not any(
+            self._deny.match(kind, each) for each in names
+        )
 
     def shown(self, kind: Kind, name: str) -> str:
-        """What the thing is called before a prefix."""
-        return self.exposure.rename.get(name, name) if kind == "tools" else name
+        """What the thing is called before a prefix; `rename` finds it by its own name, or by the one made fit."""
+        if kind != "tools":
+            return name
+        return self.exposure.rename.get(name) or self.exposure.rename.get(fitted(kind, name)) or name
+
+    def _match(self, rule: Patterns, kind: Kind, name: str) -> bool:
+        return any(rule.match(kind, each) for each in self._names(kind, name))
+
+    def _names(self, kind: Kind, name: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((name, fitted(kind, name), self.shown(kind, name))))
 
     def tags(self, kind: Kind, name: str) -> frozenset[str]:
         """The provider's, and those of rules that match."""
-        return frozenset(self.exposure.tags).union(*(tags for rule, tags, _ in self._rules if rule.match(kind, name)))
+        return frozenset(self.exposure.tags).union(
+            *(tags for rule, tags, _ in self._rules if self._match(rule, kind, name))
+        )
 
     def scopes(self, kind: Kind, name: str) -> frozenset[str]:
         """What a call needs, by all rules that match."""
-        return NOTHING.union(*(scopes for rule, _, scopes in self._rules if rule.match(kind, name)))
+        return NOTHING.union(*(scopes for rule, _, scopes in self._rules if self._match(rule, kind, name)))
 
 
 AS_IT_IS: Final = Shape(Exposure())

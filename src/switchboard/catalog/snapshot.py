@@ -21,7 +21,7 @@ from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 from pydantic import BaseModel
 
-from switchboard.catalog.naming import Claim, Naming, Prefix, Rejection, resolve
+from switchboard.catalog.naming import Claim, Naming, Prefix, Rejection, Renaming, resolve
 from switchboard.catalog.pages import DEFAULT_PAGE_SIZE, Entry, Listing
 from switchboard.catalog.shaping import AS_IT_IS, Shape
 from switchboard.plugins.api import Kind
@@ -72,6 +72,8 @@ class Catalog:
 
     rejected: tuple[Rejection, ...]
     matchers: tuple[tuple[UriTemplate, Entry], ...]
+    renamed: tuple[Renaming, ...] = ()
+    """What is offered under a name that was made to fit."""
 
     @property
     def digest(self) -> str:
@@ -115,6 +117,7 @@ def build(
         prompts=prompts,
         read_hints={o.provider: o.cache_hints["resources/read"] for o in offers if "resources/read" in o.cache_hints},
         rejected=tuple(rejected),
+        renamed=tuple(_renamed(tools, naming, shapes)),
         matchers=tuple((matchers[entry.exposed], entry) for entry in templates.entries.values()),
     )
 
@@ -138,6 +141,13 @@ def _named(
         renamed = item if exposed == item.name else item.model_copy(update={"name": exposed})
         tags, scopes = shape.tags(kind, item.name), shape.scopes(kind, item.name)
         yield Entry(exposed, claim.provider, item.name, _wire(renamed), tags, scopes)
+
+
+def _renamed(tools: Listing, naming: Naming, shapes: Shapes) -> Iterator[Renaming]:
+    for entry in tools.entries.values():
+        wished = shapes.get(entry.provider, AS_IT_IS).shown("tools", entry.name)
+        if entry.exposed not in (wished, naming.prefixed(entry.provider, wished)):
+            yield Renaming("tools", entry.provider, entry.name, entry.exposed)
 
 
 def _identified(kind: Kind, offers: Sequence[Offer], shapes: Shapes, rejected: list[Rejection]) -> Iterator[Entry]:
@@ -174,10 +184,16 @@ def _listing(kind: Kind, offers: Sequence[Offer], entries: Iterator[Entry]) -> L
     by_name = {entry.exposed: entry for entry in entries}
     shown = {entry.provider for entry in by_name.values()}
     contributing = [offer for offer in offers if offer.provider in shown]
-    sizes = (offer.page_sizes.get(kind, DEFAULT_PAGE_SIZE) for offer in contributing)
     hint = _merged([offer.cache_hints.get(METHODS[kind], _UNSTATED) for offer in contributing])
-    page_size = min([DEFAULT_PAGE_SIZE, *(max(1, size) for size in sizes)])
+    page_size = _page_size(kind, contributing)
     return Listing(kind, by_name, page_size, hint, digest(by_name, page_size, hint))
+
+
+def _page_size(kind: Kind, contributing: Sequence[Offer]) -> int:
+    """A provider's wish counts for a list of its own alone: others' things must not move to later pages by it."""
+    if len(contributing) != 1:
+        return DEFAULT_PAGE_SIZE
+    return min(max(1, contributing[0].page_sizes.get(kind, DEFAULT_PAGE_SIZE)), DEFAULT_PAGE_SIZE)
 
 
 def _merged(hints: Sequence[CacheHint]) -> CacheHint:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 
 import structlog
 import typer
 
 from switchboard import log as logs
+from switchboard.config import read
+from switchboard.config.environment import variables
+from switchboard.config.layers import OVERRIDES
+from switchboard.config.model import DEMO
 from switchboard.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -38,7 +43,8 @@ def screen(settings: Settings) -> str:
         ("authorization", _AUTHORIZATION[settings.auth_mode].format(issuer=settings.auth_server_url)),
         ("try it", f"{INSPECTOR}   (Streamable HTTP, the endpoint above)"),
     )
-    lines = "\n".join(f"  {name:<18}{value}" for name, value in (*rows, *_token_row(settings)))
+    more = (*_demo_row(settings), *_token_row(settings))
+    lines = "\n".join(f"  {name:<18}{value}" for name, value in (*rows, *more))
     return f"\n  Switchboard {version('mcp-switchboard')}\n\n{lines}\n\n  Ctrl-C ends it\n"
 
 
@@ -54,6 +60,18 @@ def _token_row(settings: Settings) -> tuple[tuple[str, str], ...]:
     if settings.auth_mode == "none":
         return ()
     return (("or get a token", f"switchboard token --user alice --url {settings.base_uri}"),)
+
+
+def _demo_row(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Where the demo went, once there are servers of one's own."""
+    known = {**variables(os.environ), OVERRIDES: settings.config_overrides}
+    configuration = read(settings.config_file, known)
+    demo = configuration.plugins.get(DEMO)
+    if not configuration.servers or (demo is not None and demo.enabled):
+        return ()
+    return (
+        ("demo toolset", f"not offered beside your servers; `plugins: {{{DEMO}: {{}}}}` in the file brings it back"),
+    )
 
 
 def _plural(count: int, noun: str) -> str:

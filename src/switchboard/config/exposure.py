@@ -17,9 +17,10 @@ Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
 Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
 """RFC 6749 §3.3."""
 
-Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+Pattern = Annotated[str, Field(min_length=1, max_length=1024)]
 """`*` stands for any text, `?` for one character. Tools, unless `prompts:`, `resources:` or `templates:` stands before
-it. It is held against the provider's own name (or URI) of a thing, without a prefix."""
+it. It is held against the provider's own name (or URI) of a thing, without a prefix; for tools also against the name
+that was made fit, and the one given by `rename`."""
 
 
 class ToolRule(BaseModel):

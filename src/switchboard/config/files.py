@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from switchboard.config.expansion import UnsetVariable, expanded
 from switchboard.config.formats import parsed
 from switchboard.config.layers import Layer, Place, from_environment, merged, origin, value_at
-from switchboard.config.model import BUILT_IN, Configuration
+from switchboard.config.model import BUILT_IN, DEMO, Configuration, provider_name
 from switchboard.errors import ConfigurationError
 
 _LONGEST_VALUE_SHOWN = 80
@@ -66,18 +66,27 @@ def validated(written: Sequence[Layer], variables: Mapping[str, str]) -> Configu
 
 
 def _above_built_in(document: object) -> object:
-    """Lay the file's plugins over the built-in ones, so that a row states only what differs."""
+    """Lay the file's plugins over the built-in ones, so that a row states only what differs.
+
+    The demo steps back once there are servers, and a built-in plugin gives way to a server of its name, unless the file
+    has a row for the plugin.
+    """
     if not isinstance(document, dict) or not isinstance(document.get("plugins", {}), dict):
         return document
     rows: dict[str, object] = {name: section.model_dump() for name, section in BUILT_IN.items()}
+    servers = document.get("mcpServers")
+    if isinstance(servers, dict) and servers:
+        taken = {provider_name(str(name)) for name in servers}
+        rows[DEMO] = BUILT_IN[DEMO].model_copy(update={"enabled": False}).model_dump()
+        rows = {name: row for name, row in rows.items() if name not in taken}
     for name, row in document.get("plugins", {}).items():
-        beneath = rows.get(name)
-        rows[name] = {"enabled": True, **_prefix(beneath), **row} if isinstance(row, dict) else row
+        beneath = BUILT_IN.get(name)
+        rows[name] = (
+            {"enabled": True, **({"prefix": beneath.prefix} if beneath else {}), **row}
+            if isinstance(row, dict)
+            else row
+        )
     return {**document, "plugins": rows}
-
-
-def _prefix(beneath: object) -> Mapping[str, object]:
-    return {"prefix": beneath["prefix"]} if isinstance(beneath, dict) else {}
 
 
 def _complaints(written: Sequence[Layer], error: ValidationError) -> Iterable[str]:

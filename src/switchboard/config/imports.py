@@ -56,7 +56,11 @@ def _add(result: Imported, name: str, row: Any, shaped: Callable[[dict[str, Any]
     if not isinstance(row, Mapping):
         result.left_out.append(f"{name}: is not an object")
         return
-    own = shaped({key: value for key, value in row.items() if key not in IGNORED})
+    try:
+        own = shaped({key: value for key, value in row.items() if key not in IGNORED})
+    except ValueError as error:
+        result.left_out.append(f"{name}: {error}")
+        return
     foreign = [key for key in own if key not in _FIELDS]
     result.left_out.extend(f"{name}.{key}: has no place here" for key in foreign)
     kept = {key: value for key, value in own.items() if key in _FIELDS}

@@ -30,8 +30,11 @@ class PluginSection(Exposure):
     """Handed to the plugin as it is; only the plugin knows what it means."""
 
 
+DEMO = "everything"
+"""The plugin that shows what there is in MCP; it steps back once the file names servers."""
+
 BUILT_IN: Mapping[str, PluginSection] = {
-    "everything": PluginSection(prefix="never"),
+    DEMO: PluginSection(prefix="never"),
     "conformance": PluginSection(enabled=False, prefix="never"),
 }
 """What holds for plugins that the file does not mention, and beneath what it says of these."""
@@ -113,10 +116,17 @@ class Configuration(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> Configuration:
-        names = Counter([*self.plugins, *(provider_name(name) for name in self.servers)])
+        servers = [provider_name(name) for name in self.servers]
+        names = Counter([*(name for name in self.plugins if name not in servers), *servers])
         doubled = [name for name, times in names.items() if times > 1]
         if doubled:
-            raise ValueError(f"two plugins or servers would both be called {doubled[0]!r}")
+            raise ValueError(f"two servers would both be called {doubled[0]!r}")
+        both = [name for name, plugin in self.plugins.items() if plugin.enabled and name in servers]
+        if both:
+            raise ValueError(
+                f"a plugin and a server would both be called {both[0]!r}: rename the server, or switch the plugin off "
+                f"with plugins.{both[0]}.enabled: false"
+            )
         for preset, each in self.presets.items():
             unknown = [name for name in each.servers if provider_name(name) not in names]
             if unknown:

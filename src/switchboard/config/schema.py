@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from switchboard.config import tool_lists
 from switchboard.config.model import Configuration
 from switchboard.config.servers import IGNORED, STRATEGIES, TRANSPORTS
 
@@ -22,6 +23,8 @@ def schema() -> dict[str, Any]:
         server[key] = {"type": "string", "description": "As some clients say `url`."}
     for key in sorted(IGNORED):
         server[key] = {"description": "A desktop client's own; without an effect here."}
+    for key in (*tool_lists.OFF, *tool_lists.ON, *tool_lists.ALL_IF_EMPTY):
+        server[key] = {"type": ["array", "string", "object"], "description": "As other programs say `deny` or `allow`."}
     strategy = made["$defs"]["Auth"]["properties"]["strategy"]
     strategy["enum"] = [*strategy["enum"], *STRATEGIES]
     return {

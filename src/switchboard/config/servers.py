@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
+from switchboard.config import tool_lists
 from switchboard.config.addresses import complaint
 from switchboard.config.exposure import STRICT, Exposure, Scope
 
@@ -33,7 +34,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 """Older names of a strategy → ours."""
 
-IGNORED = frozenset({"alwaysAllow", "autoApprove", "disabledTools", "gallery", "icon", "iconPath"})
+IGNORED = frozenset({"alwaysAllow", "autoApprove", "gallery", "icon", "iconPath"})
 """What desktop clients keep in a row for themselves: accepted, and without an effect."""
 
 Environment = Mapping[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str]
@@ -156,8 +157,14 @@ class ServerSection(Exposure):
 
 
 def in_our_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with the words of desktop clients turned into ours, and its source stated."""
-    own = {key: value for key, value in row.items() if key not in IGNORED and value is not None}
+    """A row with the words of desktop clients turned into ours, and its source stated.
+
+    Raises:
+        ValueError: a list of tools that is none.
+    """
+    own = tool_lists.in_our_words(
+        {key: value for key, value in row.items() if key not in IGNORED and value is not None}
+    )
     if "disabled" in own and "enabled" not in own and isinstance(own["disabled"], bool):
         own["enabled"] = not own.pop("disabled")
     for other, ours in (("serverUrl", "url"), ("httpUrl", "url"), ("transportType", "type")):
