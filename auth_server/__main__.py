@@ -64,11 +64,12 @@ async def _serve(settings: Standalone) -> None:
         httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
     ):
         try:
+            await state.greet()
             await check_fingerprint(state, settings.auth.secret_keys)
         except StateUnavailable as error:
             raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error})") from error
         server = AuthorizationServer(
-            settings.auth, state.redis, prefix=state.prefix, http=http, hold=state.replicas.hold
+            settings.auth, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
         )
         log.info("authorization server", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
         await uvicorn.Server(_uvicorn(settings, server)).serve()

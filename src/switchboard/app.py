@@ -184,7 +184,9 @@ class Application:
                     await rooms.state.redis.ping()
         except (StateUnavailable, TimeoutError) as error:
             return said("degraded", details={"redis": str(error) or "no answer"})
-        warnings = (*await rooms.soundness.warnings(), *rooms.state.replicas.warnings(), *self._shortage)
+        state = rooms.state
+        watched = (*state.replicas.warnings(), *state.clock.warnings())
+        warnings = (*await rooms.soundness.warnings(), *watched, *self._shortage)
         return said("ready", warnings=warnings)
 
 
@@ -205,6 +207,7 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
         )
     )
     try:
+        await state.greet()
         await check_fingerprint(state, settings.key_ring)
     except StateUnavailable as error:
         raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error}); start it, or unset it") from error
@@ -215,7 +218,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     """Open the rooms, the lower ones first; `stack` closes them in reverse."""
     worker = mint_worker_id()
     log.name_worker(worker)
-    heartbeat = Heartbeat(state, worker, __version__)
+    heartbeat = Heartbeat(state, worker, __version__, settings.key_ring)
     bus = RedisBus(state)
     records = Records(state, settings.session_ttl, settings.max_sessions)
     streams = Streams(state, bus, worker, settings.session_ttl, settings.max_streams)
@@ -254,6 +257,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         subscribe=records.subscribe,
         unsubscribe=records.unsubscribe,
         middleware=[parking, tasks],
+        clock=state.clock,
     )
     tasks.install(server)
     catalog.on_change(server.refit)
@@ -284,6 +288,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         watching=tasks.watch,
         server_info=server.server_info_stamp,
         tool_scopes=selected.tool_scopes,
+        clock=state.clock,
     )
     one_stream = LegacyRoom(handshake)
     legacy = LegacyEdge(one_stream, urlsplit(settings.base_uri).path, selected.tool_scopes)

@@ -52,8 +52,12 @@ async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack) -> A
 async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
     issuing = _issuing(settings)
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
-    server = AuthorizationServer(issuing, state.redis, prefix=state.prefix, http=http, hold=state.replicas.hold)
-    verifier = InProcessVerifier(server.introspect_token, issuer=settings.base_uri, resource=resources(settings))
+    server = AuthorizationServer(
+        issuing, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
+    )
+    verifier = InProcessVerifier(
+        server.introspect_token, issuer=settings.base_uri, resource=resources(settings), clock=state.clock
+    )
     return replace(_bearer(settings, settings.base_uri, verifier, server.routes()), public=server.public_paths())
 
 
@@ -90,12 +94,12 @@ async def _client(stack: AsyncExitStack, timeout: float) -> httpx2.AsyncClient:
     return await stack.enter_async_context(httpx2.AsyncClient(timeout=timeout))
 
 
-async def _separate(settings: Settings, _state: State, stack: AsyncExitStack) -> Authorization:
+async def _separate(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
     issuer = settings.auth_server_url
     if issuer is None:  # settings refuse this; the type checker does not know
         raise ConfigurationError("AUTH_SERVER_URL is not set")
     http = await _client(stack, TIMEOUT_S)
-    reached = Issuer(issuer, settings, http, Discovery(http, issuer))
+    reached = Issuer(issuer, settings, http, Discovery(http, issuer), state.clock)
     await check(reached)
     return _bearer(settings, issuer, VALIDATIONS[settings.token_validation](reached), names=settings.scope_map)
 

@@ -6,6 +6,7 @@ Part of the composition root; `authorization.py` chooses it for `AUTH_MODE=separ
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,6 +42,7 @@ class Issuer:
     settings: Settings
     http: httpx2.AsyncClient
     discovery: Discovery
+    clock: Callable[[], float] = time.time
 
     @property
     def rules(self) -> ClaimRules:
@@ -92,12 +94,17 @@ class ListedClients(ClaimRules):
 def _by_asking(issuer: Issuer) -> TokenVerifier:
     client, secret = _introspection_client(issuer.settings)
     return IntrospectionVerifier(
-        issuer.http, issuer.introspection, client_id=client, client_secret=secret, rules=issuer.rules
+        issuer.http,
+        issuer.introspection,
+        client_id=client,
+        client_secret=secret,
+        rules=issuer.rules,
+        clock=issuer.clock,
     )
 
 
 def _by_keys(issuer: Issuer) -> TokenVerifier:
-    return JwksVerifier(IssuerKeys(issuer.http, issuer.keys), issuer.rules)
+    return JwksVerifier(IssuerKeys(issuer.http, issuer.keys), issuer.rules, clock=issuer.clock)
 
 
 class ByShape:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import pytest
 from mcp import Client
 from mcp.server.mcpserver import Elicit, MCPServer, Resolve
+from mcp.server.request_state import AESGCMRequestStateCodec
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, ElicitResult, InputRequiredResult, TextContent
 from pydantic import BaseModel
 
+from switchboard.gateway.sealing import FleetTime
 from switchboard.identity import Caller, Principal, serving
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
@@ -135,3 +138,12 @@ async def test_injected_middleware_sees_request_state_in_the_clear(open_gateway:
         await second_round(client, first)
     assert seen[0] is None
     assert seen[1] != first.request_state
+
+
+async def test_a_state_sealed_on_a_machine_whose_clock_is_off_is_good_on_every_other() -> None:
+    sealed, hour = AESGCMRequestStateCodec(["k" * 40]), 3600.0
+    ahead = FleetTime(sealed, lambda: 1000.0, own=lambda: 1000.0 + hour)
+    behind = FleetTime(sealed, lambda: 1010.0, own=lambda: 1010.0 - hour)
+    token = ahead.seal(json.dumps({"v": 1, "iat": 1000.0 + hour, "exp": 1600.0 + hour, "s": "x"}).encode())
+    assert json.loads(behind.unseal(token)) == {"v": 1, "iat": 1000.0 - hour, "exp": 1600.0 - hour, "s": "x"}
+    assert json.loads(sealed.unseal(token))["iat"] == 1000.0

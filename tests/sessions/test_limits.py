@@ -117,6 +117,9 @@ async def test_the_streams_of_a_dead_worker_count_no_more(start: Any) -> None:
     owner = await workers.state.redis.hget(workers.state.keys.session(session.id), "owner")
     left = workers.state.keys.held(hashlib.sha256(owner.encode()).hexdigest()[:24])
     await workers.state.redis.hset(left, "wdead", "1")
+    async with asyncio.timeout(20):
+        while not workers.a.app.rooms.state.contact.settled:
+            await asyncio.sleep(0.05)
     async with session.listen(workers.a) as events:
         await events.next()
         assert "wdead" not in await workers.state.redis.hgetall(left)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from switchboard.errors import ConfigurationError
 from switchboard.state import Heartbeat, check_fingerprint, mint_worker_id, open_state
+from switchboard.state.contact import Contact
 from switchboard.state.keys import WORKER_LIFE_MS
+
+UNBROKEN = Contact(unbroken=True)
+"""Redis has answered for long enough."""
 
 
 async def test_a_worker_is_alive_while_its_heartbeat_runs(state_url: str | None) -> None:
-    async with open_state(state_url) as state:
+    async with open_state(state_url) as opened:
+        state = replace(opened, contact=UNBROKEN)
         mine, other = Heartbeat(state, "w1", "1.0"), Heartbeat(state, "w2", "1.0")
         assert not await other.alive("w1")
         async with mine.running():
@@ -20,7 +27,8 @@ async def test_a_worker_is_alive_while_its_heartbeat_runs(state_url: str | None)
 
 
 async def test_a_worker_that_stopped_beating_is_dead(state_url: str | None) -> None:
-    async with open_state(state_url) as state:
+    async with open_state(state_url) as opened:
+        state = replace(opened, contact=UNBROKEN)
         heartbeat = Heartbeat(state, "w1", "1.0")
         async with heartbeat.running():
             await state.redis.delete(state.keys.worker("w1"))  # as when it expires
@@ -58,4 +66,4 @@ async def test_fleets_with_different_prefixes_do_not_see_each_other(redis_url: s
         await check_fingerprint(one, ["key-a"])
         await check_fingerprint(two, ["key-b"])
         async with Heartbeat(one, "w1", "1.0").running():
-            assert not await Heartbeat(two, "w2", "1.0").alive("w1")
+            assert not await Heartbeat(replace(two, contact=UNBROKEN), "w2", "1.0").alive("w1")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -82,6 +81,8 @@ class Ending:
         for line in open_lines:
             if line.idle and _sid(line) in gone:
                 line.stop()
+        if not self._state.contact.settled:
+            return  # workers have not told yet which sessions they used while Redis was away
         if self._lead.held and self._road is not None and isinstance(self._backend.transport, Http):
             await self._look_at_upstreams(self._road, self._backend.transport)
 
@@ -100,7 +101,7 @@ class Ending:
         scanned: Any = await self._state.redis.zscan(self._registry, self._cursor, count=LOOKED_AT)
         self._cursor, stored = scanned
         gone = await self._gone(sid for member, _ in stored if (sid := json.loads(member)[2]))
-        idle = time.time() - max(self._backend.patience.idle, LEAST_IDLE_S)
+        idle = self._state.clock() - max(self._backend.patience.idle, LEAST_IDLE_S)
         over = [member for member, used in stored if used < idle or json.loads(member)[2] in gone]
         for start in range(0, len(over), AT_ONCE):
             await asyncio.gather(*(self._end(member, road, what) for member in over[start : start + AT_ONCE]))

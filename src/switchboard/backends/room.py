@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import itertools
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -131,7 +130,7 @@ class FleetRoom:
         return reasons.get(refused)
 
     async def _counted(self, key: LineKey, member: str) -> str:
-        now, bounds = int(time.time() * 1000), self._backend.bounds
+        now, bounds = int(self._state.clock() * 1000), self._backend.bounds
         with self._state.guard():
             most_of_user = bounds.lines_per_user if key.user else ""
             args: list[str | int] = [member, now, now + LEASE_MS, bounds.lines_of_fleet, most_of_user]

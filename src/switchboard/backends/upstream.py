@@ -137,4 +137,5 @@ class Slot:
                 log.info(error.event, error=str(error))
 
     async def _note_use(self) -> None:
-        await self.state.redis.zadd(self.state.keys.upstreams(self.backend.place), {self._member: time.time()})
+        await self.state.redis.zadd(self.state.keys.upstreams(self.backend.place), {self._member: self.state.clock()})
+        await self.state.redis.pexpire(self.state.keys.upstreams(self.backend.place), LINE_LIFE_MS)

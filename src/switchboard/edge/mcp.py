@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -63,7 +64,9 @@ class McpEndpoint:
         watching: Watching,
         server_info: dict[str, Any],
         tool_scopes: ToolScopes = no_scopes,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._tool_scopes = tool_scopes
         self._handshake = handshake
         self._modern = modern
@@ -145,6 +148,7 @@ class McpEndpoint:
             expires_at=_principal().expires_at,
             watch=watch,
             still_valid=current().still_valid,
+            clock=self._clock,
         )
         async with self._listening(stream, _principal().owner):
             await send_events(stream.events(self._bus), receive, send, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from mcp.server.caching import CacheHint
 from mcp.server.context import HandlerResult, ServerMiddleware
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateBoundary, RequestStateSecurity
 from mcp.server.subscriptions import SubscriptionBus
 from mcp.shared.exceptions import MCPError
 from mcp_types import METHOD_NOT_FOUND, LoggingLevel
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import completion, logging, prompts, resources, subscriptions, tools
+from switchboard.gateway.sealing import FleetTime
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
 from switchboard.gateway.wire_pages import WirePages
 from switchboard.identity import current
@@ -103,12 +105,14 @@ def build_gateway(
     subscribe: subscriptions.Subscribe = _no_session_uri,
     unsubscribe: subscriptions.Subscribe = _no_session_uri,
     middleware: Iterable[ServerMiddleware[Any]] = (),
+    clock: Callable[[], float] = time.time,
 ) -> Gateway:
     """The one server.
 
     Args:
         keys: what seals request state, newest first, 32 bytes or more each; none means a key of this process alone.
         audience: which deployment a sealed request state is meant for; the server's name by default.
+        clock: the time that sealed request state goes by on every worker.
         middleware: runs inside the request-state boundary, so it sees request state in the clear; outermost first.
     """
     server = Gateway(
@@ -129,7 +133,8 @@ def build_gateway(
         server.add_request_handler(method, params_type, handler)
     server.own_instructions, server.source = instructions, source
     server.refit()
-    security = RequestStateSecurity(keys=list(keys) or [secrets.token_bytes(32)], bind_principal=bind_principal)
+    codec = FleetTime(AESGCMRequestStateCodec(list(keys) or [secrets.token_bytes(32)]), clock)
+    security = RequestStateSecurity(codec=codec, bind_principal=bind_principal)
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)
     server.middleware.append(WirePages(source))

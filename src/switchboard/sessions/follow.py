@@ -119,6 +119,8 @@ class ReplyFollower:
     async def _look_after(self) -> None:
         """Keep the session alive while somebody follows; end the exchange of a worker that is gone.
 
+        A lease that lapsed while Redis was away says nothing: its holder is given the time to renew it.
+
         Raises:
             SessionGone: the session ended.
         """
@@ -130,7 +132,7 @@ class ReplyFollower:
                 alive, leased = await pipe.execute()
         if not alive:
             raise SessionGone(self._sid)
-        if not leased:
+        if not leased and self._state.contact.settled:
             await self._bury()
 
     async def _bury(self) -> None:

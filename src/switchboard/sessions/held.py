@@ -95,9 +95,10 @@ class HeldStreams:
                 for worker in workers:
                     pipe.exists(self._state.keys.worker(worker))
                 alive = await pipe.execute()
-            dead = [
+            silent = [
                 worker for worker, beats in zip(workers, alive, strict=True) if not beats and worker != self._worker
             ]
+            dead = silent if self._state.contact.settled else []
             if dead:
                 await self._state.redis.hdel(self._key(owner), *dead)
         return {worker: number for worker, number in numbers.items() if worker not in dead}

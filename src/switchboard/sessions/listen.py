@@ -70,7 +70,9 @@ class ListenStream:
         expires_at: float | None,
         watch: Watch | None = None,
         still_valid: Callable[[], Awaitable[bool]] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self.still_valid = still_valid
         self._id = request_id
         self._watch = watch
@@ -146,12 +148,12 @@ class ListenStream:
     async def _woken(self) -> bool:
         pause = KEEPALIVE_S if self._watch is None else min(KEEPALIVE_S, self._watch.every)
         if self._expires_at is not None:
-            pause = min(pause, max(self._expires_at - time.time(), 0))
+            pause = min(pause, max(self._expires_at - self._clock(), 0))
         try:
             async with asyncio.timeout(pause):
                 await self._wake.wait()
         except TimeoutError:
-            self._over = self._expires_at is not None and time.time() >= self._expires_at
+            self._over = self._expires_at is not None and self._clock() >= self._expires_at
             return False
         return True
 

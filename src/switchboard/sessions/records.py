@@ -70,7 +70,7 @@ class Records:
     def __init__(self, state: State, ttl: float, max_sessions: int = 20_000) -> None:
         self._state = state
         self.ttl_ms = int(ttl * 1000)
-        self._ownership = Ownership(state, max_sessions)
+        self._ownership = Ownership(state, max_sessions, self.ttl_ms)
 
     async def create(self, owner: str, protocol_version: str, params: InitializeRequestParams) -> str:
         """Store a new session and return its id (192 random bits, visible ASCII).
@@ -123,6 +123,7 @@ class Records:
             async with self._state.redis.pipeline(transaction=False) as pipe:
                 pipe.hgetall(key)
                 pipe.pexpire(key, self.ttl_ms)
+                self._ownership.used(pipe, owner)
                 stored = cast(dict[str, str], (await pipe.execute())[0])
         record = _parse(sid, stored)
         if record is None or record.owner != owner:

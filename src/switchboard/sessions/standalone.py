@@ -188,12 +188,14 @@ class StandaloneStream:
             return []
 
     async def _woken(self) -> bool:
-        pause = KEEPALIVE_S if self._expires_at is None else min(KEEPALIVE_S, max(self._expires_at - time.time(), 0))
+        pause = KEEPALIVE_S
+        if self._expires_at is not None:
+            pause = min(pause, max(self._expires_at - self._state.clock(), 0))
         try:
             async with asyncio.timeout(pause):
                 await self.wake.wait()
         except TimeoutError:
-            if self._expires_at is not None and time.time() >= self._expires_at:
+            if self._expires_at is not None and self._state.clock() >= self._expires_at:
                 self.end("revoked")
             return False
         return True

@@ -1,7 +1,7 @@
 """Shared state: Redis, or its in-process stand-in, behind one set of commands.
 
 Owns the connection pool, the table of keys, the pub/sub hub, the guarded writes and fenced leases, the
-worker's heartbeat, and what to warn of.
+worker's heartbeat and its contact with Redis, the fleet's clock, and what to warn of.
 May import `errors` and `log`. Never knows what a session, a token or a tool is.
 """
 

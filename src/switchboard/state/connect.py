@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 
+from switchboard.errors import StateUnavailable
 from switchboard.state.away import AWAY, unavailable
+from switchboard.state.clock import FleetClock
+from switchboard.state.contact import Contact
 from switchboard.state.hub import Hub
-from switchboard.state.keys import Keys
+from switchboard.state.keys import RENEW_S, Keys
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import STREAM_BYTES, Scripts
 from switchboard.state.servers import POOL, server
@@ -20,6 +25,12 @@ Kind = Literal["memory://", "redis"]
 
 WAIT_MS: Final = 100
 """How long to wait for replicas, when nothing else is said."""
+
+AGAIN_S: Final = 1.0
+"""How soon Redis is asked again when it did not answer."""
+
+# KEYS any: decides which master of a Cluster is asked, so that all workers ask the same one
+_TIME: Final = "return redis.call('TIME')"
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,8 @@ class State:
     keys: Keys
     scripts: Scripts
     replicas: Replicas
+    contact: Contact
+    clock: FleetClock
     kind: Kind
 
     @property
@@ -46,6 +59,43 @@ class State:
             yield
         except AWAY as error:
             raise unavailable(error) from error
+
+    async def greet(self) -> None:
+        """Ask Redis what time it is, and note that it answered.
+
+        Raises:
+            StateUnavailable: it did not.
+        """
+        asked = time.monotonic()
+        with self.guard():
+            seconds, micros = await self._redis_time()
+        self.clock.read(asked, int(seconds) + int(micros) / 1_000_000)
+        self.contact.answered()
+
+    async def _redis_time(self) -> Any:
+        return await self.redis.eval(_TIME, 1, self.keys.fingerprint())
+
+    @asynccontextmanager
+    async def in_touch(self) -> AsyncIterator[None]:
+        """Greet Redis now and then, until the context ends."""
+        if self.kind == "memory://":
+            yield
+            return
+        async with asyncio.TaskGroup() as tasks:
+            greeting = tasks.create_task(self._keep_greeting())
+            try:
+                yield
+            finally:
+                greeting.cancel()
+
+    async def _keep_greeting(self) -> None:
+        while True:
+            try:
+                await self.greet()
+            except StateUnavailable:  # whoever needs Redis says so
+                await asyncio.sleep(AGAIN_S)
+            else:
+                await asyncio.sleep(RENEW_S)
 
 
 @asynccontextmanager
@@ -69,10 +119,14 @@ async def open_state(
         stream_bytes: how much one stream may hold for replay.
     """
     opened = server(url, connections)
+    contact = Contact(unbroken=url is None)
     try:
-        async with Hub(opened.redis, opened.places).running() as hub:
+        async with Hub(opened.redis, opened.places, contact.broken).running() as hub:
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
+            scripts = Scripts(opened.redis, stream_bytes)
             kind: Kind = "redis" if url else "memory://"
-            yield State(opened.redis, hub, Keys(prefix), Scripts(opened.redis, stream_bytes), replicas, kind)
+            state = State(opened.redis, hub, Keys(prefix), scripts, replicas, contact, FleetClock(), kind)
+            async with state.in_touch():
+                yield state
     finally:
         await opened.close()

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import ResponseError
 
 from switchboard.errors import ConfigurationError
+from switchboard.state.keys import RENEW_S
 
 if TYPE_CHECKING:
     from switchboard.state.connect import State
 
+LOOK_S: Final = 0.2
+
 
 def _mark(key: str) -> str:
     return hmac.new(key.encode(), b"switchboard fleet fingerprint", hashlib.sha256).hexdigest()[:16]
+
+
+def written(keys: Sequence[str]) -> str:
+    """A ring as Redis keeps it."""
+    return ",".join(map(_mark, keys))
 
 
 async def check_fingerprint(state: State, keys: Sequence[str]) -> None:
@@ -26,12 +37,31 @@ async def check_fingerprint(state: State, keys: Sequence[str]) -> None:
         ConfigurationError: this Redis is used by a fleet whose SECRET_KEY ring shares no key with ours.
         StateUnavailable: Redis is away.
     """
-    ours = [_mark(key) for key in keys]
+    ours = written(keys)
     with state.guard():
-        known: Any = await state.redis.get(state.keys.fingerprint())
-        if known and not set(known.split(",")) & set(ours):
+        known = await _known(state)
+        if known and not set(known.split(",")) & set(ours.split(",")):
             raise ConfigurationError(
                 "SECRET_KEY shares no key with the one the other workers on this Redis use; "
                 "give every worker the same list (newest first), or use another database or REDIS_PREFIX"
             )
-        await state.redis.set(state.keys.fingerprint(), ",".join(ours))
+        await state.redis.set(state.keys.fingerprint(), ours)
+
+
+async def _known(state: State) -> str | None:
+    """What is remembered. A Redis that was emptied under a fleet is told again, with the workers' next heartbeats."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 2 * RENEW_S
+    while True:
+        known: Any = await state.redis.get(state.keys.fingerprint())
+        if known or loop.time() >= until or not await _others(state):
+            return str(known) if known else None
+        await asyncio.sleep(LOOK_S)
+
+
+async def _others(state: State) -> bool:
+    """Whether workers of a fleet listen on this Redis: subscriptions outlive what it holds."""
+    try:
+        return await state.hub.listeners(state.keys.bus()) > 0
+    except ResponseError:  # an ACL forbids to ask
+        return False

@@ -53,11 +53,13 @@ class _Channel:
         self.renewed = False
         self.refused = False
 
-    def interrupted(self) -> None:
-        """The server may not have it any more."""
-        if self.confirmed.is_set():
-            self.confirmed.clear()
-            self.renewed = True
+    def interrupted(self) -> bool:
+        """The server may not have it any more; whether it had it."""
+        if not self.confirmed.is_set():
+            return False
+        self.confirmed.clear()
+        self.renewed = True
+        return True
 
     def tell(self, payload: str) -> None:
         """Call the listeners; what one of them raises is its own fault, and nobody else's."""
@@ -69,9 +71,14 @@ class _Channel:
 
 
 class Hub:
-    """This worker's pub/sub. Satisfies `switchboard.state.wire.Ears`."""
+    """This worker's pub/sub. Satisfies `switchboard.state.wire.Ears`.
 
-    def __init__(self, redis: Redis, places: Places) -> None:
+    Args:
+        broken: called when a connection that served a channel ended.
+    """
+
+    def __init__(self, redis: Redis, places: Places, broken: Callable[[], None] = lambda: None) -> None:
+        self._on_broken = broken
         self._redis: Any = redis
         self._publish = publishing(redis)
         self._places = places
@@ -133,6 +140,15 @@ class Hub:
             await self._redis.execute_command(self._publish, channel, payload)
         except _FAILED as error:
             raise unavailable(error) from error
+
+    async def listeners(self, channel: str) -> int:
+        """How many connections, of whichever worker, are subscribed to the channel."""
+        if not self._places.sharded:
+            counted: Any = await self._redis.pubsub_numsub(channel)
+        else:
+            where = self._redis.get_node_from_key(channel)
+            counted = await self._redis.execute_command("PUBSUB SHARDNUMSUB", channel, target_nodes=where)
+        return int(counted[0][1])
 
     def _wish(self, channel: str) -> _Channel:
         wish = self._channels.get(channel)
@@ -238,9 +254,10 @@ class Hub:
 
     def lost(self, wire: Wire, channels: Collection[str]) -> None:
         """See `Ears`."""
-        for channel in channels:
-            if wish := self._at(wire, channel):
-                wish.interrupted()
+        found = [wish for channel in channels if (wish := self._at(wire, channel))]
+        served = [wish for wish in found if wish.interrupted()]
+        if served:
+            self._on_broken()
         if self._places.sharded:
             self._broken = True
             self._misplaced.set()

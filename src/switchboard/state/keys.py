@@ -6,7 +6,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | key or channel | kind | holds | lives |
 |---|---|---|---|
 | `session:{sid}` | hash | owner, protocol version, client params, log level, record version | SESSION_TTL, sliding |
-| `sessions:<digest>` | sorted set | the ids of one owner's sessions, by when they were made | as the newest |
+| `sessions:<digest>` | sorted set | the ids of one owner's sessions, by when each would end | 2 SESSION_TTL, sliding |
 | `streams:<digest>` | hash | how many streams one owner has open, by worker | a day |
 | `session:{sid}:subscriptions` | set | subscribed resource URIs | as the record |
 | `mcp:shttp:toserver:{sid}` | pub/sub | wakes the worker that waits for an answer, or must see a cancellation | - |
@@ -31,7 +31,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:room:{<backend>}` | sorted set | open connections of the fleet | LEASE, renewed |
 | `mcp:room:{<backend>}:<user>` | sorted set | those of one person | LEASE, renewed |
 | `mcp:room:{<backend>}:wanted` | pub/sub | "end an idle connection" | - |
-| `mcp:upstreams:<backend>` | sorted set | sessions at an HTTP backend, by when each was used last | - |
+| `mcp:upstreams:<backend>` | sorted set | sessions at an HTTP backend, by when each was used last | as LINE_LIFE |
 | `mcp:offer:{<backend>:<digest>}` | string, pub/sub | what a backend offered last; news of that | OFFER_LIFE |
 | `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
 | `mcp:line:to:<seat>:<backend>` | pub/sub | calls for children that this worker has | - |

@@ -1,21 +1,29 @@
-"""A worker's name and heartbeat."""
+"""A worker's name and heartbeat.
+
+Renewing needs no memory, so it goes on while Redis is full. With its heartbeat a worker also writes the fleet's
+fingerprint again, which an emptied Redis has forgotten.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from switchboard.errors import StateUnavailable
+from switchboard.state.fingerprint import written
 from switchboard.state.keys import RENEW_S, WORKER_LIFE_MS
 
 if TYPE_CHECKING:
     from switchboard.state.connect import State
+
+AGAIN_S: Final = 1.0
+"""How soon a heartbeat that failed is tried again."""
 
 log = structlog.get_logger("switchboard.state")
 
@@ -26,12 +34,17 @@ def mint_worker_id() -> str:
 
 
 class Heartbeat:
-    """Keeps `worker:<id>` alive while the worker is, and tells whether another one is."""
+    """Keeps `worker:<id>` alive while the worker is, and tells whether another one is.
 
-    def __init__(self, state: State, worker: str, version: str) -> None:
+    Args:
+        keys: the SECRET_KEY ring that the fleet's fingerprint is made of; without one it is not written again.
+    """
+
+    def __init__(self, state: State, worker: str, version: str, keys: Sequence[str] = ()) -> None:
         self._state = state
         self._key = state.keys.worker(worker)
         self._fields: dict[Any, Any] = {"version": version, "started": str(int(time.time()))}
+        self._fingerprint = written(keys)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -46,24 +59,38 @@ class Heartbeat:
                 await self._stop()
 
     async def alive(self, worker: str) -> bool:
-        """Whether the worker of that id has a heartbeat younger than WORKER_LIFE_MS."""
+        """Whether the worker of that id may still be: nobody is taken for dead for what lapsed while Redis was away."""
         with self._state.guard():
-            return bool(await self._state.redis.exists(self._state.keys.worker(worker)))
+            beats = await self._state.redis.exists(self._state.keys.worker(worker))
+        return bool(beats) or not self._state.contact.settled
 
     async def _beat(self) -> None:
         with self._state.guard():
-            async with self._state.redis.pipeline(transaction=True) as pipe:
-                pipe.hset(self._key, mapping=self._fields)
+            async with self._state.redis.pipeline(transaction=False) as pipe:
                 pipe.pexpire(self._key, WORKER_LIFE_MS)
-                await pipe.execute()
+                pipe.exists(self._state.keys.fingerprint())
+                renewed, known = await pipe.execute()
+            if not renewed:
+                await self._appear()
+            if self._fingerprint and not known:
+                await self._state.redis.set(self._state.keys.fingerprint(), self._fingerprint, nx=True)
+
+    async def _appear(self) -> None:
+        async with self._state.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(self._key, mapping=self._fields)
+            pipe.pexpire(self._key, WORKER_LIFE_MS)
+            await pipe.execute()
 
     async def _keep_beating(self) -> None:
+        pause = RENEW_S
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(pause)
             try:
                 await self._beat()
+                pause = RENEW_S
             except StateUnavailable as error:
                 log.warning(error.event, error=str(error))
+                pause = AGAIN_S
 
     async def _stop(self) -> None:
         try:

@@ -1,0 +1,65 @@
+"""How long this worker and Redis have been in touch without a break: what other workers may be judged by.
+
+Leases and heartbeats lapse while Redis stands still, is restarted or cannot be reached, though their holders live. So
+whoever finds one lapsed takes its holder for dead only once Redis has answered for as long as a holder needs to renew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from switchboard.state.keys import RENEW_S
+
+LATE_S: Final = 1.5 * RENEW_S
+"""Without an answer for longer there was a break. A lease that was renewed before has as much left, and more."""
+
+SETTLED_S: Final = 1.5 * RENEW_S
+"""After a break, every living worker has renewed what it holds by now."""
+
+
+class Contact:
+    """Since when Redis has answered this worker.
+
+    Args:
+        clock: seconds; of this worker alone.
+        unbroken: there can be no break: the state is in this process.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, unbroken: bool = False) -> None:
+        self._clock = clock
+        self._unbroken = unbroken
+        self._answered = self._since = float("-inf")
+
+    def answered(self) -> None:
+        """Redis answered."""
+        now = self._clock()
+        if now - self._answered > LATE_S:
+            self._since = now
+        self._answered = now
+
+    def broken(self) -> None:
+        """A connection ended: Redis may have been restarted since it answered last."""
+        self._answered = float("-inf")
+
+    @property
+    def since(self) -> float:
+        """When it began, by the monotonic clock; now, while there is none."""
+        now = self._clock()
+        if self._unbroken:
+            return float("-inf")
+        return now if now - self._answered > LATE_S else self._since
+
+    @property
+    def settled(self) -> bool:
+        """Whether what has lapsed now was not renewed by anybody, though there was time to."""
+        return self._clock() - self.since >= SETTLED_S
+
+    def silence(self, heard: float) -> float:
+        """For how many seconds nothing was heard that could have been.
+
+        Args:
+            heard: when something was heard last, by the monotonic clock.
+        """
+        return self._clock() - max(heard, self.since)
