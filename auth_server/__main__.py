@@ -18,6 +18,7 @@ from auth_server.environment import Standalone, read
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
+from switchboard.http_bounds import BoundedHttp
 from switchboard.state import check_fingerprint
 
 log = structlog.get_logger("auth_server")
@@ -80,6 +81,8 @@ def _uvicorn(settings: Standalone, server: AuthorizationServer) -> uvicorn.Confi
         server.app(),
         host=settings.host,
         port=settings.port,
+        http=BoundedHttp,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -63,27 +63,37 @@ async def test_a_streamed_body_is_not_read_further_than_the_limit() -> None:
     assert read <= 4
 
 
-async def test_a_client_that_leaves_in_the_middle_is_not_answered_and_nothing_is_served() -> None:
-    messages: list[Message] = [
-        {"type": "http.request", "body": b"{", "more_body": True},
-        {"type": "http.disconnect"},
-    ]
-    sent: list[Message] = []
-    served: list[Scope] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        served.append(scope)
+async def test_nothing_of_a_streamed_body_is_read_for_a_request_that_is_refused_without_it() -> None:
+    async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("who are you?", 401)(scope, receive, send)
 
     async def receive() -> Message:
-        return messages.pop(0)
+        pytest.fail("nobody asked for the body")
+
+    sent: list[Message] = []
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "path": "/", "headers": [(b"transfer-encoding", b"chunked")]}
-    await BodyLimit(app, LIMIT)(scope, receive, send)
-    assert sent == []
-    assert served == []
+    scope = {"type": "http", "path": "/", "method": "POST", "headers": [(b"transfer-encoding", b"chunked")]}
+    await BodyLimit(refusing, LIMIT)(scope, receive, send)
+    assert sent[0]["status"] == 401
+
+
+async def test_after_a_refusal_the_room_below_sees_a_client_that_left_and_cannot_answer_too() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            seen.append(message["type"])
+        seen.append(message["type"])
+        await PlainTextResponse("half of a request", 400)(scope, receive, send)
+
+    transport = httpx2.ASGITransport(BodyLimit(app, LIMIT))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        answer = await http.post("/mcp", content=chunks(b"x" * 600, b"x" * 600))
+    assert answer.status_code == 413
+    assert seen == ["http.request", "http.disconnect"]
 
 
 async def test_after_a_streamed_body_the_disconnect_is_still_seen() -> None:

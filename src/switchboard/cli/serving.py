@@ -19,10 +19,10 @@ from switchboard.cli.ending import FAILED, exit_code, known_cause, say
 from switchboard.cli.leaving import LINGER_S, LastRequests, close_door, repeating
 from switchboard.cli.sockets import explained
 from switchboard.errors import SwitchboardError
+from switchboard.http_bounds import SILENT_S, BoundedHttp
 from switchboard.settings import Settings
 
-_HEADER_BYTES = 64 * 1024
-_IDLE_SECONDS = 75
+_IDLE_SECONDS = int(SILENT_S)
 """How long an unused connection stays open; longer than balancers keep theirs, which by default is a minute.
 
 Whichever side closes first must not be this one: a request may be under way to it, and could not be repeated.
@@ -76,19 +76,18 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
 
 
 def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvicorn.Config:
-    """Uvicorn as we use it: our own proxy headers, access log and logging; no `Server` header."""
+    """Uvicorn as we use it: our own bounds, proxy headers, access log and logging; no `Server` header."""
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         lifespan="on",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
         ws_max_size=2 * settings.max_body_bytes,  # up to here the edge closes it properly; beyond, it is cut off
         ws_per_message_deflate=False,  # it holds memory for each connection, idle ones too
         timeout_keep_alive=_IDLE_SECONDS,

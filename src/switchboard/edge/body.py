@@ -1,7 +1,8 @@
-"""The largest request body, held before anything is parsed (413)."""
+"""The largest request body, held while it is read and before anything is parsed (413)."""
 
 from __future__ import annotations
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.edge.replies import refuse
@@ -10,8 +11,9 @@ from switchboard.edge.replies import refuse
 class BodyLimit:
     """Refuses a body of more than `limit` bytes: a declared one at once, a streamed one as soon as it is too long.
 
-    A declared body passes straight through, since the HTTP parser holds it to its length. A streamed one is read here
-    first, so that the room below never sees half of a request.
+    Nothing is read here: a body is read by the room that wants it, after the token was checked, so that nobody unknown
+    has us keep one. A declared body passes straight through, since the HTTP parser holds it to its length. A streamed
+    one is counted on its way. When it is too long, it is refused, and the room below sees a client that has left.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
@@ -24,28 +26,49 @@ class BodyLimit:
             return
         declared, streamed = _framing(scope)
         if declared > self._limit:
-            await self._too_large(scope, send)
+            await _too_large(scope, send, self._limit)
         elif streamed:
-            await self._streamed(scope, receive, send)
+            counted = _Counted(scope, receive, send, self._limit)
+            try:
+                await self.app(scope, counted.receive, counted.send)
+            except ClientDisconnect:
+                if not counted.refused:
+                    raise
         else:
             await self.app(scope, receive, send)
 
-    async def _streamed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return  # the client left before it had sent its request: nobody is there to answer
-            body += message.get("body", b"")
-            if len(body) > self._limit:
-                await self._too_large(scope, send)
-                return
-            if not message.get("more_body", False):
-                break
-        await self.app(scope, _replay(bytes(body), receive), send)
 
-    async def _too_large(self, scope: Scope, send: Send) -> None:
-        await refuse(scope, send, 413, f"The request body is larger than {self._limit} bytes (MAX_BODY_BYTES)")
+class _Counted:
+    """A request whose body is counted until its answer begins; after a refusal nothing goes either way."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._read = 0
+        self._begun = False
+        self.refused = False
+
+    async def receive(self) -> Message:
+        if self.refused:
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        self._read += len(message.get("body", b""))
+        if self._read <= self._limit or self._begun:
+            return message
+        self.refused = True
+        await _too_large(self._scope, self._send, self._limit)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if not self.refused:
+            self._begun = True
+            await self._send(message)
+
+
+async def _too_large(scope: Scope, send: Send, limit: int) -> None:
+    await refuse(scope, send, 413, f"The request body is larger than {limit} bytes (MAX_BODY_BYTES)")
 
 
 def _framing(scope: Scope) -> tuple[int, bool]:
@@ -57,12 +80,3 @@ def _framing(scope: Scope) -> tuple[int, bool]:
         elif name == b"transfer-encoding":
             streamed = True
     return length, streamed
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replayed() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replayed
