@@ -275,10 +275,12 @@ from switchboard.backends import Backend, Http, Stdio
 from switchboard.settings import load_settings
 kind, port, redis_url, *where = sys.argv[1:]
 transport = Http(tuple(where), era="handshake") if kind == "url" else Stdio(where[0], tuple(where[1:]), era="handshake")
+scope = "shared" if kind == "shared" else None
 settings = load_settings(None, auth_mode="none", rate_limit=0, secret_key="k" * 40, redis_url=redis_url)
-uvicorn.run(build(settings, [Backend("own", transport)]), port=int(port), log_config=None)
+app = build(settings, [Backend("own", transport, scope)])
+uvicorn.run(app, port=int(port), log_config=None, timeout_graceful_shutdown=1)
 """
-"""A worker to kill, with one backend called `own`: `"url"` and its URL, or `"command"` and its words."""
+"""A worker to kill, with one backend called `own`: `"url"` and its URL, or `"command"` and its words, or `"shared"`."""
 
 
 @pytest.fixture

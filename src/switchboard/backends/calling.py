@@ -16,7 +16,7 @@ from switchboard.backends.description import Backend
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure
 from switchboard.backends.north import North, Params
 from switchboard.backends.offer import BackendOffer
-from switchboard.backends.scope import LineKey, default_scope, key
+from switchboard.backends.scope import ABLE, LineKey, default_scope, key
 from switchboard.backends.sharing import Reach, Use
 from switchboard.identity import current
 
@@ -72,7 +72,7 @@ class Calling:
         known = self._known()
         scope = default_scope(self._backend, modern=known.modern)
         # In the modern era each request says what its client can be asked, so clients that differ may share a line.
-        can = {} if known.modern else north.capabilities
+        can = ABLE if scope == "shared" else {} if known.modern else north.capabilities
 
         async def work(reach: Reach) -> HandlerResult:
             return await self._sent(reach, method, body, north)

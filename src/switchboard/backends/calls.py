@@ -21,6 +21,9 @@ from switchboard.backends.north import North, Params
 
 _calling: contextvars.ContextVar[Call | None] = contextvars.ContextVar("switchboard_backend_call", default=None)
 
+ABILITIES: Final = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+"""Question → the capability of a client that can be asked it."""
+
 MAX_ASKS: Final = 50
 """Questions that one call may have open at once."""
 
@@ -148,7 +151,7 @@ class InFlight:
         known = self._named()
         if known is not None:
             return known
-        able = [call for call in self._calls if call.north.capabilities]
+        able = [call for call in self._calls if ABILITIES.get(method, "") in call.north.capabilities]
         if len(able) > 1 and not (method == "roots/list" and self._owned):
             self._takes_turns = True
             raise MCPError(INVALID_REQUEST, f"{len(able)} calls are in flight; it cannot be told which of them asks")

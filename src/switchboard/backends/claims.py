@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import anyio
 import structlog
 
 from switchboard.backends.description import Backend
@@ -21,6 +22,9 @@ from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 from switchboard.state.keys import LEASE_MS, LINE_LIFE_MS, RENEW_S
+
+DRAIN_S: Final = 5.0
+"""What calls in flight get when this worker leaves, or the backend is replaced."""
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -80,9 +84,8 @@ class Claims:
             try:
                 yield
             finally:
+                await asyncio.gather(*map(self._left, list(self._mine.values())))
                 renewing.cancel()
-                for claim in list(self._mine.values()):
-                    await self._given_back(claim)
 
     def mine(self, key: LineKey) -> Claim | None:
         """The claim on a line, if this worker has it, and nobody else can have it yet."""
@@ -110,6 +113,17 @@ class Claims:
             return str(holder).rpartition(":")[0]
         claim = self._mine[key] = Claim(key, epoch, now, bool(int(had)))
         return claim
+
+    async def elsewhere(self, key: LineKey) -> bool:
+        """Whether another worker has it.
+
+        Raises:
+            StateUnavailable: it cannot be known now.
+        """
+        if self.mine(key) is not None:
+            return False
+        with self._state.guard():
+            return await self._state.redis.get(self._keys(key)[0]) is not None
 
     def _keys(self, key: LineKey) -> list[str]:
         keys = self._state.keys
@@ -144,6 +158,15 @@ class Claims:
             del self._mine[claim.key]
         if claim.line is not None:
             claim.line.stop()
+
+    async def _left(self, claim: Claim) -> None:
+        """End the line before another worker may start the next: there is never more than one."""
+        if claim.line is not None:
+            with anyio.move_on_after(DRAIN_S):
+                await claim.line.calls.none()
+            claim.line.stop()
+            await claim.line.closed()
+        await self._given_back(claim)
 
     async def _given_back(self, claim: Claim) -> None:
         self._mine.pop(claim.key, None)

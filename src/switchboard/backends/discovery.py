@@ -16,7 +16,7 @@ import structlog
 
 from switchboard.backends import health
 from switchboard.backends.description import Backend, Stdio
-from switchboard.backends.failures import BackendFailure
+from switchboard.backends.failures import BackendFailure, Elsewhere
 from switchboard.backends.following import Wanted, follow
 from switchboard.backends.frames import first
 from switchboard.backends.health import Health
@@ -24,21 +24,13 @@ from switchboard.backends.hearing import Ears
 from switchboard.backends.known import Known
 from switchboard.backends.lead import Alone, Lead
 from switchboard.backends.line import Line
-from switchboard.backends.lines import Lines
-from switchboard.backends.north import Params
 from switchboard.backends.offer import BackendOffer, discover
-from switchboard.backends.scope import LineKey
-from switchboard.backends.waiting import first_of
+from switchboard.backends.own import Own
+from switchboard.backends.waiting import first_of, forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
 log = structlog.get_logger("switchboard.backends")
-
-DISCOVERY: Final = LineKey("shared", "discovery", "")
-"""The line on which a backend is asked what it offers: nobody's calls go over it."""
-
-ABLE: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
-"""What clients may be able to: some servers offer tools only to such. Nobody is asked anything on this line."""
 
 SETTLE_S: Final = 0.05
 """Change notices often come in groups."""
@@ -48,6 +40,9 @@ ENDED_S: Final = 1.0
 
 DOUBT_S: Final = 5.0
 """Calls that fail make a worker ask for a look at the backend, no more often than this."""
+
+AGAIN_S: Final = 10.0
+"""How often subscriptions through another worker are made again: its child may be a new one."""
 
 TURN: Final = 3
 """After so many failures in a row another worker may try: perhaps only this one cannot reach the backend."""
@@ -60,6 +55,7 @@ class Discovery:
     """What is known of one backend in this worker.
 
     Args:
+        own: the line on which the backend is asked.
         ears: where notices on the line for discovery go.
         changed: told which of tools, resources and prompts changed, by the worker that found it.
         dice: gives numbers between 0 and 1.
@@ -69,7 +65,7 @@ class Discovery:
     def __init__(
         self,
         backend: Backend,
-        lines: Lines,
+        own: Own,
         ears: Ears,
         changed: Callable[[list[str]], Awaitable[None]],
         dice: Callable[[], float],
@@ -79,7 +75,7 @@ class Discovery:
         self.health = Health()
         self.wanted = Wanted()
         self._backend = backend
-        self._lines = lines
+        self._own = own
         self._ears = ears
         self._changed = changed
         self._dice = dice
@@ -94,7 +90,9 @@ class Discovery:
         """Keep what is known true until the context ends; entered at once, or once the last known was read."""
         async with AsyncExitStack() as stack:
             if state is not None:
-                self._known = Known(state, self._backend, worker, self._taken, self._again.set, self._dice)
+                self._known = Known(
+                    state, self._backend, worker, self._taken, self._again.set, self._dice, self._own.may
+                )
                 self._lead = self._known.lead
                 await stack.enter_async_context(self._known.running())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -171,8 +169,19 @@ class Discovery:
 
     async def _accompany(self) -> None:
         await self.wanted.some()
-        async with self._lines.line(DISCOVERY, ABLE) as line:
-            await first_of(follow(line, self._ears, self.wanted), line.ended(), self.wanted.none())
+        if await self._own.may():
+            await self._follow()
+        else:
+            self.wanted.changed.clear()
+            await self._own.subscribe(() if self.offer.modern else self.wanted.uris)
+            await first_of(self.wanted.changed.wait(), asyncio.sleep(AGAIN_S))
+
+    async def _follow(self) -> None:
+        async with self._own.line() as line:
+            await first_of(self._followed(line), line.ended(), self.wanted.none())
+
+    async def _followed(self, line: Line) -> None:
+        await (forever() if self._own.is_followed(line) else follow(line, self._ears, self.wanted))
 
     # -- with the lead --------------------------------------------------------------------------------------------
 
@@ -180,6 +189,9 @@ class Discovery:
         while True:
             try:
                 await self._attend()
+            except Elsewhere:
+                await self._lead.resign()  # whoever has the one connection asks, and hears of changes
+                return
             except BackendFailure as error:
                 await self._note_failure(str(error))
             except Exception as error:  # the boundary of the background task: a backend must not end its own watching
@@ -193,7 +205,7 @@ class Discovery:
 
     async def _attend(self) -> None:
         """Ask what there is, and stay to hear of changes while that costs little or somebody wants it."""
-        async with self._lines.line(DISCOVERY, ABLE) as line:
+        async with self._own.line() as line:
             await self._discover(line)
             if not isinstance(self._backend.transport, Stdio) or self.wanted.uris:
                 await self._stay(line)
@@ -204,7 +216,7 @@ class Discovery:
 
     async def _stay(self, line: Line) -> None:
         refresh = asyncio.sleep(self._backend.patience.refresh)
-        await first_of(follow(line, self._ears, self.wanted), self._again.wait(), line.ended(), refresh)
+        await first_of(self._followed(line), self._again.wait(), line.ended(), refresh)
         await asyncio.sleep(SETTLE_S if self._again.is_set() else ENDED_S)
 
     async def _discover(self, line: Line) -> None:

@@ -4,6 +4,7 @@ BackendFailure
 ├── Unreachable   it did not start, or does not answer at its address
 ├── Ended         the connection ended; whatever was in flight is lost
 ├── Forgotten     the backend does not know our session any more, and did nothing
+├── Elsewhere     the one connection for all is another worker's
 └── Refused       there is no room, or it failed too often just now
 """
 
@@ -41,6 +42,10 @@ class Ended(BackendFailure):
 
 class Forgotten(BackendFailure):
     """The backend does not know our session any more: it did nothing, and remembers nothing."""
+
+
+class Elsewhere(BackendFailure):
+    """The one connection for all is another worker's."""
 
 
 class Refused(BackendFailure):

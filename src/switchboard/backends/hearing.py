@@ -9,10 +9,8 @@ import structlog
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND
 
-from switchboard.backends.calls import InFlight
+from switchboard.backends.calls import ABILITIES, InFlight
 from switchboard.backends.north import Params
-
-QUESTIONS: Final = frozenset(["elicitation/create", "sampling/createMessage", "roots/list"])
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -49,7 +47,7 @@ class Hearing:
         """Give a question to the client whose call it belongs to."""
         if method == "ping":
             return {}
-        if method not in QUESTIONS:
+        if method not in ABILITIES:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         try:
             return await self._calls.asked(method).ask(method, params)

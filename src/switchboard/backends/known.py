@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Final
@@ -50,6 +50,7 @@ class Known:
         take: is given every copy that is read.
         again: called when another worker heard that something changed.
         dice: gives numbers between 0 and 1.
+        may: whether this worker could ask it now.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Known:
         take: Callable[[BackendOffer, Health], None],
         again: Callable[[], None],
         dice: Callable[[], float],
+        may: Callable[[], Awaitable[bool]],
     ) -> None:
         self._state = state
         self._backend = backend
@@ -71,7 +73,7 @@ class Known:
         self._vacant = asyncio.Event()
         self._lease = Lease(state, state.keys.offer_lead(backend.name, backend.digest), worker)
         self._write = state.redis.register_script(_WRITE)
-        self.lead = Elected(self._lease, self._vacant, self._left, dice)
+        self.lead = Elected(self._lease, self._vacant, self._left, dice, may)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

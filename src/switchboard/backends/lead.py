@@ -63,16 +63,23 @@ class Elected:
     Args:
         vacant: set by whoever hears that the lead may be free.
         tell: tells the other workers that it is.
+        may: whether this worker could do what the lead is for; else every worker can.
         dice: gives numbers between 0 and 1.
     """
 
     def __init__(
-        self, lease: Lease, vacant: asyncio.Event, tell: Callable[[], Awaitable[None]], dice: Callable[[], float]
+        self,
+        lease: Lease,
+        vacant: asyncio.Event,
+        tell: Callable[[], Awaitable[None]],
+        dice: Callable[[], float],
+        may: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._lease = lease
         self._vacant = vacant
         self._tell = tell
         self._dice = dice
+        self._may = may
 
     @property
     def held(self) -> bool:
@@ -81,12 +88,16 @@ class Elected:
 
     async def begun(self) -> None:
         """Try now, whenever the lead is said to be free, and every few seconds: a worker that died says nothing."""
-        while not await self._claimed():
+        while not await self._taken():
             try:
                 async with asyncio.timeout(RENEW_S * (EARLIEST + SPREAD * self._dice())):
                     await self._vacant.wait()
             except TimeoutError:
                 continue
+
+    async def _taken(self) -> bool:
+        self._vacant.clear()
+        return (self._may is None or await self._may()) and await self._claimed()
 
     async def ended(self) -> None:
         """Renew until it cannot be renewed."""
@@ -104,7 +115,6 @@ class Elected:
             log.info(error.event, error=str(error), lost="the lead, until its lease expires")
 
     async def _claimed(self) -> bool:
-        self._vacant.clear()
         try:
             return await self._lease.claim()
         except StateUnavailable as error:

@@ -240,6 +240,10 @@ class Line:
         """Wait until it takes no more calls."""
         await self._end.wait()
 
+    async def closed(self) -> None:
+        """Wait until its connection is closed, and its child gone."""
+        await self._over.wait()
+
     async def request(
         self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None
     ) -> dict[str, Any]:

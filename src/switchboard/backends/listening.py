@@ -53,10 +53,19 @@ class Listening:
     Args:
         most: bytes of a message.
         inbound: who deals with what comes.
+        late: whether to look once for what may have changed before the stream was there.
     """
 
     def __init__(
-        self, http: httpx2.AsyncClient, carrier: Carrier, version: str, most: int, relay: Relay, inbound: Inbound
+        self,
+        http: httpx2.AsyncClient,
+        carrier: Carrier,
+        version: str,
+        most: int,
+        relay: Relay,
+        inbound: Inbound,
+        *,
+        late: bool = False,
     ) -> None:
         self._http = http
         self._carrier = carrier
@@ -66,6 +75,7 @@ class Listening:
         self._headers = {MCP_SESSION_ID: carrier.session or "", MCP_PROTOCOL_VERSION_HEADER: version}
         self._pause = FIRST_S
         self._was_open = False
+        self._late = late
         self._forgot = False
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -94,6 +104,8 @@ class Listening:
         while True:
             try:
                 async with self._opened() as events:
+                    if self._late and not self._was_open:  # calls came before it: what they changed was told to nobody
+                        await self._inbound.told("notifications/tools/list_changed", None)
                     self._was_open, self._pause = True, FIRST_S
                     await self._hear(events)
             except Deaf:

@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types import (
     INTERNAL_ERROR,
+    INVALID_REQUEST,
     CreateMessageResult,
     CreateMessageResultWithTools,
     ElicitResult,
@@ -96,6 +97,26 @@ class Caller:
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Report under the client's own token."""
         await self._ctx.session.report_progress(progress, total, message)
+
+
+class NoClient:
+    """Satisfies `North` for a request of the gateway's own: there is nobody to ask or to tell."""
+
+    era: Literal["handshake", "modern"] = "handshake"
+    wants_progress = False
+
+    def __init__(self) -> None:
+        self.capabilities: Params = {}
+
+    async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
+        """Refuse."""
+        raise MCPError(INVALID_REQUEST, "This request is not a client's")
+
+    async def notify(self, method: str, params: Params | None) -> None:
+        """Nobody listens."""
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        """Nobody listens."""
 
 
 def askable(declared: BaseModel | None) -> Params:

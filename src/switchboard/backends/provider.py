@@ -25,7 +25,7 @@ from pydantic import BaseModel
 from switchboard.backends import transports
 from switchboard.backends.calling import Calling
 from switchboard.backends.description import Backend, Sse, Stdio, urls
-from switchboard.backends.discovery import DISCOVERY, Discovery
+from switchboard.backends.discovery import Discovery
 from switchboard.backends.ending import Ending
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
 from switchboard.backends.following import LOOK_S, Interest, Stream, follow
@@ -34,9 +34,10 @@ from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
 from switchboard.backends.north import Caller, Params
 from switchboard.backends.offer import BackendOffer
+from switchboard.backends.own import DISCOVERY, Own
 from switchboard.backends.road import Road
 from switchboard.backends.room import FleetRoom, Unlimited
-from switchboard.backends.scope import LineKey
+from switchboard.backends.scope import LineKey, one_for_all
 from switchboard.backends.sharing import Sharing, Use
 from switchboard.backends.upstream import Slot
 from switchboard.backends.watchdog import Watchdog
@@ -94,11 +95,11 @@ class BackendProvider:
         self._state = state
         self._info = info or Implementation(name="switchboard", version="")
         self._lines = Lines(backend, self._line, Unlimited() if state is None else FleetRoom(state, backend))
-        self._discovery = Discovery(backend, self._lines, self, self._told, dice, last)
+        self._own = Own(backend, self._lines)
+        self._discovery = Discovery(backend, self._own, self, self._told, dice, last)
         self._road: Road | None = None
         self._host: Host | None = None
         self._interest = interest or Interest()
-        self._sharing: Sharing | None = None
         self._calling = Calling(backend, self._use, self.known)
 
     @property
@@ -164,8 +165,10 @@ class BackendProvider:
                 road = Road(addresses, self.backend.bounds.message_bytes)
                 self._road = await stack.enter_async_context(road.running())
             await stack.enter_async_context(self._lines.running())
-            self._sharing = Sharing(self.backend, self._lines, self._state, host.worker)
-            await stack.enter_async_context(self._sharing.running())
+            self._own.sharing = Sharing(self.backend, self._lines, self._state, host.worker)
+            if one_for_all(self.backend):  # until its child is gone, no other worker could ask what there is
+                stack.push_async_callback(lambda: self._discovery.lead.resign())
+            await stack.enter_async_context(self._own.sharing.running())
             await stack.enter_async_context(self._discovery.running(self._state, host.worker))
             if self._state is not None:
                 ending = Ending(self._state, self.backend, self._lines, self._road, self._discovery.lead)
@@ -190,9 +193,9 @@ class BackendProvider:
     # -- its lines ------------------------------------------------------------------------------------------------
 
     async def _use(self, key: LineKey, capabilities: Params, work: Use) -> Any:
-        if self._sharing is None:
+        if self._own.sharing is None:
             raise Unreachable("this worker is not running")
-        return await self._sharing.use(key, capabilities, work)
+        return await self._own.sharing.use(key, capabilities, work)
 
     def _line(self, key: LineKey, capabilities: Params) -> Line:
         return Line(
@@ -227,7 +230,9 @@ class BackendProvider:
         if isinstance(what, Sse):
             return partial(transports.open_sse, self.backend, self._road)
         slot = None
-        if self._state is not None and key.kind != "shared" and not key.once:
+        # Where every request stands alone, or nobody's calls go over it, there is no session to share.
+        alone = key.once or key == DISCOVERY or (key.kind == "shared" and self.backend.scope is None)
+        if self._state is not None and not alone:
             slot = Slot(self._state, self.backend, key, self._host.worker)
         return partial(transports.open_http, self.backend, self._road, slot)
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from switchboard.backends.description import Backend
-from switchboard.backends.scope import LineKey
+from switchboard.backends.scope import SHARED, LineKey, one_for_all
 from switchboard.backends.waiting import forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
@@ -110,8 +110,8 @@ class FleetRoom:
         self._enter = state.redis.register_script(_ENTER)
 
     def member(self, key: LineKey) -> str:
-        """A session's connections are one, whichever worker has them; any other is its own."""
-        if key.once or key.kind == "shared":
+        """A session's connections are one, whichever worker has them, and so is one for all; any other is its own."""
+        if key.once or (key.kind == "shared" and not (one_for_all(self._backend) and key == SHARED)):
             return f"{self._mark}-{next(_ids)}"
         return f"{key.tag}:{key.capabilities}"
 

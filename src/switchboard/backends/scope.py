@@ -3,6 +3,9 @@
 The rule, for a backend whose configuration says nothing: `shared` if it speaks the modern era over HTTP, where every
 request stands alone; else `session`, because whoever shares a stateful connection shares what the others left on it.
 
+A connection that everybody shares declares that its client can be asked everything, since somebody's can; a question
+for one that cannot is refused here. Any other is kept apart by what its client can be asked.
+
 `session` means the client's handshake session. A modern client has none, so it means its principal; and where nobody is
 known by name (`AUTH_MODE=none`), each call gets a line of its own.
 """
@@ -15,12 +18,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from switchboard.backends.description import Backend, Scope, Stdio
+from switchboard.backends.description import Backend, Http, Scope, Stdio
 from switchboard.backends.north import Params
 from switchboard.identity import ANONYMOUS, Caller
 
 SID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 """A session's id; any other owner is a JSON array."""
+
+ABLE: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
+"""All that clients can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,17 @@ def default_scope(backend: Backend, *, modern: bool) -> Scope:
     return "shared" if modern and not isinstance(backend.transport, Stdio) else "session"
 
 
+def one_for_all(backend: Backend) -> bool:
+    """Whether there is one connection in the whole fleet, which only one worker has at a time."""
+    return backend.scope == "shared" and not isinstance(backend.transport, Http)
+
+
 def key(scope: Scope, caller: Caller, capabilities: Params) -> LineKey:
     """The line for a call."""
     user = json.dumps([caller.principal.issuer, caller.principal.subject])
     can = digest(capabilities)
     if scope == "shared":
-        return LineKey("shared", "", can)
+        return SHARED
     if scope == "user":
         return LineKey("user", user, can, user)
     if caller.session_id is not None:
@@ -76,3 +87,7 @@ def digest(capabilities: Params) -> str:
     """Equal for equal capabilities."""
     text = json.dumps(capabilities, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+SHARED: Final = LineKey("shared", "", digest(ABLE))
+"""The line that everybody shares."""

@@ -1,8 +1,8 @@
-"""One line for a session, on whichever worker its calls arrive.
+"""One line for a session, or for everybody, on whichever worker its calls arrive.
 
 A child lives on one worker: the one that claimed it; so does a connection of HTTP+SSE, which is a session by itself.
 Calls that arrive elsewhere go there. Streamable HTTP needs none of this: each worker has a line of its own, and all
-resume the same upstream session (`upstream`). Lines for everybody, or for one call, are each worker's own too.
+resume the same upstream session (`upstream`). Lines for one call are each worker's own too.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, Final, Protocol
 from switchboard.backends.claims import Claim, Claims
 from switchboard.backends.description import Backend, Sse, Stdio
 from switchboard.backends.envelope import HeaderMap
-from switchboard.backends.failures import Forgotten, Unreachable
+from switchboard.backends.failures import Elsewhere, Forgotten, Unreachable
 from switchboard.backends.holder import Holder
 from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
 from switchboard.backends.north import North, Params
 from switchboard.backends.remote import Moved, Remote
-from switchboard.backends.scope import LineKey
+from switchboard.backends.scope import ABLE, LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
@@ -82,9 +82,39 @@ class Sharing:
         Raises:
             BackendFailure: there is none to be had.
         """
-        if self._claims is None or self._state is None or key.once or key.kind == "shared":
+        if self._claims is None or self._state is None or key.once:
             return await self._alone(key, capabilities, work)
         return await self._used(self._claims, self._state, key, capabilities, work)
+
+    @asynccontextmanager
+    async def here(self, key: LineKey, capabilities: Params) -> AsyncIterator[Line]:
+        """The line of a key, if it may be on this worker.
+
+        Raises:
+            Elsewhere: another worker has it.
+            BackendFailure: there is none to be had.
+        """
+        if self._claims is not None:
+            try:
+                claim = await self._claims.claim(key)
+            except StateUnavailable as error:
+                raise Unreachable("shared state cannot be reached now, which knows where its connection is") from error
+            if isinstance(claim, str):
+                raise Elsewhere("another worker has its connection")
+            async with self._held(self._claims, key, capabilities) as line:
+                yield line
+            return
+        async with self._lines.line(key, capabilities) as line:
+            yield line
+
+    async def elsewhere(self, key: LineKey) -> bool:
+        """Whether another worker has the line of a key; if that cannot be known, no."""
+        if self._claims is None:
+            return False
+        try:
+            return await self._claims.elsewhere(key)
+        except StateUnavailable:
+            return False
 
     async def _alone(self, key: LineKey, capabilities: Params, work: Use) -> Any:
         try:
@@ -118,7 +148,7 @@ class Sharing:
         if self._claims is None or self._claims.mine(key) is None:
             yield None
             return
-        async with self._held(self._claims, key, capabilities) as line:
+        async with self._held(self._claims, key, ABLE if key.kind == "shared" else capabilities) as line:
             yield line
 
     @asynccontextmanager

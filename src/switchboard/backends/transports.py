@@ -128,7 +128,8 @@ class OpenHttp:
             return
         slot = self.slot
         relay = Here() if slot is None else Everywhere(slot.state, slot.backend.place, slot.key, slot.worker)
-        await Listening(self.client, self.carrier, self.version, self.most, relay, inbound).run(busy)
+        late = slot is not None and slot.key.kind == "shared"
+        await Listening(self.client, self.carrier, self.version, self.most, relay, inbound, late=late).run(busy)
 
     async def forget(self) -> None:
         """Have the next line make a new one."""
