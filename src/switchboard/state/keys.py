@@ -20,7 +20,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:task:{task}` | hash | owner, worker, status, outcome of a task | its time to live, and a minute |
 | `mcp:task:{task}:asks`, `:answers` | hash | questions that are open, answers to those that were | as the task |
 | `mcp:task:{task}:changes` | pub/sub | wakes the worker that runs the task, and streams that tell of it | - |
-| `mcp:line:{tag}:<backend>:<client>` | string | `worker:epoch` that has a child: a session's, a person's, or everybody's | LEASE, renewed |
+| `mcp:line:{tag}:<backend>:<client>` | string | `worker:epoch` that has a child | LEASE, renewed |
 | `mcp:line:{tag}:<name>:<client>:had` | string | that there was such a child | LINE_LIFE, sliding |
 | `mcp:line:{tag}:<backend>:<client>:upstream` | string | the session at an HTTP backend | LINE_LIFE, sliding |
 | `mcp:line:{tag}:<backend>:<client>:making` | string | `worker:epoch` that opens that session | LEASE, renewed |
