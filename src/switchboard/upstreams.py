@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -19,8 +19,8 @@ from typing import Any, Final, Literal
 import structlog
 
 from switchboard import plugins
-from switchboard.backends import Backend
-from switchboard.catalog import shapes
+from switchboard.backends import Backend, BackendProvider
+from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.descriptions import backend, plugin_key, server_key
@@ -136,7 +136,10 @@ class Upstreams:
 
     def tell(self) -> dict[str, Any]:
         """How the servers are doing in this worker, as a document."""
-        return {"digest": self._configuration.digest, "servers": [shown(each) for each in self._servers.values()]}
+        return {
+            "digest": self._configuration.digest,
+            "servers": [shown(each, self._live.current()) for each in self._servers.values()],
+        }
 
     def restart(self, name: str) -> bool:
         """Start a server anew, also one that failed for good; whether there is one of that name."""
@@ -257,7 +260,7 @@ def plugin_providers(configuration: Configuration) -> tuple[Provider, ...]:
     return plugins.load(configuration.plugins)
 
 
-def shown(server: Upstream) -> dict[str, Any]:
+def shown(server: Upstream, catalog: Catalog) -> dict[str, Any]:
     """How a server is doing in this worker, as a document."""
     health = getattr(server.provider, "health", None)
     lines = getattr(server.provider, "lines", None)
@@ -269,6 +272,20 @@ def shown(server: Upstream) -> dict[str, Any]:
         "reason": server.reason or getattr(health, "reason", ""),
         "pinned": server.pinned,
         "connections": len(lines) if lines is not None else 0,
+        "notes": list(_notes(server, catalog)),
         "steps": server.steps,
         "stderr": list(getattr(lines, "words", ())),
     }
+
+
+def _notes(server: Upstream, catalog: Catalog) -> Iterator[str]:
+    """What of its offer clients see otherwise than it says, or not at all, and why."""
+    unoffered = server.provider.known().unoffered if isinstance(server.provider, BackendProvider) else ()
+    for one in unoffered:
+        yield f"{one.kind}: {one.name!r}: {one.reason}"
+    for rejected in catalog.rejected:
+        if rejected.provider == server.name:
+            yield f"{rejected.kind}: {rejected.name!r}: {rejected.reason}"
+    for renamed in catalog.renamed:
+        if renamed.provider == server.name:
+            yield f"{renamed.kind}: {renamed.name!r} is offered as {renamed.exposed!r}"

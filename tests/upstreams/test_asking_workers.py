@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from mcp import Client
@@ -73,3 +75,34 @@ async def test_a_server_is_restarted_on_every_worker(setup: Any, until: Any, red
 
         await until(fresh)
     assert (await typed(setup, redis_url, "servers", "restart", "b")).exit_code == 1
+
+
+async def test_what_is_left_out_and_what_is_renamed_is_told_once_whoever_asked_the_server(
+    setup: Any, until: Any, redis_url: str
+) -> None:
+    schema = {"type": "object"}
+    bad = [{"name": f"bad{number}", "inputSchema": {"$ref": f"http://example.org/{number}"}} for number in range(25)]
+    tools = [{"name": "user/profile", "inputSchema": schema}, {"name": "ok", "inputSchema": schema}, *bad]
+    definitions = setup.folder / "definitions.json"
+    definitions.write_text(json.dumps([*tools, {"name": "ok", "inputSchema": schema}]))
+    raw = Path(__file__).parents[1] / "backends" / "servers" / "raw.py"
+    row = {"command": sys.executable, "args": ["-S", str(raw), "definitions", str(definitions)], "era": "handshake"}
+    setup.write({"odd": row})
+    for _ in range(2):
+        await setup.start(redis_url=redis_url)
+    expected = [
+        f"odd: tools: 'bad{number}': inputSchema refers to 'http://example.org/{number}', outside of itself"
+        for number in range(25)
+    ]
+    expected += ["odd: tools: 'ok': it is listed twice; the first one counts"]
+    expected += ["odd: tools: 'user/profile' is offered as 'odd__user_profile'"]
+
+    async def told() -> bool:
+        answers = await ask(setup.apps[0].rooms.state)
+        notes = [row["notes"] for answer in answers for row in answer["servers"]]
+        # a worker that nobody asked for lists may not have made a snapshot of the offer yet
+        return len(notes) == 2 and max(map(len, notes)) == len(expected)
+
+    await until(told)
+    listed = await typed(setup, redis_url, "servers", "list")
+    assert [line for line in listed.stdout.splitlines() if line.startswith("odd: ")] == expected

@@ -25,6 +25,9 @@ from switchboard.backends.schemas import DEPTH, Unfit
 from switchboard.versions import fitted_definition
 from switchboard.visible import text
 
+TOLD: Final = 1_000
+"""Definitions of a kind that are left out, each of which is told by its name."""
+
 ICONS: Final = ("https:", "http:", "data:")
 """The schemes of an icon's `src`. https://modelcontextprotocol.io/specification/2025-11-25/basic#icons"""
 
@@ -90,7 +93,12 @@ def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], 
         unoffered += [Unoffered(form.kind, _name(form, item), f"offered without {part}") for part in _missing(item)]
         kept[identity] = model
         room -= size
-    return list(kept.values()), unoffered
+    return list(kept.values()), [*unoffered[:TOLD], *_more(form, unoffered[TOLD:])]
+
+
+def _more(form: Form, untold: Sequence[Unoffered]) -> Iterator[Unoffered]:
+    if untold:
+        yield Unoffered(form.kind, f"{len(untold)} more", untold[0].reason)
 
 
 def _fit(form: Form, item: Any) -> BaseModel:

@@ -151,7 +151,8 @@ class Discovery:
 
     def _taken(self, offer: BackendOffer, health: Health) -> None:
         """Another worker's finding, or the last one of all; whoever found it has told, or will tell, the clients."""
-        if offer.modern != self.offer.modern or offer.changes(self.offer):
+        known = self.offer
+        if offer.modern != known.modern or offer.unoffered != known.unoffered or offer.changes(known):
             self.offer = offer
         if not self._lead.held:
             self.health = health

@@ -18,6 +18,7 @@ import structlog
 from mcp_types import ServerCapabilities
 from pydantic import BaseModel, ValidationError
 
+from switchboard.backends.cleaning import Unoffered
 from switchboard.backends.description import Backend
 from switchboard.backends.health import Health
 from switchboard.backends.lead import Elected
@@ -163,6 +164,7 @@ def written(offer: BackendOffer, health: Health) -> str:
         "modern": offer.modern,
         "capabilities": _dumped(offer.capabilities),
         "health": asdict(health),
+        "unoffered": [asdict(one) for one in offer.unoffered],
     }
     return json.dumps({**lists, **more}, separators=(",", ":"))
 
@@ -181,7 +183,14 @@ def read(backend: Backend, stored: str) -> tuple[BackendOffer, Health]:
         able = ServerCapabilities.model_validate(data["capabilities"], by_name=False)
     except ValidationError as error:
         raise ValueError("not an offer") from error
-    offer = offered(backend, found, instructions=data["instructions"], modern=data["modern"], capabilities=able)
+    offer = offered(
+        backend,
+        found,
+        instructions=data["instructions"],
+        modern=data["modern"],
+        capabilities=able,
+        unoffered=tuple(Unoffered(**one) for one in data["unoffered"]),
+    )
     return offer, Health(**data["health"])
 
 

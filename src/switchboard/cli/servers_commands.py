@@ -23,6 +23,7 @@ from switchboard.config.shown import without_credentials
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.inquiry import ask
 from switchboard.settings import Settings
+from switchboard.visible import escaped
 
 app = typer.Typer(help="The servers behind this one: what there is, how it is doing, and changes of it.")
 
@@ -51,6 +52,9 @@ def list_servers(config: FileOption = None) -> None:
             where = without_credentials(_WHERE[section.source](section))
             table.add_row(name, section.source, where, state, ", ".join(section.tags))
         Console(soft_wrap=True).print(table)
+        for name in here.configuration().servers:
+            for note in _notes(provider_name(name), answers):
+                typer.echo(f"{name}: {note}")
         if not answers:
             say("no running worker was asked: that needs REDIS_URL")
 
@@ -147,6 +151,12 @@ def _state(name: str, section: ServerSection, answers: list[Mapping[str, Any]]) 
     shown = [f"{state} ({states.count(state)})" if len(rows) > 1 else state for state in dict.fromkeys(states)]
     reasons = [f"{row['reason']}" for row in rows if row["reason"]]
     return ", ".join(shown) + (f": {reasons[0]}" if reasons else "")
+
+
+def _notes(name: str, answers: list[Mapping[str, Any]]) -> list[str]:
+    """What the workers say of its offer, each thing once."""
+    rows = [row for answer in answers for row in _rows(answer, name)]
+    return [escaped(note) for note in dict.fromkeys(note for row in rows for note in row.get("notes", ()))]
 
 
 def _launched(launch: list[str], source: str | None, at: str | None) -> dict[str, Any]:

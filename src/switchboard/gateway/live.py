@@ -93,6 +93,8 @@ class LiveCatalog:
             built = build(offers, self._naming, self._shapes)
             if built.digest != self._catalog.digest:
                 _report(set(built.rejected) - set(self._catalog.rejected))
+                for each in set(built.renamed) - set(self._catalog.renamed):
+                    logger.info("offered as %r: %s %r of %s", each.exposed, each.kind, each.name, each.provider)
                 self._catalog = built
             for listener in self._listeners:
                 listener()
