@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
+import json
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -90,6 +91,18 @@ def raw() -> Raw:
     def made(name: str, mode: str = "plain", argument: str = "", **options: Any) -> Backend:
         command = Stdio(sys.executable, ("-S", str(SERVERS / "raw.py"), mode, argument), era="handshake")
         return Backend(name, command, **{"scope": "shared", "patience": HASTE, **options})
+
+    return made
+
+
+@pytest.fixture
+def scripted() -> Raw:
+    """A backend that runs `servers/scripted.py`: `scripted(script, **what a Backend takes)`."""
+
+    def made(script: dict[str, Any], **options: Any) -> Backend:
+        words = ("-S", str(SERVERS / "scripted.py"), json.dumps(script))
+        command = Stdio(sys.executable, words, era="handshake")
+        return Backend("odd", command, **{"scope": "shared", "patience": HASTE, **options})
 
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -44,8 +45,11 @@ OBITUARY_S: Final = 1.0
 """How long the end of a line is waited for, to say why it came."""
 
 
-_ids = itertools.count(1)
-"""Of all lines together: a session that several of them resume one after the other must not see an id twice."""
+IDS: Final = 1 << 31
+"""Integers, as every SDK writes them and home-made servers expect them, and small enough for any of these."""
+
+_ids = itertools.count(random.randrange(IDS))  # noqa: S311 (apart from other workers', not secret)
+"""Of all lines to HTTP servers: a session that several lines and workers resume must not see an id twice."""
 
 Beside = Callable[["Line"], Awaitable[None]]
 """What goes on while a line is open; returns when it ends."""
@@ -58,7 +62,6 @@ class Line:
         declared: the client capabilities to declare when it is opened.
         owned: whether all its calls are one client's.
         beside: goes on while it is open.
-        worker: part of every request id, so that no two workers on one upstream session mint alike.
     """
 
     def __init__(
@@ -69,7 +72,6 @@ class Line:
         *,
         declared: Params,
         owned: bool,
-        worker: str,
         info: Implementation,
         beside: Beside | None = None,
     ) -> None:
@@ -94,7 +96,7 @@ class Line:
         self._ears = ears
         self._declared = declared
         self._info = info
-        self._worker = worker
+        self._ids = _ids if isinstance(backend.transport, Http) else itertools.count(1)
         self._wire: Wire | None = None
         self._session: ClientSession | None = None
         self._opened: Opened | None = None
@@ -314,5 +316,5 @@ class Line:
             pass
         return str(self.failure or "it ended the connection")
 
-    def _mint(self) -> str:
-        return f"{self._worker}-{next(_ids)}"
+    def _mint(self) -> int:
+        return next(self._ids) % IDS

@@ -204,7 +204,6 @@ class BackendProvider:
             self,
             declared=capabilities,
             owned=key.kind != "shared",
-            worker=self._host.worker if self._host is not None else "w",
             info=self._info,
             beside=None if key == DISCOVERY else self._news,
         )

@@ -6,12 +6,23 @@ that this version does not know is for the client to read or ignore.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import anyio
 import anyio.abc
-from mcp.shared.dispatcher import CallOptions, DispatchContext, OnNotify, OnNotifyIntercept, OnRequest, ProgressFnT
+from mcp.shared.dispatcher import (
+    CallOptions,
+    DispatchContext,
+    OnNotify,
+    OnNotifyIntercept,
+    OnRequest,
+    ProgressFnT,
+    coerce_request_id,
+)
+from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
     MCP_PROTOCOL_VERSION_HEADER,
 )
@@ -20,12 +31,14 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
+    INTERNAL_ERROR,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     Implementation,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from switchboard.backends.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
 from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
 from switchboard.backends.north import Params
 from switchboard.backends.order import Heard
@@ -59,7 +72,7 @@ class Wire:
         self,
         streams: tuple[Any, Any],
         inbound: Inbound,
-        mint: Callable[[], str],
+        mint: Callable[[], int],
         declared: Params,
         info: Implementation,
         on_end: Callable[[], None],
@@ -134,7 +147,9 @@ class Wire:
         """Send under an id of ours."""
         named: CallOptions = {**(opts or {})}
         named.setdefault("request_id", self._mint())
-        return await self._inner.send_raw_request(method, self._declaring(method, params), named)
+        result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
+        repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
+        return repaired
 
     async def notify(self, method: str, params: Params | None, opts: CallOptions | None = None) -> None:
         """Send a notification."""
@@ -167,18 +182,42 @@ class Wire:
     async def _on_request(
         self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None
     ) -> dict[str, Any]:
-        return await self._inbound.asked(method, params)
+        with _contained():
+            return await self._inbound.asked(method, with_objects(params, PARAMS))
 
     async def _on_notify(self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None) -> None:
         async with self._heard.hearing():
-            token = (params or {}).get("progressToken")
-            if method == "notifications/progress" and token in self._progress:
-                await self._progress[token](*_steps(params or {}))
-            else:
-                await self._inbound.told(method, params)
+            params = with_objects(params, PARAMS)
+            reported = self._reported(params) if method == "notifications/progress" else None
+            with _contained():
+                if reported is not None:
+                    await reported(*_steps(params or {}))
+                else:
+                    await self._inbound.told(method, params)
+
+    def _reported(self, params: Params | None) -> ProgressFnT | None:
+        """Who is told of progress; a server may write the token that it got as a text."""
+        token = (params or {}).get("progressToken")
+        return self._progress.get(coerce_request_id(token)) if isinstance(token, int | str) else None
 
     async def _on_garbage(self, error: Exception) -> None:
         self._inbound.garbled(error)
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Turn a cancellation that nobody asked this task for into a failure of what it waited for: it ends nothing else.
+
+    Raises:
+        MCPError: it was cancelled.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise MCPError(INTERNAL_ERROR, "The client can no longer be asked or told") from error
 
 
 def _steps(params: Params) -> tuple[float, float | None, str | None]:

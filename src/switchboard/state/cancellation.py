@@ -7,6 +7,9 @@ the task goes on as if nothing had been asked of it, and whoever waits for its e
 When the nodes of a Cluster have changed, redis-py closes connections that other tasks are using. Those then trip over
 whatever is missing (`AttributeError`), or hear of it from the event loop (`RuntimeError`): no error of Redis, so nobody
 takes it for what it is, and the task that trips ends its worker.
+
+A cancellation that was swallowed is raised again in the form that whoever asked for it knows: an anyio scope takes only
+its own for the end of its block, and lets any other go on to end whatever is around it.
 """
 
 from __future__ import annotations
@@ -14,14 +17,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
+import anyio.lowlevel
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 def _asked_to_leave() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task else 0
+
+
+async def _leave() -> NoReturn:
+    """Raise the cancellation that was swallowed: an anyio scope delivers its own again, any other is raised here."""
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    raise asyncio.CancelledError
 
 
 class _HeedsCancellation:
@@ -32,13 +42,13 @@ class _HeedsCancellation:
         await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
         if _asked_to_leave() > before:
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]  # its reply will not be read
-            raise asyncio.CancelledError
+            await _leave()
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         before = _asked_to_leave()
         response = await super().read_response(*args, **kwargs)  # type: ignore[misc]
         if _asked_to_leave() > before:
-            raise asyncio.CancelledError
+            await _leave()
         return response
 
 

@@ -91,7 +91,7 @@ def misbehave(id: Any) -> None:
         say({"id": id, "result": {"content": [{"type": "text", "text": "first"}]}})
     if MODE == "huge":
         block = "x" * 1_000_000
-        sys.stdout.write('{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"')
+        sys.stdout.write(f'{{"jsonrpc":"2.0","id":{json.dumps(id)},"result":{{"content":[{{"type":"text","text":"')
         for _ in range(100):
             sys.stdout.write(block)
         print('"}]}}', flush=True)

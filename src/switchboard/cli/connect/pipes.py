@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager
 from typing import Any, BinaryIO, Final
 
 import anyio
+from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage
 
 from switchboard.backends.child import CHUNK
-from switchboard.backends.failures import Ended
 from switchboard.backends.stdio import Lines, Received, parsed
 
 MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of one message of the client; after a longer one nothing is read any more."""
+"""Of one message of the client; a longer one is left out."""
 
 
 class Client:
@@ -71,13 +71,10 @@ def _read(source: int, send: Any, loop: asyncio.AbstractEventLoop) -> None:
 
     lines = Lines(MOST_BYTES)
     try:
-        try:
-            while chunk := os.read(source, CHUNK):
-                for line in lines.feed(chunk):
-                    if line.strip():
-                        said(parsed(line))
-        except Ended as error:
-            said(error)
+        while chunk := os.read(source, CHUNK):
+            for line in lines.feed(chunk):
+                for item in parsed(line, MOST_BYTES):
+                    said(item if isinstance(item, Exception) else SessionMessage(item))
         asyncio.run_coroutine_threadsafe(send.aclose(), loop).result()
     except (RuntimeError, CancelledError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         return  # the loop, or the bridge, has ended before its input
