@@ -12,6 +12,8 @@ from typing import Any, Final
 from mcp_types import INVALID_REQUEST, PARSE_ERROR, PROTOCOL_VERSION_META_KEY
 from pydantic_core import from_json
 
+from switchboard.json_numbers import exactly, is_suspect
+
 LARGEST_BATCH: Final = 100
 
 Message = dict[str, Any]
@@ -30,10 +32,11 @@ def parse(body: bytes) -> Any:
     """The JSON value of a body.
 
     Raises:
-        Malformed: not JSON, not UTF-8, or nested too deep.
+        Malformed: not JSON, not UTF-8, nested too deep, or with a number that cannot be carried.
     """
     try:
-        return from_json(body, allow_inf_nan=False)
+        value = from_json(body, allow_inf_nan=False)
+        return exactly(body) if is_suspect(body) else value
     except ValueError as error:
         raise Malformed(400, PARSE_ERROR, f"Parse error: {error}") from None
 
