@@ -1,8 +1,9 @@
 """The authorization server: OAuth 2.1 for MCP clients, with people signed in at an upstream.
 
 Owns clients, authorizations, tokens, its endpoints and its pages. Mounted into a worker (`AuthorizationServer.routes`)
-or run as its own process (`python -m auth_server`). May import `switchboard.state`, `switchboard.log` and
-`switchboard.errors`; never anything else of Switchboard, which in turn imports this package in `app.py` alone.
+or run as its own process (`python -m auth_server`). May import `switchboard.state`,
+`switchboard.resolver` and leaves of Switchboard; never anything else of it, which in turn imports this package in its
+composition root alone.
 """
 
 from auth_server.app import AuthorizationServer

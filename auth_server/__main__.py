@@ -19,6 +19,7 @@ from auth_server.operations import operate, parsed
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
 from switchboard.http_bounds import BoundedHttp
+from switchboard.resolver import Loop
 from switchboard.state import check_fingerprint
 
 log = structlog.get_logger("auth_server")
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     logs.configure(settings.log_level, cast(Literal["auto", "json", "console"], settings.log_format))
     try:
         if asked.action == "serve":
-            asyncio.run(_serve(settings))
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                runner.run(_serve(settings))
         else:
             sys.stdout.write(asyncio.run(operate(settings, asked)) + "\n")
     except BaseExceptionGroup as group:

@@ -18,14 +18,25 @@ LONGEST = 3_600
 
 
 class Assertions:
-    """Verifies assertions and remembers their ids for as long as they live."""
+    """Verifies assertions and remembers their ids for as long as they live.
+
+    Args:
+        key_sets: of clients.
+        issuers_key_sets: of the issuers that the settings name, when they are fetched in another way.
+    """
 
     def __init__(
-        self, connection: Connection, ring: KeyRing, key_sets: KeySets, clock: Callable[[], float] = time.time
+        self,
+        connection: Connection,
+        ring: KeyRing,
+        key_sets: KeySets,
+        clock: Callable[[], float] = time.time,
+        issuers_key_sets: KeySets | None = None,
     ) -> None:
         self._connection = connection
         self._ring = ring
         self._key_sets = key_sets
+        self._issuers_key_sets = issuers_key_sets or key_sets
         self._clock = clock
 
     async def of_client(self, token: str, client: Client, audiences: Collection[str]) -> bool:
@@ -47,7 +58,7 @@ class Assertions:
     async def by_issuer(self, token: str, jwks_uri: str, audiences: Collection[str], issuer: str) -> Verified | None:
         """An assertion of a trusted issuer about somebody, or `None`."""
         try:
-            found = await self._key_sets.verified(token, jwks_uri)
+            found = await self._issuers_key_sets.verified(token, jwks_uri)
         except InvalidJwt:
             return None
         if found.claims.get("iss") != issuer:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
+from auth_server.fetch import source
 from auth_server.models import Client
 from auth_server.quotas import QUOTAS, Name, Quota
 from auth_server.store.connection import Connection
@@ -41,6 +42,7 @@ class Limits:
 
         async def counted(request: Request) -> Response:
             where = _address(request)
+            source.set(where)  # for what is done in the name of this request, which has a context of its own
             await self._spend(name, where)
             await self._refuse_guessers(where)
             try:

@@ -81,7 +81,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvico
         app,
         host=settings.host,
         port=settings.port,
-        loop="uvloop",
+        loop="switchboard.resolver:Loop",
         http=BoundedHttp,
         lifespan="on",
         log_config=None,
