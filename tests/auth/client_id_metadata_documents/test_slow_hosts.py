@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ async def test_slow_names_of_one_source_stop_neither_other_clients_nor_other_loo
     await asyncio.gather(*slow)
 
 
-async def _some(tasks: list[asyncio.Future[int]], count: int) -> list[int]:
+async def _some(tasks: Sequence[asyncio.Future[int]], count: int) -> list[int]:
     """What the first `count` to end gave."""
     found = []
     for task in asyncio.as_completed(tasks):
