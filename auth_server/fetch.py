@@ -11,7 +11,6 @@ for each host. Who has no share is told to try again.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +24,7 @@ import httpx2
 
 from auth_server.addresses import is_public
 from auth_server.breakers import Breakers
+from switchboard import strict_json
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.resolver import Resolver
 from switchboard.shares import Shares
@@ -231,8 +231,8 @@ async def _body(response: httpx2.Response, limit: int) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = strict_json.read(body)
+    except ValueError as error:
         raise FetchRefused("the document is not JSON") from error
     if not isinstance(document, dict):
         raise FetchRefused("the document is not a JSON object")

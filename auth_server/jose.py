@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from joserfc.jwk import JWKRegistry
 from joserfc.jws import JWSRegistry
 
 from auth_server.crypto import unb64
+from switchboard import strict_json
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519")
 """Asymmetric ones only: a public key can then never be taken for a shared secret."""
@@ -42,8 +42,8 @@ def peek(token: str) -> Verified:
     """Header and claims as they stand, not verified: to find out whose keys to try."""
     try:
         header, claims, _ = token.split(".")
-        found = Verified(json.loads(unb64(header)), json.loads(unb64(claims)))
-    except (ValueError, binascii.Error, RecursionError) as error:
+        found = Verified(strict_json.read(unb64(header)), strict_json.read(unb64(claims)))
+    except (ValueError, binascii.Error) as error:
         raise InvalidJwt("not a signed JWT") from error
     if len(token) > LONGEST or not isinstance(found.header, dict) or not isinstance(found.claims, dict):
         raise InvalidJwt("not a signed JWT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -55,6 +56,9 @@ class Api:
             return JSONResponse(body, 503, headers={**NO_STORE, "Retry-After": RETRY_AFTER})
         except ClientDisconnect:
             return Response(status_code=400)
+        except HTTPException as error:  # the body is larger than the route takes (413)
+            body = {"error": "invalid_request", "error_description": error.detail}
+            return JSONResponse(body, error.status_code, headers=NO_STORE)
         except Exception:  # the last boundary before the socket: whatever it is, the client sees no internals
             log.exception("request failed", path=request.url.path)
             body = {"error": "server_error", "error_description": "something went wrong on this server"}
@@ -91,6 +95,8 @@ class Page:
             return response
         except ClientDisconnect:
             return Response(status_code=400)
+        except HTTPException as error:  # as above
+            return self._error("That request does not work", f"It was refused: {error.detail}.", error.status_code)
         except Exception:  # as above: a person sees no internals either
             log.exception("request failed", path=request.url.path)
             return self._error("Something went wrong", "The error has been noted. Try again.", 500)

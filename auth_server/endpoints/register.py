@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import replace
 from typing import Any
@@ -17,14 +16,15 @@ from auth_server.errors import Refusal
 from auth_server.models import Client
 from auth_server.registration import checked, described
 from auth_server.shared import Shared
+from switchboard import strict_json
 
 
 async def json_body(request: Request) -> Any:
     """The JSON of a request's body."""
     try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise Refusal("invalid_client_metadata", "the body is not JSON") from error
+        return strict_json.read(await request.body())
+    except ValueError as error:
+        raise Refusal("invalid_client_metadata", f"the body is not JSON that can be kept: {error}") from error
 
 
 class Register:

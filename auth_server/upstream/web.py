@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 
+from switchboard import strict_json
 from switchboard.errors import AuthorizationUnavailable
 
 LARGEST = 1_048_576
@@ -68,7 +69,7 @@ def _object(response: httpx2.Response) -> dict[str, Any]:
     if len(response.content) > LARGEST:
         return {}
     try:
-        found = response.json()
-    except (ValueError, RecursionError):
+        found = strict_json.read(response.content)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

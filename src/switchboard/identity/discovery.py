@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from switchboard import strict_json
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import OneAtATime
@@ -86,7 +87,7 @@ async def fetch_json(http: httpx2.AsyncClient, url: str) -> dict[str, Any] | Non
         response = await http.get(url, headers={"Accept": "application/json"})
         if response.status_code != 200 or len(response.content) > MAX_DOCUMENT:
             return None
-        document = response.json()
-    except (httpx2.HTTPError, ValueError, RecursionError):
+        document = strict_json.read(response.content)
+    except (httpx2.HTTPError, ValueError):
         return None
     return document if isinstance(document, dict) else None

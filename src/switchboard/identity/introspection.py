@@ -15,6 +15,7 @@ from urllib.parse import quote_plus
 
 import httpx2
 
+from switchboard import strict_json
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import ExpiringCache, OneAtATime
@@ -105,8 +106,8 @@ class IntrospectionVerifier:
         sent = {"token": token, "token_type_hint": "access_token"}
         try:
             response = await self._http.post(url, data=sent, auth=self._auth, headers={"Accept": "application/json"})
-            claims = response.json() if response.status_code == 200 else None
-        except (httpx2.HTTPError, ValueError, RecursionError) as error:
+            claims = strict_json.read(response.content) if response.status_code == 200 else None
+        except (httpx2.HTTPError, ValueError) as error:
             # The class alone: a message of the HTTP client may hold parts of the request.
             raise AuthorizationUnavailable(f"introspection failed: {type(error).__name__}") from None
         if not isinstance(claims, dict):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
 from joserfc.jws import JWSRegistry
 
+from switchboard import strict_json
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import OneAtATime
@@ -135,18 +135,20 @@ class JwksVerifier:
             return None
         keys = await self._keys.candidates(header.get("kid"), algorithm)
         claims = _claims(token, keys, algorithm)
-        if claims is None or claims.get("exp") is None:
+        # RFC 9068 §2.2: both must be there. An introspection answer may leave them out (RFC 7662 §2.2), a token not.
+        if claims is None or claims.get("exp") is None or "iss" not in claims:
             return None
         return self._rules.principal(claims, self._clock(), SKEW)
 
 
 def _header(token: str) -> dict[str, Any] | None:
-    head, _, rest = token.partition(".")
-    if rest.count(".") != 1:
+    parts = token.split(".")
+    if len(parts) != 3:
         return None
     try:
-        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
-    except (ValueError, binascii.Error, RecursionError):
+        # The claims too: the library that verifies them takes NaN, half surrogates and any depth.
+        header, _ = (strict_json.read(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
+    except (ValueError, binascii.Error):
         return None
     return header if isinstance(header, dict) else None
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey
 
 from auth_server import StaticClient
@@ -42,7 +42,7 @@ def assertion(key: Any = KEY, header: Any = None, **changes: Any) -> str:
     } | changes
     kept = {name: value for name, value in claims.items() if value is not None}
     head = {"alg": "ES256", "kid": "idp-1", "typ": "oauth-id-jag+jwt"} | (header or {})
-    return jwt.encode(head, kept, key)
+    return jws.serialize_compact(head, json.dumps(kept), key)
 
 
 async def ask(world: Any, made: str, **more: Any) -> Any:
@@ -77,6 +77,9 @@ async def test_an_assertion_gives_a_token_for_the_person_and_counts_once(company
         ({"resource": "https://other.example"}, "invalid_target"),
         ({"exp": 1_799_999_000}, "invalid_grant"),
         ({"jti": None}, "invalid_grant"),
+        ({"jti": "half a \ud800 pair"}, "invalid_grant"),
+        ({"sub": "half a \ud800 pair"}, "invalid_grant"),
+        ({"exp": float("nan")}, "invalid_grant"),
         ({"scope": "admin"}, "invalid_scope"),
         ({"key": ECKey.generate_key("P-256")}, "invalid_grant"),
     ],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hmac
+import json
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 from auth_server import StaticClient
@@ -103,7 +104,7 @@ def assertion(client_id: str, key: Any = KEY, alg: str = "ES256", header: Any = 
         "jti": "one",
     } | changes
     kept = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode({"alg": alg, "kid": "k1"} | (header or {}), kept, key, algorithms=[alg])
+    return jws.serialize_compact({"alg": alg, "kid": "k1"} | (header or {}), json.dumps(kept), key, algorithms=[alg])
 
 
 async def signing_client(world: Any) -> dict[str, Any]:
@@ -138,6 +139,11 @@ async def test_a_client_authenticates_with_its_key_and_each_assertion_counts_onc
         {"exp": 1_800_100_000},
         {"exp": None},
         {"exp": "soon"},
+        {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"jti": "half a \ud800 pair"},
+        {"iss": "\ud800", "sub": "\ud800"},
+        {"nested": json.loads("[" * 700 + "]" * 700)},
         {"jti": None},
         {"nbf": 1_800_001_000},
         {"iat": 1_800_001_000},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -118,6 +118,28 @@ def test_a_redirect_that_may_be_registered_leads_where_it_seems_to(uri: str) -> 
     if parts.scheme in ("http", "https"):
         assert httpx2.URL(uri).host in (parts.host.lower(), parts.host.strip("[]").lower())
     assert matches(uri, [uri])
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/register", "/token", "/revoke", "/introspect", "/upstream/logout", "/authorize", "/consent"),
+        "/fakeupstreamauth/redirect",
+    ],
+)
+async def test_a_body_beyond_the_limit_is_413_also_when_it_comes_in_chunks(world: Any, hearing: Any, path: str) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(9):
+            yield b"x=" + b"y" * 8_192
+
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with world.browser() as http:
+        answer = await http.post(path, content=chunks(), headers=headers)
+        declared = await http.post(path, content=b"y" * 70_000, headers=headers)
+
+    assert (answer.status_code, declared.status_code) == (413, 413)
+    assert "request failed" not in "\n".join(hearing.said), "anybody can send one: it is no fault of ours"
 
 
 @pytest.fixture
