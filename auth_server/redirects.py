@@ -1,7 +1,7 @@
 """Redirect URIs: which may be registered, and which match a registered one. Pure.
 
-RFC 8252 §7 and §8, RFC 9700 §2.1: https, loopback http, or a private-use scheme; compared as raw strings, save that a
-loopback redirect may come back on any port.
+RFC 8252 §7 and §8, RFC 9700 §2.1: https, loopback http, or an application's own scheme, by a rule and a list of what is
+allowed; compared as raw strings, save that a loopback redirect may come back on any port.
 """
 
 from __future__ import annotations
@@ -19,13 +19,23 @@ _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@]+)(?::([0-9]{1,5}))?")
 _DOTS = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
 
-FORBIDDEN_SCHEMES = frozenset(
+_REVERSED_NAME = re.compile(r"[a-z]{2,63}(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
+"""A domain name written backwards, as RFC 8252 §7.1 wants it: `com.example.app`."""
+
+KNOWN_SCHEMES = frozenset(
     {
-        *("about", "blob", "chrome", "content", "data", "file", "filesystem", "ftp", "intent", "jar", "javascript"),
-        *("mailto", "resource", "tel", "vbscript", "view-source", "ws", "wss"),
+        *("vscode", "vscode-insiders", "vscodium", "code-oss", "cursor", "windsurf", "windsurf-next", "antigravity"),
+        *("kiro", "trae", "trae-cn", "positron", "void", "theia", "zed", "claude", "goose", "raycast", "warp"),
+        *("warppreview", "lmstudio", "cherrystudio", "chatwise", "jan"),
     }
 )
-"""Schemes that a browser runs, reads or opens by itself: never a private-use scheme of an application."""
+"""Schemes without a dot that applications which speak MCP are known to register with the system for themselves. All
+others without one may be the system's (`smb`, `ms-msdt`, `search-ms`) or a browser's (`javascript`)."""
+
+NOT_ALLOWED = (
+    "must be https, loopback http, a scheme made of a domain name (com.example.app:/callback), or that of an "
+    "application known here (such as vscode or cursor)"
+)
 
 
 class Parts(NamedTuple):
@@ -87,8 +97,8 @@ def _https_problem(parts: Parts, application_type: str) -> str | None:
 
 def _scheme_problem(parts: Parts, uri: str) -> str | None:
     lowered = parts.scheme.lower()
-    if lowered in FORBIDDEN_SCHEMES or lowered in ("http", "https"):
-        return "must be https, loopback http, or a private-use scheme"
+    if lowered not in KNOWN_SCHEMES and not _REVERSED_NAME.fullmatch(lowered):
+        return NOT_ALLOWED
     if len(uri) == len(parts.scheme) + 1:
         return "must have something after the scheme"
     return None

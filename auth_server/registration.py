@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from auth_server.errors import Refusal
 from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client
 from auth_server.redirects import is_loopback, problem, split
+from switchboard import visible
 
 MAX_REDIRECTS = 20
 MAX_NAME = 100
+MAX_URI = 2_000
+_JOINERS = "\u200c\u200d"
+_HOST = re.compile(r"[a-z0-9.-]{1,253}|[0-9a-f:.]{2,45}")
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 GRANTS = (AUTHORIZATION_CODE, REFRESH_TOKEN)
 """What a client may register itself for; machine grants are given by settings only."""
@@ -39,9 +45,9 @@ def checked(metadata: object, client_id: str, scopes: tuple[str, ...]) -> Client
         grant_types=grants,
         scope=" ".join(scope for scope in scopes if scope in wanted),
         application_type=kind,
-        uri=_https(metadata, "client_uri"),
+        uri=_shown_site(metadata),
         jwks=_jwks(metadata),
-        jwks_uri=_https(metadata, "jwks_uri"),
+        jwks_uri=_jwks_uri(metadata),
         software_id=clean(_string(metadata, "software_id")),
         software_version=clean(_string(metadata, "software_version")),
     )
@@ -69,13 +75,11 @@ def described(client: Client) -> dict[str, Any]:
 
 
 def clean(text: str) -> str:
-    """`text` without control, formatting and bidi characters, in one line, cut to a length a person reads."""
-    visible = "".join(" " if char.isspace() else char for char in text if char.isspace() or _visible(char))
-    return " ".join(visible.split())[:MAX_NAME]
-
-
-def _visible(char: str) -> bool:
-    return not unicodedata.category(char).startswith("C")
+    """`text` without what is not seen, in one line, cut to a length a person reads; nothing if nothing is left."""
+    seen = visible.text(" ".join(text.split()))
+    known = "".join(char for char in seen if char in _JOINERS or not unicodedata.category(char).startswith("C"))
+    shown = " ".join(known.split())[:MAX_NAME]
+    return shown if any(unicodedata.category(char)[0] in "LNPS" for char in shown) else ""
 
 
 def _redirects(metadata: dict[str, Any]) -> tuple[tuple[str, ...], str]:
@@ -125,12 +129,24 @@ def _jwks(metadata: dict[str, Any]) -> dict[str, Any] | None:
     return {"keys": keys}
 
 
-def _https(metadata: dict[str, Any], name: str) -> str:
-    value = _string(metadata, name)
+def _jwks_uri(metadata: dict[str, Any]) -> str:
+    value = _string(metadata, "jwks_uri")
     parts = split(value) if value else None
-    if value and (parts is None or not parts.host or parts.scheme not in ("http", "https")):
-        _refuse(f"{name} must be a web address")
+    if value and (parts is None or not parts.host or parts.scheme != "https"):
+        _refuse("jwks_uri must be an https address")
     return value
+
+
+def _shown_site(metadata: dict[str, Any]) -> str:
+    """The `client_uri`, if its host can be shown: that is all it is for, so another one is left out, not refused."""
+    value = _string(metadata, "client_uri")
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    plain = value.isascii() and value.isprintable() and len(value) <= MAX_URI and "@" not in parts.netloc
+    return value if plain and parts.scheme in ("http", "https") and _HOST.fullmatch(host) else ""
 
 
 def _string(metadata: dict[str, Any], name: str) -> str:

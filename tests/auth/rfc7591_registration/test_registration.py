@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 LOOPBACK = "http://127.0.0.1:1234/callback"
+DEEP = b'{"redirect_uris": ["http://127.0.0.1/cb"], "jwks": {"keys": [{"x": %s}]}}' % (b"[" * 700 + b"]" * 700)
 
 
 async def register(world: Any, metadata: Any = None, **options: Any) -> Any:
@@ -71,6 +72,11 @@ async def test_a_client_that_says_nothing_about_authentication_gets_a_secret(wor
         "com.example.app:/oauth",
         "cursor://anysphere.cursor-mcp/oauth/callback",
         "vscode://publisher.extension/cb",
+        "vscode-insiders://publisher.extension/cb",
+        "windsurf://oauth",
+        "warp://mcp/oauth2callback",
+        "com.raycast:/oauth",
+        "com.googleusercontent.apps.123-abc:/oauth2",
     ],
 )
 async def test_these_redirects_may_be_registered(world: Any, uri: str) -> None:
@@ -107,7 +113,23 @@ async def test_these_redirects_may_be_registered(world: Any, uri: str) -> None:
         "/callback",
         "//app.example/cb",
         "",
-        "app:",
+        "com.example.app:",
+        "app:/callback",
+        "smb://evil.example/share",
+        "ms-msdt:/id",
+        "search-ms:query=x",
+        "ms-settings:",
+        "livescript:alert(1)",
+        "mocha:x",
+        "callto:x",
+        "ldap://evil.example/x",
+        "ssh://evil.example/",
+        "gopher://evil.example/",
+        "x-apple.systempreferences:x",
+        "chrome-extension://abcdefgh/cb",
+        "moz-extension://abcdefgh/cb",
+        "app..example:/cb",
+        ".example:/cb",
         "https://app.example/\r\nLocation: https://evil.example",
         "https://app.example/\u202e",
         "https://app.example/" + "x" * 2000,
@@ -144,7 +166,8 @@ async def test_a_web_application_is_reached_by_https_and_not_on_loopback(world: 
         {"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}},
         {"jwks": {"keys": [{"kty": "EC", "d": "private"}]}},
         {"jwks": "no"},
-        {"client_uri": "javascript:alert(1)"},
+        {"jwks_uri": "http://app.example/jwks"},
+        {"jwks_uri": "javascript:alert(1)"},
     ],
 )
 async def test_metadata_that_makes_no_sense_is_refused(world: Any, changes: dict[str, Any]) -> None:
@@ -161,6 +184,12 @@ async def test_metadata_that_makes_no_sense_is_refused(world: Any, changes: dict
         {"content": b""},
         {"content": b"\xff\xfe"},
         {"content": b"[" * 50_000},
+        {"content": b'{"redirect_uris": ["http://127.0.0.1/cb"], "jwks": {"keys": [{"x": NaN}]}}'},
+        {"content": b'{"redirect_uris": ["http://127.0.0.1/cb"], "jwks": {"keys": [{"x": -Infinity}]}}'},
+        {"content": b'{"redirect_uris": ["http://127.0.0.1/cb"], "jwks": {"keys": [{"x": 1e999}]}}'},
+        {"content": b'{"redirect_uris": ["http://127.0.0.1/cb"], "jwks": {"keys": [{"x": "\\ud800"}]}}'},
+        {"content": b'{"redirect_uris": ["http://127.0.0.1/cb"], "client_name": "\\udfff"}'},
+        {"content": DEEP},
         {"json": []},
         {"json": None, "content": b"null"},
         {"json": "text"},
@@ -171,6 +200,7 @@ async def test_a_body_that_is_no_object_is_refused(world: Any, options: dict[str
 
     assert response.status_code == 400
     assert response.json()["error"] == "invalid_client_metadata"
+    assert await world.redis.keys("auth:client:*") == [], "nothing is kept that cannot be answered"
 
 
 async def test_a_body_that_is_too_large_is_refused(world: Any) -> None:
@@ -219,3 +249,68 @@ async def test_secrets_are_kept_as_hmacs_only(world: Any) -> None:
 
     assert answer["client_secret"] not in stored
     assert answer["registration_access_token"] not in stored
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u3164",
+        "\u2800\u2800",
+        "\u115f\u1160\uffa0",
+        "\u200b\u200c\u200d\u2060\ufeff",
+        "\u202e\u2066\u061c\u200f",
+        "\U000e0041\U000e0042\U000e007f",
+        "\u034f\u17b4\u180b\ufe0f",
+        "\u0301\u0302",
+        "\U000e0100\ufe00",
+        "\u00ad\u3000\u00a0\u2003",
+        "\u2028\u2029",
+        "\U0001d159\U00016fe4\U00013441",
+        "\ufff0\ufff9\ufffb",
+        "\U0001bca0\U0001d173",
+        "\x1b[31m\x07",
+    ],
+)
+async def test_a_name_of_which_nothing_is_seen_is_no_name(world: Any, name: str) -> None:
+    client = await world.register(client_name=name)
+    async with world.browser() as http:
+        page = await http.get("/authorize", params=world.question(client, world.pkce()))
+
+    assert "client_name" not in client
+    assert "An application without a name" in page.text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Claude\u3164\u2800", "Claude"),
+        ("Cla\U000e0041\u00adude", "Claude"),
+        ("  two\n\u2028lines ", "two lines"),
+        ("\u0646\u0645\u06cc\u200c\u062f", "\u0646\u0645\u06cc\u200c\u062f"),
+        ("Gro\u0308ße", "Gro\u0308ße"),
+    ],
+)
+async def test_what_is_seen_of_a_name_is_kept(world: Any, name: str, shown: str) -> None:
+    assert (await world.register(client_name=name))["client_name"] == shown
+
+
+@pytest.mark.parametrize(
+    ("uri", "kept"),
+    [
+        ("https://app.example/about", "https://app.example/about"),
+        ("https://example.com/#/about", "https://example.com/#/about"),
+        ("http://[::1]:8080/", "http://[::1]:8080/"),
+        ("https://例え.jp/", None),
+        ("example.com", None),
+        ("javascript:alert(1)", None),
+        ("https://real.example@evil.example/", None),
+        ("https://evil.example\\@real.example/", None),
+        ("https://app.example:port/", None),
+        ("https://[::1/", None),
+        ("https://" + "x" * 3000, None),
+    ],
+)
+async def test_an_address_that_is_only_shown_to_people_is_left_out_when_it_cannot_be_shown(
+    world: Any, uri: str, kept: str | None
+) -> None:
+    assert (await world.register(client_uri=uri)).get("client_uri") == kept
