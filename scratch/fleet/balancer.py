@@ -1,4 +1,4 @@
-"""The load balancer before the workers: nginx where there is one, else a few lines of Python; both strictly in turn.
+"""The load balancer before the workers: nginx as it is shipped, else a few lines of Python; both strictly in turn.
 
 Neither knows what a session is. Request n goes to worker n modulo the number of workers, whatever client sent it; a
 worker that refuses the connection was sent nothing, so the next one is asked.
@@ -22,44 +22,48 @@ from fleet.children import LOOPBACK, Child, listens, start
 HEAD_LIMIT = 64 * 1024
 CHUNK = 64 * 1024
 
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 4096; }}
-http {{
-  log_format served '$upstream_addr $request_method $uri $status $http_mcp_session_id $http_x_call';
-  access_log {folder}/served.log served;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-  upstream workers {{
-{servers}
-    keepalive 32;
-    keepalive_timeout 4s;
-  }}
-  server {{
-    listen {address}:{port};
-    client_max_body_size 8m;
-    location / {{
-      proxy_pass http://workers;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_buffering off;
-      proxy_read_timeout 1h;
-      proxy_next_upstream error timeout;
-    }}
-  }}
-}}
-"""
+SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+"""What is run here is what is shipped."""
+
+CHANGES = (
+    (
+        r"^worker_processes auto;",
+        "daemon off;\npid {folder}/nginx.pid;\nerror_log stderr warn;\nworker_processes auto;",
+    ),
+    (
+        r"^  access_log /dev/stdout;",
+        "  log_format served '$upstream_addr $request_method $uri $status $http_mcp_session_id $http_x_call';\n"
+        "  access_log {folder}/served.log served;\n"
+        "  client_body_temp_path {folder}/body;\n"
+        "  proxy_temp_path {folder}/proxy;\n"
+        "  fastcgi_temp_path {folder}/fastcgi;\n"
+        "  uwsgi_temp_path {folder}/uwsgi;\n"
+        "  scgi_temp_path {folder}/scgi;",
+    ),
+    (r"^    listen \d+;", "    listen {address};"),
+)
+"""What another place needs, and nothing else: a folder, a log that says whose turn it was, and where to listen."""
+
+SERVERS = re.compile(r"^    server worker-\d+:\d+(?P<options>.*);\n(?:    server .*\n)*", re.MULTILINE)
+
+
+def render(folder: Path, port: int, workers: Sequence[int]) -> str:
+    """The shipped configuration, with these workers, at this port of the loopback address."""
+    text = SHIPPED.read_text()
+    for pattern, replacement in CHANGES:
+        text = _once(
+            re.compile(pattern, re.MULTILINE), replacement.format(folder=folder, address=f"{LOOPBACK}:{port}"), text
+        )
+    found = SERVERS.search(text)
+    options = found["options"] if found else ""
+    return _once(SERVERS, "".join(f"    server {LOOPBACK}:{worker}{options};\n" for worker in workers), text)
+
+
+def _once(pattern: re.Pattern[str], replacement: str, text: str) -> str:
+    changed, count = pattern.subn(lambda _: replacement, text)
+    if count != 1:
+        raise ValueError(f"{SHIPPED.name}: {pattern.pattern!r} stands in it {count} times instead of once")
+    return changed
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,9 @@ def start_balancer(folder: Path, port: int, workers: Sequence[int], *, nginx: st
 
 
 def _nginx(nginx: str, folder: Path, port: int, workers: Sequence[int]) -> list[str]:
-    servers = "\n".join(f"    server {LOOPBACK}:{worker} max_fails=0;" for worker in workers)
     conf = folder / "nginx.conf"
     folder.mkdir(parents=True, exist_ok=True)
-    conf.write_text(NGINX.format(folder=folder, servers=servers, address=LOOPBACK, port=port))
+    conf.write_text(render(folder, port, workers))
     return [nginx, "-e", "stderr", "-p", str(folder), "-c", str(conf)]
 
 
@@ -128,7 +131,7 @@ async def _balance(log: Path, port: int, workers: Sequence[int]) -> None:
         line, rest = head.split(b"\r\n", 1)
         peer = writer.get_extra_info("peername")[0]
         up_writer.write(line + b"\r\nConnection: close\r\nX-Forwarded-For: " + peer.encode() + b"\r\n")
-        up_writer.write(re.sub(rb"(?im)^(connection|keep-alive|x-forwarded-for):[^\r]*\r\n", b"", rest))
+        up_writer.write(re.sub(rb"(?im)^(connection|keep-alive|x-forwarded-[a-z]+|forwarded):[^\r]*\r\n", b"", rest))
         upload = asyncio.ensure_future(_pump(reader, up_writer))
         await _pump(up_reader, writer)
         upload.cancel()

@@ -14,6 +14,8 @@ from fleet.balancer import find_nginx
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from switchboard.sessions.frames import KEEPALIVE_S
+
 ROOT = Path(__file__).parents[2]
 SENDING_ONE_CLIENT_TO_ONE_WORKER = ("ip_hash", "hash ", "sticky", "least_conn")
 
@@ -81,6 +83,11 @@ def test_the_load_balancer_is_not_sticky_and_repeats_no_post() -> None:
     assert [word for word in SENDING_ONE_CLIENT_TO_ONE_WORKER if word in conf] == []
     assert "non_idempotent" not in conf
     assert "proxy_buffering off" in conf
+
+
+def test_the_load_balancer_takes_a_silent_worker_for_gone_after_a_few_signs_of_life_at_most() -> None:
+    waits = re.findall(r"proxy_(?:read|send)_timeout (\d+)s;", (ROOT / "deploy/nginx.conf").read_text())
+    assert [2 * KEEPALIVE_S < int(wait) <= 5 * KEEPALIVE_S for wait in waits] == [True, True]
 
 
 def test_nginx_accepts_the_load_balancers_configuration(tmp_path: Path) -> None:
