@@ -38,8 +38,9 @@ async def test_a_page_does_not_forbid_the_redirect_after_its_form() -> None:
     assert "form-action" not in (await get(PAGE)).headers["content-security-policy"]
 
 
-async def test_a_page_stays_connected_to_the_client_that_opened_it() -> None:
-    assert "cross-origin-opener-policy" not in (await get(PAGE)).headers
+@pytest.mark.parametrize("app", [PAGE, RedirectResponse("/elsewhere", 303), DATA])
+async def test_whatever_a_popup_shows_stays_connected_to_the_client_that_opened_it(app: Response) -> None:
+    assert "cross-origin-opener-policy" not in (await get(app)).headers
 
 
 async def test_a_page_lets_its_own_forms_say_where_they_come_from() -> None:

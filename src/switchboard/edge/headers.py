@@ -4,7 +4,9 @@ A page is what answers with HTML. What a response sets itself is kept, so a page
 
 * No `form-action`: Chromium applies it to the redirect after the consent form too, which leads to the client
   (https://github.com/w3c/webappsec-csp/issues/8). The page that knows the client may name it.
-* No `Cross-Origin-Opener-Policy` on pages: `same-origin` cuts a popup off from the client that opened it.
+* No `Cross-Origin-Opener-Policy`, on redirects neither: `same-origin` anywhere on the way (HTML §7.1.3.2 looks at each
+  response of a navigation) cuts a popup in which somebody signs in off from the client that opened it. JSON, which runs
+  nothing, needs none.
 * `Referrer-Policy: same-origin` on pages: with `no-referrer` browsers post our own forms with `Origin: null`.
 * No HSTS on plain HTTP (RFC 6797 §7.2).
 """
@@ -15,7 +17,6 @@ from secure import Secure
 from secure.headers import (
     CacheControl,
     ContentSecurityPolicy,
-    CrossOriginOpenerPolicy,
     CrossOriginResourcePolicy,
     PermissionsPolicy,
     ReferrerPolicy,
@@ -34,7 +35,6 @@ def api_headers(*, https: bool) -> Pairs:
     return _encoded(
         Secure(
             cache=CacheControl().no_store(),
-            coop=CrossOriginOpenerPolicy().same_origin(),
             corp=CrossOriginResourcePolicy().same_origin(),
             csp=ContentSecurityPolicy().default_src("'none'").frame_ancestors("'none'"),
             hsts=_hsts(https),
