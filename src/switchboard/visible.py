@@ -23,10 +23,21 @@ INVISIBLE: Final = re.compile(
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 
+DRIVING: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    # Tags spell the flags of some countries; anywhere else they are a hidden text.
+    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
+)
+
 
 def text(value: str) -> str:
     """A text without what is not seen."""
     return INVISIBLE.sub("", ANSI.sub("", value))
+
+
+def plain(value: str) -> str:
+    """A text that may be data: without what drives a terminal, turns the direction, or is a text in tags."""
+    return DRIVING.sub("", ANSI.sub("", value))
 
 
 def escaped(value: str) -> str:

@@ -11,9 +11,9 @@ from mcp_types import EmptyResult
 from mcp_types.methods import parse_server_result
 from pydantic import ValidationError
 
-from switchboard.backends import failures, rounds
+from switchboard.backends import failures, rounds, texts
 from switchboard.backends.description import Backend
-from switchboard.backends.failures import BACKEND_UNAVAILABLE, BackendFailure
+from switchboard.backends.failures import BACKEND_UNAVAILABLE, BAD_GATEWAY, BackendFailure
 from switchboard.backends.north import North, Params
 from switchboard.backends.offer import BackendOffer
 from switchboard.backends.scope import ABLE, LineKey, default_scope, key
@@ -92,10 +92,17 @@ class Calling:
         raw = await send({})
         if north.era == "handshake":
             raw = await rounds.driven(self._backend.name, raw, north, send)
+        raw = self._cleaned(raw)
         if reach.lost:
             reach.lost = False
             raw = await self._confessed(raw, north)
         return self._read(method, reach.version, raw)
+
+    def _cleaned(self, raw: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return texts.result(raw)
+        except MCPError as error:
+            raise MCPError(BAD_GATEWAY, f"Backend {self._backend.name!r}: {error.message}") from error
 
     async def _confessed(self, raw: dict[str, Any], north: North) -> dict[str, Any]:
         """Tell the client, once, that what the backend remembered of it is gone; a program reads it in `_meta`."""

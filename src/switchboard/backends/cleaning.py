@@ -107,7 +107,7 @@ def _fit(form: Form, item: Any) -> BaseModel:
     if text(identity) != identity:
         raise Unfit(f"its {form.identity} has hidden characters")
     try:
-        shaped = form.shaped(_described(item))
+        shaped = form.shaped(described(item))
         model = form.model.model_validate(shaped, by_name=False)
         wire = model.model_dump(by_alias=True, mode="json", exclude_none=True)
         for version in (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION):
@@ -120,7 +120,7 @@ def _fit(form: Form, item: Any) -> BaseModel:
         raise Unfit(f"{where}: {first['msg']}") from error
 
 
-def _described(item: Mapping[str, Any]) -> dict[str, Any]:
+def described(item: Mapping[str, Any]) -> dict[str, Any]:
     """A definition without nulls, with clean prose, and with icons that are some."""
     kept = {key: _prose(key, value) for key, value in item.items() if value is not None}
     if isinstance(kept.get("annotations"), dict):

@@ -14,7 +14,7 @@ from mcp.shared.inbound import (
 )
 from mcp_types import LOG_LEVEL_META_KEY
 
-from switchboard.backends.north import Params
+Params = Mapping[str, Any]
 
 HeaderMap = Mapping[tuple[str, ...], str]
 """Argument path → token."""

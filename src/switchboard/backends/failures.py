@@ -10,12 +10,14 @@ BackendFailure
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import REQUEST_TIMEOUT
 
+from switchboard.backends import texts
 from switchboard.errors import SwitchboardError
+from switchboard.visible import text
 
 BACKEND_UNAVAILABLE: Final = -32010
 """In the range that JSON-RPC leaves to implementations."""
@@ -76,5 +78,5 @@ def not_understood(backend: str, method: str, why: str) -> MCPError:
 
 def passed_on(backend: str, error: MCPError) -> MCPError:
     """A backend's own error, with its name in front; code and data stay, for they mean something."""
-    data: Any = error.error.data
-    return MCPError(error.code, f"Backend {backend!r}: {error.message}", data)
+    data = texts.error_data(error.code, error.error.data)
+    return MCPError(error.code, f"Backend {backend!r}: {text(error.message)}", data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
 from uuid import uuid4
 
@@ -21,7 +20,11 @@ from mcp_types.methods import INPUT_REQUIRED_METHODS, parse_server_notification,
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ValidationError
 
-Params = Mapping[str, Any]
+from switchboard.backends import texts
+from switchboard.backends.envelope import Params
+from switchboard.visible import text
+
+__all__ = ["Caller", "North", "Params", "askable"]
 
 ASKABLE: Final = ("roots", "sampling", "elicitation")
 """The client capabilities that let a server ask something."""
@@ -75,6 +78,7 @@ class Caller:
 
     async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
         """Ask on the request's own stream; in the modern era this parks the call."""
+        params = texts.question(method, params or {})
         # Both eras take the handshake's typed request; what carries it checks the client's capabilities and version.
         try:
             request: Any = parse_server_request(method, LATEST_HANDSHAKE_VERSION, _asked(params))
@@ -89,14 +93,14 @@ class Caller:
         if self.era == "modern" and self._ctx.method not in INPUT_REQUIRED_METHODS:
             return
         try:
-            notification: Any = parse_server_notification(method, LATEST_HANDSHAKE_VERSION, params)
+            notification: Any = parse_server_notification(method, LATEST_HANDSHAKE_VERSION, texts.notice(params or {}))
         except (KeyError, ValidationError):
             return
         await self._ctx.session.send_notification(notification, related_request_id=self._ctx.request_id)
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Report under the client's own token."""
-        await self._ctx.session.report_progress(progress, total, message)
+        await self._ctx.session.report_progress(progress, total, message if message is None else text(message))
 
 
 class NoClient:
