@@ -63,6 +63,7 @@ from switchboard.sessions.parking import Parking
 from switchboard.sessions.records import Records
 from switchboard.sessions.room import HandshakeRoom
 from switchboard.sessions.streams import Streams
+from switchboard.sessions.unavailable import marking
 from switchboard.settings import Settings
 from switchboard.sources import Ground
 from switchboard.state import Heartbeat, Soundness, State, check_fingerprint, mint_worker_id, open_state
@@ -184,6 +185,8 @@ class Application:
                     await rooms.state.redis.ping()
         except (StateUnavailable, TimeoutError) as error:
             return said("degraded", details={"redis": str(error) or "no answer"})
+        if not rooms.state.hub.connected:
+            return said("degraded", details={"redis": "the connection for pub/sub does not answer; it is made anew"})
         state = rooms.state
         watched = (*state.replicas.warnings(), *state.clock.warnings())
         warnings = (*await rooms.soundness.warnings(), *watched, *self._shortage)
@@ -257,6 +260,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         subscribe=records.subscribe,
         unsubscribe=records.unsubscribe,
         middleware=[parking, tasks],
+        around=[marking],
         clock=state.clock,
     )
     tasks.install(server)

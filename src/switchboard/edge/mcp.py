@@ -33,6 +33,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from switchboard.edge.bearer import RETRY_AFTER
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
 from switchboard.edge.refusals import answering, read_body
@@ -42,6 +43,7 @@ from switchboard.edge.sse import send_events
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.listen import ListenStream, Watch
+from switchboard.sessions.unavailable import UNAVAILABLE
 
 LISTEN: Final = "subscriptions/listen"
 
@@ -117,7 +119,7 @@ class McpEndpoint:
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)
             return
-        await self._modern(scope, _replayed(body, receive), send)
+        await self._modern(scope, _replayed(body, receive), _retriable(scope, send))
 
     async def _listen(
         self, value: dict[str, Any], found: dict[str, str], scope: Scope, receive: Receive, send: Send
@@ -203,6 +205,20 @@ async def _reject(send: Send, request_id: Any, rejection: InboundLadderRejection
     if request_id is not None:
         answer["id"] = request_id
     await send_json(send, ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), answer)
+
+
+def _retriable(scope: Scope, send: Send) -> Send:
+    """A `send` that answers 503 with `Retry-After` what could not be served because Redis is away."""
+
+    async def marked(message: Any) -> None:
+        if message["type"] == "http.response.start" and scope.get(UNAVAILABLE) and message["status"] == 200:
+            kind = dict(message["headers"]).get(b"content-type", b"")
+            if kind.startswith(b"application/json"):  # a stream has begun with 200, and says the rest itself
+                again = (b"retry-after", str(RETRY_AFTER).encode())
+                message = {**message, "status": 503, "headers": [*message["headers"], again]}
+        await send(message)
+
+    return marked
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -105,6 +105,7 @@ def build_gateway(
     subscribe: subscriptions.Subscribe = _no_session_uri,
     unsubscribe: subscriptions.Subscribe = _no_session_uri,
     middleware: Iterable[ServerMiddleware[Any]] = (),
+    around: Iterable[ServerMiddleware[Any]] = (),
     clock: Callable[[], float] = time.time,
 ) -> Gateway:
     """The one server.
@@ -114,6 +115,7 @@ def build_gateway(
         audience: which deployment a sealed request state is meant for; the server's name by default.
         clock: the time that sealed request state goes by on every worker.
         middleware: runs inside the request-state boundary, so it sees request state in the clear; outermost first.
+        around: runs around all the rest.
     """
     server = Gateway(
         name,
@@ -135,6 +137,7 @@ def build_gateway(
     server.refit()
     codec = FleetTime(AESGCMRequestStateCodec(list(keys) or [secrets.token_bytes(32)]), clock)
     security = RequestStateSecurity(codec=codec, bind_principal=bind_principal)
+    server.middleware.extend(around)
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)
     server.middleware.append(WirePages(source))

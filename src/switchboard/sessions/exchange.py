@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 import structlog
 from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server
@@ -17,8 +18,9 @@ from mcp.shared.message import MessageMetadata, ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 
-from switchboard.errors import SessionGone, StateBusy, StateUnavailable
+from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.levels import wanted
+from switchboard.sessions.patience import state_away, told_to_handlers
 from switchboard.sessions.reply import Reply
 from switchboard.sessions.standalone import Outlet
 
@@ -33,7 +35,7 @@ LEAVING: Final = ErrorData(
     "harmless.",
     data={"reason": "worker_left", "retry": "if_idempotent"},
 )
-STATE_AWAY: Final = "Shared state cannot be reached now; try again"
+SESSION_ENDED: Final = "The session ended"
 TRANSPORT: Final = TransportContext(kind="streamable-http", can_send_request=True)
 
 
@@ -91,7 +93,11 @@ class Exchange:
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             message["params"] = dict(params)
-        await self._reply.emit(message)
+        with told_to_handlers():
+            try:
+                await self._reply.emit(message)
+            except SessionGone:  # the request is being cancelled: nobody hears it any more
+                await anyio.lowlevel.checkpoint()
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Report progress if the client asked for it."""
@@ -113,7 +119,12 @@ class Exchange:
             MCPError: the client declared no such capability, answered with an error, or did not answer in time.
         """
         require_capability(self._reply.record.client_params.capabilities, method, params)
-        return await self._reply.ask(method, params, (opts or {}).get("timeout"))
+        with told_to_handlers():
+            try:
+                return await self._reply.ask(method, params, (opts or {}).get("timeout"))
+            except SessionGone:
+                await anyio.lowlevel.checkpoint()  # the request is being cancelled
+                raise MCPError(INTERNAL_ERROR, SESSION_ENDED) from None
 
     def connection(self) -> Connection:
         """The client's connection, rebuilt from the record."""
@@ -133,10 +144,9 @@ class Exchange:
                 server, self, self.method, self.params, connection=self.connection(), lifespan_state=lifespan_state
             )
         except SessionGone:
-            return self._error(ErrorData(code=INTERNAL_ERROR, message="The session ended"))
+            return self._error(ErrorData(code=INTERNAL_ERROR, message=SESSION_ENDED))
         except StateUnavailable as error:
-            message = str(error) if isinstance(error, StateBusy) else STATE_AWAY
-            return self._error(ErrorData(code=INTERNAL_ERROR, message=message))
+            return self._error(state_away(error, begun=True).error)
         except Exception as error:  # the handler boundary: whatever a handler raises becomes its request's answer
             return self._error(self._error_data(error))
         return {"jsonrpc": "2.0", "id": self.request_id, "result": result}
@@ -176,7 +186,8 @@ class StandaloneOutbound:
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Send a notification that belongs to no request."""
-        await self._outlet.send(method, params)
+        with told_to_handlers():
+            await self._outlet.say(method, params)
 
 
 def require_capability(declared: ClientCapabilities, method: str, params: Mapping[str, Any] | None) -> None:

@@ -13,6 +13,7 @@ from mcp.shared.message import MessageMetadata, ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import RequestId
 
+from switchboard.sessions.patience import told_to_handlers
 from switchboard.sessions.records import Record
 from switchboard.sessions.standalone import Outlet
 from switchboard.state import State
@@ -46,7 +47,8 @@ class Notice:
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Send to the standalone stream."""
-        await self._outlet.send(method, params)
+        with told_to_handlers():
+            await self._outlet.say(method, params)
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """A notification has no progress."""

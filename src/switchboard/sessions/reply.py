@@ -22,6 +22,7 @@ from mcp_types import INTERNAL_ERROR, RequestId
 
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, priming
+from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record
 from switchboard.state import Scripts, State, Written
 from switchboard.state.keys import LEASE_MS, MAX_FRAMES, POLL_S
@@ -30,11 +31,6 @@ log = structlog.get_logger("switchboard.sessions")
 
 PRIMED_SINCE: Final = "2025-11-25"
 """The first revision whose clients expect a priming event."""
-
-PATIENCE_S: Final = 60.0
-"""How long a running request waits for Redis to come back before it is given up."""
-
-AGAIN_S: Final = 0.25
 
 WITHDRAW_S: Final = 2.0
 """How long an abandoned request to the client may hold up whoever abandoned it."""
@@ -146,21 +142,15 @@ class Reply:
             SessionGone: the session ended, or this worker lost the reply to another.
             StateUnavailable: Redis stayed away for PATIENCE_S.
         """
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while True:
-            try:
-                with self._state.guard():
-                    written = await write()
-            except StateUnavailable:
-                if asyncio.get_running_loop().time() > deadline:
-                    self._lose()
-                    raise
-                await asyncio.sleep(AGAIN_S)
-                continue
-            if written.verdict != "ok":
-                self._lose()
-                raise SessionGone(self.record.sid)
-            return written
+        try:
+            written = await patiently(self._state, write)
+        except StateUnavailable:
+            self._lose()
+            raise
+        if written.verdict != "ok":
+            self._lose()
+            raise SessionGone(self.record.sid)
+        return written
 
     async def _store(self, data: str, *, final: bool) -> None:
         self._stored += 1

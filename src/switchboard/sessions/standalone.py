@@ -21,6 +21,7 @@ from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.follow import START, missed, read
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, Sign, encode, event, priming
 from switchboard.sessions.levels import wanted
+from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record, Records
 from switchboard.sessions.reply import PRIMED_SINCE
 from switchboard.state import State
@@ -48,21 +49,31 @@ class Outlet:
 
     async def send(self, method: str, params: Mapping[str, Any] | None) -> None:
         """Store a notification for the standalone stream; dropped when the session has ended."""
-        if not wanted(self._level, method, params):
-            return
-        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
-        if params is not None:
-            message["params"] = dict(params)
-        await append(self._state, self._sid, message)
+        if wanted(self._level, method, params):
+            await append(self._state, self._sid, _notification(method, params))
+
+    async def say(self, method: str, params: Mapping[str, Any] | None) -> None:
+        """The same for a handler: while Redis is away it waits."""
+        if wanted(self._level, method, params):
+            message, mark = _notification(method, params), secrets.token_hex(6)
+            await patiently(self._state, lambda: append(self._state, self._sid, message, mark))
 
 
-async def append(state: State, sid: str, message: dict[str, Any]) -> bool:
-    """Store one message on the session's standalone stream and wake its follower; `False` if the session has ended."""
+def _notification(method: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    return message if params is None else {**message, "params": dict(params)}
+
+
+async def append(state: State, sid: str, message: dict[str, Any], mark: str = "") -> bool:
+    """Store one message on the session's standalone stream and wake its follower; `False` if the session has ended.
+
+    Repeated with its `mark`, it is not stored twice.
+    """
     keys = state.keys
     with state.guard():
         stored = await state.scripts.append(
             keys=[keys.session(sid), keys.events(sid, STANDALONE)],
-            args=[keys.to_client(sid, STANDALONE), MAX_FRAMES, encode(message), secrets.token_hex(6)],
+            args=[keys.to_client(sid, STANDALONE), MAX_FRAMES, encode(message), mark or secrets.token_hex(6)],
         )
     return bool(stored)
 

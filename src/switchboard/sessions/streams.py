@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -142,13 +142,18 @@ class Streams:
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
-            try:
-                await self._held.tell()
-                streams = list(self._standalone)
-                for start in range(0, len(streams), CHUNK):
-                    await self._sweep(streams[start : start + CHUNK])
-            except StateUnavailable as error:
-                log.warning(error.event, error=str(error))
+            streams = list(self._standalone)
+            chunks = (streams[start : start + CHUNK] for start in range(0, len(streams), CHUNK))
+            # What needs memory may be refused while what keeps sessions alive is not.
+            await self._tried(self._held.tell())
+            for chunk in chunks:
+                await self._tried(self._sweep(chunk))
+
+    async def _tried(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except StateUnavailable as error:
+            log.warning(error.event, error=str(error))
 
     async def _sweep(self, streams: list[StandaloneStream]) -> None:
         with self._state.guard():

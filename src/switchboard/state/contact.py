@@ -31,6 +31,8 @@ class Contact:
         self._clock = clock
         self._unbroken = unbroken
         self._answered = self._since = float("-inf")
+        self.leave_at = float("inf")
+        """After this nobody waits for Redis any more: the worker leaves."""
 
     def answered(self) -> None:
         """Redis answered."""
@@ -42,6 +44,10 @@ class Contact:
     def broken(self) -> None:
         """A connection ended: Redis may have been restarted since it answered last."""
         self._answered = float("-inf")
+
+    def leave(self, seconds: float) -> None:
+        """The worker leaves in so many seconds, counted from the first time this is called."""
+        self.leave_at = min(self.leave_at, self._clock() + seconds)
 
     @property
     def since(self) -> float:

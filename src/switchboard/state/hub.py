@@ -91,8 +91,8 @@ class Hub:
 
     @property
     def connected(self) -> bool:
-        """Whether every channel's server is connected."""
-        return bool(self._wires) and all(wire.connected for wire in self._wires.values())
+        """Whether every channel's server is connected, and answers."""
+        return bool(self._wires) and all(wire.answers for wire in self._wires.values())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Hub]:

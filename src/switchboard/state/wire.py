@@ -3,6 +3,9 @@
 One reader and one writer own the socket; everybody else states a wish. The writer sends the difference between what is
 wished and what was sent, a command for each channel; the server answers in the same order, so the reader knows which
 command an answer, or an error, belongs to. When the connection breaks, a new one starts from the wishes.
+
+What others publish says nothing of the way *to* the server. So a command is sent every few seconds, a PING if there is
+no other; when the oldest is not answered in time, the connection is given up, whatever else comes on it.
 """
 
 from __future__ import annotations
@@ -19,11 +22,22 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 PING_EVERY_S: Final = 5.0
-SILENT_AFTER_S: Final = 12.0
+ANSWERED_S: Final = 8.0
+"""How long the server may take to answer a command."""
+
 RECONNECT_S: Final = (0.02, 0.1, 0.5, 1.0)
 
 _PLAIN: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "message")
 _SHARDED: Final = ("SSUBSCRIBE", "SUNSUBSCRIBE", "smessage")
+
+LOOK_S: Final = 2.5
+"""How often, at least, it is looked whether an answer is late."""
+
+LATE_S: Final = 2.0
+"""An answer that takes longer makes the worker say that it is degraded."""
+
+PONG: Final = (["pong", ""], "PONG")
+"""What answers a PING: while there are subscriptions, and while there are none."""
 
 log = structlog.get_logger("switchboard.state")
 
@@ -53,7 +67,10 @@ class _Command:
     """What was sent and is not answered yet."""
 
     channel: str
+    """Empty for a PING."""
     subscribes: bool
+    sent: float
+    """When, by the loop's clock."""
 
 
 class Wire:
@@ -87,7 +104,13 @@ class Wire:
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Keep the connection up until `stop`; not in the context of whichever request needed it first."""
+        self._clock = asyncio.get_running_loop().time
         self._running = tasks.create_task(self._keep_connected(), context=contextvars.Context())
+
+    @property
+    def answers(self) -> bool:
+        """Whether the server is connected, and has answered what was sent a while ago."""
+        return self.connected and not self._late(LATE_S)
 
     def stop(self) -> None:
         """Close the connection."""
@@ -111,14 +134,13 @@ class Wire:
         self._dirty.set()
 
     async def _keep_connected(self) -> None:
-        clock = asyncio.get_running_loop().time
         while not self._leaving:
-            connection, began = self._connection(), clock()
+            connection, began = self._connection(), self._clock()
             try:
                 await connection.connect()
                 await self._serve(connection)
             except* (RedisError, OSError, TimeoutError) as group:
-                self._failures = 1 if clock() - began > PING_EVERY_S else self._failures + 1
+                self._failures = 1 if self._clock() - began > PING_EVERY_S else self._failures + 1
                 self._log.warning("redis.pubsub_lost", error=str(group.exceptions[0]))
             finally:
                 self.connected = False
@@ -140,16 +162,18 @@ class Wire:
             tasks.create_task(self._read(connection))
 
     async def _write(self, connection: Any) -> None:
+        commands: list[_Command] = []
         while True:
             self._dirty.clear()
-            if commands := self._difference():
+            if commands := commands + self._difference():
                 self._unanswered.extend(commands)
                 await connection.send_packed_command(connection.pack_commands(map(self._words, commands)))
+            commands = []
             try:
                 async with asyncio.timeout(PING_EVERY_S):
                     await self._dirty.wait()
             except TimeoutError:
-                await connection.send_command("PING")
+                commands = [_Command("", False, self._clock())]
 
     def _difference(self) -> list[_Command]:
         """The commands from what was sent to what is wished for now."""
@@ -158,27 +182,38 @@ class Wire:
         for channel in changed:
             if (channel in self._wished) is (channel in self._sent):
                 continue
-            commands.append(command := _Command(channel, subscribes=channel in self._wished))
+            commands.append(command := _Command(channel, channel in self._wished, self._clock()))
             if command.subscribes:
                 self._sent[channel] = command
             else:
                 del self._sent[channel]
         return commands
 
-    def _words(self, command: _Command) -> tuple[str, str]:
+    def _words(self, command: _Command) -> tuple[str, ...]:
+        if not command.channel:
+            return ("PING",)
         return self._subscribe if command.subscribes else self._unsubscribe, command.channel
 
     async def _read(self, connection: Any) -> None:
         while True:
             try:
-                message = await connection.read_response(timeout=SILENT_AFTER_S, disconnect_on_error=False)
+                message = await connection.read_response(timeout=LOOK_S, disconnect_on_error=False)
             except ResponseError as error:
                 self._refused(error)
                 continue
             if isinstance(message, list) and len(message) == len(("kind", "channel", "content")):
                 self._take(*message)
-            elif message is None:
-                raise TimeoutError("the pub/sub connection went silent")
+            elif message in PONG:
+                self._answered_ping()
+            if self._late(ANSWERED_S):
+                raise TimeoutError(f"the pub/sub connection left a command unanswered for {ANSWERED_S:g} s")
+
+    def _late(self, seconds: float) -> bool:
+        return bool(self._unanswered) and self._clock() - self._unanswered[0].sent > seconds
+
+    def _answered_ping(self) -> None:
+        if self._unanswered and not self._unanswered[0].channel:
+            self._unanswered.popleft()
 
     def _take(self, kind: str, channel: str, content: Any) -> None:
         if kind == self._message:
@@ -202,7 +237,10 @@ class Wire:
 
     def _refused(self, error: ResponseError) -> None:
         command = self._unanswered[0] if self._unanswered else None
-        if command is None or (isinstance(error, MovedError) and key_slot(command.channel.encode()) != error.slot_id):
+        if command is None or (
+            isinstance(error, MovedError)
+            and (not command.channel or key_slot(command.channel.encode()) != error.slot_id)
+        ):
             # Of an UNSUBSCRIBE: what the server said by itself when the slot moved was taken for its answer.
             self._log.debug("redis.pubsub_late", error=str(error))
             return

@@ -15,6 +15,7 @@ from mcp.server.runner import aclose_shielded
 from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from switchboard.errors import StateUnavailable
 from switchboard.identity import current
 from switchboard.plugins import TaskSupport
 from switchboard.sessions.parking.asks import Terms
@@ -57,6 +58,7 @@ class Tasks:
         max_running: int = 1000,
         max_per_principal: int = 50,
     ) -> None:
+        self.state = state
         self.worker = worker
         self.ttl_ms = int(ttl * 1000)
         self.store = Store(state, alive)
@@ -161,12 +163,20 @@ class Tasks:
                 await call.decided.wait()
         except TimeoutError:
             if not call.decided.is_set():
-                await call.keep()
+                await self._kept(call)
         if call.record is not None:
             return {"resultType": "task", **call.record.seed(), **self._stamp()}
         if call.error is not None:
             raise call.error
         return dict(call.result or {})
+
+    async def _kept(self, call: Running) -> None:
+        try:
+            await call.keep()
+        except StateUnavailable:
+            if not call.handled:
+                raise
+            await call.decided.wait()  # it ended while Redis was away: it is answered like any other
 
     def _stamp(self) -> dict[str, Any]:
         """What the SDK says on its own answers about the server; an answer made here must say it itself."""

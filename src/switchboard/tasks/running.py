@@ -21,19 +21,17 @@ from switchboard.errors import StateUnavailable
 from switchboard.sessions.parking.asks import ASKABLE, Ask, Terms
 from switchboard.sessions.parking.channels import Channel
 from switchboard.sessions.parking.outcome import wire
+from switchboard.sessions.patience import AGAIN_S, PATIENCE_S, patiently, told_to_handlers
+from switchboard.state import State
 from switchboard.state.keys import POLL_S
 from switchboard.tasks.record import Record, now
 from switchboard.tasks.refusals import out_of_time, stopped
-from switchboard.tasks.store import Ending, Store
+from switchboard.tasks.store import GRACE_MS, Ending, Store
 
 log = structlog.get_logger("switchboard.tasks")
 
 SAY_EVERY_S: Final = 1.0
 """How often a task's own words about its progress are stored."""
-
-END_TRIES: Final = 60
-END_PAUSE_S: Final = 1.0
-"""How often, and how long after each other, the end of a task is tried to be stored while Redis is away."""
 
 MOST_ROUNDS: Final = 16
 """How often one task may end a round with questions instead of a result."""
@@ -44,6 +42,7 @@ class Keeper(Protocol):
 
     worker: str
     ttl_ms: int
+    state: State
     store: Store
 
     def admit(self, owner: str) -> None:
@@ -75,8 +74,11 @@ class Running:
         self._keeping: asyncio.Future[None] | None = None
         self._asks: dict[str, Ask] = {}
         self._minted = 0
-        self._said = 0.0
+        self._said_at = 0.0
+        self._began = time.monotonic()
         self._closed = False
+        self._handled = asyncio.Event()
+        """Set when the handler has ended."""
 
     # --- becoming a task ---
 
@@ -85,12 +87,12 @@ class Running:
 
         Raises:
             MCPError: there is no room for it.
-            StateUnavailable: it cannot be stored now.
+            StateUnavailable: it cannot be stored, and Redis has been away for long, or the handler ended meanwhile.
         """
         if self._keeping is None:
             self._keeping = asyncio.get_running_loop().create_future()
             try:
-                await self._create()
+                await self._created()
             except Exception as error:
                 self._keeping.set_exception(error)
             except asyncio.CancelledError:
@@ -101,14 +103,31 @@ class Running:
                 self.decided.set()
         await asyncio.shield(self._keeping)
 
-    async def _create(self) -> None:
+    async def _created(self) -> None:
+        """Store it; while Redis is away, wait for that, unless the handler ends before: then nothing is to be kept."""
+        until = time.monotonic() + PATIENCE_S
         self._keeper.admit(self.owner)
+        while True:
+            try:
+                await self._create()
+                return
+            except StateUnavailable:
+                if self._handled.is_set() or time.monotonic() >= min(until, self._keeper.state.contact.leave_at):
+                    raise
+            await _within(self._handled.wait, AGAIN_S)
+
+    async def _create(self) -> None:
         at = now()
         record = Record(self.id, self.owner, self._keeper.worker, "working", at, at, self._keeper.ttl_ms)
         await self._keeper.store.create(record)
         self.record = record
 
     # --- the handler's side ---
+
+    @property
+    def handled(self) -> bool:
+        """Whether the handler has ended; how that is stored may still be awaited."""
+        return self._handled.is_set()
 
     @property
     def closed(self) -> bool:
@@ -127,8 +146,9 @@ class Running:
         self.terms.check(method, params or {})
         ask = Ask.make(self._method, self._version, method, params)
         key = self._mint(method)
-        await self.keep()
-        return await self._answered(key, ask, timeout)
+        with told_to_handlers():
+            await self.keep()
+            return await self._answered(key, ask, timeout)
 
     async def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
         """Send a notification with the answer, as long as there is none: a task carries no notifications."""
@@ -142,9 +162,17 @@ class Running:
         """Report progress with the answer; of a task, its words become the status message."""
         if not self.decided.is_set():
             await self._channel.progress(progress, total, message)
-        elif message and time.monotonic() - self._said >= SAY_EVERY_S:
-            self._said = time.monotonic()
-            await self._keeper.store.say(self.id, message, worker=self._keeper.worker)
+        elif message and time.monotonic() - self._said_at >= SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            await self._said(message)
+
+    async def _said(self, message: str) -> None:
+        """Store the words; they wait while Redis is away, and are given up when that lasts: they are words only."""
+        store, worker = self._keeper.store, self._keeper.worker
+        try:
+            await patiently(self._keeper.state, lambda: store.say(self.id, message, worker=worker))
+        except StateUnavailable as error:
+            log.warning(error.event, error=str(error), task=self.id[:8], lost="a status message")
 
     # --- the task's life ---
 
@@ -152,8 +180,11 @@ class Running:
         """Run the handler to its end, whatever becomes of the request that brought it."""
         limit = asyncio.timeout(self._keeper.ttl_ms / 1000)
         try:
-            async with limit:
-                self.result = await self._rounds(ctx, call_next)
+            try:
+                async with limit:
+                    self.result = await self._rounds(ctx, call_next)
+            finally:
+                self._handled.set()
             await self._end("completed", self.result)
         except asyncio.CancelledError:
             if self.leaving:
@@ -197,11 +228,11 @@ class Running:
         store, worker = self._keeper.store, self._keeper.worker
         self._asks[key] = ask
         try:
-            await store.ask(self.id, key, ask.request, worker=worker)
+            await patiently(self._keeper.state, lambda: store.ask(self.id, key, ask.request, worker=worker))
             async with asyncio.timeout(timeout):
                 return await ask.answer
         except TimeoutError:
-            await store.withdraw(self.id, key, worker=worker)
+            await patiently(self._keeper.state, lambda: store.withdraw(self.id, key, worker=worker))
             raise MCPError(REQUEST_TIMEOUT, f"Timed out after {timeout}s waiting for {ask.method!r}") from None
         finally:
             self._asks.pop(key, None)
@@ -210,15 +241,18 @@ class Running:
         """Store how the task ended, if it is one; while Redis is away, try again."""
         if self._keeping is not None:
             await asyncio.wait([self._keeping])
-        for _ in range(END_TRIES if self.record is not None else 0):
-            try:
-                verdict = await self._keeper.store.end(self.id, status, outcome, worker=self._keeper.worker)
-            except StateUnavailable as error:
-                log.warning(error.event, error=str(error), task=self.id[:8])
-                await asyncio.sleep(END_PAUSE_S)
-            else:
-                log.info("task.ended", task=self.id[:8], status=status, verdict=verdict)
-                return
+        if self.record is None:
+            return
+        store, worker = self._keeper.store, self._keeper.worker
+        left = self._began + (self._keeper.ttl_ms + GRACE_MS) / 1000 - time.monotonic()  # then it is forgotten anyway
+        try:
+            verdict = await patiently(
+                self._keeper.state, lambda: store.end(self.id, status, outcome, worker=worker), max(left, PATIENCE_S)
+            )
+        except StateUnavailable as error:
+            log.warning(error.event, error=str(error), task=self.id[:8], lost="how it ended")
+        else:
+            log.info("task.ended", task=self.id[:8], status=status, verdict=verdict)
 
     # --- what other workers did to it ---
 
