@@ -39,6 +39,8 @@ SUPPORT: dict[str, TaskSupport] = {
     "question": "optional",
     "both": "optional",
     "late_round": "optional",
+    "report": "optional",
+    "late_question": "optional",
 }
 PATIENCE_S = 15
 
@@ -77,7 +79,7 @@ class Tools:
     def server(self) -> MCPServer[Any]:
         """All of them as a server."""
         server = MCPServer("tools")
-        for tool in ("hold", "must", "quick", "refuse", "crash", "question", "both", "late_round"):
+        for tool in SUPPORT:
             server.add_tool(getattr(self, tool))
         return server
 
@@ -118,6 +120,17 @@ class Tools:
         form = {"type": "object", "properties": {"name": {"type": "string"}}}
         asked = ElicitRequest(params=ElicitRequestFormParams(message="Who?", requested_schema=form))
         return InputRequiredResult(input_requests={"who": asked}, request_state="round 1")
+
+    async def report(self, ctx: Context[Any, Any]) -> str:
+        """Take long, and say how far it is."""
+        await self.gates.hold()
+        await ctx.report_progress(1, 2, "half of it")
+        return "reported"
+
+    async def late_question(self, ctx: Context[Any, Any]) -> str:
+        """Take long, and ask then."""
+        await self.gates.hold()
+        return f"Hello, {await self._name(ctx, 'first')}!"
 
     async def _name(self, ctx: Context[Any, Any], which: str) -> str:
         answer = await ctx.elicit(f"What is the {which} name?", schema=Name)

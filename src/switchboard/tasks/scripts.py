@@ -19,6 +19,9 @@ if seen[1] ~= 'working' and seen[1] ~= 'input_required' then return 'ended' end
 if ARGV[2] ~= '' and seen[2] ~= ARGV[2] then return 'fenced' end
 """
 
+# A script, since Redis refuses even reads in a transaction while it is full.
+_LOAD: Final = "return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}"
+
 # ARGV channel worker updated life_ms · field value ... (the first write: refused if the id is taken)
 _CREATE: Final = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'taken' end
@@ -76,6 +79,7 @@ class Scripts:
     """The scripts, loaded once and run by their hash."""
 
     def __init__(self, redis: Redis) -> None:
+        self.load = registered(redis, _LOAD)
         self.create = registered(redis, _CREATE)
         self.change = registered(redis, _CHANGE)
         self.ask = registered(redis, _ASK)

@@ -82,7 +82,7 @@ class Store:
         """Whether the task still runs, and which of the questions have been answered."""
         names = self._state.keys
         with self._state.guard():
-            async with self._state.redis.pipeline(transaction=True) as pipe:
+            async with self._state.redis.pipeline(transaction=False) as pipe:
                 pipe.hget(names.task(task), "status")
                 if keys:
                     pipe.hmget(names.task_answers(task), keys)
@@ -100,10 +100,8 @@ class Store:
             return None
         names = self._state.keys
         with self._state.guard():
-            async with self._state.redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(names.task(task))
-                pipe.hgetall(names.task_asks(task))
-                fields, asks = await pipe.execute()
+            found = await self._scripts.load(keys=[names.task(task), names.task_asks(task)])
+        fields, asks = map(_paired, found)
         return Record.read(task, fields, asks) if fields else None
 
     async def _run(self, script: Any, task: str, worker: str, *arguments: str) -> Verdict:
@@ -112,6 +110,11 @@ class Store:
         with self._state.guard():
             reply = await script(keys=keys, args=[names.task_changes(task), worker, now(), *arguments])
         return cast(Verdict, reply)
+
+
+def _paired(flat: list[str]) -> dict[str, str]:
+    """A hash as a script gives it."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _pairs(values: Mapping[str, Any], shown: Callable[[Any], str]) -> list[str]:
