@@ -24,16 +24,15 @@ from switchboard.backends.hearing import Ears
 from switchboard.backends.known import Known
 from switchboard.backends.lead import Alone, Lead
 from switchboard.backends.line import Line
-from switchboard.backends.offer import BackendOffer, discover
+from switchboard.backends.listing import discover
+from switchboard.backends.looks import Looks
+from switchboard.backends.offer import BackendOffer
 from switchboard.backends.own import Own
 from switchboard.backends.waiting import first_of, forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
 log = structlog.get_logger("switchboard.backends")
-
-SETTLE_S: Final = 0.05
-"""Change notices often come in groups."""
 
 ENDED_S: Final = 1.0
 """Before a connection that ended by itself is made anew: it may do that each time."""
@@ -46,6 +45,16 @@ AGAIN_S: Final = 10.0
 
 TURN: Final = 3
 """After so many failures in a row another worker may try: perhaps only this one cannot reach the backend."""
+
+INCOMPLETE_S: Final = 5.0
+INCOMPLETE_MOST: Final = 10
+"""Before the lists that could not be had are asked for again, doubling so many times at most."""
+
+WARNED: Final = 5
+"""Looks in quick succession that are worth a warning."""
+
+ASKED_S: Final = 0.5
+"""Between requests to the worker with the lead to look again."""
 
 SHOWN: Final = 10
 """Definitions left out that are logged one by one."""
@@ -84,6 +93,9 @@ class Discovery:
         self._doubted = -DOUBT_S
         self._known: Known | None = None
         self._lead: Lead = Alone()
+        self._looks = Looks()
+        self._incomplete = 0
+        """Looks in a row that did not get every list."""
 
     @asynccontextmanager
     async def running(self, state: State | None, worker: str) -> AsyncIterator[None]:
@@ -147,7 +159,7 @@ class Discovery:
                 await self._known.ask()
             except StateUnavailable as error:  # the leader asks anew by itself, sooner or later
                 log.info(error.event, error=str(error))
-            await asyncio.sleep(SETTLE_S)
+            await asyncio.sleep(ASKED_S)
 
     def _taken(self, offer: BackendOffer, health: Health) -> None:
         """Another worker's finding, or the last one of all; whoever found it has told, or will tell, the clients."""
@@ -212,17 +224,37 @@ class Discovery:
                 await self._stay(line)
                 return
         # An idle child is not kept for news that its siblings bring too: every line's change notices arrive here.
-        await first_of(self._again.wait(), self.wanted.some())
-        await asyncio.sleep(SETTLE_S)
+        await first_of(self._again.wait(), self.wanted.some(), self._overdue())
+        if self._again.is_set():
+            await self._settled()
 
     async def _stay(self, line: Line) -> None:
         refresh = asyncio.sleep(self._backend.patience.refresh)
-        await first_of(self._followed(line), self._again.wait(), line.ended(), refresh)
-        await asyncio.sleep(SETTLE_S if self._again.is_set() else ENDED_S)
+        await first_of(self._followed(line), self._again.wait(), line.ended(), self._overdue(), refresh)
+        await (self._settled() if self._again.is_set() else asyncio.sleep(ENDED_S))
+
+    async def _overdue(self) -> None:
+        """Wait until lists that could not be had are to be asked for again."""
+        if not self._incomplete:
+            await forever()
+        await asyncio.sleep(min(INCOMPLETE_S * 2 ** (self._incomplete - 1), self._backend.patience.refresh))
+
+    async def _settled(self) -> None:
+        """Wait before a look that somebody asked for: longer each time, if that happens again and again."""
+        self._looks.asked(asyncio.get_running_loop().time())
+        if self._looks.hurried == WARNED:
+            why = "it says again and again that its lists changed: it is asked after longer and longer pauses"
+            log.warning("backend.changes_too_often", backend=self._backend.name, reason=why)
+        await asyncio.sleep(self._looks.pause)
 
     async def _discover(self, line: Line) -> None:
         self._again.clear()
-        found, healthy = await discover(self._backend, line), self.health.ready()
+        self._looks.began(asyncio.get_running_loop().time())
+        faults = await discover(self._backend, line, self.offer, self._found)
+        self._incomplete = min(self._incomplete + 1, INCOMPLETE_MOST) if faults else 0
+
+    async def _found(self, found: BackendOffer) -> None:
+        healthy = self.health.ready()
         changes = found.changes(self.offer)
         if found.unoffered != self.offer.unoffered:
             self._report(found)
@@ -230,6 +262,7 @@ class Discovery:
         if self._known is not None:
             await self._known.write(found, healthy)
         if changes:
+            self._looks.changed()
             await self._changed(changes)
         self.health = healthy  # by now this worker's clients see what it offers
 
