@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -13,7 +14,7 @@ from auth_server.audit import Audit
 from auth_server.client_auth import ClientAuthentication
 from auth_server.crypto import KeyRing
 from auth_server.documents import Documents
-from auth_server.endpoints import callback
+from auth_server.endpoints import callback, sessions
 from auth_server.fetch import Fetcher
 from auth_server.jwks import LARGEST, Get, KeySets
 from auth_server.limits import Limits
@@ -22,8 +23,9 @@ from auth_server.renewal import Renewal
 from auth_server.settings import AuthSettings, GithubUpstream
 from auth_server.shared import Shared
 from auth_server.signing import SigningKeys
-from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
+from auth_server.store import AccessTokens, Clients, Families, Fetched, Records, Revocation
 from auth_server.store.connection import Connection
+from auth_server.store.fetched import Bounds
 from auth_server.tokens import Issuer
 from auth_server.upstream import Upstream
 from auth_server.upstream.fake import FakeUpstream
@@ -31,6 +33,9 @@ from auth_server.upstream.github import GitHub
 from auth_server.upstream.oidc import OpenIdConnect
 from auth_server.upstream.web import Web
 from switchboard.errors import ConfigurationError
+
+OF_OUR_CHOICE = Bounds(of_a_host=1_000, bytes=1_048_576)
+"""What is kept of addresses that the settings name: no stranger can make more of them."""
 
 
 def _json_from(fetcher: Fetcher) -> Get:
@@ -51,13 +56,14 @@ def assemble(
 ) -> Shared:
     """Every part over one connection."""
     format_: TokenFormat = SignedJwt(ring, signing) if settings.access_tokens == "jwt" else Opaque(ring)
-    documents = Documents(connection, ring, fetcher, settings.scopes)
-    clients = Clients(connection, ring, settings, clock, documents.find)
-    key_sets = KeySets(connection, ring, _json_from(fetcher), clock)
-    issuers_key_sets = KeySets(connection, ring, _json_from(fetcher.apart()), clock)
+    fetched = partial(Fetched, connection, ring, clock=clock)
+    documents = Documents(fetched("document"), fetcher, settings.scopes)
+    clients = Clients(connection, ring, settings, clock, documents)
+    key_sets = KeySets(fetched("key-set"), _json_from(fetcher), clock)
+    issuers_key_sets = KeySets(fetched("issuer-key-set", OF_OUR_CHOICE), _json_from(fetcher.apart()), clock)
     assertions = Assertions(connection, ring, key_sets, clock, issuers_key_sets)
     limits = Limits(connection, ring, on=settings.rate_limits, quotas=settings.quotas, clock=clock)
-    records = Records(connection, ring, clock)
+    records = Records(connection, ring, clock, settings.max_records, unbounded={sessions.KIND})
     revocation = Revocation(connection, ring, settings, clock)
     access = AccessTokens(connection, ring, revocation, format_.family, clock)
     families = Families(connection, ring, settings, revocation, access, clock)
@@ -101,5 +107,5 @@ def _named_upstream(
     web, back = Web(http, clock), f"{settings.base}{callback.PATH}"
     if isinstance(named, GithubUpstream):
         return GitHub(named, back, web)
-    key_sets = KeySets(connection, ring, web.document, clock)
+    key_sets = KeySets(Fetched(connection, ring, "issuer-key-set", OF_OUR_CHOICE, clock), web.document, clock)
     return OpenIdConnect(named, back, web, key_sets, Assertions(connection, ring, key_sets, clock), clock)

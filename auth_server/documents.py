@@ -10,12 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
 from auth_server.fetch import Fetcher, FetchRefused, safe_url
 from auth_server.models import Client, dump, load
 from auth_server.registration import checked
-from auth_server.store.connection import Connection, ms
+from auth_server.store import Fetched
 
 LARGEST = 5 * 1024
 SHORTEST, LONGEST = 300, 86_400
@@ -33,11 +32,10 @@ def is_document_id(client_id: str) -> bool:
 
 
 class Documents:
-    """Clients by their documents, cached for the fleet. What failed is not remembered."""
+    """Clients by their documents, cached for the fleet by `keep`. Satisfies `store.clients.Elsewhere`."""
 
-    def __init__(self, connection: Connection, ring: KeyRing, fetcher: Fetcher, scopes: tuple[str, ...]) -> None:
-        self._connection = connection
-        self._ring = ring
+    def __init__(self, kept: Fetched, fetcher: Fetcher, scopes: tuple[str, ...]) -> None:
+        self._kept = kept
         self._fetcher = fetcher
         self._scopes = scopes
 
@@ -49,20 +47,22 @@ class Documents:
         """
         if not is_document_id(client_id):
             return None
-        name = self._connection.keys.name("document", mac=self._ring.mac("document", client_id))
-        async with self._connection.commands() as redis:
-            kept = await redis.get(name)
-        if kept:
-            return load(Client, kept)
-        client, lives = await self._fetch(client_id)
-        async with self._connection.commands() as redis:
-            await redis.set(name, dump(client), px=ms(lives))
-        return client
+        kept = await self._kept.find(client_id)
+        return load(Client, kept) if kept else await self._fetch(client_id)
 
-    async def _fetch(self, client_id: str) -> tuple[Client, int]:
+    async def keep(self, client: Client) -> None:
+        """Keep the document of a client that has just been fetched, as long as its headers say.
+
+        For a client that a request was really for: anybody can name addresses that are none's.
+        """
+        if client.fresh_for:
+            await self._kept.keep(client.id, dump(replace(client, fresh_for=0)).decode(), client.fresh_for)
+
+    async def _fetch(self, client_id: str) -> Client:
         try:
             fetched = await self._fetcher.get(client_id, LARGEST)
-            return client_of(client_id, fetched.document, self._scopes), lifetime(fetched.headers)
+            found = client_of(client_id, fetched.document, self._scopes)
+            return replace(found, fresh_for=lifetime(fetched.headers))
         except FetchRefused as refused:
             raise InvalidClient(f"the client's metadata document cannot be used: {refused}") from refused
         except Refusal as refusal:

@@ -26,6 +26,9 @@ _MOST_KEYS = 50
 _KEY_TYPES = {"E": ("EC", "OKP"), "R": ("RSA",), "P": ("RSA",)}
 
 
+_MEMBERS = frozenset({"kty", "kid", "use", "alg", "key_ops", "crv", "x", "y", "n", "e"})
+
+
 class InvalidJwt(Exception):
     """The token is not well-formed, or no key of ours made its signature."""
 
@@ -36,6 +39,11 @@ class Verified:
 
     header: dict[str, Any]
     claims: dict[str, Any]
+
+
+def needed(key: dict[str, Any]) -> dict[str, Any]:
+    """What of a public key it takes to verify; certificates and all else are not worth keeping."""
+    return {name: value for name, value in key.items() if name in _MEMBERS}
 
 
 def peek(token: str) -> Verified:

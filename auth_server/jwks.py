@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from auth_server.crypto import KeyRing
 from auth_server.fetch import FetchRefused
-from auth_server.jose import InvalidJwt, Verified, peek, verified
-from auth_server.store.connection import Connection, ms
+from auth_server.jose import InvalidJwt, Verified, needed, peek, verified
+from auth_server.store import Fetched
 from switchboard.errors import AuthorizationUnavailable
 
 LARGEST = 64 * 1024
@@ -24,9 +22,8 @@ Get = Callable[[str], Awaitable[dict[str, Any]]]
 class KeySets:
     """Verifies tokens by the key set at an address."""
 
-    def __init__(self, connection: Connection, ring: KeyRing, get: Get, clock: Callable[[], float] = time.time) -> None:
-        self._connection = connection
-        self._ring = ring
+    def __init__(self, kept: Fetched, get: Get, clock: Callable[[], float] = time.time) -> None:
+        self._kept = kept
         self._get = get
         self._clock = clock
 
@@ -45,10 +42,8 @@ class KeySets:
         return verified(token, keys)
 
     async def _keys(self, address: str) -> tuple[list[dict[str, Any]], float]:
-        async with self._connection.commands() as redis:
-            kept = await redis.get(self._name(address))
-        if kept:
-            found = json.loads(kept)
+        found = await self._kept.find(address)
+        if found:
             return found["keys"], found["at"]
         return await self._fetch(address)
 
@@ -60,10 +55,6 @@ class KeySets:
         keys, now = document.get("keys"), self._clock()
         if not isinstance(keys, list):
             raise InvalidJwt("the key set is not one")
-        usable = [key for key in keys if isinstance(key, dict)]
-        async with self._connection.commands() as redis:
-            await redis.set(self._name(address), json.dumps({"keys": usable, "at": now}), px=ms(KEPT))
+        usable = [needed(key) for key in keys if isinstance(key, dict)]
+        await self._kept.keep(address, {"keys": usable, "at": now}, KEPT)
         return usable, now
-
-    def _name(self, address: str) -> str:
-        return self._connection.keys.name("document", mac=self._ring.mac("key set", address))

@@ -21,8 +21,9 @@ class Row:
 
 TABLE: dict[str, Row] = {
     "client": Row("auth:client:{id}", "a registered client, its secret as an HMAC", "client"),
-    "unused": Row("auth:clients:unused", "registrations nobody has consented to yet, by time", "-"),
+    "unused": Row("auth:clients:unused", "registrations nobody has signed in for yet, by time", "-"),
     "record": Row("auth:{kind}:{mac}", "pending authorizations, upstream logins, browser sessions; sealed", "by kind"),
+    "records": Row("auth:records:{kind}", "those that anybody can make, by expiry, 10,000 at most of a kind", "-"),
     "family": Row("auth:family:{{{family}}}", "one authorization: its code, its refresh token, sealed", "refresh"),
     "access": Row("auth:access:{{{family}}}:{mac}", "an access token's claims, sealed under the token", "access"),
     "grace": Row("auth:grace:{{{family}}}:{mac}", "the successor of a rotated refresh token, sealed under it", "grace"),
@@ -30,7 +31,8 @@ TABLE: dict[str, Row] = {
     "index": Row("auth:index:{by}:{mac}", "families of a user, of a client, or all, by expiry", "-"),
     "cut": Row("auth:cut:{by}:{mac}", "a mark: authorizations begun before it are revoked", "family"),
     "once": Row("auth:once:{purpose}:{mac}", "an assertion id that was used", "as the assertion"),
-    "document": Row("auth:document:{mac}", "a client's metadata document", "as its caching headers say"),
+    "fetched": Row("auth:fetched:{kind}:{mac}", "documents and key sets of one host, eight at most", "a day"),
+    "hosts": Row("auth:fetched:{kind}", "those hosts by when they were written, 1,000 at most", "a day"),
     "count": Row("auth:count:{limit}:{mac}:{window}", "requests in a window, for rate limits", "as the window"),
     "audit": Row("auth:audit", "the last authorization events", "the newest 10,000"),
     "signing": Row("auth:signing-keys", "key pairs that sign JWTs, sealed", "until rotated out"),

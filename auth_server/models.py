@@ -38,6 +38,8 @@ class Client:
     """Known by settings: its scopes are a ceiling, and it may be a machine."""
     manage_mac: str = ""
     """The HMAC of its registration access token (RFC 7592)."""
+    fresh_for: int = 0
+    """Seconds that its document may be kept, right after it was fetched."""
 
     @property
     def confidential(self) -> bool:

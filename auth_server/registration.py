@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from auth_server.errors import Refusal
-from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client
+from auth_server.jose import needed
+from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client, dump
 from auth_server.redirects import is_loopback, problem, split
 from switchboard import visible
 
@@ -17,6 +18,9 @@ MAX_NAME = 100
 MAX_URI = 2_000
 _JOINERS = "\u200c\u200d"
 _HOST = re.compile(r"[a-z0-9.-]{1,253}|[0-9a-f:.]{2,45}")
+LARGEST = 8_192
+"""Bytes that are kept of a registration: anybody may make some."""
+
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 GRANTS = (AUTHORIZATION_CODE, REFRESH_TOKEN)
 """What a client may register itself for; machine grants are given by settings only."""
@@ -37,7 +41,7 @@ def checked(metadata: object, client_id: str, scopes: tuple[str, ...]) -> Client
         _refuse("grant_types must include authorization_code")
     redirects, kind = _redirects(metadata)
     wanted = set(_string(metadata, "scope").split())
-    return Client(
+    client = Client(
         id=client_id,
         redirect_uris=redirects,
         name=clean(_string(metadata, "client_name")),
@@ -51,6 +55,9 @@ def checked(metadata: object, client_id: str, scopes: tuple[str, ...]) -> Client
         software_id=clean(_string(metadata, "software_id")),
         software_version=clean(_string(metadata, "software_version")),
     )
+    if len(dump(client)) > LARGEST:
+        _refuse(f"the metadata is too large: {LARGEST} bytes of it are kept at most, keys and redirect_uris included")
+    return client
 
 
 def described(client: Client) -> dict[str, Any]:
@@ -126,7 +133,7 @@ def _jwks(metadata: dict[str, Any]) -> dict[str, Any] | None:
         _refuse("jwks must be a key set")
     if any(key.get("kty") == "oct" or "d" in key for key in keys):
         _refuse("jwks must hold public keys only")
-    return {"keys": keys}
+    return {"keys": [needed(key) for key in keys]}
 
 
 def _jwks_uri(metadata: dict[str, Any]) -> str:

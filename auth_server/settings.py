@@ -131,6 +131,8 @@ class AuthSettings:
     rate_limits: bool = True
     quotas: Mapping[Name, Quota] = field(default_factory=lambda: QUOTAS)
     max_unused_clients: int = 10_000
+    max_records: int = 10_000
+    """Authorizations under way at each step: before consent, and at the upstream."""
 
     def __post_init__(self) -> None:
         _check_issuer(self.issuer, self.allow_fake_idp)

@@ -64,6 +64,7 @@ class Authorize:
         if not matches(redirect_uri, client.redirect_uris):
             await self._note(client.id, "redirect mismatch")
             raise PageRefusal(*ELSEWHERE)
+        await self._shared.clients.keep(client)
         return Asked(client, redirect_uri, params, self._shared.settings)
 
     async def _ask(self, client: Client, pending: Pending, secret: str) -> Response:

@@ -77,6 +77,7 @@ class Callback:
         client = await self._shared.clients.find(pending.client_id)
         name = (client.name if client else "") or "An application without a name"
         code = await self._shared.families.open(self._grant(pending, identity, scope), name)
+        await self._shared.clients.used(pending.client_id)
         await self._shared.audit.record(
             "authorization granted", subject=identity.subject, client=pending.client_id, scope=scope
         )

@@ -70,7 +70,6 @@ class Consent:
         departure = await self._shared.upstream.begin(state)
         kept = {"browser": pending.browser, "kept": departure.kept, "pending": asdict(pending)}
         await self._shared.records.put(LOGIN, kept, self._shared.settings.lifetimes.pending, token=state)
-        await self._shared.clients.used(pending.client_id)
         await self._shared.audit.record("consent given", client=pending.client_id, scope=pending.scope)
         return see(departure.url)
 

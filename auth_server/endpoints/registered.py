@@ -50,8 +50,12 @@ class Registered:
         return self._shared.ring.matches("registration access token", token, client.manage_mac)
 
     async def _end(self, client: Client) -> Response:
+        # Anybody may register and unregister as often as they like. Where nobody ever signed in there is nothing to
+        # end but a code that is being written now, and the mark against it need not outlive that.
+        unused = await self._shared.clients.is_unused(client.id)
         await self._shared.clients.remove(client.id)
-        await self._shared.revocation.revoke("client", client.id)
+        lives = 2 * self._shared.settings.lifetimes.code if unused else None
+        await self._shared.revocation.revoke("client", client.id, remembered=lives)
         await self._shared.audit.record("client removed", client=client.id, name=client.name)
         return Response(status_code=204, headers=NO_STORE)
 

@@ -33,6 +33,7 @@ class Token:
             if grant_type not in client.grant_types:
                 raise Refusal("unauthorized_client", "this client may not use that grant type")
             response = await strategy(TokenRequest(client, params))
+            await self._shared.clients.keep(client)
         except Refusal as refusal:
             await self._shared.audit.record(
                 "token refused", client=params.get("client_id"), grant=grant_type, error=refusal.code

@@ -7,7 +7,8 @@ never an endpoint, never HTTP. Commands that find Redis away raise `StateUnavail
 from auth_server.store.access import AccessTokens, Issued
 from auth_server.store.clients import Clients
 from auth_server.store.families import Families
+from auth_server.store.fetched import Fetched
 from auth_server.store.records import Records
 from auth_server.store.revocation import Revocation
 
-__all__ = ["AccessTokens", "Clients", "Families", "Issued", "Records", "Revocation"]
+__all__ = ["AccessTokens", "Clients", "Families", "Fetched", "Issued", "Records", "Revocation"]

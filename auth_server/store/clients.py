@@ -1,16 +1,27 @@
-"""Registered clients: kept 30 days from their last use, and bounded while nobody has consented to them."""
+"""Registered clients: kept 30 days from their last use, and bounded while nobody has signed in for them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
+from typing import Protocol
 
 from auth_server.crypto import KeyRing
 from auth_server.models import Client, dump, load
 from auth_server.settings import AuthSettings, StaticClient
 from auth_server.store.connection import Connection, ms
 
-Elsewhere = Callable[[str], Awaitable[Client | None]]
+
+class Elsewhere(Protocol):
+    """Clients that did not register here."""
+
+    async def find(self, client_id: str) -> Client | None:
+        """The client, if its id is of that kind."""
+        ...
+
+    async def keep(self, client: Client) -> None:
+        """Have it at hand for the next time."""
+        ...
 
 
 class Clients:
@@ -35,8 +46,13 @@ class Clients:
         """The client, its life renewed; `None` when there is no such client (any more)."""
         if client_id in self._static:
             return self._static[client_id]
-        found = await self._elsewhere(client_id) if self._elsewhere else None
+        found = await self._elsewhere.find(client_id) if self._elsewhere else None
         return found or await self._registered(client_id)
+
+    async def keep(self, client: Client) -> None:
+        """Note that a request really was for this client: it named an address of it, or has shown who it is."""
+        if self._elsewhere:
+            await self._elsewhere.keep(client)
 
     async def _registered(self, client_id: str) -> Client | None:
         async with self._connection.commands() as redis:
@@ -44,12 +60,13 @@ class Clients:
         return load(Client, found) if found else None
 
     async def add(self, client: Client) -> None:
-        """Keep a new registration; beyond the bound, the oldest one that was never consented to makes room."""
+        """Keep a new registration; beyond the bound, the oldest one that nobody signed in for makes room."""
         async with self._connection.commands() as redis:
             await redis.set(self._name(client.id), dump(client), px=self._lives)
             await redis.zadd(self._unused, {client.id: self._clock()})
-            if await redis.zcard(self._unused) > self._max_unused:
-                await self._evict(await redis.zpopmin(self._unused))
+            excess = await redis.zcard(self._unused) - self._max_unused
+            for oldest, _ in await redis.zpopmin(self._unused, excess) if excess > 0 else ():
+                await redis.delete(self._name(oldest))
         await self._connection.hold(self._name(client.id))
 
     async def replace(self, client: Client) -> None:
@@ -58,9 +75,17 @@ class Clients:
             await redis.set(self._name(client.id), dump(client), px=self._lives, xx=True)
 
     async def used(self, client_id: str) -> None:
-        """A person consented: the registration is no longer among the first to go."""
+        """A person has signed in for it: the registration is no longer among the first to go.
+
+        Not before: consent alone can be given by anybody, and would keep a registration for its whole life.
+        """
         async with self._connection.commands() as redis:
             await redis.zrem(self._unused, client_id)
+
+    async def is_unused(self, client_id: str) -> bool:
+        """Whether nobody has ever signed in for a registration."""
+        async with self._connection.commands() as redis:
+            return await redis.zscore(self._unused, client_id) is not None
 
     async def remove(self, client_id: str) -> bool:
         """Forget a registration; whether there was one."""
@@ -68,11 +93,6 @@ class Clients:
             ("delete", self._name(client_id)), ("zrem", self._unused, client_id)
         )
         return bool(removed)
-
-    async def _evict(self, oldest: Sequence[tuple[str, float]]) -> None:
-        async with self._connection.commands() as redis:
-            for client_id, _ in oldest:
-                await redis.delete(self._name(client_id))
 
     def _name(self, client_id: str) -> str:
         return self._connection.keys.name("client", id=client_id)

@@ -8,17 +8,34 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from auth_server.crypto import KeyRing, random_token, seal, unseal
 from auth_server.store.connection import Connection, ms
 
+MOST = 10_000
+"""Records of a kind that anybody can make; the oldest makes room."""
+
 
 class Records:
-    """Puts, reads and takes records of any kind."""
+    """Puts, reads and takes records of any kind.
 
-    def __init__(self, connection: Connection, ring: KeyRing, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        most: records of a kind; the one that ends first makes room.
+        unbounded: kinds that only people who signed in can make.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        ring: KeyRing,
+        clock: Callable[[], float] = time.time,
+        most: int = MOST,
+        unbounded: Container[str] = (),
+    ) -> None:
+        self._most = most
+        self._unbounded = unbounded
         self._connection = connection
         self._ring = ring
         self._clock = clock
@@ -29,7 +46,18 @@ class Records:
         name = self._name(kind, self._ring.mac(kind, token))
         value = json.dumps({"until": self._clock() + lives, **payload}).encode()
         async with self._connection.commands() as redis:
-            await redis.set(name, seal(token, value, kind), px=ms(lives))
+            pipe = redis.pipeline(transaction=False)
+            pipe.set(name, seal(token, value, kind), px=ms(lives))
+            if kind not in self._unbounded:
+                index, now = self._index(kind), self._clock()
+                pipe.zremrangebyscore(index, "-inf", now)
+                pipe.zadd(index, {name: now + lives})
+                pipe.pexpire(index, ms(lives))
+                pipe.zcard(index)
+            *_, count = await pipe.execute()
+            if kind not in self._unbounded and count > self._most:
+                for oldest, _ in await redis.zpopmin(index, count - self._most):
+                    await redis.delete(oldest)
         return token
 
     async def read(self, kind: str, token: str) -> dict[str, Any] | None:
@@ -42,7 +70,11 @@ class Records:
 
     async def _find(self, kind: str, token: str, command: str) -> dict[str, Any] | None:
         names = [self._name(kind, mac) for mac in self._ring.macs(kind, token)]
-        found = [value for value in await self._connection.pipeline(*((command, name) for name in names)) if value]
+        commands: list[tuple[str, ...]] = [(command, name) for name in names]
+        if command == "getdel" and kind not in self._unbounded:
+            commands.append(("zrem", self._index(kind), *names))
+        answers = (await self._connection.pipeline(*commands))[: len(names)]
+        found = [value for value in answers if value]
         if not found:
             return None
         payload = unseal(token, found[0], kind)
@@ -50,6 +82,9 @@ class Records:
             return None
         record: dict[str, Any] = json.loads(payload)
         return record if record.pop("until") > self._clock() else None
+
+    def _index(self, kind: str) -> str:
+        return self._connection.keys.name("records", kind=kind)
 
     def _name(self, kind: str, mac: str) -> str:
         return self._connection.keys.name("record", kind=kind, mac=mac)

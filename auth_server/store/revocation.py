@@ -66,11 +66,14 @@ class Revocation:
                 found |= dict.fromkeys(await redis.zrangebyscore(name, self._clock(), "+inf"))
         return list(found)
 
-    async def revoke(self, by: By, value: str = "") -> int:
-        """End every authorization of a user or client, or all of them; how many there were."""
+    async def revoke(self, by: By, value: str = "", *, remembered: float | None = None) -> int:
+        """End every authorization of a user or client, or all of them; how many there were.
+
+        The mark is remembered for as long as an authorization may live, or for `remembered` seconds.
+        """
         cut = self._names("cut", by, value)[0]
         async with self._connection.commands() as redis:
-            await redis.set(cut, secrets.token_urlsafe(9), px=ms(self._longest))
+            await redis.set(cut, secrets.token_urlsafe(9), px=ms(self._longest if remembered is None else remembered))
         await self._connection.hold(cut)
         listed = await self.families(by, value)
         for start in range(0, len(listed), _SEEN_AT_ONCE):
