@@ -51,7 +51,7 @@ def big_keys(size: int) -> dict[str, Any]:
     [
         {"jwks": big_keys(60_000), "token_endpoint_auth_method": "private_key_jwt"},
         {"redirect_uris": [f"https://app.example/{number}/{'a' * 1_900}" for number in range(20)]},
-        {name: "https://app.example/" + "a" * 1_900 for name in ("client_uri", "jwks_uri")}
+        dict.fromkeys(("client_uri", "jwks_uri"), "https://app.example/" + "a" * 1900)
         | {"redirect_uris": [f"https://a.example/{number}/{'a' * 1_500}" for number in range(4)]},
     ],
 )
