@@ -138,7 +138,10 @@ class Upstreams:
         """How the servers are doing in this worker, as a document."""
         return {
             "digest": self._configuration.digest,
-            "servers": [shown(each, self._live.current()) for each in self._servers.values()],
+            "servers": [
+                *(shown(each, self._live.current()) for each in self._servers.values()),
+                *_refused(self._configuration, self._live.current()),
+            ],
         }
 
     def restart(self, name: str) -> bool:
@@ -244,6 +247,15 @@ class Upstreams:
                 separator=configuration.separator,
                 shapes=shapes(exposures),
             )
+
+
+def _refused(configuration: Configuration, catalog: Catalog) -> list[dict[str, Any]]:
+    """The rows that are wrong, as documents of the same shape; one that keeps its earlier row is told by that."""
+    return [
+        shown(Upstream(provider_name(name), ServerSection.model_construct(), "", None, "failed", fault.reason), catalog)
+        for name, fault in configuration.broken.items()
+        if name not in configuration.servers
+    ]
 
 
 def _cancel(server: Upstream) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from switchboard.config import read
+from switchboard.errors import ConfigurationError
 
 WriteFile = Callable[[str, str], Path]
 
@@ -20,3 +24,20 @@ def write(tmp_path: Path) -> WriteFile:
         return path
 
     return writing
+
+
+Said = Callable[..., str]
+
+
+@pytest.fixture
+def said() -> Said:
+    """`said(path, {…})`: what is said of a file that is wrong, as a whole or in rows of servers."""
+
+    def saying(path: Path, variables: Mapping[str, str] | None = None, **more: Any) -> str:
+        try:
+            found = read(path, variables or {}, **more)
+        except ConfigurationError as error:
+            return str(error)
+        return "\n".join(fault.reason for fault in found.broken.values())
+
+    return saying

@@ -49,7 +49,7 @@ def test_check_counts_what_is_valid_and_says_what_is_not(run: Run, file: Path) -
     file.write_text("mcpServers: {x: {command: a, colour: red}}")
     bad = run("config", "check", CONFIG_FILE=str(file))
     assert bad.exit_code == 2
-    assert "mcpServers.x.colour: Extra inputs are not permitted, not 'red'" in bad.stderr
+    assert "line 1: mcpServers.x.colour: is not a known key, not 'red'" in bad.stderr
 
 
 @pytest.mark.parametrize("words", [("config", "show"), ("config", "show", "--json"), ("servers", "list"), ("doctor",)])
@@ -75,7 +75,14 @@ def test_a_desktop_file_is_imported_with_a_backup_and_again_only_when_asked(
     assert "left out: fs.trust: has no place here" in first.stderr
     assert "1 servers taken over; backup: " in first.stdout
     assert list(read(file, {}).servers) == ["web", "old", "fs"]
-    assert run("config", "import", str(desktop), "--config", str(file)).exit_code == 2
+    desktop.write_text('{"mcpServers": {"fs": {"command": "no"}, "new": {"command": "b", "env": {"K": "${GONE}"}}}}')
+    second = run("config", "import", str(desktop), "--config", str(file))
+    assert "left out: fs: there is a server of that name; use --replace, or rename it" in second.stderr
+    assert "1 servers taken over" in second.stdout
+    assert read(file, {"GONE": "v"}).servers["new"].env == {"K": "v"}
+    assert read(file, {}).servers["fs"].command == "npx"
+    third = run("config", "import", str(desktop), "--config", str(file))
+    assert (third.exit_code, "nothing was taken over" in third.stderr) == (2, True)
     assert run("config", "import", str(desktop), "--config", str(file), "--replace").exit_code == 0
 
 
@@ -145,8 +152,8 @@ def test_the_doctor_says_what_is_wrong_and_fails(run: Run, file: Path) -> None:
     file.write_text("mcpServers: {x: {command: no-such-program}, d: {source: docker, image: i}}")
     found = run("doctor", CONFIG_FILE=str(file), PATH="/nowhere")
     assert found.exit_code == 1
-    assert "FAILED   server x: its program 'no-such-program' is not on the PATH" in found.stdout
-    assert "FAILED   docker: not on the PATH, and servers from 'docker' need it" in found.stdout
+    assert "FAILED   configuration: mcpServers.x: the program 'no-such-program' is not on the PATH" in found.stdout
+    assert "FAILED   configuration: mcpServers.d: the program 'docker', which servers from" in found.stdout
 
 
 def test_the_doctor_finds_a_redis_that_is_away(run: Run) -> None:

@@ -53,13 +53,16 @@ def test_a_variable_that_is_set_to_nothing_is_not_unset(write: WriteFile) -> Non
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"plugins": {"mine": {"prefix": "often"}}}', "plugins.mine.prefix: Input should be 'always', 'conflict'"),
+        (
+            '{"plugins": {"mine": {"prefix": "often"}}}',
+            "plugins.mine.prefix: must be one of 'always', 'conflict', 'never'",
+        ),
         ('{"plugins": {"mine": {"prefix": "often"}}}', "not 'often'"),
         ('{"plugins": {"mine": {"enabled": "perhaps"}}}', "plugins.mine.enabled: "),
-        ('{"plugins": {"mine": {"colour": 1}}}', "plugins.mine.colour: Extra inputs are not permitted, not 1"),
+        ('{"plugins": {"mine": {"colour": 1}}}', "plugins.mine.colour: is not a known key, not 1"),
         ('{"plugins": {"mine": 3}}', "plugins.mine: "),
         ('{"plugins": []}', "plugins: "),
-        ('{"plugin": {}}', "plugin: Extra inputs are not permitted"),
+        ('{"plugin": {}}', "plugin: is not a known key; did you mean 'plugins'?"),
         ('{"plugins": {"My Plugin": {}}}', "plugins.My Plugin"),
         ('{"separator": "a b"}', "separator: "),
         (
@@ -90,12 +93,12 @@ def test_every_mistake_is_listed_at_once(write: WriteFile) -> None:
     path = write("c.json", '{"separator": "", "plugins": {"mine": {"prefix": "often"}}}')
     with pytest.raises(ConfigurationError) as caught:
         read(path, {})
-    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["separator", "plugins.mine.prefix"]
+    assert [line.split(": ")[2] for line in str(caught.value).splitlines()] == ["separator", "plugins.mine.prefix"]
 
 
 @pytest.mark.parametrize("name", ["c.ini", "c"])
 def test_a_format_that_is_not_read_is_named_with_what_is(write: WriteFile, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"use one of \.yaml, \.yml, \.json, \.toml"):
+    with pytest.raises(ConfigurationError, match=r"use one of \.yaml, \.yml, \.json, \.jsonc, \.toml"):
         read(write(name, ""), {})
 
 

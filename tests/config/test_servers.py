@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,9 @@ from typing import Any
 import pytest
 
 from switchboard.config import Configuration, ServerSection, provider_name, read
-from switchboard.errors import ConfigurationError
 
 WriteFile = Callable[[str, str], Path]
+Said = Callable[..., str]
 
 DESKTOP = """
 {
@@ -71,10 +73,10 @@ def test_yaml_words_that_only_look_like_something_else_are_texts(write: WriteFil
         ("c.yaml", "mcpServers: [", "line 1, column 14"),
         ("c.yaml", "mcpServers: !!python/object:os.system {}", "could not determine a constructor"),
         ("c.toml", "mcpServers = 1\nmcpServers = 2", "Cannot overwrite a value"),
-        ("c.yaml", "mcpServers: {x: {command: a, args: 7}}", "mcpServers.x.args: Input should be a valid tuple, not 7"),
+        ("c.yaml", "mcpServers: {x: {command: a, args: 7}}", "line 1: mcpServers.x.args: must be a list"),
         ("c.yaml", "mcpServers: {x: {command: a, timeout: -1}}", "mcpServers.x.timeout: "),
-        ("c.yaml", "mcpServers: {x: {command: a, colour: red}}", "mcpServers.x.colour: Extra inputs are not permitted"),
-        ("c.yaml", "mcpServers: {x: {source: pip}}", "mcpServers.x.source: Input should be 'command', 'url', 'npm'"),
+        ("c.yaml", "mcpServers: {x: {command: a, colour: red}}", "mcpServers.x.colour: is not a known key, not 'red'"),
+        ("c.yaml", "mcpServers: {x: {source: pip}}", "mcpServers.x.source: must be one of 'command', 'url', 'npm'"),
         ("c.yaml", "mcpServers: {x: {source: npm}}", "mcpServers.x: a server from 'npm' needs 'package'"),
         ("c.yaml", "mcpServers: {x: {}}", "mcpServers.x: a server from 'command' needs 'command'"),
         (
@@ -107,29 +109,49 @@ def test_yaml_words_that_only_look_like_something_else_are_texts(write: WriteFil
         ("c.yaml", "mcpServers: {a b: {command: x}, a-b: {command: x}}", "would both be called 'a-b'"),
         (
             "c.yaml",
-            "{plugins: {everything: {}}, mcpServers: {everything: {command: x}}}",
-            "a plugin and a server would both be called 'everything': rename the server, or switch the plugin off",
+            "plugins: {everything: {}}\nmcpServers: {everything: {command: x}}",
+            "line 2: mcpServers.everything: a plugin and a server would both be called 'everything': rename",
         ),
+        ("c.yaml", "mcpServers: {x: {command: a, timout: 3}}", "is not a known key; did you mean 'timeout'?"),
+        ("c.yaml", "mcpServers: {x: {command: a, Env: {}}}", "is not a known key; did you mean 'env'?"),
+        ("c.yaml", "mcpServers: {x: {command: a, auth: {strategi: none}}}", "did you mean 'strategy'?"),
+        (
+            "c.yaml",
+            "mcpServers: {x: {command: a, timeout: soon}}",
+            "mcpServers.x.timeout: must be a number, not 'soon'",
+        ),
+        ("c.yaml", "mcpServers: {x: {command: a, enabled: maybe}}", "enabled: must be true or false, not 'maybe'"),
+        ("c.yaml", "mcpServers: {x: {command: a, env: []}}", "mcpServers.x.env: must be an object: name and value"),
+        (
+            "c.yaml",
+            "mcpServers:\n  x:\n    command: a\n    tags: ['a b']\n",
+            "line 4: mcpServers.x.tags.0: may have letters",
+        ),
+        (
+            "c.json",
+            '{\n // x\n "mcpServers": {\n  "x": {"command": "a",\n   "colour": 1}}}',
+            "line 5: mcpServers.x.colour",
+        ),
+        ("c.toml", "[mcpServers.x]\ncommand = 'a'\ncolour = 1\n", "line 3: mcpServers.x.colour"),
+        ("c.yaml", "mcpServers: {x: 7}", "mcpServers.x: must be an object: name and value"),
+        ("c.yaml", "mcpServers: {x: {command: a, env_file: gone.env}}", "gone.env: No such file or directory"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_place_and_value(
-    write: WriteFile, name: str, text: str, complaint: str
+    write: WriteFile, said: Said, name: str, text: str, complaint: str
 ) -> None:
     path = write(name, text)
-    with pytest.raises(ConfigurationError) as caught:
-        read(path, {})
-    assert str(caught.value).startswith(f"{path}: ")
-    assert complaint in str(caught.value)
+    assert said(path).startswith(f"{path}: ")
+    assert complaint in said(path)
 
 
 @pytest.mark.parametrize(
     "row", ["{command: a, env: {KEY: 12345}}", '{url: "https://a", headers: {Authorization: 12345}}']
 )
-def test_a_complaint_about_a_secret_place_does_not_show_the_value(write: WriteFile, row: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        read(write("c.yaml", f"mcpServers: {{x: {row}}}"), {})
-    assert "should be a valid string" in str(caught.value)
-    assert "12345" not in str(caught.value)
+def test_a_complaint_about_a_secret_place_does_not_show_the_value(write: WriteFile, said: Said, row: str) -> None:
+    found = said(write("c.yaml", f"mcpServers: {{x: {row}}}"))
+    assert "must be a text" in found
+    assert "12345" not in found
 
 
 @pytest.mark.parametrize(
@@ -159,10 +181,123 @@ def test_older_names_of_a_strategy_are_understood(other: str, ours: str) -> None
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("time", "time"), ("My Server", "My-Server"), ("größe", "gr-e"), ("..", "server")],
+    [("time", "time"), ("My Server", "My-Server"), ("Müller & Söhne", "Muller-Sohne"), ("a.b", "a.b")],
 )
 def test_any_name_of_a_desktop_client_becomes_one_that_tools_can_carry(given: str, name: str) -> None:
     assert provider_name(given) == name
+
+
+def test_names_in_other_scripts_differ_where_their_letters_do() -> None:
+    names = ["天气", "地图", "größe", "gräße", "🚀", "🎉", "..", "сервер", "mcp-天气", "mcp-地图"]
+    called = [provider_name(name) for name in names]
+    assert len(set(called)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) for name in called)
+    assert called == [provider_name(name) for name in names]
+
+
+def test_a_row_that_is_wrong_leaves_out_only_its_own_server(write: WriteFile) -> None:
+    text = (
+        "mcpServers:\n  good: {command: a}\n  typo: {command: a, colour: red}\n  unset: {command: '${GONE}'}\n"
+        "  list: [a]\n  '': {command: a}\n  also good: {url: 'https://a'}\npresets: {p: {servers: [typo, good]}}\n"
+    )
+    found = read(write("c.yaml", text), {})
+    assert list(found.servers) == ["good", "also good"]
+    assert set(found.broken) == {"typo", "unset", "list", ""}
+    assert [name for name, fault in found.broken.items() if fault.unset] == ["unset"]
+    assert found.presets["p"].servers == ("typo", "good")
+
+
+@pytest.mark.parametrize("off", ["disabled: true", "enabled: false", "enabled: '${OFF:-false}'"])
+def test_what_a_row_that_is_switched_off_would_need_may_be_missing(write: WriteFile, off: str) -> None:
+    row = f"{{command: npx, args: ['${{GONE}}'], env: {{A: '${{input:a}}'}}, timeout: '${{GONE}}', {off}}}"
+    found = read(write("c.yaml", f"mcpServers: {{x: {row}}}"), {})
+    assert found.broken == {}
+    assert found.servers["x"].enabled is False
+
+
+def test_a_plugin_that_is_switched_off_may_lack_its_variables(write: WriteFile) -> None:
+    path = write("c.yaml", "plugins: {mine: {enabled: false, config: {key: '${GONE}'}}}")
+    assert read(path, {}).plugins["mine"].enabled is False
+
+
+@pytest.mark.parametrize("mentioned", ["", "plugins: {everything: {enabled: false}}\n"])
+def test_a_server_takes_the_name_of_a_built_in_plugin_that_is_not_wanted(write: WriteFile, mentioned: str) -> None:
+    found = read(write("c.yaml", f"{mentioned}mcpServers: {{everything: {{command: a}}}}"), {})
+    assert (found.broken, list(found.servers)) == ({}, ["everything"])
+    assert "everything" not in found.plugins or not found.plugins["everything"].enabled
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [("mcpServers: {x: {command: a}}", False), ("mcpServers: {}", True), ("separator: '-'", True),
+     ("plugins: {everything: {}}\nmcpServers: {x: {command: a}}", True)],
+)  # fmt: skip
+def test_the_demo_toolset_is_off_once_there_are_servers_of_ones_own(write: WriteFile, text: str, on: bool) -> None:
+    assert read(write("c.yaml", text), {}).plugins["everything"].enabled is on
+
+
+def test_variables_of_a_file_lie_beneath_those_of_the_row(write: WriteFile) -> None:
+    write("x.env", 'A=from the file\nB="quoted # text"\n# no\nexport C=$HOME\n')
+    path = write("c.yaml", "mcpServers: {x: {command: a, envFile: x.env, env: {A: of the row}}}")
+    assert read(path, {}).servers["x"].env == {"A": "of the row", "B": "quoted # text", "C": "$HOME"}
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("${env:KEY}", "v"), ("${KEY}", "v"), ("${env:GONE:-d}", "d"), ("${GONE:-}", ""), ("a${/}b", f"a{os.sep}b"),
+        ("${userHome}/x", f"{Path.home()}/x"), ("$${KEY}", "${KEY}"), ("$KEY", "$KEY"), ("{KEY}", "{KEY}"),
+        ("${KEY}${KEY}", "vv"), ("$", "$"), ("${", "${"),
+    ],
+)  # fmt: skip
+def test_references_are_expanded_as_they_are_written_by_editors_too(
+    write: WriteFile, written: str, read_as: str
+) -> None:
+    path = write("c.json", json.dumps({"mcpServers": {"x": {"command": "a", "args": [written]}}}))
+    assert read(path, {"KEY": "v"}).servers["x"].args == (read_as,)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("${input:api-key}", "is asked for by an editor; write ${API_KEY} and set that variable"),
+        ("${workspaceFolder}/x", "is known to an editor only; write the path or value itself"),
+        ("${workspaceFolder:app}", "is known to an editor only"),
+        ("${workspaceFolderBasename}", "is known to an editor only"),
+        ("${command:pick}", "is known to an editor only"),
+        ("${config:a.b}", "is known to an editor only"),
+        ("${fileDirname}", "is known to an editor only"),
+        ("${user_config.dir}", "is known to an editor only"),
+        ("${__dirname}", "is known to an editor only"),
+        ("${env:GONE}", "the variable GONE is not set"),
+        ("${A:+b}", "is not understood: write ${NAME} or ${NAME:-default}, or $${ for a literal ${"),
+        ("${}", "is not understood"),
+    ],
+)
+def test_a_reference_that_stands_for_nothing_is_refused_and_never_handed_on(
+    write: WriteFile, said: Said, written: str, told: str
+) -> None:
+    path = write("c.json", json.dumps({"mcpServers": {"x": {"command": "a", "args": [written]}}}))
+    assert f"{path}: line 1: mcpServers.x.args.0: " in said(path)
+    assert told in said(path)
+    assert read(path, {}).servers == {}
+
+
+def test_what_a_desktop_client_keeps_beside_its_servers_does_not_matter_but_a_slip_does(
+    write: WriteFile, said: Said
+) -> None:
+    row = '"mcpServers": {"x": {"command": "a"}}'
+    desktop = write("c.json", f'{{{row}, "coworkScheduledTasksEnabled": true, "theme": {{}}}}')
+    assert list(read(desktop, {}).servers) == ["x"]
+    assert "preset: is not a known key; did you mean 'presets'?" in said(write("c.json", f'{{{row}, "preset": {{}}}}'))
+    ours = write("c.json", f'{{{row}, "presets": {{}}, "theme": "x"}}')
+    assert "theme: is not a known key" in said(ours)
+
+
+def test_json_may_have_comments_and_last_commas(write: WriteFile) -> None:
+    text = '{\n// x\n "mcpServers": {\n /* x, */ "x": {"command": "a", "args": ["//", "/**/", ",]", "b",],},\n },\n}\n'
+    for name in ("c.json", "c.jsonc"):
+        assert read(write(name, text), {}).servers["x"].args == ("//", "/**/", ",]", "b")
 
 
 def test_a_section_says_nothing_secret_about_itself() -> None:

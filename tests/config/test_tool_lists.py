@@ -15,7 +15,6 @@ from switchboard.config import ServerSection, read
 from switchboard.config.formats import parsed
 from switchboard.config.imports import imported
 from switchboard.config.layers import OVERRIDES
-from switchboard.errors import ConfigurationError
 
 WriteFile = Callable[[str, str], Path]
 NAMES = ["read", "delete", "delete_all", "drop table"]
@@ -91,8 +90,9 @@ def test_an_import_keeps_it(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize("value", [5, [5], [""], {"delete": "yes"}, [["delete"]], True])
 def test_a_list_that_cannot_be_understood_is_a_mistake_and_never_nothing(value: Any, write: WriteFile) -> None:
     row = {"command": "x", "disabledTools": value}
-    with pytest.raises(ConfigurationError, match="'disabledTools' must be a list of names of tools"):
-        read(write("c.json", json.dumps({"mcpServers": {"s": row}})), {})
+    written = read(write("c.json", json.dumps({"mcpServers": {"s": row}})), {})
+    assert "'disabledTools' must be a list of names of tools" in written.broken["s"].reason
+    assert written.servers == {}
     found = imported({"mcpServers": {"s": row, "t": {"command": "y"}}})
     assert list(found.servers) == ["t"]
     assert found.left_out == ["s: 'disabledTools' must be a list of names of tools"]

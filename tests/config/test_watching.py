@@ -74,6 +74,31 @@ async def test_what_is_not_valid_is_said_and_the_last_good_configuration_stays(
         assert watched.problem is None
 
 
+async def test_a_row_that_is_wrong_now_keeps_its_server_as_it_was_and_others_change(write: WriteFile) -> None:
+    path = write("c.json", '{"mcpServers": {"a": {"command": "one"}, "b": {"command": "one"}}}')
+    watched = WatchedConfiguration(path, dict)
+    await watched.load()
+    async with following(watched) as take:
+        replace(path, '{"mcpServers": {"a": {"command": "two", "colour": 1}, "b": {"command": "two"}}}')
+        found = await take()
+        assert {name: section.command for name, section in found.servers.items()} == {"a": "one", "b": "two"}
+        await until(lambda: watched.problem)
+        assert "mcpServers.a.colour: is not a known key" in str(watched.problem)
+        replace(path, '{"mcpServers": {"a": {"command": "two"}, "b": {"command": "two"}}}')
+        assert (await take()).servers["a"].command == "two"
+        await until(lambda: watched.problem is None)
+
+
+async def test_a_row_that_is_wrong_at_the_start_leaves_out_its_server_until_it_is_mended(write: WriteFile) -> None:
+    path = write("c.json", '{"mcpServers": {"a": {"command": 7}, "b": {"command": "one"}}}')
+    watched = WatchedConfiguration(path, dict)
+    assert list((await watched.load()).servers) == ["b"]
+    assert "mcpServers.a.command: must be a text" in str(watched.problem)
+    async with following(watched) as take:
+        replace(path, '{"mcpServers": {"a": {"command": "one"}, "b": {"command": "one"}}}')
+        assert set((await take()).servers) == {"a", "b"}
+
+
 async def test_a_change_of_the_overlay_comes_into_force_without_a_file() -> None:
     async with open_state(None) as state:
         overlay = Overlay(state)

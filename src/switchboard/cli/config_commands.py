@@ -13,12 +13,13 @@ import yaml
 from switchboard.cli.ending import ending_clearly, say
 from switchboard.cli.settled import FileOption, overlaid, settled
 from switchboard.config.editing import edit
-from switchboard.config.files import layers, validated
+from switchboard.config.files import folder, layers, validated
 from switchboard.config.formats import parsed
 from switchboard.config.imports import imported
 from switchboard.config.schema import schema as json_schema
 from switchboard.config.shown import shown
-from switchboard.errors import ConfigurationError
+from switchboard.errors import ConfigurationError, SwitchboardError
+from switchboard.plugins import found as installed
 
 app = typer.Typer(help="The configuration file: check it, show it, take servers over from another one.")
 
@@ -28,13 +29,21 @@ def check(
     file: Annotated[Path | None, typer.Argument(help="The file to check; else the one in use.")] = None,
     config: FileOption = None,
 ) -> None:
-    """Say whether the configuration is valid, and what is wrong with it. Starts nothing."""
+    """Say whether the configuration is valid, and what is wrong with it. Starts nothing.
+
+    Ends with 2 if it is not, and with 1 if it is but this machine lacks what a server needs.
+    """
     with ending_clearly():
         here = settled(file or config)
         found = here.configuration()
+        if found.broken:
+            raise ConfigurationError("\n".join(fault.reason for fault in found.broken.values()))
+        installed(name for name, section in found.plugins.items() if section.enabled)
         on = sum(section.enabled for section in found.servers.values())
         plugins = sum(section.enabled for section in found.plugins.values())
         typer.echo(f"{here.file or 'built in'}: valid: {plugins} plugins, {on} servers, {len(found.presets)} presets")
+        if lacking := here.lacking(found):
+            raise SwitchboardError("\n".join(["valid, but not all there is on this machine:", *lacking]))
 
 
 @app.command()
@@ -48,7 +57,7 @@ def show(
         here = settled(config)
         above = asyncio.run(overlaid(here.settings)) if fleet else ()
         written = layers(here.file, here.variables, overlay=above)
-        document = shown(validated(written, here.variables), written)
+        document = shown(validated(written, here.variables, folder(here.file)), written)
         _print(document, as_json=as_json)
 
 
@@ -68,29 +77,27 @@ def import_servers(
     """Take servers over into the configuration file; a backup of it is kept."""
     with ending_clearly():
         try:
-            found = imported(parsed(source))
+            found = imported(parsed(source), source)
         except ConfigurationError as error:
             raise ConfigurationError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
         for line in found.left_out:
             say(f"left out: {line}")
+        for line in found.hints:
+            say(f"look at: {line}")
         if dry_run:
             _print({"mcpServers": found.servers})
             return
         here = settled(config)
-        backup = edit(
-            here.editable(), lambda document: _merge(document, found.servers, replace=replace), here.variables
-        )
-        typer.echo(f"{here.file}: {len(found.servers)} servers taken over{f'; backup: {backup}' if backup else ''}")
-
-
-def _merge(document: dict[str, Any], servers: dict[str, dict[str, Any]], *, replace: bool) -> None:
-    having = document.setdefault("mcpServers", {})
-    there = sorted(having.keys() & servers.keys())
-    if there and not replace:
-        raise ConfigurationError(
-            f"there are servers of the same name: {', '.join(there)}; use --replace, or rename them"
-        )
-    having.update(servers)
+        path = here.editable()
+        having = parsed(path).get("mcpServers", {}) if path.exists() else {}
+        clashing = [] if replace else [name for name in found.servers if name in having]
+        for name in clashing:
+            say(f"left out: {name}: there is a server of that name; use --replace, or rename it")
+        new = {name: row for name, row in found.servers.items() if name not in clashing}
+        if not new:
+            raise ConfigurationError(f"{source}: nothing was taken over")
+        backup = edit(path, lambda document: document.setdefault("mcpServers", {}).update(new), here.variables)
+        typer.echo(f"{here.file}: {len(new)} servers taken over{f'; backup: {backup}' if backup else ''}")
 
 
 def _print(document: Any, *, as_json: bool = False) -> None:

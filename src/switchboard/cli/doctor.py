@@ -16,14 +16,13 @@ import typer
 
 from switchboard.cli.ending import known_cause
 from switchboard.cli.settled import Settled, fleet, settled
-from switchboard.config import Configuration, SourceKind
 from switchboard.errors import SwitchboardError
 from switchboard.inquiry import ask
+from switchboard.sources.lacking import PROGRAMS
 from switchboard.state import Soundness
 
 Verdict = Literal["ok", "warning", "failed"]
 
-_NEEDED: dict[SourceKind, tuple[str, ...]] = {"npm": ("node", "npm"), "git": ("git",), "docker": ("docker",)}
 _PATIENCE_S = 5.0
 
 
@@ -64,21 +63,16 @@ def _configuration(here: Settled) -> Iterator[Finding]:
     except SwitchboardError as error:
         yield Finding("configuration", "failed", str(error))
         return
+    for fault in found.broken.values():
+        yield Finding("configuration", "failed", fault.reason)
     yield Finding("configuration", "ok", f"{here.file or 'built in'}, {len(found.servers)} servers")
-    yield from _programs(found)
-
-
-def _programs(found: Configuration) -> Iterator[Finding]:
+    for said in here.lacking(found):
+        yield Finding("configuration", "failed", said)
     used = {section.source for section in found.servers.values() if section.enabled}
-    for source, programs in _NEEDED.items():
-        for program in programs if source in used else ():
-            path = shutil.which(program)
-            said = _version(program) if path else f"not on the PATH, and servers from {source!r} need it"
-            yield Finding(program, "ok" if path else "failed", said)
-    for name, section in found.servers.items():
-        missing = section.source == "command" and section.enabled and not shutil.which(section.command or "")
-        if missing and "/" not in (section.command or ""):
-            yield Finding(f"server {name}", "failed", f"its program {section.command!r} is not on the PATH")
+    for program in sorted(
+        {program for source in used for program in PROGRAMS.get(source, ()) if shutil.which(program)}
+    ):
+        yield Finding(program, "ok", _version(program))
 
 
 def _version(program: str) -> str:
@@ -120,7 +114,9 @@ def _fleet(here: Settled) -> Iterator[Finding]:
         yield Finding("fleet", "warning", "the workers' configurations differ: their files or environments do")
     for answer in answers:
         if answer["problem"]:
-            yield Finding(f"worker {answer['worker']}", "failed", f"keeps an older configuration: {answer['problem']}")
+            yield Finding(
+                f"worker {answer['worker']}", "failed", f"does not serve all of its configuration: {answer['problem']}"
+            )
         for row in answer["servers"]:
             if row["phase"] == "failed" or row["condition"] == "failing":
                 yield Finding(f"server {row['name']} on {answer['worker']}", "failed", row["reason"])

@@ -19,7 +19,7 @@ from switchboard.cli.ending import ending_clearly, say
 from switchboard.cli.settled import FileOption, Settled, fleet, settled
 from switchboard.config import ServerSection, SourceKind, provider_name
 from switchboard.config.editing import edit
-from switchboard.config.shown import without_credentials
+from switchboard.config.shown import without_credentials, without_secrets
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.inquiry import ask
 from switchboard.settings import Settings
@@ -30,7 +30,7 @@ app = typer.Typer(help="The servers behind this one: what there is, how it is do
 Name = Annotated[str, typer.Argument(help="The server's name in the configuration.")]
 
 _WHERE: Mapping[SourceKind, Callable[[ServerSection], str]] = {
-    "command": lambda section: " ".join([section.command or "", *section.args[:2]]),
+    "command": lambda section: " ".join([section.command or "", *without_secrets(section.args)[:2]]),
     "url": lambda section: ", ".join(section.addresses),
     "npm": lambda section: _versioned(section.package, section.version, "@"),
     "pypi": lambda section: _versioned(section.package, section.version, "=="),
@@ -47,12 +47,15 @@ def list_servers(config: FileOption = None) -> None:
         here = settled(config)
         answers = asyncio.run(_asked(here.settings)) if here.settings.state_url else []
         table = Table("name", "source", "from", "state", "tags", box=None, header_style="bold")
-        for name, section in here.configuration().servers.items():
+        found = here.configuration()
+        for name, section in found.servers.items():
             state = _state(provider_name(name), section, answers)
             where = without_credentials(_WHERE[section.source](section))
-            table.add_row(name, section.source, where, state, ", ".join(section.tags))
+            table.add_row(_called(name), section.source, where, state, ", ".join(section.tags))
+        for name, fault in found.broken.items():
+            table.add_row(name, "", "", f"not valid: {fault.reason}", "")
         Console(soft_wrap=True).print(table)
-        for name in here.configuration().servers:
+        for name in found.servers:
             for note in _notes(provider_name(name), answers):
                 typer.echo(f"{name}: {note}")
         if not answers:
@@ -157,6 +160,11 @@ def _notes(name: str, answers: list[Mapping[str, Any]]) -> list[str]:
     """What the workers say of its offer, each thing once."""
     rows = [row for answer in answers for row in _rows(answer, name)]
     return [escaped(note) for note in dict.fromkeys(note for row in rows for note in row.get("notes", ()))]
+
+
+def _called(name: str) -> str:
+    """The name as it is written, and how tools carry it where that differs."""
+    return name if provider_name(name) == name else f"{name} ({provider_name(name)})"
 
 
 def _launched(launch: list[str], source: str | None, at: str | None) -> dict[str, Any]:

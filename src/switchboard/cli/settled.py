@@ -13,11 +13,12 @@ import typer
 
 from switchboard.config import Configuration
 from switchboard.config.environment import variables
-from switchboard.config.files import layers, validated
+from switchboard.config.files import folder, layers, validated
 from switchboard.config.layers import OVERRIDES, Layer
 from switchboard.config.overlay import Overlay
 from switchboard.errors import ConfigurationError
 from switchboard.settings import Settings, load_settings
+from switchboard.sources import Ground, lacking
 from switchboard.state import State, open_state
 
 FileOption = Annotated[Path | None, typer.Option("--config", help="Configuration file [CONFIG_FILE].")]
@@ -37,7 +38,17 @@ class Settled:
 
     def configuration(self) -> Configuration:
         """The configuration, as it would be in force with an empty overlay."""
-        return validated(self.written(), self.variables)
+        return validated(self.written(), self.variables, folder(self.file))
+
+    def lacking(self, found: Configuration) -> list[str]:
+        """What this machine lacks to start the servers of a configuration, a line each."""
+        ground = Ground(self.settings.cache_dir, self.variables, folder(self.file))
+        return [
+            f"mcpServers.{name}: {said}"
+            for name, section in found.servers.items()
+            if section.enabled
+            for said in lacking(section, ground)
+        ]
 
     def editable(self) -> Path:
         """The file to edit.

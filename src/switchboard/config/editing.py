@@ -1,11 +1,12 @@
 """Changing a configuration file from the command line: checked first, backed up, then replaced in one step.
 
-JSON and YAML are written anew from the document: the values stay, comments in YAML do not. TOML is not written, and
-so not edited. A backup stands beside the file, the newest ten are kept.
+JSON and YAML are written anew from the document: the values stay, comments do not. TOML is not written, and so not
+edited. A backup stands beside the file, the newest ten are kept.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
@@ -38,8 +39,12 @@ def edit(path: Path, change: Change, variables: Mapping[str, str]) -> Path | Non
     if write is None:
         raise ConfigurationError(f"{path}: only {', '.join(_WRITERS)} files can be edited from here; edit it by hand")
     document = parsed(path) if path.exists() else {}
+    before = validated([Layer(str(path), document)], variables, path.parent).broken
+    document = copy.deepcopy(document)
     change(document)
-    validated([Layer(str(path), document)], variables)
+    after = validated([Layer(str(path), document)], variables, path.parent).broken
+    if wrong := [row.reason for name, row in after.items() if name not in before and not row.unset]:
+        raise ConfigurationError("\n".join(wrong))
     backup = _backed_up(path) if path.exists() else None
     _replace(path, write(document))
     return backup
@@ -79,4 +84,9 @@ def _yaml(document: dict[str, Any]) -> str:
     return text
 
 
-_WRITERS: Mapping[str, Callable[[dict[str, Any]], str]] = {".json": _json, ".yaml": _yaml, ".yml": _yaml}
+_WRITERS: Mapping[str, Callable[[dict[str, Any]], str]] = {
+    ".json": _json,
+    ".jsonc": _json,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}

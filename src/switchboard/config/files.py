@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from switchboard.config.expansion import UnsetVariable, expanded
+from switchboard.config.complaints import complaints, where
+from switchboard.config.expansion import UnresolvedReference, expanded
 from switchboard.config.formats import parsed
-from switchboard.config.layers import Layer, Place, from_environment, merged, origin, value_at
-from switchboard.config.model import BUILT_IN, DEMO, Configuration, provider_name
+from switchboard.config.layers import Layer, from_environment, merged
+from switchboard.config.model import BUILT_IN, DEMO, Configuration, PluginSection, provider_name
+from switchboard.config.rows import SECTION, rows, switched_off
 from switchboard.errors import ConfigurationError
-
-_LONGEST_VALUE_SHOWN = 80
-_NEVER_SHOWN = frozenset({"env", "headers", "client_secret"})
 
 
 def read(
@@ -32,7 +32,12 @@ def read(
         ConfigurationError: naming the layer, the place in it, and the value as written (never as expanded: an expanded
             value may be a secret).
     """
-    return validated(layers(path, variables, overlay=overlay), variables)
+    return validated(layers(path, variables, overlay=overlay), variables, folder(path))
+
+
+def folder(path: Path | None) -> Path:
+    """What relative paths in a configuration are relative to."""
+    return path.parent if path is not None else Path()
 
 
 def layers(
@@ -48,64 +53,88 @@ def layers(
     return (*file, *(layer for layer in above if layer.document))
 
 
-def validated(written: Sequence[Layer], variables: Mapping[str, str]) -> Configuration:
-    """The configuration that the layers make.
+def validated(written: Sequence[Layer], variables: Mapping[str, str], base: Path = Path()) -> Configuration:
+    """The configuration that the layers make. A row of `mcpServers` that is wrong is in its `broken`, and not served.
+
+    Args:
+        written: the layers.
+        variables: what references stand for.
+        base: what relative paths are relative to: the file's folder.
 
     Raises:
-        ConfigurationError: with a line for each mistake.
+        ConfigurationError: something else than a server is wrong; with a line for each mistake.
     """
     if not written:
         return Configuration()
+    document = _without_desktop_keys(merged(written))
     try:
-        return Configuration.model_validate(_above_built_in(expanded(merged(written), variables)))
-    except UnsetVariable as error:
-        where = f"{origin(written, error.path)}: {place_text(error.path)}"
-        raise ConfigurationError(f"{where}: the variable {error.variable} is not set") from error
+        rest = {key: _section(key, value, variables) for key, value in document.items() if key != SECTION}
+    except UnresolvedReference as error:
+        raise ConfigurationError(f"{where(written, error.path)}: {error}") from error
+    document = {**rest, SECTION: document[SECTION]} if SECTION in document else rest
+    plugins = document.get("plugins")
+    on = plugins.items() if isinstance(plugins, Mapping) else ()
+    taken = {name for name, row in on if not switched_off(row, variables)}
+    servers = document.get(SECTION, {})
+    found = rows(servers, written, variables, taken, base) if isinstance(servers, Mapping) else None
+    if found is not None:
+        document = {**_above_built_in(document), SECTION: found.sections}
+    try:
+        configuration = Configuration.model_validate(document, context={"broken": found.broken if found else {}})
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_complaints(written, error))) from None
+        raise ConfigurationError("\n".join(complaints(written, error, Configuration))) from None
+    return configuration
 
 
-def _above_built_in(document: object) -> object:
+_OWN_KEYS: Final = frozenset({"separator", "plugins", "presets", "tool_search"})
+_DESKTOP_KEYS: Final = frozenset({"globalShortcut", "preferences", "scale", "locale", "userThemeMode", "inputs"})
+
+
+def _without_desktop_keys(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without what desktop clients keep beside `mcpServers`, which has no effect here.
+
+    In a file with nothing of ours that is every other key, but for one that looks like a slip in one of ours.
+    """
+    known = {"$schema", SECTION, *_OWN_KEYS}
+    is_desktops = SECTION in document and not _OWN_KEYS & document.keys()
+    return {
+        key: value
+        for key, value in document.items()
+        if key not in _DESKTOP_KEYS
+        and (key in known or not is_desktops or difflib.get_close_matches(str(key), known, n=1, cutoff=0.7))
+    }
+
+
+def _section(key: str, value: object, variables: Mapping[str, str]) -> object:
+    """A section with its references replaced, but for those of plugins that are switched off."""
+    if key != "plugins" or not isinstance(value, Mapping):
+        return expanded(value, variables, (key,))
+    return {
+        name: row if switched_off(row, variables) else expanded(row, variables, (key, name))
+        for name, row in value.items()
+    }
+
+
+def _above_built_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Lay the file's plugins over the built-in ones, so that a row states only what differs.
 
     The demo steps back once there are servers, and a built-in plugin gives way to a server of its name, unless the file
     has a row for the plugin.
     """
-    if not isinstance(document, dict) or not isinstance(document.get("plugins", {}), dict):
+    mentioned = document.get("plugins", {})
+    if not isinstance(mentioned, Mapping):
         return document
-    rows: dict[str, object] = {name: section.model_dump() for name, section in BUILT_IN.items()}
-    servers = document.get("mcpServers")
-    if isinstance(servers, dict) and servers:
-        taken = {provider_name(str(name)) for name in servers}
-        rows[DEMO] = BUILT_IN[DEMO].model_copy(update={"enabled": False}).model_dump()
-        rows = {name: row for name, row in rows.items() if name not in taken}
-    for name, row in document.get("plugins", {}).items():
-        beneath = BUILT_IN.get(name)
-        rows[name] = (
-            {"enabled": True, **({"prefix": beneath.prefix} if beneath else {}), **row}
-            if isinstance(row, dict)
-            else row
-        )
-    return {**document, "plugins": rows}
+    beneath: dict[str, object] = {name: section.model_dump() for name, section in BUILT_IN.items()}
+    if document.get(SECTION):
+        servers = {provider_name(str(name)) for name in document[SECTION]}
+        beneath[DEMO] = BUILT_IN[DEMO].model_copy(update={"enabled": False}).model_dump()
+        beneath = {name: row for name, row in beneath.items() if name not in servers}
+    above = {
+        name: {"enabled": True, **_prefix(BUILT_IN.get(name)), **row} if isinstance(row, Mapping) else row
+        for name, row in mentioned.items()
+    }
+    return {**document, "plugins": {**beneath, **above}}
 
 
-def _complaints(written: Sequence[Layer], error: ValidationError) -> Iterable[str]:
-    document = merged(written)
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
-        place = tuple(step for step in item["loc"] if step != "[key]")
-        message = item["msg"].removeprefix("Value error, ")
-        yield f"{origin(written, place)}: {place_text(place)}: {message}{_value(document, place)}"
-
-
-def place_text(place: Place) -> str:
-    """A place as people read it."""
-    return ".".join(str(part) for part in place) or "the file"
-
-
-def _value(document: object, place: Place) -> str:
-    """The value at `place` as it is written; nothing for a whole section, or where a secret may stand."""
-    found = value_at(document, place)
-    if found is ... or isinstance(found, dict | list) or _NEVER_SHOWN.intersection(place):
-        return ""
-    shown = repr(found)
-    return f", not {shown if len(shown) <= _LONGEST_VALUE_SHOWN else shown[:_LONGEST_VALUE_SHOWN] + '…'}"
+def _prefix(built_in: PluginSection | None) -> Mapping[str, object]:
+    return {"prefix": built_in.prefix} if built_in is not None else {}

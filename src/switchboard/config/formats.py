@@ -1,4 +1,7 @@
-"""YAML, JSON and TOML, each read strictly: a key that stands twice is a mistake, never a silent choice."""
+"""YAML, JSON and TOML, each read strictly: a key that stands twice is a mistake, never a silent choice.
+
+JSON may have comments and commas before a closing bracket, as editors write and read it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def parsed(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST:
             raise ConfigurationError(f"{path}: is larger than {LARGEST} bytes")
-        document = parse(path.read_text(encoding="utf-8-sig"))
+        document = parse(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {_reason(error)}") from error
     except yaml.YAMLError as error:
@@ -42,6 +45,21 @@ def parsed(path: Path) -> dict[str, Any]:
     return document
 
 
+def read_text(path: Path) -> str:
+    """The file's text, without a byte order mark."""
+    return path.read_text(encoding="utf-8-sig")
+
+
+def without_comments(text: str) -> str:
+    """JSON with blanks in place of comments and of commas before a closing bracket, so that every line stays itself."""
+    plain = _COMMENT.sub(lambda found: found["text"] or re.sub(r"[^\n]", " ", found[0]), text)
+    return _LAST_COMMA.sub(lambda found: found["text"] or " " + found[0][1:], plain)
+
+
+def _commented_json(text: str) -> object:
+    return json_object(without_comments(text))
+
+
 def json_object(text: str) -> object:
     """JSON without duplicate keys.
 
@@ -49,6 +67,11 @@ def json_object(text: str) -> object:
         ValueError: not JSON, or a key stands twice in one object.
     """
     return json.loads(text, object_pairs_hook=_once)
+
+
+_TEXT = r'(?P<text>"(?:[^"\\]|\\.)*")'
+_COMMENT = re.compile(rf"{_TEXT}|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_LAST_COMMA = re.compile(rf"{_TEXT}|,(?=\s*[\]}}])", re.DOTALL)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,7 +112,8 @@ def _yaml(text: str) -> object:
 PARSERS: Mapping[str, Callable[[str], object]] = {
     ".yaml": _yaml,
     ".yml": _yaml,
-    ".json": json_object,
+    ".json": _commented_json,
+    ".jsonc": _commented_json,
     ".toml": tomllib.loads,
 }
 """Suffix → parser."""

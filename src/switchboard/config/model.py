@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 
 from switchboard.config.exposure import STRICT, Exposure, Name, Pattern, Prefix
 from switchboard.config.servers import ServerSection
@@ -19,8 +21,7 @@ __all__ = ["BUILT_IN", "Configuration", "PluginSection", "Prefix", "Preset", "To
 PluginName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 ServerName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
-DESKTOP_KEYS = frozenset({"globalShortcut", "preferences", "scale", "locale", "userThemeMode", "inputs"})
-"""What desktop clients keep beside `mcpServers`: accepted, and without an effect."""
+SERVER_NAME: TypeAdapter[str] = TypeAdapter(ServerName)
 
 
 class PluginSection(Exposure):
@@ -79,6 +80,17 @@ class ToolSearch(BaseModel):
     """Tools that stay listed, by the names that clients see."""
 
 
+@dataclass(frozen=True)
+class RowFault:
+    """What is wrong with a row."""
+
+    reason: str
+    """A line for each mistake, with its place."""
+
+    unset: bool = False
+    """Whether all that is wrong is a reference to what is not set: the file itself may be right."""
+
+
 class Configuration(BaseModel):
     """The whole file."""
 
@@ -102,20 +114,30 @@ class Configuration(BaseModel):
     tool_search: ToolSearch = ToolSearch()
     """Finding tools instead of listing them."""
 
+    _broken: Mapping[str, RowFault] = PrivateAttr(default_factory=dict)
+
+    @property
+    def broken(self) -> Mapping[str, RowFault]:
+        """Servers that the file names and that are not there → what is wrong with their rows."""
+        return self._broken
+
+    def keeping(self, before: Configuration) -> Configuration:
+        """With what was in force `before` of the servers whose rows are wrong now, where they were in their order."""
+        kept = {name: before.servers[name] for name in self.broken if name in before.servers}
+        if not kept:
+            return self
+        made = self.model_copy(update={"servers": {**self.servers, **kept}})
+        made._broken = self._broken
+        return made
+
     @property
     def digest(self) -> str:
         """Equal for equal configurations, on every worker."""
         return digest(self)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_desktop_keys(cls, document: Any) -> Any:
-        if not isinstance(document, Mapping):
-            return document
-        return {key: value for key, value in document.items() if key not in DESKTOP_KEYS}
-
     @model_validator(mode="after")
-    def _names_are_unique_and_known(self) -> Configuration:
+    def _names_are_unique_and_known(self, info: ValidationInfo) -> Configuration:
+        self._broken = (info.context or {}).get("broken", {})
         servers = [provider_name(name) for name in self.servers]
         names = Counter([*(name for name in self.plugins if name not in servers), *servers])
         doubled = [name for name, times in names.items() if times > 1]
@@ -128,15 +150,22 @@ class Configuration(BaseModel):
                 f"with plugins.{both[0]}.enabled: false"
             )
         for preset, each in self.presets.items():
-            unknown = [name for name in each.servers if provider_name(name) not in names]
+            unknown = [name for name in each.servers if provider_name(name) not in names and name not in self.broken]
             if unknown:
                 raise ValueError(f"presets.{preset}.servers: there is no plugin or server {unknown[0]!r}")
         return self
 
 
 def provider_name(server: str) -> str:
-    """A server's name as it can stand in the name of a tool: desktop clients allow any text."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", server).strip("-._") or "server"
+    """A server's name as it can stand in the name of a tool: desktop clients allow any text.
+
+    Latin letters lose their accents. Letters of other scripts cannot be kept: a digest of the name stands for them, so
+    that two servers never get one name by that.
+    """
+    plain = "".join(each for each in unicodedata.normalize("NFKD", server) if not unicodedata.combining(each))
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", plain).strip("-._")
+    lossy = not name or any(each.isalnum() and not each.isascii() for each in plain)
+    return f"{name or 'server'}-{hashlib.sha256(server.encode()).hexdigest()[:6]}" if lossy else name
 
 
 def digest(section: BaseModel) -> str:

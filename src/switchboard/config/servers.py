@@ -79,6 +79,8 @@ class ServerSection(Exposure):
     """Arguments of the command, or of the server that a source brings."""
     env: Annotated[Environment, Field(repr=False)] = Field(default_factory=dict)
     """Added to the environment of the child, which otherwise gets only what no secret is kept in."""
+    env_file: Annotated[Path | None, Field(validation_alias=AliasChoices("envFile", "env_file"))] = None
+    """A file with more such variables, `NAME=value` a line; `env` wins. It is read with the configuration."""
     cwd: Path | None = None
     """The folder the child starts in."""
 
@@ -191,7 +193,7 @@ class Needs:
     transports: Sequence[Transport] = ("stdio",)
 
 
-_CHILD = ("args", "env", "cwd")
+_CHILD = ("args", "env", "env_file", "cwd")
 _REMOTE = ("url", "urls", "headers", "insecure")
 _PACKAGE = ("package", "version", "bin", *_CHILD)
 
@@ -202,12 +204,17 @@ NEEDS: Mapping[SourceKind, Needs] = {
     "pypi": Needs([["package"]], (*_PACKAGE, "extras")),
     "git": Needs([["repository"]], ("branch", "tag", "commit", "path", "command", "bin", "insecure", *_CHILD)),
     "local": Needs([["path"]], ("command", "bin", *_CHILD)),
-    "docker": Needs([["image"]], ("version", "run_args", "args", "env")),
+    "docker": Needs([["image"]], ("version", "run_args", "args", "env", "env_file")),
 }
 
 
 def _known(needs: Needs) -> frozenset[str]:
     return frozenset([*needs.optional, *(field for group in needs.required for field in group)])
+
+
+def foreign_fields(source: SourceKind) -> frozenset[str]:
+    """The fields that say how other kinds of source are launched, and mean nothing for this one."""
+    return _LAUNCHING - _known(NEEDS[source])
 
 
 _LAUNCHING = frozenset[str]().union(*(_known(needs) for needs in NEEDS.values()))
@@ -218,7 +225,7 @@ def _mistakes(section: ServerSection) -> Iterator[str]:
     for group in needs.required:
         if not any(getattr(section, field) for field in group):
             yield f"a server from {section.source!r} needs {' or '.join(repr(field) for field in group)}"
-    foreign = sorted((_LAUNCHING & section.model_fields_set) - _known(needs))
+    foreign = sorted(foreign_fields(section.source) & section.model_fields_set)
     if foreign:
         yield f"{foreign[0]!r} means nothing for a server from {section.source!r}"
     if section.transport is not None and section.transport not in needs.transports:

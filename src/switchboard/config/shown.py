@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from switchboard.config.layers import Layer, Place, merged, value_at
@@ -15,6 +15,7 @@ HIDDEN: Final = "[hidden]"
 _SECRET_SECTIONS = frozenset({"env", "headers"})
 _SECRET_KEY = re.compile(r"(?i)(secret|passw|token|api.?key|credential|private|authorization|cookie)(?!_url$)")
 _SECRET_ARGUMENT = re.compile(r"(?i)^(--?[\w-]*(?:secret|passw|token|key|auth|credential)[\w-]*)(?:=(.*))?$", re.DOTALL)
+_SECRET_VALUE = re.compile(r"\b(sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|eyJ[\w-]+\.)[\w-]{8,}")
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=\?)[^#\s]+")
 _REFERENCE = re.compile(r"\$\{[A-Za-z_]")
 
@@ -56,6 +57,48 @@ def _item(values: list[Any], index: int, place: Place, written: Any) -> Any:
             return source
         return _argument(value, before)
     return _shown(value, (*place, index), written)
+
+
+def secrets_in_clear(row: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Where a secret seems to stand in a server's row, and a variable's name that could stand there instead."""
+    for key in sorted(_SECRET_SECTIONS):
+        values = row.get(key)
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, str) and not _REFERENCE.search(value) and _seems_secret(str(name), value):
+                yield (key, name), _variable(str(name))
+    for key in ("args", "run_args"):
+        arguments = [each for each in row.get(key, ()) if isinstance(each, str)]
+        for index, value in enumerate(arguments):
+            before = arguments[index - 1] if index else ""
+            if not _REFERENCE.search(value) and (HIDDEN in _argument(value, before) or _SECRET_VALUE.search(value)):
+                yield (
+                    (key, index),
+                    _variable(_secret_name(value, before)),
+                )
+    url = row.get("url")
+    if isinstance(url, str) and not _REFERENCE.search(url) and without_credentials(url) != url:
+        yield ("url",), "KEY"
+
+
+def _secret_name(value: str, before: str) -> str:
+    """What the argument with a secret is called: by the option before it, or before its equals sign."""
+    if _argument(value, before) == HIDDEN:
+        return before
+    name, equals, _ = value.partition("=")
+    return name if equals else ""
+
+
+def _seems_secret(name: str, value: str) -> bool:
+    return bool(value) and bool(_SECRET_KEY.search(name) or _SECRET_VALUE.search(value))
+
+
+def _variable(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", name.split("=")[0]).strip("_").upper() or "SECRET"
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command without the values that look like a secret."""
+    return [_argument(value, before) for before, value in zip(["", *arguments], arguments, strict=False)]
 
 
 def _argument(value: str, before: str) -> str:

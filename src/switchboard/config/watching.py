@@ -60,6 +60,7 @@ class WatchedConfiguration:
             StateUnavailable: the overlay cannot be read.
         """
         self._current = await self._read()
+        self._tell(self._current, Configuration())
         return self._current
 
     def look(self) -> None:
@@ -79,9 +80,11 @@ class WatchedConfiguration:
     async def _look(self, apply: Apply) -> None:
         try:
             found = await self._read()
-            if found != self._current:
-                await apply(found)
-                self._current = found
+            kept = found.keeping(self._current)
+            if kept != self._current:
+                await apply(kept)
+            self._tell(found, self._current)
+            self._current = kept
         except StateUnavailable as error:
             log.warning("the overlay cannot be read; the configuration stays as it is", reason=str(error))
             return
@@ -89,8 +92,13 @@ class WatchedConfiguration:
             if str(error) != self.problem:
                 log.error("the configuration is not valid; the previous one stays in force", reason=str(error))
             self.problem = str(error)
-            return
-        self.problem = None
+
+    def _tell(self, found: Configuration, before: Configuration) -> None:
+        for name, fault in found.broken.items():
+            if before.broken.get(name) != fault:
+                kept = name in before.servers
+                log.error("server.row_refused", server=name, reason=fault.reason, previous_row_kept=kept)
+        self.problem = "\n".join(fault.reason for fault in found.broken.values()) or None
 
     async def _read(self) -> Configuration:
         overlay = (await self._overlay.read()).patches if self._overlay else ()

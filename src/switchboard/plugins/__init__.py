@@ -6,7 +6,7 @@ sessions, of HTTP, or of other plugins.
 
 from switchboard.plugins.adapter import PluginProvider
 from switchboard.plugins.api import TASK_SUPPORT, Host, Kind, OpenStream, Plugin, TaskSupport
-from switchboard.plugins.loading import ENTRY_POINTS, load
+from switchboard.plugins.loading import ENTRY_POINTS, found, load
 
 __all__ = [
     "ENTRY_POINTS",
@@ -17,5 +17,6 @@ __all__ = [
     "Plugin",
     "PluginProvider",
     "TaskSupport",
+    "found",
     "load",
 ]

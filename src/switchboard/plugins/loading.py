@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from switchboard.config import BUILT_IN, PluginSection
@@ -22,13 +22,23 @@ def load(sections: Mapping[str, PluginSection] = BUILT_IN) -> tuple[PluginProvid
     Raises:
         ConfigurationError: naming the plugin that is not installed, cannot be made, or is not fit to be mounted.
     """
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     enabled = {name: section for name, section in sections.items() if section.enabled}
-    unknown = [name for name in enabled if name not in installed]
-    if unknown:
-        known = ", ".join(sorted(installed)) or "none"
-        raise ConfigurationError(f"plugins.{unknown[0]}: no such plugin is installed; installed are: {known}")
+    installed = found(enabled)
     return tuple(provider(name, _factory(installed[name]), section) for name, section in enabled.items())
+
+
+def found(names: Iterable[str]) -> Mapping[str, EntryPoint]:
+    """Where plugins are; nothing is imported.
+
+    Raises:
+        ConfigurationError: naming the first that is not installed, and those that are.
+    """
+    installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    unknown = next((name for name in names if name not in installed), None)
+    if unknown is not None:
+        known = ", ".join(sorted(installed)) or "none"
+        raise ConfigurationError(f"plugins.{unknown}: no such plugin is installed; installed are: {known}")
+    return installed
 
 
 def provider(name: str, factory: Factory, section: PluginSection) -> PluginProvider:

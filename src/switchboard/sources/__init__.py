@@ -1,11 +1,13 @@
 """Where servers come from: a description becomes something launchable.
 
 Owns the strategies, one for each `source` (`table`), the cache folder with what they installed and pinned (`shelf`),
-and running installers with visible progress (`installer`). May import `config`, `errors` and `log`; never talks MCP and
-never starts a server: `backends` does, and the composition root carries a `Launch` over.
+running installers with visible progress (`installer`), and what a machine lacks for a server (`lacking`). May import
+`config`, `errors` and `log`; never talks MCP and never starts a server: `backends` does, and the composition root
+carries a `Launch` over.
 """
 
+from switchboard.sources.lacking import lacking
 from switchboard.sources.launch import Ground, Launch, SourceFailure
 from switchboard.sources.table import prepare
 
-__all__ = ["Ground", "Launch", "SourceFailure", "prepare"]
+__all__ = ["Ground", "Launch", "SourceFailure", "lacking", "prepare"]

@@ -11,6 +11,15 @@ from switchboard.sources.launch import Ground, Launch, SourceFailure
 
 async def prepare(_name: str, section: ServerSection, ground: Ground) -> Launch:
     """The program as it is; it must exist."""
+    return located(section, ground)
+
+
+def located(section: ServerSection, ground: Ground) -> Launch:
+    """Where the program is.
+
+    Raises:
+        SourceFailure: it, or the folder it is to start in, is not there.
+    """
     command = section.command or ""
     path = section.env.get("PATH") or ground.environment.get("PATH")
     cwd = ground.path(section.cwd) if section.cwd else None
