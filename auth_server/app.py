@@ -90,7 +90,7 @@ class AuthorizationServer:
         """Where pages of any origin may call: no cookie counts there. With a slash at the end: all below."""
         path = urlsplit(self.settings.base).path
         found = (place + name for name in PUBLIC for place in _places(path, name))
-        return (*found, f"{path}/register/")
+        return (*found, f"{path}/register/", f"{path}/.well-known/")
 
     def app(self) -> Starlette:
         """A process of its own."""

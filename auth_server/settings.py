@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -161,6 +162,11 @@ class AuthSettings:
     def secure(self) -> bool:
         """Whether browsers reach the server by https."""
         return self.issuer.startswith("https:")
+
+    def cookie(self, name: str) -> str:
+        """The full name of a cookie: tied to the host by https, and each server's own where several share a host."""
+        path = re.sub(r"[^A-Za-z0-9]+", "-", urlsplit(self.base).path)
+        return f"{'__Host-' if self.secure else ''}{name}{path}"
 
     @property
     def origin(self) -> str:

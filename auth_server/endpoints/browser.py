@@ -21,7 +21,7 @@ class Browser:
 
     def __init__(self, settings: AuthSettings, ring: KeyRing) -> None:
         self._secure = settings.secure
-        self._name = "__Host-auth-browser" if settings.secure else "auth-browser"
+        self._name = settings.cookie("auth-browser")
         self._lives = int(settings.lifetimes.pending) * 6
         self._ring = ring
         self._origin = settings.origin

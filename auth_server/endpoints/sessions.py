@@ -31,7 +31,7 @@ class Sessions:
 
     def __init__(self, settings: AuthSettings, records: Records, revocation: Revocation) -> None:
         self._secure = settings.secure
-        self._name = "__Host-auth-session" if settings.secure else "auth-session"
+        self._name = settings.cookie("auth-session")
         self._lives = settings.lifetimes.session
         self._records = records
         self._revocation = revocation

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -35,12 +34,13 @@ from switchboard.config.overlay import Overlay
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.edge.descriptors import raise_limit, shortage
 from switchboard.edge.faults import Faults
-from switchboard.edge.guards import default_hosts, default_origins
+from switchboard.edge.guards import default_hosts, default_origins, probes
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.health import Readiness, health_routes
 from switchboard.edge.legacy import MESSAGE_PATH, SSE_PATH, LegacyEdge
 from switchboard.edge.limits import Permits, Quota, RateLimit, by_address, by_principal
 from switchboard.edge.mcp import McpEndpoint
+from switchboard.edge.replies import Elsewhere
 from switchboard.edge.selecting import Selecting
 from switchboard.edge.shedding import Load, Shedding
 from switchboard.edge.stack import Policy, wrap
@@ -156,13 +156,15 @@ class Application:
         def guarded(path: str, endpoint: ASGIApp) -> ASGIApp:
             return authorization.protect(RateLimit(Faults(endpoint), permits, quota, by_principal), path)
 
+        base = settings.base_path
         routes = [
-            Route(MCP_PATH, guarded(MCP_PATH, rooms.endpoint)),
-            WebSocketRoute(MCP_PATH, guarded(MCP_PATH, rooms.websocket)),
-            Route(SSE_PATH, guarded(SSE_PATH, rooms.sse)),
-            Route(MESSAGE_PATH, guarded(SSE_PATH, rooms.message)),
-            *health_routes(self._readiness),
+            Route(base + MCP_PATH, guarded(MCP_PATH, rooms.endpoint)),
+            WebSocketRoute(base + MCP_PATH, guarded(MCP_PATH, rooms.websocket)),
+            Route(base + SSE_PATH, guarded(SSE_PATH, rooms.sse)),
+            Route(base + MESSAGE_PATH, guarded(SSE_PATH, rooms.message)),
+            *health_routes(self._readiness, base),
             *authorization.routes,
+            *(Route(path, Elsewhere(settings.base_uri)) for path in (MCP_PATH, SSE_PATH, MESSAGE_PATH) if base),
         ]
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
         load = Load(settings.max_loop_lag, settings.max_memory_mb << 20)
@@ -170,7 +172,7 @@ class Application:
         return wrap(
             Starlette(routes=routes),
             _policy(settings, authorization.public),
-            lambda app: Shedding(app, load),
+            lambda app: Shedding(app, load, probes(base)),
             lambda app: RateLimit(app, permits, addresses, by_address),
         )
 
@@ -295,7 +297,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         clock=state.clock,
     )
     one_stream = LegacyRoom(handshake)
-    legacy = LegacyEdge(one_stream, urlsplit(settings.base_uri).path, selected.tool_scopes)
+    legacy = LegacyEdge(one_stream, settings.base_path, selected.tool_scopes)
     socket = WebSocketEdge(one_stream, settings.max_body_bytes, selected.tool_scopes)
     doors = (endpoint, socket, legacy.stream, legacy.message)
     selecting, websocket, sse, message = (Selecting(door, selected.serving) for door in doors)
@@ -357,5 +359,6 @@ def _policy(settings: Settings, public: tuple[str, ...]) -> Policy:
         proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
         public=public,
+        probes=probes(settings.base_path),
         https=settings.base_uri.startswith("https:"),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -88,6 +89,13 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _plain_path(value: str) -> str:
+    """Of this path the routes are made, and clients, proxies and browsers must all write it the same way."""
+    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", urlsplit(value).path):
+        raise ValueError("its path may have letters, digits, - _ ~ and . only, and no empty parts")
+    return value
+
+
 def _redis_url(value: SecretStr) -> SecretStr | None:
     scheme = urlsplit(value.get_secret_value()).scheme
     if scheme == "memory":
@@ -112,7 +120,9 @@ Json = (NoDecode, BeforeValidator(_json))
 Names = Annotated[dict[str, str] | None, *Json]
 Objects = Annotated[tuple[dict[str, Any], ...], *Json]
 Url = Annotated[str, AfterValidator(_http_url)]
-BaseUri = Annotated[str, AfterValidator(_http_url), AfterValidator(lambda value: value.rstrip("/"))]
+BaseUri = Annotated[
+    str, AfterValidator(_http_url), AfterValidator(lambda value: value.rstrip("/")), AfterValidator(_plain_path)
+]
 
 
 class Settings(BaseSettings):
@@ -124,7 +134,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
     base_uri: BaseUri = Field(
         default_factory=lambda data: f"http://localhost:{data.get('port', 3232)}",
-        description="the URL by which clients reach this server, as one hostname for all workers",
+        description="the URL by which clients reach this server, as one hostname for all workers; may have a path",
     )
     workers: int = Field(1, ge=1, le=256, description="processes that serve the port, 1 to 256")
     config_file: Path | None = Field(None, description="YAML, JSON or TOML file with plugins and mcpServers")
@@ -246,6 +256,11 @@ class Settings(BaseSettings):
     def key_ring(self) -> tuple[str, ...]:
         """The fleet's keys in clear, the newest first; never empty."""
         return tuple(key.get_secret_value() for key in self.secret_key)
+
+    @property
+    def base_path(self) -> str:
+        """What all paths of this server start with; empty when it has its host for itself."""
+        return urlsplit(self.base_uri).path
 
     @property
     def mcp_url(self) -> str:

@@ -59,7 +59,7 @@ def _state_note(settings: Settings) -> str:
 def _token_row(settings: Settings) -> tuple[tuple[str, str], ...]:
     if settings.auth_mode == "none":
         return ()
-    return (("or get a token", f"switchboard token --user alice --url {settings.base_uri}"),)
+    return (("or get a token", f"switchboard token --user alice --url {settings.mcp_url}"),)
 
 
 def _demo_row(settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -19,6 +19,11 @@ PROBES = frozenset({"/healthz", "/readyz"})
 """Asked by orchestrators under whatever name or address a container has; they tell nothing worth rebinding for."""
 
 
+def probes(base_path: str) -> frozenset[str]:
+    """The probes at the root, where orchestrators ask, and below the path of the public URL."""
+    return PROBES | {base_path + probe for probe in PROBES}
+
+
 def default_hosts(base_uri: str, bind_host: str) -> tuple[str, ...]:
     """The hosts that are ours when nothing is configured: the public one, and loopback where we live there."""
     base = _base(base_uri)
@@ -45,15 +50,22 @@ class Guards:
     """Refuses requests for a foreign host (421) or from a foreign origin (403)."""
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], public: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str],
+        public: Iterable[str] = (),
+        probes: frozenset[str] = PROBES,
     ) -> None:
         self.app = app
+        self._probes = probes
         self._public = PublicPaths(public)
         self._hosts = HostPatterns(hosts)
         self._origins = OriginPatterns(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope) if scope["type"] != "lifespan" and scope["path"] not in PROBES else None
+        refusal = self._refusal(scope) if scope["type"] != "lifespan" and scope["path"] not in self._probes else None
         if refusal is None:
             await self.app(scope, receive, send)
         else:

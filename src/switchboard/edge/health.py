@@ -29,8 +29,8 @@ class Readiness:
     """What works, but may lose what it holds; nothing secret."""
 
 
-def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> list[Route]:
-    """The two probes; `readiness` must answer within a probe's patience and never raise."""
+def health_routes(readiness: Callable[[], Awaitable[Readiness]], base_path: str = "") -> list[Route]:
+    """The two probes, at the root and below `base_path`; `readiness` must answer in time and never raise."""
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -39,4 +39,8 @@ def health_routes(readiness: Callable[[], Awaitable[Readiness]]) -> list[Route]:
         now = await readiness()
         return JSONResponse(asdict(now), status_code=503 if now.status == "draining" else 200)
 
-    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+    return [
+        Route(place + path, probe, methods=["GET"])
+        for place in dict.fromkeys(("", base_path))
+        for path, probe in (("/healthz", healthz), ("/readyz", readyz))
+    ]

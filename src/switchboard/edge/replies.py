@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mcp_types.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -49,6 +49,17 @@ async def refuse(
         error["data"] = data
     out = _websocket_denial(send) if scope["type"] == "websocket" else send
     await send_json(out, status, {"jsonrpc": "2.0", "id": None, "error": error}, headers)
+
+
+class Elsewhere:
+    """Stands at the root for an endpoint that has a path before it: says so to whoever came without."""
+
+    def __init__(self, base_uri: str) -> None:
+        self._base_uri = base_uri
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        told = f"Everything of this server is below {self._base_uri} (BASE_URI); a proxy must not strip its path"
+        await refuse(scope, send, 404, told)
 
 
 def _websocket_denial(send: Send) -> Send:

@@ -26,8 +26,9 @@ _ABORTED = 499
 class RequestLog:
     """Binds `request_id` to everything that is logged meanwhile, returns it, and logs how the request ended."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, probes: frozenset[str] = PROBES) -> None:
         self.app = app
+        self._probes = probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -44,7 +45,8 @@ class RequestLog:
             answer.status = answer.status or 500
             raise
         finally:
-            _record(scope, answer.status or _ABORTED, time.perf_counter() - began)
+            say = log.debug if scope["path"] in self._probes else log.info
+            say("request", **_told(scope, answer.status or _ABORTED, time.perf_counter() - began))
             reset_contextvars(**tokens)
 
 
@@ -75,7 +77,7 @@ def _request_id(scope: Scope) -> bytes:
     return secrets.token_hex(8).encode("ascii")
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
+def _told(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
     event: dict[str, Any] = {
         "method": scope.get("method", "WEBSOCKET"),
         "path": scope["path"],
@@ -87,4 +89,4 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
         event["principal"] = digest_of(principal)
     if scope.get("client"):
         event["client"] = scope["client"][0]
-    (log.debug if scope["path"] in PROBES else log.info)("request", **event)
+    return event

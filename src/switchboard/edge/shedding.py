@@ -83,12 +83,13 @@ class Load:
 class Shedding:
     """Answers 503 with `Retry-After` while the worker is overloaded."""
 
-    def __init__(self, app: ASGIApp, load: Load) -> None:
+    def __init__(self, app: ASGIApp, load: Load, probes: frozenset[str] = PROBES) -> None:
         self.app = app
+        self._probes = probes
         self._load = load
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._load.overload is None or scope["type"] == "lifespan" or scope["path"] in PROBES:
+        if self._load.overload is None or scope["type"] == "lifespan" or scope["path"] in self._probes:
             await self.app(scope, receive, send)
             return
         message = f"This worker is overloaded ({self._load.overload}); try again soon"

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from switchboard.edge.body import BodyLimit
 from switchboard.edge.cors import Cors
-from switchboard.edge.guards import Guards
+from switchboard.edge.guards import PROBES, Guards
 from switchboard.edge.headers import SecurityHeaders
 from switchboard.edge.proxy import Network, TrustedProxies
 from switchboard.edge.requests import RequestLog
@@ -26,16 +26,21 @@ class Policy:
     public: tuple[str, ...] = ()
     """Paths that pages of any origin may call; one that ends with a slash stands for all below it."""
 
+    probes: frozenset[str] = PROBES
+    """Paths that are asked whether the worker lives, by whatever name, and are no lines in the log."""
+
     https: bool = False
     """Whether the public URL is https: then browsers are told to stay there."""
 
 
 _STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
     lambda app, policy: TrustedProxies(app, policy.proxies) if policy.proxies else app,
-    lambda app, _: RequestLog(app),
+    lambda app, policy: RequestLog(app, policy.probes),
     lambda app, policy: Cors(app, origins=policy.origins, public=policy.public),
     lambda app, policy: SecurityHeaders(app, https=policy.https),
-    lambda app, policy: Guards(app, hosts=policy.hosts, origins=policy.origins, public=policy.public),
+    lambda app, policy: Guards(
+        app, hosts=policy.hosts, origins=policy.origins, public=policy.public, probes=policy.probes
+    ),
     lambda app, policy: BodyLimit(app, policy.max_body_bytes),
 )
 
