@@ -94,7 +94,9 @@ def checked(asked: Asked, browser_mark: str, now: float) -> Pending:
         client_id=client.id,
         redirect_uri=asked.redirect_uri,
         challenge=params.get("code_challenge"),
-        scope=targets.scopes(params.get("scope"), supported, client.scope or " ".join(settings.default_scopes)),
+        scope=targets.scopes(
+            params.get("scope"), supported, client.scope or " ".join(settings.default_scopes), settings.scopes
+        ),
         resource=targets.resource(params.resources, settings.resources),
         state=params.values.get("state"),
         browser=browser_mark,

@@ -55,10 +55,6 @@ class TrustedIssuer:
     same_people: bool = False
     """Whether this is also the upstream that signs people in here, so that its subjects are ours."""
 
-    def subject(self, subject: str) -> str:
-        """What a person of this provider is called here; two providers' people are never mixed up."""
-        return subject if self.same_people else f"{self.issuer}#{subject}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcUpstream:
@@ -85,8 +81,12 @@ class OidcUpstream:
         if self.group_scopes is None:
             return None
         said = claims.get(self.groups_claim)
-        groups = {said} if isinstance(said, str) else {item for item in said or () if isinstance(item, str)}
+        groups = {said} if isinstance(said, str) else {item for item in _items(said) if isinstance(item, str)}
         return frozenset(scope for group in groups | {"*"} for scope in self.group_scopes.get(group, ()))
+
+
+def _items(said: object) -> list[object]:
+    return said if isinstance(said, list) else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server import entitlement
+from auth_server import entitlement, subjects
 from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.consent import LOGIN
 from auth_server.endpoints.redirect import answer, refused, see
 from auth_server.endpoints.sessions import Sessions
 from auth_server.errors import PageRefusal, Refusal
-from auth_server.models import MACHINE, Grant, Pending
+from auth_server.models import Grant, Pending
 from auth_server.params import parse
 from auth_server.shared import Shared
 from auth_server.upstream import Identity, UpstreamRefusal
@@ -52,7 +52,7 @@ class Callback:
     async def _begin_session(self, params: dict[str, str], kept: dict[str, Any]) -> Response:
         """The person came to look after their grants; no client is waiting."""
         try:
-            identity = _person(await self._shared.upstream.finish(params, kept))
+            identity = await self._person(params, kept)
         except UpstreamRefusal as refusal:
             raise PageRefusal("You are not signed in", f"{TEXTS.get(refusal.code, refusal.code)}.") from refusal
         await self._shared.limits.person(identity.subject)
@@ -60,10 +60,19 @@ class Callback:
         await self._sessions.begin(response, identity)
         return response
 
+    async def _person(self, params: dict[str, str], kept: dict[str, Any]) -> Identity:
+        """Whom the upstream signed in, if they can be called what it calls them."""
+        identity = await self._shared.upstream.finish(params, kept)
+        try:
+            subjects.of_person(identity.subject, self._shared.settings.trusted_issuers)
+        except subjects.NoSubject as error:
+            raise UpstreamRefusal("server_error", str(error)) from error
+        return identity
+
     async def _finish(self, pending: Pending, params: dict[str, str], kept: dict[str, Any]) -> Response:
         issuer = self._shared.settings.issuer
         try:
-            identity = _person(await self._shared.upstream.finish(params, kept))
+            identity = await self._person(params, kept)
         except UpstreamRefusal as refusal:
             await self._shared.audit.record("login refused", client=pending.client_id, error=refusal.code)
             told = Refusal(refusal.code, TEXTS.get(refusal.code, TEXTS["server_error"]))
@@ -95,10 +104,3 @@ class Callback:
             upstream=identity.kept,
             aliases=identity.aliases,
         )
-
-
-def _person(identity: Identity) -> Identity:
-    """The identity, if it cannot be taken for a machine, and is short enough to be carried around."""
-    if identity.subject.startswith(MACHINE) or not 0 < len(identity.subject) <= 255:
-        raise UpstreamRefusal("server_error", "the subject is not acceptable")
-    return identity

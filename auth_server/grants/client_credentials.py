@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server import targets
+from auth_server import subjects, targets
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
 from auth_server.grants.seam import TokenRequest
-from auth_server.models import MACHINE, Grant
+from auth_server.models import Grant
 from auth_server.shared import Shared
 
 
@@ -23,9 +23,9 @@ class ClientCredentials:
         if not client.confidential:
             raise Refusal("unauthorized_client", "this grant is for clients that can authenticate")
         grant = Grant(
-            subject=f"{MACHINE}{client.id}",
+            subject=subjects.of_machine(client.id),
             client_id=client.id,
-            scope=targets.scopes(params.get("scope"), client.scope.split(), client.scope),
+            scope=targets.scopes(params.get("scope"), client.scope.split(), client.scope, self._shared.settings.scopes),
             resource=targets.resource(params.resources, self._shared.settings.resources),
             created=self._shared.clock(),
         )

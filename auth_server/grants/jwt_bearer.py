@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server import targets
+from auth_server import entitlement, subjects, targets
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
 from auth_server.grants.seam import TokenRequest
 from auth_server.jose import InvalidJwt, Verified, peek
 from auth_server.models import Client, Grant
-from auth_server.settings import TrustedIssuer
+from auth_server.settings import OidcUpstream, TrustedIssuer
 from auth_server.shared import Shared
+from auth_server.upstream import Identity
 
 TYPE = "oauth-id-jag+jwt"
 INVALID = "the assertion is not valid"
@@ -59,18 +60,36 @@ class JwtBearer:
     def _grant(
         self, trusted: TrustedIssuer, found: Verified, client: Client, scope: str, resources: tuple[str, ...]
     ) -> Grant:
-        subject, named, allowed = (found.claims.get(name) for name in ("sub", "resource", "scope"))
-        if not isinstance(subject, str) or not subject or not isinstance(named, str):
+        settings, named = self._shared.settings, found.claims.get("resource")
+        try:
+            subject = subjects.of_asserted(found.claims.get("sub"), trusted, settings.trusted_issuers)
+        except subjects.NoSubject as error:
+            raise Refusal("invalid_grant", INVALID) from error
+        if not isinstance(named, str):
             raise Refusal("invalid_grant", INVALID)
-        resource = targets.resource((named,), self._shared.settings.resources)
+        resource = targets.resource((named,), settings.resources)
         if resources:
             targets.resource(resources, [resource])
-        # The provider's scopes and the client's own: what both allow.
-        held = [item for item in client.scope.split() if not isinstance(allowed, str) or item in allowed.split()]
+        held = self._held(trusted, found, client, subject)
         return Grant(
-            subject=trusted.subject(subject),
+            subject=subject,
             client_id=client.id,
-            scope=targets.scopes(scope, held, " ".join(held)),
+            scope=targets.scopes(scope, held, " ".join(held), settings.scopes),
             resource=resource,
             created=self._shared.clock(),
         )
+
+    def _held(self, trusted: TrustedIssuer, found: Verified, client: Client, subject: str) -> list[str]:
+        """What the provider, the client's settings and the person's own rights all allow.
+
+        A provider that says nothing about scopes allows what a client gets that asks for nothing; one that says it in
+        another shape than the profile's is not guessed at.
+        """
+        settings = self._shared.settings
+        said = found.claims.get("scope", " ".join(settings.default_scopes))
+        if not isinstance(said, str):
+            raise Refusal("invalid_grant", INVALID)
+        both = " ".join(item for item in client.scope.split() if item in said.split())
+        upstream = settings.upstream
+        groups = upstream.allowed(found.claims) if isinstance(upstream, OidcUpstream) and trusted.same_people else None
+        return entitlement.allowed(both, Identity(subject, scopes=groups), settings.admins).split()

@@ -38,7 +38,7 @@ class RefreshToken:
             found = await self._shared.renewal.renewed(found, token)
         if found.successor is None:
             found = await self._rotate(found, token, scope, request.client)
-        return self._answer(found)
+        return await self._answer(found, request.params.get("scope") and scope)
 
     async def _checked(self, grant: Grant, client: Client, params: Params) -> str:
         if grant.client_id != client.id:
@@ -48,7 +48,7 @@ class RefreshToken:
         if not await self._shared.revocation.stands(grant.who, grant.cuts):
             raise Refusal("invalid_grant", INVALID)
         held = entitlement.held(grant, self._shared.settings)
-        return targets.scopes(params.get("scope"), held, " ".join(held))
+        return targets.scopes(params.get("scope"), held, " ".join(held), self._shared.settings.scopes)
 
     async def _rotate(self, found: Found, token: str, scope: str, client: Client) -> Found:
         grant = found.live_grant
@@ -66,12 +66,28 @@ class RefreshToken:
             )
         return rotated
 
-    def _answer(self, found: Found) -> dict[str, Any]:
+    async def _answer(self, found: Found, asked: str) -> dict[str, Any]:
         if found.successor is None:
             raise ValueError("a rotated token has a successor")
         response = dict(found.successor)
         passed = int(self._shared.clock() - response.pop("at"))
-        return response | {"expires_in": max(1, response["expires_in"] - passed)}
+        response |= {"expires_in": max(1, response["expires_in"] - passed)}
+        if asked and found.status == "graced":
+            return response | await self._other_scope(found, asked, response["scope"])
+        return response
+
+    async def _other_scope(self, found: Found, asked: str, given: str) -> dict[str, Any]:
+        """An access token of its own for a caller that asks for other scopes than the one whose successor it shares."""
+        grant = found.live_grant
+        scope = " ".join(item for item in asked.split() if item in grant.scopes())
+        if set(scope.split()) == set(given.split()):
+            return {}
+        if not scope:
+            raise Refusal("invalid_scope", "there is no scope that could be granted")
+        issued = await self._shared.issuer.issue(found.family, grant, scope, refreshable=False)
+        if not await self._shared.access.attach(issued):
+            raise Refusal("invalid_grant", INVALID)
+        return issued.response
 
     async def _replayed(self, found: Found, client: Client) -> None:
         await self._shared.families.revoke(found.family)

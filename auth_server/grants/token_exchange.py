@@ -36,7 +36,7 @@ class TokenExchange:
         issued = await self._shared.issuer.issue(
             family, grant, grant.scope, refreshable=False, until=claims["exp"], actor=_actor(client, claims)
         )
-        if not await self._shared.access.attach(issued):
+        if not await self._shared.access.attach(issued, _actors(issued.claims)):
             raise Refusal("invalid_request", "the subject token is not valid")
         await self._shared.audit.record(
             "token exchanged", subject=grant.subject, client=client.id, family=family, resource=grant.resource
@@ -48,7 +48,7 @@ class TokenExchange:
         return Grant(
             subject=claims["sub"],
             client_id=client.id,
-            scope=targets.scopes(params.get("scope"), held, claims["scope"]),
+            scope=targets.scopes(params.get("scope"), held, claims["scope"], self._shared.settings.scopes),
             resource=targets.resource(_target(params), self._shared.settings.resources),
             created=self._shared.clock(),
         )
@@ -69,6 +69,12 @@ def _target(params: Params) -> tuple[str, ...]:
     if not named:
         raise Refusal("invalid_target", "name the resource that the token is for")
     return named
+
+
+def _actors(claims: dict[str, Any]) -> tuple[str, ...]:
+    """The clients that have a part in an exchanged token: revoking one of them ends it."""
+    act = claims.get("act")
+    return (act["sub"], *_actors(act)) if act else ()
 
 
 def _actor(client: Client, claims: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,11 +74,22 @@ class AccessTokens:
         await self._connection.pipeline(("delete", self._family(issued.family)))
         return False
 
-    async def attach(self, issued: Issued) -> bool:
-        """Store one more token of a living family, to die with it; `False` when the family is gone."""
+    async def attach(self, issued: Issued, clients: Sequence[str] = ()) -> bool:
+        """Store one more token of a living family, to die with it, or when one of `clients` is revoked.
+
+        Returns:
+            `False`, and the token is dead, when the family is gone or a client was revoked meanwhile.
+        """
         value, lives = self.value(issued)
+        mac = self._ring.mac("access", issued.access)
+        cuts = await self._revocation.begin_token(issued.family, mac, clients, lives / 1000)
         keys = [self._family(issued.family), self.name(issued)]
-        return bool(await self._connection.run_lasting(ATTACH, keys, [value, lives]))
+        if not await self._connection.run_lasting(ATTACH, keys, [value, lives]):
+            return False
+        if await self._revocation.clients_stand(clients, cuts):
+            return True
+        await self._connection.pipeline(("delete", self.name(issued)))
+        return False
 
     async def family(self, token: str) -> str | None:
         """The family of a genuine access token, whatever has become of it."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx2
 import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey
 
 from auth_server import StaticClient
-from auth_server.settings import TrustedIssuer
+from auth_server.settings import OidcUpstream, TrustedIssuer
 
 KEY = ECKey.generate_key("P-256", {"kid": "idp-1"})
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -81,6 +82,17 @@ async def test_an_assertion_gives_a_token_for_the_person_and_counts_once(company
         ({"sub": "half a \ud800 pair"}, "invalid_grant"),
         ({"exp": float("nan")}, "invalid_grant"),
         ({"scope": "admin"}, "invalid_scope"),
+        ({"scope": ["mcp:tools"]}, "invalid_grant"),
+        ({"scope": {"mcp:tools": True}}, "invalid_grant"),
+        ({"scope": 7}, "invalid_grant"),
+        ({"scope": ""}, "invalid_scope"),
+        ({"scope": None}, "invalid_scope"),
+        ({"sub": ""}, "invalid_grant"),
+        ({"sub": ["u-17"]}, "invalid_grant"),
+        ({"sub": "x" * 256}, "invalid_grant"),
+        ({"sub": "x" * 5000}, "invalid_grant"),
+        ({"sub": "ali\u200bce"}, "invalid_grant"),
+        ({"sub": "alice\n"}, "invalid_grant"),
         ({"key": ECKey.generate_key("P-256")}, "invalid_grant"),
     ],
 )
@@ -122,3 +134,84 @@ async def test_a_provider_whose_keys_cannot_be_had_is_try_again_and_not_invalid(
 
     assert response.status_code == 503
     assert response.headers["retry-after"]
+
+
+BROAD = StaticClient(id="agent", secret="agent secret", grant_types=(GRANT,), scope="mcp mcp:tools admin")
+
+
+@pytest.fixture
+def make_company(make_world: Any, fetcher: Any, site: Any) -> Any:
+    """A company whose agent may have any scope, with other settings than usual."""
+    site.body = json.dumps({"keys": [KEY.as_dict(private=False)]}).encode()
+
+    def make(same_people: bool = True, **changes: Any) -> Any:
+        address = f"https://app.example:{site.port}/jwks"
+        trusted = TrustedIssuer(issuer=IDP, jwks_uri=address, same_people=same_people)
+        machine = StaticClient(id="gw", secret="gw secret", scope="mcp")
+        plain = {"clients": (BROAD, machine), "trusted_issuers": (trusted,), "fetcher": fetcher, "admins": ("root",)}
+        return make_world(**(plain | changes))
+
+    return make
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    ("subject", "asked", "granted"),
+    [
+        ("u-17", None, "mcp"),
+        ("root", None, "mcp"),
+        ("u-17", "mcp:tools admin", "mcp:tools"),
+        ("root", "mcp:tools admin", "mcp:tools admin"),
+    ],
+)
+async def test_a_provider_widens_nothing_by_what_it_leaves_out_and_makes_no_administrators(
+    make_company: Any, subject: str, asked: str | None, granted: str
+) -> None:
+    answer = (await ask(make_company(), assertion(sub=subject, scope=asked))).json()
+
+    assert answer["scope"] == granted
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_a_scope_that_is_null_is_refused(make_company: Any) -> None:
+    claims = {"iss": IDP, "sub": "u", "aud": "http://localhost:3001", "client_id": "agent", "resource": RESOURCE}
+    lives = {"exp": 1_800_000_300, "jti": "jag-null", "scope": None}
+    head = {"alg": "ES256", "kid": "idp-1", "typ": "oauth-id-jag+jwt"}
+    made = jws.serialize_compact(head, json.dumps(claims | lives), KEY)
+
+    assert (await ask(make_company(), made)).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_groups_decide_for_the_same_people_here_too(make_company: Any) -> None:
+    sso = OidcUpstream(
+        issuer=IDP, client_id="i", client_secret="s", group_scopes={"staff": ("mcp:tools",), "ops": ("admin",)}
+    )
+    async with httpx2.AsyncClient() as http:
+        world = make_company(upstream=sso, http=http)
+        asked = "mcp mcp:tools admin"
+        staff = await ask(world, assertion(scope=asked, groups=["staff"], jti="1"))
+        operator = await ask(world, assertion(scope=asked, groups=["staff", "ops"], jti="2"))
+        nobody = await ask(world, assertion(scope=asked, groups=7, jti="3"))
+
+    assert (staff.json()["scope"], operator.json()["scope"]) == ("mcp:tools", "mcp:tools admin")
+    assert nobody.json()["error"] == "invalid_scope"
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+@pytest.mark.parametrize("same_people", [True, False])
+async def test_nobody_is_called_like_a_machine_or_like_another_providers_people(
+    make_company: Any, same_people: bool
+) -> None:
+    world = make_company(same_people)
+    machine = await world.token({"grant_type": "client_credentials"}, auth=("gw", "gw secret"))
+    subject = (await world.server.introspect_token(machine.json()["access_token"]))["sub"]
+    assert subject == "client:gw"
+
+    answers = [await ask(world, assertion(sub=name, jti=name)) for name in ("client:gw", f"{IDP}#u-17")]
+
+    if same_people:
+        assert [answer.json()["error"] for answer in answers] == ["invalid_grant"] * 2
+    else:
+        found = [await world.server.introspect_token(answer.json()["access_token"]) for answer in answers]
+        assert [claims["sub"] for claims in found] == [f"{IDP}#client:gw", f"{IDP}#{IDP}#u-17"]

@@ -136,7 +136,7 @@ async def test_another_clients_code_is_worth_nothing(world: Any) -> None:
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"resource": "https://elsewhere.example/mcp"}, "invalid_target"),
         ({"resource": ["http://localhost:3232/mcp", "https://b.example"]}, "invalid_target"),
-        ({"scope": "mcp everything"}, "invalid_scope"),
+        ({"scope": "everything"}, "invalid_scope"),
         ({"scope": 'mcp "x"'}, "invalid_scope"),
         ({"request": "x.y.z"}, "request_not_supported"),
         ({"request_uri": "https://a.example/r"}, "request_uri_not_supported"),

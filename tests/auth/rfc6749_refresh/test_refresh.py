@@ -113,6 +113,33 @@ async def test_scopes_may_be_narrowed_for_one_access_token_and_not_widened(world
     assert full["scope"] == "mcp:tools mcp:prompts"
 
 
+async def test_within_the_grace_a_caller_that_asks_for_less_gets_less_and_the_same_successor(world: Any) -> None:
+    """RFC 6749 §6: the scope of a refresh holds for whoever asked for it."""
+    old = await world.tokens(scope="mcp:tools mcp:prompts")
+    first = (await world.refresh(old["client"], old["refresh_token"])).json()
+
+    less = (await world.refresh(old["client"], old["refresh_token"], scope="mcp:tools")).json()
+    other = (await world.refresh(old["client"], old["refresh_token"], scope="mcp:prompts")).json()
+    same = (await world.refresh(old["client"], old["refresh_token"], scope="mcp:prompts mcp:tools")).json()
+    wider = await world.refresh(old["client"], old["refresh_token"], scope="mcp:tools admin")
+
+    told = await world.server.introspect_token(less["access_token"])
+    assert (less["scope"], told["scope"], other["scope"]) == ("mcp:tools", "mcp:tools", "mcp:prompts")
+    assert less["refresh_token"] == other["refresh_token"] == first["refresh_token"]
+    assert same == first
+    assert wider.json()["error"] == "invalid_scope"
+    await world.server.revoke_token(first["access_token"])
+    assert await world.server.introspect_token(less["access_token"]) is None
+
+
+async def test_a_client_that_asks_for_what_does_not_exist_refreshes_as_it_signed_in(world: Any) -> None:
+    asked = "openid mcp:tools offline_access read:everything"
+    old = await world.tokens(scope=asked)
+
+    assert old["scope"] == "mcp:tools"
+    assert (await world.refresh(old["client"], old["refresh_token"], scope=asked)).json()["scope"] == "mcp:tools"
+
+
 async def test_another_client_cannot_refresh(world: Any) -> None:
     old, other = await world.tokens(), await world.register()
 

@@ -101,3 +101,20 @@ async def test_clients_that_registered_themselves_may_not_exchange(exchange_worl
     response = await exchange_world.token(sent | {"resource": OTHER, "client_id": tokens["client"]["client_id"]})
 
     assert response.json()["error"] == "unauthorized_client"
+
+
+@pytest.mark.parametrize("kind", ["opaque", "jwt"])
+async def test_what_a_gateway_got_by_exchange_ends_when_the_gateway_is_revoked(make_world: Any, kind: str) -> None:
+    """SECURITY.md, "A client's secret has leaked": its exchanged tokens end, the people's own tokens go on."""
+    world = make_world(clients=(GATEWAY, NEXT), resources=(MCP, OTHER), access_tokens=kind)
+    tokens = await world.tokens()
+    first = (await exchange(world, tokens["access_token"])).json()["access_token"]
+    onward = (await exchange(world, first, who="next", resource=MCP)).json()["access_token"]
+    others = (await exchange(world, tokens["access_token"], who="next")).json()["access_token"]
+
+    assert await world.server.revoke("client", "gateway") == 2
+
+    found = [await world.server.introspect_token(token) for token in (first, onward, others, tokens["access_token"])]
+    assert [claims is not None for claims in found] == [False, False, True, True]
+    assert (await exchange(world, first, who="next", resource=MCP)).json()["error"] == "invalid_request"
+    assert (await exchange(world, tokens["access_token"])).status_code == 200, "with a new secret it goes on"

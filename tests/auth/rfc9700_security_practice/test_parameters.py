@@ -133,8 +133,59 @@ async def test_a_scope_is_a_whole_word_of_ours_or_nothing(world: Any, scope: str
 
 
 @pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        ("openid profile email mcp", "mcp"),
+        ("mcp:tools read write", "mcp:tools"),
+        ("openid profile email address phone offline_access", "mcp"),
+        ("openid", "mcp"),
+    ],
+)
+async def test_scopes_that_do_not_exist_here_are_left_out_and_the_answer_says_what_was_granted(
+    world: Any, asked: str, granted: str
+) -> None:
+    assert (await world.tokens(scope=asked))["scope"] == granted
+
+
+@pytest.mark.parametrize(
     "resource",
     [
+        "HTTP://LOCALHOST:3232/mcp",
+        "http://Localhost:3232/mcp/",
+        "http://localhost:3232/mcp?preset=web",
+        "HTTP://LOCALHOST:3232/mcp?preset=web&tags=docs,!danger",
+        "http://localhost:3232/mcp?tags=",
+        "http://localhost:3232",
+        "http://localhost:3232/",
+    ],
+)
+async def test_a_resource_by_another_spelling_of_its_own_is_the_resource(world: Any, resource: str) -> None:
+    """MCP, Authorization, "Canonical Server URI"; the audience is the resource as it is configured."""
+    tokens = await world.tokens(resource=resource)
+
+    assert (await world.server.introspect_token(tokens["access_token"]))["aud"] == world.settings.resources[0]
+
+
+async def test_a_default_port_makes_no_difference_and_another_resource_of_the_same_host_does(make_world: Any) -> None:
+    mcp, sse = "https://mcp.example/mcp", "https://mcp.example:443/sse"
+    world = make_world(resources=(mcp, sse))
+    for asked, meant in (("https://MCP.example:443/mcp", mcp), ("https://mcp.example/sse/", sse)):
+        tokens = await world.tokens(resource=asked)
+        assert (await world.server.introspect_token(tokens["access_token"]))["aud"] == meant
+    client, pkce = await world.register(), world.pkce()
+    async with world.browser() as http:
+        code = (await world.authorize(http, client, pkce, resource=mcp))["code"]
+    assert (await world.redeem(client, code, pkce, resource=sse)).json()["error"] == "invalid_target"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "http://localhost:3232/?preset=web",
+        "http://localhost:3232/mcp?preset=web&x=1",
+        "http://localhost:3232/mcp?",
+        "http://localhost:3233/",
+        "ftp://localhost:3232/mcp",
         "http://localhost:3232/mcp/../admin",
         "http://localhost:3232/MCP",
         "http://localhost:3232/mcp?x",
