@@ -5,6 +5,7 @@ These run once the client and its redirect URI are verified: what they refuse, t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from auth_server.params import Params
 from auth_server.settings import AuthSettings
 
 MAX_STATE = 4_096
+"""Bytes, as it is kept: what is not ASCII takes more than one for each character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def _prompt(asked: Asked) -> None:
 
 
 def _state(asked: Asked) -> None:
-    if len(asked.params.get("state")) > MAX_STATE:
+    if _is_too_long(asked.params.get("state")):
         raise RedirectRefusal("invalid_request", "state is too long")
 
 
@@ -107,4 +109,8 @@ def checked(asked: Asked, browser_mark: str, now: float) -> Pending:
 def echoed_state(params: Params) -> str | None:
     """The state an error may carry back: none when it is ambiguous or too long."""
     state = params.values.get("state")
-    return None if "state" in params.repeated or state is None or len(state) > MAX_STATE else state
+    return None if "state" in params.repeated or state is None or _is_too_long(state) else state
+
+
+def _is_too_long(state: str) -> bool:
+    return len(json.dumps(state)) - len('""') > MAX_STATE

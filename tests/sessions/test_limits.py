@@ -10,10 +10,13 @@ import sys
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
+import pytest
+from mcp.shared.exceptions import MCPError
+
 from switchboard.edge.descriptors import ENOUGH, raise_limit, shortage
 from switchboard.edge.shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
 from switchboard.identity import ANONYMOUS
-from switchboard.sessions.records import LONGEST_PARAMS, MOST_SUBSCRIPTIONS
+from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.reply import Reply
 
 BOTH = {"accept": "application/json, text/event-stream"}
@@ -192,6 +195,31 @@ async def test_a_client_that_says_too_much_of_itself_gets_no_session(two: Any) -
     assert refused.json()["error"]["code"] == -32602
     assert str(LONGEST_PARAMS) in refused.json()["error"]["message"]
     assert await two.state.redis.dbsize() == before
+
+
+async def test_what_a_client_says_of_itself_is_counted_in_bytes_and_its_pictures_are_left_out(start: Any) -> None:
+    workers = await start(1, memory=True)
+
+    async def sized(**info: Any) -> int:
+        said = {**INITIALIZE["params"], "clientInfo": {"name": "t", "version": "1", **info}}
+        answer = await workers.http.post(workers.a.url, json={**INITIALIZE, "params": said}, headers=BOTH)
+        redis = workers.a.app.rooms.state.redis
+        names = [name async for name in redis.scan_iter(match="session:*")]
+        for name in names:
+            assert len((await redis.hget(name, "params")).encode()) <= LONGEST_PARAMS
+        return len(names) if "result" in answer.json() else -1
+
+    assert await sized(title="\U0001f600" * (LONGEST_PARAMS // 3)) == -1
+    assert await sized(title="\U0001f600" * (LONGEST_PARAMS // 5)) == 1
+    assert await sized(icons=[{"src": "data:image/png;base64," + "A" * 100_000}]) == 2
+
+
+async def test_a_subscription_to_a_resource_with_an_endless_name_is_refused(start: Any) -> None:
+    workers = await start(1, memory=True)
+    records, session = workers.a.app.rooms.handshake.records, await workers.open()
+    await records.subscribe(session.id, "demo://" + "a" * (LONGEST_URI - 7))
+    with pytest.raises(MCPError, match=str(LONGEST_URI)):
+        await records.subscribe(session.id, "demo://" + "a" * (LONGEST_URI - 6))
 
 
 async def test_an_overloaded_worker_refuses_with_503_but_answers_its_probes(start: Any) -> None:

@@ -24,11 +24,14 @@ RECORD_VERSION: Final = 1
 READABLE: Final = frozenset(str(RECORD_VERSION + step) for step in (-1, 0, 1))
 
 
-LONGEST_PARAMS: Final = 65_536
-"""Characters of JSON that a session keeps of what its client said of itself; clients say some hundred."""
+LONGEST_PARAMS: Final = 16_384
+"""Bytes of JSON that a session keeps of what its client said of itself; clients say some hundred."""
 
 MOST_SUBSCRIPTIONS: Final = 1000
 """Resources that one session may be subscribed to."""
+
+LONGEST_URI: Final = 2_048
+"""Bytes of the URI of each."""
 
 OLDEST: Final = "2024-11-05"
 
@@ -152,8 +155,10 @@ class Records:
         """Add a resource subscription.
 
         Raises:
-            MCPError: the session has as many as one may have.
+            MCPError: the session has as many as one may have, or the URI is too long to keep.
         """
+        if len(uri.encode()) > LONGEST_URI:
+            raise MCPError(INVALID_PARAMS, f"The URI of a subscription may have {LONGEST_URI} bytes")
         await self._subscription(sid, "add", uri)
 
     async def unsubscribe(self, sid: str, uri: str) -> None:
@@ -199,8 +204,10 @@ def _common(owner: str) -> dict[str, str]:
 
 def _settled(owner: str, protocol_version: str, params: InitializeRequestParams) -> dict[str, str]:
     declared = params.model_dump_json(by_alias=True, exclude_none=True)
-    if len(declared) > LONGEST_PARAMS:
-        said = f"clientInfo and capabilities take {len(declared)} characters; a session keeps {LONGEST_PARAMS} at most"
+    if len(declared.encode()) > LONGEST_PARAMS:  # icons may be whole pictures, and nobody here looks at them
+        declared = params.model_dump_json(by_alias=True, exclude_none=True, exclude={"client_info": {"icons"}})
+    if (size := len(declared.encode())) > LONGEST_PARAMS:
+        said = f"clientInfo and capabilities take {size} bytes; a session keeps {LONGEST_PARAMS} at most"
         raise MCPError(INVALID_PARAMS, said)
     return {**_common(owner), "protocol": protocol_version, "params": declared}
 

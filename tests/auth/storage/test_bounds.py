@@ -192,6 +192,17 @@ async def test_authorizations_under_way_are_bounded_at_each_step_and_the_newest_
     assert max(sizes) <= 16_384
 
 
+@pytest.mark.parametrize("state", ["\U0001f600" * 4_096, "\x00" * 4_096, "\u4e2d" * 4_096])
+async def test_a_state_is_bounded_as_it_is_kept(world: Any, state: str) -> None:
+    client = await world.register()
+    async with world.browser() as http:
+        answer = await http.get("/authorize", params=world.question(client, world.pkce(), state=state))
+    told = world.query(answer.headers["location"])
+    assert (told["error"], told["error_description"]) == ("invalid_request", "state is too long")
+    assert "state" not in told
+    assert await names(world, "auth:pending:*") == []
+
+
 async def test_an_authorization_that_was_finished_makes_room(make_world: Any) -> None:
     world = make_world(max_records=2)
     client = await world.register()
