@@ -52,6 +52,7 @@ from switchboard.gateway import (
     SelectedCatalog,
     build_gateway,
     initialization_options,
+    readable,
     task_support,
 )
 from switchboard.inquiry import answering
@@ -292,13 +293,14 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         bus,
         listening=streams.listening,
         watching=tasks.watch,
+        readable=partial(readable, selected),
         server_info=server.server_info_stamp,
-        tool_scopes=selected.tool_scopes,
+        entry_scopes=selected.entry_scopes,
         clock=state.clock,
     )
     one_stream = LegacyRoom(handshake)
-    legacy = LegacyEdge(one_stream, settings.base_path, selected.tool_scopes)
-    socket = WebSocketEdge(one_stream, settings.max_body_bytes, selected.tool_scopes)
+    legacy = LegacyEdge(one_stream, settings.base_path, selected.entry_scopes)
+    socket = WebSocketEdge(one_stream, settings.max_body_bytes, selected.entry_scopes)
     doors = (endpoint, socket, legacy.stream, legacy.message)
     selecting, websocket, sse, message = (Selecting(door, selected.serving) for door in doors)
     soundness = Soundness(state)

@@ -142,6 +142,9 @@ async def test_a_tool_that_needs_a_scope_is_listed_and_refused_without_it(host: 
             async with Client(server) as client:
                 assert not (await client.call_tool(tool, arguments)).is_error
         every_call = {"name": tool, "arguments": arguments}
-        assert source.tool_scopes(every_call) == {"files:write", "files:all"}
-        assert source.tool_scopes({"name": "files__read", "arguments": {"name": "files__delete"}}) == frozenset()
-        assert source.tool_scopes({"name": 3}) == frozenset()
+        assert source.entry_scopes("tools/call", every_call) == {"files:write", "files:all"}
+        assert (
+            source.entry_scopes("tools/call", {"name": "files__read", "arguments": {"name": "files__delete"}})
+            == frozenset()
+        )
+        assert source.entry_scopes("tools/call", {"name": 3}) == frozenset()

@@ -179,3 +179,29 @@ async def test_a_listen_request_without_a_filter_is_invalid(start: Any) -> None:
     sent = message("subscriptions/listen", {})
     answer = await workers.http.post(workers.a.url, json=sent, headers=headers(sent))
     assert (answer.status_code, answer.json()["error"]["code"], answer.json()["id"]) == (400, -32602, 1)
+
+
+@pytest.mark.parametrize(
+    "odd", ["text", [], 5, None, {"extensions": 5}, {"extensions": ["io.modelcontextprotocol/tasks"]}, {"sampling": 3}]
+)
+async def test_odd_client_capabilities_are_refused_at_a_listen_stream_as_elsewhere(start: Any, odd: Any) -> None:
+    workers = await start(1, memory=True)
+    meta = {"io.modelcontextprotocol/clientCapabilities": odd}
+    for wanted in ({"taskIds": ["a" * 32]}, {"toolsListChanged": True}):
+        sent = message("subscriptions/listen", {"notifications": wanted}, 1, **meta)
+        async with asyncio.timeout(10):
+            answer = await workers.http.post(workers.a.url, json=sent, headers=headers(sent))
+        assert (answer.status_code, answer.json()["error"]["code"], answer.json()["id"]) == (400, -32602, 1)
+
+
+async def test_a_listen_stream_follows_what_there_is_and_no_more_than_a_session_may(start: Any) -> None:
+    workers = await start(1, memory=True)
+    there = "test://static/resource/1"
+    async with listening(workers, workers.a, {"resourceSubscriptions": [there, "nowhere://1"]}) as messages:
+        assert (await heard(messages))["params"]["notifications"] == {"resourceSubscriptions": [there]}
+    many = [f"test://static/resource/{number}" for number in range(1001)]
+    sent = message("subscriptions/listen", {"notifications": {"resourceSubscriptions": many}})
+    async with asyncio.timeout(10):
+        answer = await workers.http.post(workers.a.url, json=sent, headers=headers(sent))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
+    assert "1000" in answer.json()["error"]["message"]

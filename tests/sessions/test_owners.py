@@ -19,6 +19,8 @@ from websockets.typing import Subprotocol
 from switchboard.cli.login import obtain_token
 
 ACCEPT = "application/json, text/event-stream"
+MODERN = "2026-07-28"
+TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 ECHO = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo", "arguments": {"message": "x"}}}
 
 
@@ -132,6 +134,50 @@ async def test_a_missing_scope_is_403_and_named_so_that_the_client_can_step_up(
     wide = await fleet.token("alice", scope)
     sid = await fleet.open(wide)
     assert (await fleet.post(fleet.urls[1], wide, message, sid)).status_code == 200
+
+
+def listening(**wanted: Any) -> dict[str, Any]:
+    meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": TASKS}
+    params = {"notifications": wanted, "_meta": meta}
+    return {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params}
+
+
+def modern(token: str) -> dict[str, str]:
+    return {**headers(token), "mcp-protocol-version": MODERN, "mcp-method": "subscriptions/listen"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "scope"),
+    [
+        ({"resourceSubscriptions": ["test://static/resource/1"]}, "mcp:resources"),
+        ({"resourceSubscriptions": ["test://static/resource/1"], "toolsListChanged": True}, "mcp:resources"),
+        ({"taskIds": ["a" * 32]}, "mcp:tools"),
+    ],
+)
+async def test_a_listen_stream_needs_the_scopes_of_what_it_follows(
+    fleet: Fleet, wanted: dict[str, Any], scope: str
+) -> None:
+    narrow = await fleet.token("alice", " ".join({"mcp:tools", "mcp:prompts", "mcp:resources"} - {scope}))
+    async with asyncio.timeout(10):
+        refused = await fleet.http.post(fleet.urls[1], json=listening(**wanted), headers=modern(narrow))
+    assert refused.status_code == 403, refused.text
+    assert f'scope="{scope}"' in refused.headers["www-authenticate"]
+
+
+async def test_a_listen_stream_leaves_out_the_lists_that_its_token_may_not_see(fleet: Fleet) -> None:
+    narrow = await fleet.token("alice", "mcp:tools")
+    every = dict.fromkeys(("toolsListChanged", "promptsListChanged", "resourcesListChanged"), True)
+    async with fleet.http.stream("POST", fleet.urls[0], json=listening(**every), headers=modern(narrow)) as stream:
+        assert stream.status_code == 200
+        said = [line async for line in until_data(stream)]
+    assert json.loads(said[-1][5:])["params"]["notifications"] == {"toolsListChanged": True}
+
+
+async def until_data(stream: httpx2.Response) -> AsyncIterator[str]:
+    async for line in stream.aiter_lines():
+        yield line
+        if line.startswith("data:"):
+            return
 
 
 async def test_a_revoked_token_ends_its_open_stream_and_is_refused(fleet: Fleet) -> None:

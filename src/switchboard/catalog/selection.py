@@ -12,6 +12,7 @@ from switchboard.catalog.search import search_entries, tokens
 from switchboard.catalog.shaping import Patterns
 from switchboard.catalog.snapshot import Catalog, digest
 from switchboard.config import Preset, ToolSearch, provider_name
+from switchboard.plugins.api import Kind
 
 LONGEST: Final = 512
 """Characters of a tag expression."""
@@ -59,13 +60,13 @@ class Selection:
     deny: Patterns = field(default_factory=Patterns)
     search: ToolSearch | None = None
 
-    def admits(self, listing: Listing, entry: Entry) -> bool:
+    def admits(self, kind: Kind, entry: Entry) -> bool:
         """Whether the entry belongs to it."""
         if self.providers is not None and entry.provider not in self.providers:
             return False
         if not all(tags.admit(entry.tags) for tags in self.tags):
             return False
-        return self.allow.admit(listing.kind, entry.exposed) and not self.deny.match(listing.kind, entry.exposed)
+        return self.allow.admit(kind, entry.exposed) and not self.deny.match(kind, entry.exposed)
 
 
 def wish(query: bytes) -> Wish:
@@ -133,11 +134,12 @@ def select(catalog: Catalog, selection: Selection) -> Catalog:
         templates=templates,
         prompts=prompts,
         matchers=tuple(pair for pair in catalog.matchers if pair[1].exposed in templates.entries),
+        selection=selection,
     )
 
 
 def _admitted(listing: Listing, selection: Selection) -> Listing:
-    return _with(listing, (entry for entry in listing.entries.values() if selection.admits(listing, entry)))
+    return _with(listing, (entry for entry in listing.entries.values() if selection.admits(listing.kind, entry)))
 
 
 def _searched(listing: Listing, search: ToolSearch) -> Listing:

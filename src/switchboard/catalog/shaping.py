@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, get_args
+from urllib.parse import unquote
 
 from switchboard.catalog.naming import fitted
+from switchboard.catalog.uris import places, readings
 from switchboard.config import Exposure
 from switchboard.plugins.api import Kind
 
@@ -18,7 +20,11 @@ NOTHING: Final[frozenset[str]] = frozenset()
 
 @dataclass(frozen=True)
 class Patterns:
-    """Patterns by kind: `delete_*` is about tools, `resources:file://*` about resources."""
+    """Patterns by kind: `delete_*` is about tools, `resources:file://*` about resources.
+
+    A pattern about resources is held against every URI that servers may read a URI as: to match, one of them is enough,
+    in whatever case; to be admitted, all of them must match as they are.
+    """
 
     texts: tuple[str, ...] = ()
 
@@ -29,16 +35,40 @@ class Patterns:
         for text in self.texts:
             kind, pattern = split(text)
             found.setdefault(kind, []).append(expression(pattern))
+            if kind == "resources":
+                found[kind].append(expression(_decoded(pattern)))
         return {kind: re.compile("|".join(each), re.DOTALL) for kind, each in found.items()}
+
+    @cached_property
+    def _in_any_case(self) -> re.Pattern[str] | None:
+        pattern = self.by_kind.get("resources")
+        return re.compile(pattern.pattern, re.DOTALL | re.IGNORECASE) if pattern is not None else None
 
     def match(self, kind: Kind, name: str) -> bool:
         """Whether one of them matches."""
+        if kind == "resources":
+            return self._in_any_case is not None and _any_place(self._in_any_case, name)
         pattern = self.by_kind.get(kind)
         return pattern is not None and pattern.fullmatch(name) is not None
 
     def admit(self, kind: Kind, name: str) -> bool:
         """Whether one of them matches, or none is about this kind."""
-        return kind not in self.by_kind or self.match(kind, name)
+        pattern = self.by_kind.get(kind)
+        if pattern is None or kind != "resources":
+            return pattern is None or self.match(kind, name)
+        found = readings(name)
+        return bool(found) and all(pattern.fullmatch(reading) for reading in found)
+
+
+def _any_place(pattern: re.Pattern[str], uri: str) -> bool:
+    """A URI that is encoded too deep to be read counts as matched: nobody can say that it is not meant."""
+    found = places(uri)
+    return not found or any(pattern.fullmatch(place) for place in found)
+
+
+def _decoded(pattern: str) -> str:
+    scheme, colon, rest = pattern.partition(":")
+    return scheme.lower() + colon + unquote(rest).replace("\\", "/")
 
 
 def split(text: str) -> tuple[Kind, str]:

@@ -4,7 +4,7 @@ Resources are not renamed: a URI is an identity that text, links and subscriptio
 
 1. The first provider in order that offers a URI (or a URI template, compared as text) owns it; later ones are rejected.
 2. Reading: a listed URI beats every template; among templates the first in catalog order that matches is asked, and its
-   answer stands.
+   answer stands. What policy says of a URI holds for it on either way: a template leads to nothing that is denied.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -59,6 +59,14 @@ class Offer(Protocol):
     def cache_hints(self) -> Mapping[str, CacheHint]: ...
 
 
+class Admission(Protocol):
+    """What a view of a snapshot shows."""
+
+    def admits(self, kind: Kind, entry: Entry) -> bool:
+        """Whether the entry belongs to it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Catalog:
     """An immutable view of everything offered."""
@@ -75,6 +83,12 @@ class Catalog:
     renamed: tuple[Renaming, ...] = ()
     """What is offered under a name that was made to fit."""
 
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """By provider, the policy that holds for each URI of its templates."""
+
+    selection: Admission | None = None
+    """What this view was made of, if it is one."""
+
     @property
     def digest(self) -> str:
         """Equal for equal offers, on every worker."""
@@ -90,7 +104,17 @@ class Catalog:
         listed = self.resources.find(uri)
         if listed is not None:
             return listed
-        return next((entry for template, entry in self.matchers if template.match(uri) is not None), None)
+        matching = (entry for template, entry in self.matchers if template.match(uri) is not None)
+        return next((found for entry in matching if (found := self.through(entry, uri)) is not None), None)
+
+    def through(self, entry: Entry, uri: str) -> Entry | None:
+        """The resource of that URI at the entry's provider, as policy has it; `None` where policy denies it."""
+        shape = self.shapes.get(entry.provider, AS_IT_IS)
+        if not shape.offers("resources", uri):
+            return None
+        tags, scopes = shape.tags("resources", uri), shape.scopes("resources", uri)
+        found = replace(entry, exposed=uri, name=uri, tags=entry.tags | tags, scopes=entry.scopes | scopes)
+        return found if self.selection is None or self.selection.admits("resources", found) else None
 
 
 def build(
@@ -119,6 +143,7 @@ def build(
         rejected=tuple(rejected),
         renamed=tuple(_renamed(tools, naming, shapes)),
         matchers=tuple((matchers[entry.exposed], entry) for entry in templates.entries.values()),
+        shapes=shapes,
     )
 
 
@@ -158,7 +183,7 @@ def _identified(kind: Kind, offers: Sequence[Offer], shapes: Shapes, rejected: l
             rejected.append(Rejection(kind, offer.provider, uri, f"the URI is taken by {owners[uri]!r}"))
             continue
         owners[uri] = offer.provider
-        yield Entry(uri, offer.provider, uri, _wire(item), shape.tags(kind, uri))
+        yield Entry(uri, offer.provider, uri, _wire(item), shape.tags(kind, uri), shape.scopes(kind, uri))
 
 
 def _offered(kind: Kind, offers: Sequence[Offer], shapes: Shapes) -> Iterator[tuple[Offer, Shape, Any]]:

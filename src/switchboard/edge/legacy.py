@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from switchboard.catalog import wish
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_json, parse
 from switchboard.edge.refusals import answering, read_body
-from switchboard.edge.scopes import ToolScopes, no_scopes, require
+from switchboard.edge.scopes import EntryScopes, no_scopes, require
 from switchboard.edge.sse import send_events
 from switchboard.identity import current
 from switchboard.sessions.legacy import LegacyRoom
@@ -27,10 +27,10 @@ SSE_PATH: Final = "/sse"
 class LegacyEdge:
     """The two ASGI endpoints of one legacy room; what the room raises is answered by `switchboard.edge.faults`."""
 
-    def __init__(self, room: LegacyRoom, base_path: str = "", tool_scopes: ToolScopes = no_scopes) -> None:
+    def __init__(self, room: LegacyRoom, base_path: str = "", entry_scopes: EntryScopes = no_scopes) -> None:
         self._room = room
         self._base_path = base_path
-        self._tool_scopes = tool_scopes
+        self._entry_scopes = entry_scopes
 
     async def stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`GET /sse`."""
@@ -50,7 +50,7 @@ class LegacyEdge:
                 raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
             principal = current().principal
             message = checked(parse(await read_body(receive)))
-            require(principal, [message], self._tool_scopes)
+            require(principal, [message], self._entry_scopes)
             record = await self._room.load(_session_id(scope), principal)
             await self._room.post(record, principal, message, Request(scope))
             await send({"type": "http.response.start", "status": 202, "headers": []})

@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Any
 
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
@@ -27,8 +27,10 @@ from mcp_types import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
     INVALID_REQUEST,
+    SubscriptionFilter,
     SubscriptionsListenRequestParams,
 )
+from mcp_types.methods import validate_client_request
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,19 +40,21 @@ from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
 from switchboard.edge.refusals import answering, read_body
 from switchboard.edge.replies import send_body, send_json
-from switchboard.edge.scopes import ToolScopes, no_scopes, require
+from switchboard.edge.scopes import LISTEN, EntryScopes, declined, no_scopes, require
 from switchboard.edge.sse import send_events
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.listen import ListenStream, Watch
+from switchboard.sessions.records import MOST_SUBSCRIPTIONS
 from switchboard.sessions.unavailable import UNAVAILABLE
-
-LISTEN: Final = "subscriptions/listen"
 
 Registered = Callable[[ListenStream, str], AbstractAsyncContextManager[None]]
 
 Watching = Callable[[list[str], Mapping[str, Any]], Awaitable[Watch]]
 """`(task ids, client capabilities)`; raises `MCPError` when the client may not follow tasks."""
+
+Readable = Callable[[Iterable[str]], Awaitable[list[str]]]
+"""Those of the URIs that the request being served may read."""
 
 
 class McpEndpoint:
@@ -64,17 +68,19 @@ class McpEndpoint:
         *,
         listening: Registered,
         watching: Watching,
+        readable: Readable,
         server_info: dict[str, Any],
-        tool_scopes: ToolScopes = no_scopes,
+        entry_scopes: EntryScopes = no_scopes,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
-        self._tool_scopes = tool_scopes
+        self._entry_scopes = entry_scopes
         self._handshake = handshake
         self._modern = modern
         self._bus = bus
         self._listening = listening
         self._watching = watching
+        self._readable = readable
         self._server_info = server_info
         self._methods: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "POST": self._post,
@@ -97,7 +103,7 @@ class McpEndpoint:
             await self._post_modern(found, scope, receive, send)
             return
         value = parse(await read_body(receive))
-        require(_principal(), value if isinstance(value, list) else [value], self._tool_scopes)
+        require(_principal(), value if isinstance(value, list) else [value], self._entry_scopes)
         if is_enveloped(value) and value.get("method") != "initialize":
             await _reject_contradiction(value, found, send)
             return
@@ -115,7 +121,7 @@ class McpEndpoint:
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
         body = await read_body(receive)
         value = parse(body)
-        require(_principal(), [value], self._tool_scopes)
+        require(_principal(), [value], self._entry_scopes)
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)
             return
@@ -133,11 +139,13 @@ class McpEndpoint:
             await _reject(send, message["id"], rejection)
             return
         try:
-            params = SubscriptionsListenRequestParams.model_validate(message.get("params"), by_name=False)
+            validate_client_request(LISTEN, found["mcp-protocol-version"], message["params"])
+            params = SubscriptionsListenRequestParams.model_validate(message["params"], by_name=False)
         except ValidationError:
             await _reject(send, message["id"], InboundLadderRejection(INVALID_PARAMS, "Invalid request parameters"))
             return
         try:
+            honored = await self._honored(params.notifications)
             watch = await self._watch(params)
         except MCPError as refused:
             error = refused.error
@@ -145,7 +153,7 @@ class McpEndpoint:
             return
         stream = ListenStream(
             message["id"],
-            params.notifications,
+            honored,
             server_info=self._server_info,
             expires_at=_principal().expires_at,
             watch=watch,
@@ -154,6 +162,20 @@ class McpEndpoint:
         )
         async with self._listening(stream, _principal().owner):
             await send_events(stream.events(self._bus), receive, send, [])
+
+    async def _honored(self, wanted: SubscriptionFilter) -> SubscriptionFilter:
+        """What the principal may hear of: the rest is left out of the acknowledgement, as the revision has it.
+
+        Raises:
+            MCPError: more resources are named than one stream may follow.
+        """
+        named = list(dict.fromkeys(wanted.resource_subscriptions or ()))
+        if len(named) > MOST_SUBSCRIPTIONS:
+            raise MCPError(INVALID_PARAMS, f"A listen stream follows {MOST_SUBSCRIPTIONS} resources at most")
+        refused = declined(_principal())
+        left = {name: value for name, value in wanted.model_dump(by_alias=True).items() if name not in refused}
+        left["resourceSubscriptions"] = await self._readable(named) or None
+        return SubscriptionFilter.model_validate(left, by_name=False)
 
     async def _watch(self, params: SubscriptionsListenRequestParams) -> Watch | None:
         """The tasks to follow, if the filter names any (SEP-2663)."""

@@ -20,6 +20,18 @@ _NEEDED: Final = (
     ("prompts/", "mcp:prompts"),
 )
 
+LISTEN: Final = "subscriptions/listen"
+
+_NAMED: Final = {"resourceSubscriptions": "mcp:resources", "taskIds": "mcp:tools"}
+"""What a listen filter may follow by name, and what that needs."""
+
+_KINDS: Final = {
+    "toolsListChanged": "mcp:tools",
+    "promptsListChanged": "mcp:prompts",
+    "resourcesListChanged": "mcp:resources",
+}
+"""What else it may ask for; where the scope is missing it is left out of the acknowledgement."""
+
 _COMPLETION: Final = {"ref/prompt": "mcp:prompts", "ref/resource": "mcp:resources"}
 
 
@@ -38,26 +50,33 @@ def needed(message: Any) -> frozenset[str]:
         return frozenset()
     if method == "completion/complete":
         return _for_completion(message.get("params"))
+    if method == LISTEN:
+        return frozenset(scope for name, scope in _NAMED.items() if _filter(message).get(name))
     return frozenset(scope for prefix, scope in _NEEDED if method.startswith(prefix))
 
 
-ToolScopes = Callable[[Mapping[str, Any]], frozenset[str]]
-"""The params of a `tools/call` → what configuration asks for that tool."""
+def declined(principal: Principal) -> frozenset[str]:
+    """The members of a listen filter that the principal's scopes do not cover."""
+    return frozenset(name for name, scope in _KINDS.items() if _lacks(principal.scopes, frozenset({scope})))
 
 
-def no_scopes(_params: Mapping[str, Any]) -> frozenset[str]:
-    """Where no tool needs more than another."""
+EntryScopes = Callable[[str, Mapping[str, Any]], frozenset[str]]
+"""`(method, params)` → what configuration asks for the tool, prompt or resource that they are about."""
+
+
+def no_scopes(_method: str, _params: Mapping[str, Any]) -> frozenset[str]:
+    """Where nothing needs more than another."""
     return frozenset()
 
 
-def require(principal: Principal, messages: Iterable[Any], tool_scopes: ToolScopes = no_scopes) -> None:
+def require(principal: Principal, messages: Iterable[Any], entry_scopes: EntryScopes = no_scopes) -> None:
     """Refuse what the principal's scopes, and those they imply, do not cover.
 
     Raises:
         InsufficientScope: with all scopes that the messages need.
     """
     together: frozenset[str] = frozenset().union(
-        *(needed(message) | _of_tool(message, tool_scopes) for message in messages)
+        *(needed(message) | _of_entry(message, entry_scopes) for message in messages)
     )
     if together and _lacks(principal.scopes, together):
         raise InsufficientScope(together)
@@ -78,11 +97,17 @@ def _lacks(granted: frozenset[str], together: frozenset[str]) -> bool:
     return bool(missing(granted, together))
 
 
-def _of_tool(message: Any, tool_scopes: ToolScopes) -> frozenset[str]:
-    if not isinstance(message, dict) or message.get("method") != "tools/call":
+def _of_entry(message: Any, entry_scopes: EntryScopes) -> frozenset[str]:
+    if not isinstance(message, dict):
         return frozenset()
+    method, params = message.get("method"), message.get("params")
+    return entry_scopes(method, params) if isinstance(method, str) and isinstance(params, dict) else frozenset()
+
+
+def _filter(message: Mapping[str, Any]) -> Mapping[str, Any]:
     params = message.get("params")
-    return tool_scopes(params) if isinstance(params, dict) else frozenset()
+    found = params.get("notifications") if isinstance(params, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _for_completion(params: Any) -> frozenset[str]:

@@ -27,7 +27,7 @@ from starlette.types import Message, Receive, Scope, Send
 from switchboard.edge.limits import RateLimited, spend_message
 from switchboard.edge.messages import Malformed, checked, is_enveloped, parse
 from switchboard.edge.replies import refuse
-from switchboard.edge.scopes import InsufficientScope, ToolScopes, no_scopes, require
+from switchboard.edge.scopes import EntryScopes, InsufficientScope, no_scopes, require
 from switchboard.errors import SessionGone, StateBusy, StateUnavailable, TooMany
 from switchboard.identity import Principal, current
 from switchboard.sessions.legacy import QUIET, LegacyRoom, OneStream
@@ -52,10 +52,10 @@ class _Closed(Exception):
 class WebSocketEdge:
     """The ASGI application behind a WebSocket; it has passed the same checks as any request when it gets here."""
 
-    def __init__(self, room: LegacyRoom, largest: int, tool_scopes: ToolScopes = no_scopes) -> None:
+    def __init__(self, room: LegacyRoom, largest: int, entry_scopes: EntryScopes = no_scopes) -> None:
         self._room = room
         self._largest = largest
-        self._tool_scopes = tool_scopes
+        self._entry_scopes = entry_scopes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if SUBPROTOCOL not in scope["subprotocols"]:
@@ -82,7 +82,7 @@ class WebSocketEdge:
             if limited is not None:
                 return _error(message, INVALID_REQUEST, limited.message)
             _must_be_handshake(message)
-            require(principal, [message], self._tool_scopes)
+            require(principal, [message], self._entry_scopes)
             record = await self._room.load(session.sid, principal)
             await self._room.post(record, principal, message, Request({**scope, "type": "http", "method": "GET"}))
         except Malformed as error:

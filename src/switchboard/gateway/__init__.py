@@ -6,6 +6,7 @@ callables.
 """
 
 from switchboard.gateway.live import LiveCatalog
+from switchboard.gateway.resources import readable
 from switchboard.gateway.selecting import SelectedCatalog
 from switchboard.gateway.server import Gateway, bind_principal, build_gateway, initialization_options
 from switchboard.gateway.source import CatalogSource, Provider
@@ -20,5 +21,6 @@ __all__ = [
     "bind_principal",
     "build_gateway",
     "initialization_options",
+    "readable",
     "task_support",
 ]

@@ -91,7 +91,7 @@ class LiveCatalog:
             await asyncio.gather(*map(self._ask, self.providers))  # each may wait for what it last announced
             offers = tuple(self._offers[name] for name in self._providers if name in self._offers)
             built = build(offers, self._naming, self._shapes)
-            if built.digest != self._catalog.digest:
+            if (built.digest, built.shapes) != (self._catalog.digest, self._catalog.shapes):
                 _report(set(built.rejected) - set(self._catalog.rejected))
                 for each in set(built.renamed) - set(self._catalog.renamed):
                     logger.info("offered as %r: %s %r of %s", each.exposed, each.kind, each.name, each.provider)

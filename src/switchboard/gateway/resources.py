@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import methodcaller
 
 from mcp.server.caching import CacheHint, apply_cache_hint
 from mcp.server.context import HandlerResult
@@ -12,7 +13,9 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from switchboard.catalog.pages import Entry
 from switchboard.gateway import listing
-from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
+from switchboard.gateway.source import CatalogSource, Context, Row, ask, find, permitted
+from switchboard.identity import current
+from switchboard.identity.scopes import missing
 
 RESOURCE_NOT_FOUND = -32002
 """https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling; retired in 2026-07-28."""
@@ -42,15 +45,26 @@ def rows(source: CatalogSource) -> Iterable[Row]:
 
 
 async def reader(source: CatalogSource, ctx: Context, uri: str) -> Entry:
-    """Whose resource this is.
+    """Whose resource this is: what every request that names one passes.
 
     Raises:
-        MCPError: nobody's.
+        MCPError: nobody's, as far as policy shows it to this request; or the token lacks a scope for it.
     """
-    entry = await find(source, lambda catalog: catalog.reader_of(uri))
+    entry = await find(source, methodcaller("reader_of", uri))
     if entry is None:
         raise not_found(ctx, uri)
+    permitted(entry)
     return entry
+
+
+async def readable(source: CatalogSource, uris: Iterable[str]) -> list[str]:
+    """Those of the URIs that this request may read."""
+    found: list[str] = []
+    for uri in uris:
+        entry = await find(source, methodcaller("reader_of", uri))
+        if entry is not None and not missing(current().principal.scopes, entry.scopes):
+            found.append(uri)
+    return found
 
 
 def not_found(ctx: Context, uri: str, message: str = "Resource not found") -> MCPError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextvars
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel
 
-from switchboard.catalog import Catalog, Selection, UnknownSelection, Wish, resolved, select, wish
+from switchboard.catalog import Catalog, Entry, Selection, UnknownSelection, Wish, resolved, select, wish
 from switchboard.catalog.search import SEARCHER
 from switchboard.catalog.selection import EVERYTHING
 from switchboard.config import Preset, ToolSearch
@@ -85,9 +85,10 @@ class SelectedCatalog:
         finally:
             _wish.reset(reset)
 
-    def tool_scopes(self, params: Mapping[str, Any]) -> frozenset[str]:
-        """What a token needs for this `tools/call` besides what every call needs."""
-        entry = self.current().tools.find(called(params.get("name"), params.get("arguments")))
+    def entry_scopes(self, method: str, params: Mapping[str, Any]) -> frozenset[str]:
+        """What a token needs for what this request is about, besides what every request of its method needs."""
+        look = _ABOUT.get(method)
+        entry = look(self.current(), params) if look is not None else None
         return entry.scopes if entry is not None else frozenset()
 
     def _view(self, whole: Catalog) -> Catalog:
@@ -106,3 +107,35 @@ class SelectedCatalog:
             return resolved(wished, self._presets, self._search)
         except UnknownSelection as error:  # the preset was taken away while a client went on with it
             raise MCPError(INVALID_PARAMS, str(error)) from error
+
+
+def _prompt(catalog: Catalog, params: Mapping[str, Any]) -> Entry | None:
+    return catalog.prompts.find(_text(params, "name"))
+
+
+def _resource(catalog: Catalog, params: Mapping[str, Any]) -> Entry | None:
+    return catalog.reader_of(_text(params, "uri"))
+
+
+def _reference(catalog: Catalog, params: Mapping[str, Any]) -> Entry | None:
+    ref = params.get("ref")
+    if not isinstance(ref, Mapping):
+        return None
+    if ref.get("type") == "ref/prompt":
+        return _prompt(catalog, ref)
+    return catalog.templates.find(_text(ref, "uri")) or catalog.resources.find(_text(ref, "uri"))
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name)
+    return value if isinstance(value, str) else ""
+
+
+_ABOUT: Final[Mapping[str, Callable[[Catalog, Mapping[str, Any]], Entry | None]]] = {
+    "tools/call": lambda catalog, params: catalog.tools.find(called(params.get("name"), params.get("arguments"))),
+    "prompts/get": _prompt,
+    "resources/read": _resource,
+    "resources/subscribe": _resource,
+    "completion/complete": _reference,
+}
+"""Method → the entry that its params name."""

@@ -93,8 +93,7 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
         MCPError: the provider's, or the token lacks a scope that the entry needs. (Over HTTP the edge answers 403
             before it comes to this; here it also holds for calls that come another way.)
     """
-    if entry.scopes and missing(current().principal.scopes, entry.scopes):
-        raise MCPError(INVALID_REQUEST, f"{entry.exposed} needs a token with: {' '.join(sorted(entry.scopes))}")
+    permitted(entry)
     try:
         return await source.handle(entry.provider, method, ctx, params)
     except MCPError:
@@ -102,6 +101,16 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
     except Exception as error:  # the boundary between the gateway and strangers' code
         logger.exception("%s failed on %s", entry.provider, method)
         raise MCPError(INTERNAL_ERROR, f"{method} failed: {entry.exposed}") from error
+
+
+def permitted(entry: Entry) -> None:
+    """Refuse what the token of this request has no scope for.
+
+    Raises:
+        MCPError: naming the scopes that the entry needs.
+    """
+    if entry.scopes and missing(current().principal.scopes, entry.scopes):
+        raise MCPError(INVALID_REQUEST, f"{entry.exposed} needs a token with: {' '.join(sorted(entry.scopes))}")
 
 
 async def find(source: CatalogSource, look: Callable[[Catalog], Entry | None]) -> Entry | None:
