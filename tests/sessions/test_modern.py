@@ -127,6 +127,14 @@ async def test_a_listen_stream_hears_updates_of_the_resources_it_named_only(work
         assert (await heard(messages))["params"]["uri"] == mine
 
 
+async def test_a_listen_stream_hears_updates_under_the_form_of_the_uri_that_it_named(workers: Any) -> None:
+    mine = "TEST://static/resource/%31"
+    async with listening(workers, workers.a, {"resourceSubscriptions": [mine]}) as messages:
+        assert (await heard(messages))["params"]["notifications"] == {"resourceSubscriptions": [mine]}
+        await workers.b.app.rooms.bus.publish(ResourceUpdated("test://static/resource/1"))
+        assert (await heard(messages))["params"]["uri"] == mine
+
+
 async def test_draining_ends_a_listen_stream_with_its_result(workers: Any) -> None:
     async with listening(workers, workers.a, {"toolsListChanged": True}, id=9) as messages:
         await heard(messages)

@@ -295,6 +295,18 @@ async def test_a_resource_update_reaches_only_subscribed_sessions_on_every_worke
         assert (await silent.message()).message["params"]["data"] == "only this"
 
 
+async def test_an_update_comes_under_each_form_of_the_uri_that_the_client_subscribed_to(workers: Any) -> None:
+    session = await workers.open()
+    forms = {"TEST://static/resource/1", "test://static/a/../resource/%31"}
+    for number, uri in enumerate(sorted(forms)):
+        message = {"jsonrpc": "2.0", "id": number, "method": "resources/subscribe", "params": {"uri": uri}}
+        assert (await session.post(workers.b, message)).json()["result"] == {}
+    async with session.listen(workers.a) as hears:
+        await hears.next()
+        await workers.b.app.rooms.bus.publish(ResourceUpdated("test://static/resource/1"))
+        assert {(await hears.message()).message["params"]["uri"] for _ in forms} == forms
+
+
 async def test_a_ten_second_call_outlives_a_session_life_of_two(start: Any) -> None:
     workers = await start(session_ttl=2)
     session = await workers.open()

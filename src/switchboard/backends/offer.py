@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from mcp.server.caching import CacheHint
 from mcp.shared.inbound import x_mcp_header_map
-from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
+from mcp.shared.uri_template import InvalidUriTemplate
 from mcp_types import Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool
 
 from switchboard.backends import cleaning
@@ -16,6 +17,7 @@ from switchboard.backends.cleaning import Form, Unoffered
 from switchboard.backends.description import Backend
 from switchboard.backends.envelope import HeaderMap
 from switchboard.config import Prefix
+from switchboard.resource_uris import Template, canonical
 
 Kind = Literal["tools", "resources", "templates", "prompts"]
 
@@ -56,17 +58,22 @@ class BackendOffer:
     headers: Mapping[str, HeaderMap] = field(default_factory=dict)
     """Tool → the arguments that are mirrored into HTTP headers."""
 
-    matchers: tuple[UriTemplate, ...] = ()
+    matchers: tuple[Template, ...] = ()
 
     def tool(self, name: str) -> Tool | None:
         """A tool by the backend's own name for it."""
         return next((tool for tool in self.tools if tool.name == name), None)
 
-    def owns(self, uri: str) -> bool:
-        """Whether a resource of that URI is, or may be, among them."""
-        if any(str(resource.uri) == uri for resource in self.resources):
-            return True
-        return any(template.match(uri) is not None for template in self.matchers)
+    def own(self, uri: str) -> str | None:
+        """The form of a URI that the backend knows; `None` if no resource of it is, or may be, among them."""
+        if (listed := self._forms.get(uri) or self._forms.get(canonical(uri))) is not None:
+            return listed
+        return next((own for template in self.matchers if (own := template.own(uri)) is not None), None)
+
+    @cached_property
+    def _forms(self) -> Mapping[str, str]:
+        uris = [str(resource.uri) for resource in reversed(self.resources)]
+        return {**{canonical(uri): uri for uri in uris}, **{uri: uri for uri in uris}}
 
     def changes(self, before: BackendOffer) -> list[str]:
         """Which of tools, resources and prompts differ."""
@@ -100,9 +107,9 @@ def offered(
     )
 
 
-def _matchers(templates: Sequence[ResourceTemplate]) -> Iterator[UriTemplate]:
+def _matchers(templates: Sequence[ResourceTemplate]) -> Iterator[Template]:
     for template in templates:
         try:
-            yield UriTemplate.parse(template.uri_template)
+            yield Template.parse(template.uri_template)
         except InvalidUriTemplate:
             continue  # the catalog rejects it, and says so

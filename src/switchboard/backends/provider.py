@@ -183,7 +183,7 @@ class BackendProvider:
     async def _look_who_wants(self, host: Host) -> None:
         while True:
             uris = self._interest.uris(host)
-            self._discovery.wanted.become(frozenset(uri for uri in uris if self.known().owns(uri)))
+            self._discovery.wanted.become(frozenset(own for uri in uris if (own := self.known().own(uri)) is not None))
             await asyncio.sleep(LOOK_S)
 
     async def _publish(self, event: ServerEvent) -> None:

@@ -11,11 +11,13 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mcp.server.caching import CacheHint
 
 from switchboard.plugins.api import Kind
+from switchboard.resource_uris import canonical
 
 DEFAULT_PAGE_SIZE = 250
 
@@ -74,6 +76,14 @@ class Listing:
     def find(self, exposed: str) -> Entry | None:
         """The entry behind a name that clients use."""
         return self.entries.get(exposed) or self.unlisted.get(exposed)
+
+    def find_equal(self, uri: str) -> Entry | None:
+        """The entry of a URI, or of the first that is the same (RFC 3986 §6.2.2)."""
+        return self.find(uri) or self._by_canonical.get(canonical(uri))
+
+    @cached_property
+    def _by_canonical(self) -> Mapping[str, Entry]:
+        return {canonical(exposed): entry for exposed, entry in reversed(list(self.entries.items()))}
 
     def page(self, cursor: str | None) -> dict[str, Any]:
         """The list result in wire form.

@@ -2,9 +2,11 @@
 
 Resources are not renamed: a URI is an identity that text, links and subscriptions carry around. Their collision rule:
 
-1. The first provider in order that offers a URI (or a URI template, compared as text) owns it; later ones are rejected.
-2. Reading: a listed URI beats every template; among templates the first in catalog order that matches is asked, and its
-   answer stands. What policy says of a URI holds for it on either way: a template leads to nothing that is denied.
+1. The first provider in order that offers a URI or a URI template owns it, and all that are the same (`resource_uris`);
+   later providers' are rejected.
+2. Reading: a listed URI, and then one that is the same as a listed one, beats every template; among templates the first
+   in catalog order that matches is asked, and its answer stands. What policy says of a URI holds for it either way: a
+   template leads to nothing that is denied.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from mcp.server.caching import CacheHint
-from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
+from mcp.shared.uri_template import InvalidUriTemplate
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 from pydantic import BaseModel
 
@@ -25,6 +27,7 @@ from switchboard.catalog.naming import Claim, Naming, Prefix, Rejection, Renamin
 from switchboard.catalog.pages import DEFAULT_PAGE_SIZE, Entry, Listing
 from switchboard.catalog.shaping import AS_IT_IS, Shape
 from switchboard.plugins.api import Kind
+from switchboard.resource_uris import Template, canonical
 
 __all__ = ["Catalog", "Entry", "Offer", "build", "digest"]
 
@@ -79,7 +82,7 @@ class Catalog:
     """Provider → what it says about caching what is read from it."""
 
     rejected: tuple[Rejection, ...]
-    matchers: tuple[tuple[UriTemplate, Entry], ...]
+    matchers: tuple[tuple[Template, Entry], ...]
     renamed: tuple[Renaming, ...] = ()
     """What is offered under a name that was made to fit."""
 
@@ -100,20 +103,24 @@ class Catalog:
         return self.tools, self.resources, self.templates, self.prompts
 
     def reader_of(self, uri: str) -> Entry | None:
-        """Whose resource this is, by its URI or by a template that matches it."""
-        listed = self.resources.find(uri)
+        """Whose resource this is, by its URI or by a template that matches it; `name` is as its provider has it."""
+        listed = self.resources.find_equal(uri)
         if listed is not None:
             return listed
-        matching = (entry for template, entry in self.matchers if template.match(uri) is not None)
-        return next((found for entry in matching if (found := self.through(entry, uri)) is not None), None)
+        matching = ((entry, own) for template, entry in self.matchers if (own := template.own(uri)) is not None)
+        return next((found for entry, own in matching if (found := self.through(entry, uri, own)) is not None), None)
 
-    def through(self, entry: Entry, uri: str) -> Entry | None:
-        """The resource of that URI at the entry's provider, as policy has it; `None` where policy denies it."""
+    def through(self, entry: Entry, uri: str, own: str) -> Entry | None:
+        """The resource of that URI at the entry's provider, as policy has it; `None` where policy denies it.
+
+        Args:
+            own: the form of the URI that the provider knows.
+        """
         shape = self.shapes.get(entry.provider, AS_IT_IS)
-        if not shape.offers("resources", uri):
+        if not (shape.offers("resources", uri) and shape.offers("resources", own)):
             return None
         tags, scopes = shape.tags("resources", uri), shape.scopes("resources", uri)
-        found = replace(entry, exposed=uri, name=uri, tags=entry.tags | tags, scopes=entry.scopes | scopes)
+        found = replace(entry, exposed=uri, name=own, tags=entry.tags | tags, scopes=entry.scopes | scopes)
         return found if self.selection is None or self.selection.admits("resources", found) else None
 
 
@@ -131,7 +138,7 @@ def build(
     tools = _listing("tools", offers, _named("tools", offers, naming, shapes, rejected))
     prompts = _listing("prompts", offers, _named("prompts", offers, naming, shapes, rejected))
     resources = _listing("resources", offers, _identified("resources", offers, shapes, rejected))
-    matchers: dict[str, UriTemplate] = {}
+    matchers: dict[str, Template] = {}
     identified = _identified("templates", offers, shapes, rejected)
     templates = _listing("templates", offers, _parsed(identified, matchers, rejected))
     return Catalog(
@@ -179,10 +186,13 @@ def _identified(kind: Kind, offers: Sequence[Offer], shapes: Shapes, rejected: l
     owners: dict[str, str] = {}
     for offer, shape, item in _offered(kind, offers, shapes):
         uri = str(getattr(item, _IDENTITY[kind]))
-        if uri in owners:
-            rejected.append(Rejection(kind, offer.provider, uri, f"the URI is taken by {owners[uri]!r}"))
+        same = canonical(uri)
+        if uri in owners or owners.get(same, offer.provider) != offer.provider:
+            owner = owners.get(uri) or owners[same]
+            rejected.append(Rejection(kind, offer.provider, uri, f"the URI is taken by {owner!r}"))
             continue
         owners[uri] = offer.provider
+        owners.setdefault(same, offer.provider)
         yield Entry(uri, offer.provider, uri, _wire(item), shape.tags(kind, uri), shape.scopes(kind, uri))
 
 
@@ -195,10 +205,10 @@ def _offered(kind: Kind, offers: Sequence[Offer], shapes: Shapes) -> Iterator[tu
                 yield offer, shape, item
 
 
-def _parsed(entries: Iterator[Entry], matchers: dict[str, UriTemplate], rejected: list[Rejection]) -> Iterator[Entry]:
+def _parsed(entries: Iterator[Entry], matchers: dict[str, Template], rejected: list[Rejection]) -> Iterator[Entry]:
     for entry in entries:
         try:
-            matchers[entry.exposed] = UriTemplate.parse(entry.exposed)
+            matchers[entry.exposed] = Template.parse(entry.exposed)
         except InvalidUriTemplate as error:
             rejected.append(Rejection("templates", entry.provider, entry.name, str(error)))
             continue

@@ -45,13 +45,12 @@ def _referenced(catalog: Catalog, params: CompleteRequestParams) -> Entry | None
     ref = params.ref
     if isinstance(ref, PromptReference):
         return catalog.prompts.find(ref.name)
-    return catalog.templates.find(ref.uri) or catalog.resources.find(ref.uri)
+    return catalog.templates.find_equal(ref.uri) or catalog.resources.find_equal(ref.uri)
 
 
 def _own(params: CompleteRequestParams, entry: Entry) -> CompleteRequestParams:
-    if not isinstance(params.ref, PromptReference):
-        return params
-    return params.model_copy(update={"ref": params.ref.model_copy(update={"name": entry.name})})
+    member = "name" if isinstance(params.ref, PromptReference) else "uri"
+    return params.model_copy(update={"ref": params.ref.model_copy(update={member: entry.name})})
 
 
 def _capped(result: HandlerResult) -> HandlerResult:

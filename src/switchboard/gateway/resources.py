@@ -30,7 +30,8 @@ def rows(source: CatalogSource) -> Iterable[Row]:
     async def read(ctx: Context, params: ReadResourceRequestParams) -> HandlerResult:
         entry = await reader(source, ctx, str(params.uri))
         try:
-            result = await ask(source, entry, "resources/read", ctx, params)
+            own = params.model_copy(update={"uri": entry.name})
+            result = await ask(source, entry, "resources/read", ctx, own)
         except MCPError as error:
             if _says_not_found(error):
                 raise not_found(ctx, str(params.uri), error.message) from error

@@ -123,7 +123,7 @@ def _reference(catalog: Catalog, params: Mapping[str, Any]) -> Entry | None:
         return None
     if ref.get("type") == "ref/prompt":
         return _prompt(catalog, ref)
-    return catalog.templates.find(_text(ref, "uri")) or catalog.resources.find(_text(ref, "uri"))
+    return catalog.templates.find_equal(_text(ref, "uri")) or catalog.resources.find_equal(_text(ref, "uri"))
 
 
 def _text(params: Mapping[str, Any], name: str) -> str:

@@ -22,6 +22,7 @@ from mcp.shared.subscriptions import (
 )
 from mcp_types import LoggingLevel, RequestId, SubscriptionFilter
 
+from switchboard.resource_uris import equal
 from switchboard.sessions.bus import EVERYTHING, RedisBus
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S
 
@@ -87,9 +88,10 @@ class ListenStream:
 
     def deliver(self, event: ServerEvent) -> None:
         """Note an event, if the client asked for its kind."""
-        if event_matches(self._honored, self.subscriptions, event):
-            self._pending[event] = None
-            self._wake.set()
+        for noted in _forms(event, self.subscriptions):
+            if event_matches(self._honored, self.subscriptions, noted):
+                self._pending[noted] = None
+                self._wake.set()
 
     def changed(self, name: str) -> None:
         """Note that something watched may have changed."""
@@ -173,6 +175,13 @@ class ListenStream:
 
     def _meta(self) -> dict[str, Any]:
         return {SUBSCRIPTION_ID_META_KEY: self._id}
+
+
+def _forms(event: ServerEvent, subscriptions: frozenset[str]) -> Iterable[ServerEvent]:
+    """The event as the client asked for it: a resource under each form of its URI that it subscribed to."""
+    if not isinstance(event, ResourceUpdated):
+        return (event,)
+    return [ResourceUpdated(uri) for uri in equal(event.uri, subscriptions)]
 
 
 def _honored(wanted: SubscriptionFilter) -> SubscriptionFilter:

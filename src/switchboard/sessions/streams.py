@@ -12,6 +12,7 @@ from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_to_noti
 
 from switchboard.errors import StateUnavailable
 from switchboard.plugins import OpenStream
+from switchboard.resource_uris import equal
 from switchboard.sessions.bus import EVERYTHING, RedisBus
 from switchboard.sessions.held import HeldStreams
 from switchboard.sessions.listen import ListenStream
@@ -119,12 +120,14 @@ class Streams:
             notice = event_to_notification(event, {}).model_dump(by_alias=True, mode="json", exclude_none=True)
             params = {key: value for key, value in (notice.get("params") or {}).items() if key != "_meta"}
             for stream in list(self._standalone):
-                if isinstance(event, ResourceUpdated) and event.uri not in stream.subscriptions:
-                    continue
-                try:
-                    await stream.notify(notice["method"], params)
-                except StateUnavailable as error:
-                    log.warning(error.event, error=str(error), lost=notice["method"])
+                forms: list[dict[str, str]] = [{}]
+                if isinstance(event, ResourceUpdated):  # told under the form of the URI that the client used
+                    forms = [{"uri": uri} for uri in equal(event.uri, stream.subscriptions)]
+                for form in forms:
+                    try:
+                        await stream.notify(notice["method"], {**params, **form})
+                    except StateUnavailable as error:
+                        log.warning(error.event, error=str(error), lost=notice["method"])
 
     async def _recheck_for_ever(self) -> None:
         """End the streams of tokens that were revoked since."""
