@@ -19,6 +19,7 @@ from auth_server.operations import operate, parsed
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
 from switchboard.http_bounds import BoundedHttp
+from switchboard.process import shut
 from switchboard.resolver import Loop
 from switchboard.state import check_fingerprint
 
@@ -95,6 +96,7 @@ def _uvicorn(settings: Standalone, server: AuthorizationServer) -> uvicorn.Confi
 
 
 if __name__ == "__main__":
+    shut()
     try:
         main(sys.argv[1:])
     except SwitchboardError as error:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -16,6 +16,7 @@ import structlog
 
 from switchboard.backends.description import Stdio
 from switchboard.backends.failures import Unreachable
+from switchboard.backends.inherited import environment
 from switchboard.backends.watchdog import Watchdog
 
 log = structlog.get_logger("switchboard.backends")
@@ -25,41 +26,6 @@ LOOK_S: Final = 0.02
 LINE_CHARS: Final = 500
 KEPT_LINES: Final = 20
 LOGGED_PER_S: Final = 10
-
-INHERITED: Final = frozenset(
-    [
-        "HOME",
-        "LANG",
-        "LOGNAME",
-        "NODE_EXTRA_CA_CERTS",
-        "PATH",
-        "REQUESTS_CA_BUNDLE",
-        "SHELL",
-        "SSL_CERT_DIR",
-        "SSL_CERT_FILE",
-        "TERM",
-        "TMPDIR",
-        "TZ",
-        "USER",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-        "all_proxy",
-        "XDG_CACHE_HOME",
-    ]
-)
-INHERITED_PREFIXES: Final = ("LC_", "npm_config_", "NPM_CONFIG_", "PIP_", "UV_")
-"""Where packages come from is part of the machine; everything else of the worker's environment is its own business."""
-
-
-def environment(own: Mapping[str, str], worker: Mapping[str, str]) -> dict[str, str]:
-    """A child's environment: a few variables of the worker's, then its own."""
-    kept = {key: value for key, value in worker.items() if key in INHERITED or key.startswith(INHERITED_PREFIXES)}
-    return kept | dict(own)
 
 
 class LastWords:

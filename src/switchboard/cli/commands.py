@@ -23,6 +23,7 @@ from switchboard.cli.screen import show
 from switchboard.cli.serving import run_worker, uvicorn_config
 from switchboard.cli.settled import FileOption
 from switchboard.cli.sockets import bind
+from switchboard.process import shut
 from switchboard.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.add_typer(presets_commands.app, name="presets")
 
 def main() -> None:
     """The entry point of the `switchboard` command."""
+    shut()
     app()
 
 

@@ -20,6 +20,7 @@ import structlog
 from switchboard.cli.ending import WRONG_SETTING
 from switchboard.cli.leaving import lock
 from switchboard.cli.sockets import bind
+from switchboard.process import bare, hand_over
 from switchboard.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -85,16 +86,20 @@ class _Fleet:
         loop = asyncio.get_running_loop()
         began = loop.time()
         reads, writes = os.pipe()
+        ours, its = socket.socketpair()
         try:
-            child = await self._spawn(writes)
+            child = await self._spawn(writes, its.fileno())
         finally:
             os.close(writes)
+            its.close()
         self.children.add(child)
         if self.stopping.is_set():
             child.terminate()
         loop.add_reader(reads, self._heard, reads, child, ready)
         try:
-            return loop.time() - began, await self._end_of(child)
+            await hand_over(ours, os.environ)
+            code = await self._end_of(child)
+            return loop.time() - began, code
         finally:
             self.children.discard(child)
             loop.remove_reader(reads)
@@ -106,12 +111,14 @@ class _Fleet:
             ready.set()
         asyncio.get_running_loop().remove_reader(reads)
 
-    async def _spawn(self, ready: int) -> asyncio.subprocess.Process:
+    async def _spawn(self, ready: int, environment: int) -> asyncio.subprocess.Process:
         shared = [each.fileno() for each in self.sockets]
         names = ("--sockets", ",".join(map(str, shared)), "--ready", str(ready), "--parent", str(self.parent_reads))
+        own = ("--environment", str(environment))
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "switchboard.cli.worker", *names),
-            pass_fds=(*shared, ready, self.parent_reads),
+            *(sys.executable, "-m", "switchboard.cli.worker", *names, *own),
+            pass_fds=(*shared, ready, self.parent_reads, environment),
+            env=bare(os.environ),  # what is in it can be read by everything that runs as this user
             process_group=0,  # a Ctrl-C in the terminal is ours alone to pass on
         )
 

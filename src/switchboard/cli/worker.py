@@ -18,11 +18,13 @@ from starlette.types import ASGIApp
 from switchboard.cli.ending import exit_code, say
 from switchboard.cli.serving import build_application, run_worker
 from switchboard.errors import SwitchboardError
+from switchboard.process import shut, take_over
 from switchboard.settings import load_settings
 
 
 def reloaded() -> ASGIApp:
     """The application for `serve --reload`: uvicorn imports this anew after every change."""
+    shut()
     try:
         return build_application(load_settings())
     except SwitchboardError as error:
@@ -36,7 +38,9 @@ def main() -> None:
     parser.add_argument("--sockets", required=True, help="descriptors of the bound sockets, comma-separated")
     parser.add_argument("--ready", type=int, required=True, help="descriptor to write to once requests are served")
     parser.add_argument("--parent", type=int, required=True, help="descriptor that ends when the parent does")
+    parser.add_argument("--environment", type=int, required=True, help="descriptor to take the environment from")
     given = parser.parse_args()
+    take_over(given.environment)
     sockets = [socket.socket(fileno=int(descriptor)) for descriptor in given.sockets.split(",")]
     threading.Thread(target=_follow_parent, args=(given.parent,), daemon=True).start()
 
