@@ -32,6 +32,7 @@ from switchboard.config.environment import variables
 from switchboard.config.layers import OVERRIDES
 from switchboard.config.overlay import Overlay
 from switchboard.config.watching import WatchedConfiguration
+from switchboard.edge.access import ToolOf
 from switchboard.edge.descriptors import raise_limit, shortage
 from switchboard.edge.faults import Faults
 from switchboard.edge.guards import default_hosts, default_origins, probes
@@ -97,6 +98,7 @@ class Rooms:
     tasks: Tasks
     watched: WatchedConfiguration
     upstreams: Upstreams
+    tool_of: ToolOf
 
 
 class Application:
@@ -172,7 +174,7 @@ class Application:
         await stack.enter_async_context(load.running())
         return wrap(
             Starlette(routes=routes),
-            _policy(settings, authorization.public),
+            _policy(settings, authorization.public, rooms.tool_of),
             lambda app: Shedding(app, load, probes(base)),
             lambda app: RateLimit(app, permits, addresses, by_address),
         )
@@ -306,7 +308,20 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     soundness = Soundness(state)
     await soundness.warnings()
     return Rooms(
-        worker, state, soundness, bus, streams, handshake, selecting, websocket, sse, message, tasks, watched, upstreams
+        worker,
+        state,
+        soundness,
+        bus,
+        streams,
+        handshake,
+        selecting,
+        websocket,
+        sse,
+        message,
+        tasks,
+        watched,
+        upstreams,
+        selected.tool_of,
     )
 
 
@@ -354,7 +369,7 @@ def _closing(send: Send) -> Send:
     return closing
 
 
-def _policy(settings: Settings, public: tuple[str, ...]) -> Policy:
+def _policy(settings: Settings, public: tuple[str, ...], tool_of: ToolOf) -> Policy:
     return Policy(
         hosts=settings.allowed_hosts or default_hosts(settings.base_uri, settings.host),
         origins=settings.allowed_origins or default_origins(settings.base_uri, settings.host),
@@ -362,5 +377,6 @@ def _policy(settings: Settings, public: tuple[str, ...]) -> Policy:
         max_body_bytes=settings.max_body_bytes,
         public=public,
         probes=probes(settings.base_path),
+        tool_of=tool_of,
         https=settings.base_uri.startswith("https:"),
     )

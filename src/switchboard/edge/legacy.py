@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from switchboard.catalog import wish
+from switchboard.edge.access import note
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_json, parse
 from switchboard.edge.refusals import answering, read_body
 from switchboard.edge.scopes import EntryScopes, no_scopes, require
@@ -50,6 +51,7 @@ class LegacyEdge:
                 raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
             principal = current().principal
             message = checked(parse(await read_body(receive)))
+            note(scope, message)
             require(principal, [message], self._entry_scopes)
             record = await self._room.load(_session_id(scope), principal)
             await self._room.post(record, principal, message, Request(scope))

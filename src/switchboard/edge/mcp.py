@@ -35,6 +35,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from switchboard.edge.access import note
 from switchboard.edge.bearer import RETRY_AFTER
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
@@ -103,6 +104,7 @@ class McpEndpoint:
             await self._post_modern(found, scope, receive, send)
             return
         value = parse(await read_body(receive))
+        note(scope, value)
         require(_principal(), value if isinstance(value, list) else [value], self._entry_scopes)
         if is_enveloped(value) and value.get("method") != "initialize":
             await _reject_contradiction(value, found, send)
@@ -121,6 +123,7 @@ class McpEndpoint:
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
         body = await read_body(receive)
         value = parse(body)
+        note(scope, value)
         require(_principal(), [value], self._entry_scopes)
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)

@@ -1,4 +1,7 @@
-"""A name for every request, and one log line when it is over: the access log, without queries, tokens or bodies."""
+"""A name for every request, and one log line when it is over: the access log, without queries, tokens or bodies.
+
+A person has one name in it: the subject of their token, as in the authorization server's events.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from switchboard.edge.bearer import digest_of
+from switchboard.edge.access import About, ToolOf, as_named, word
 from switchboard.edge.guards import PROBES
 from switchboard.identity import Principal
 
@@ -26,8 +29,9 @@ _ABORTED = 499
 class RequestLog:
     """Binds `request_id` to everything that is logged meanwhile, returns it, and logs how the request ended."""
 
-    def __init__(self, app: ASGIApp, probes: frozenset[str] = PROBES) -> None:
+    def __init__(self, app: ASGIApp, probes: frozenset[str] = PROBES, tool_of: ToolOf = as_named) -> None:
         self.app = app
+        self._tool_of = tool_of
         self._probes = probes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,7 +39,8 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        scope.setdefault("state", {})
+        about = About(self._tool_of)
+        scope.setdefault("state", {})["about"] = about
         name = _request_id(scope)
         answer = _Answer(send, name)
         tokens = bind_contextvars(request_id=name.decode("ascii"))
@@ -46,7 +51,8 @@ class RequestLog:
             raise
         finally:
             say = log.debug if scope["path"] in self._probes else log.info
-            say("request", **_told(scope, answer.status or _ABORTED, time.perf_counter() - began))
+            line, parts = _told(scope, about, answer.status or _ABORTED, time.perf_counter() - began)
+            say(line, **parts)
             reset_contextvars(**tokens)
 
 
@@ -77,16 +83,15 @@ def _request_id(scope: Scope) -> bytes:
     return secrets.token_hex(8).encode("ascii")
 
 
-def _told(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
-    event: dict[str, Any] = {
-        "method": scope.get("method", "WEBSOCKET"),
-        "path": scope["path"],
-        "status": status,
-        "duration_ms": round(seconds * 1000, 1),
-    }
+def _told(scope: Scope, about: About, status: int, seconds: float) -> tuple[str, dict[str, Any]]:
+    """The line as people read it, `tools/call whoami 200 8 ms alice`, and its parts for machines."""
+    method, path = scope.get("method", "WEBSOCKET"), scope["path"]
+    parts = {"method": method, "path": path, "status": status, "duration_ms": round(seconds * 1000, 1), **about.fields}
+    line = f"{about.text or f'{method} {word(path)}'} {status} {seconds * 1000:.0f} ms"
     principal = scope["state"].get("principal")
     if isinstance(principal, Principal):
-        event["principal"] = digest_of(principal)
+        parts["person"] = word(principal.subject)
+        line = f"{line} {parts['person']}"
     if scope.get("client"):
-        event["client"] = scope["client"][0]
-    return event
+        parts["client"] = scope["client"][0]
+    return line, parts

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
+from switchboard.edge.access import ToolOf, as_named
 from switchboard.edge.body import BodyLimit
 from switchboard.edge.cors import Cors
 from switchboard.edge.guards import PROBES, Guards
@@ -29,13 +30,16 @@ class Policy:
     probes: frozenset[str] = PROBES
     """Paths that are asked whether the worker lives, by whatever name, and are no lines in the log."""
 
+    tool_of: ToolOf = as_named
+    """Whose tool a call is about, for the log."""
+
     https: bool = False
     """Whether the public URL is https: then browsers are told to stay there."""
 
 
 _STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
     lambda app, policy: TrustedProxies(app, policy.proxies) if policy.proxies else app,
-    lambda app, policy: RequestLog(app, policy.probes),
+    lambda app, policy: RequestLog(app, policy.probes, policy.tool_of),
     lambda app, policy: Cors(app, origins=policy.origins, public=policy.public),
     lambda app, policy: SecurityHeaders(app, https=policy.https),
     lambda app, policy: Guards(

@@ -24,6 +24,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from switchboard.edge.access import noted, word
 from switchboard.edge.limits import RateLimited, spend_message
 from switchboard.edge.messages import Malformed, checked, is_enveloped, parse
 from switchboard.edge.replies import refuse
@@ -82,6 +83,10 @@ class WebSocketEdge:
             if limited is not None:
                 return _error(message, INVALID_REQUEST, limited.message)
             _must_be_handshake(message)
+            about = noted(scope, message)
+            log.info(
+                f"{about.text} on a websocket {word(principal.subject)}", **about.fields, person=word(principal.subject)
+            )
             require(principal, [message], self._entry_scopes)
             record = await self._room.load(session.sid, principal)
             await self._room.post(record, principal, message, Request({**scope, "type": "http", "method": "GET"}))

@@ -85,6 +85,12 @@ class SelectedCatalog:
         finally:
             _wish.reset(reset)
 
+    def tool_of(self, params: Mapping[str, Any]) -> tuple[str, str | None]:
+        """The tool that this `tools/call` is really about, and its provider, if there is such a tool."""
+        name = called(params.get("name"), params.get("arguments"))
+        entry = self.current().tools.find(name)
+        return name, entry.provider if entry is not None else None
+
     def entry_scopes(self, method: str, params: Mapping[str, Any]) -> frozenset[str]:
         """What a token needs for what this request is about, besides what every request of its method needs."""
         look = _ABOUT.get(method)
