@@ -44,3 +44,5 @@ class PageRefusal(Exception):
     title: str
     message: str
     status: int = 400
+    onward: str = ""
+    """Where a link leads that the person may follow, if there is a verified address after all."""

@@ -129,6 +129,12 @@ def matches(requested: str, registered: Iterable[str]) -> bool:
     return any(_same_but_port(wanted, split(uri)) for uri in known)
 
 
+def is_loopback_http(uri: str) -> bool:
+    """Whether a redirect URI leads to a program on the person's own computer, and cannot lead elsewhere."""
+    parts = split(uri)
+    return parts is not None and parts.scheme == "http" and is_loopback(parts.host)
+
+
 def _same_but_port(wanted: Parts, known: Parts | None) -> bool:
     return known is not None and (wanted.scheme, wanted.host, wanted.rest) == (known.scheme, known.host, known.rest)
 

@@ -1,7 +1,9 @@
 """`/authorize`: who asks, and may we answer there? Then the steps of `authorization`, then consent.
 
 Until the client and its redirect URI are known errors are pages; after that they go back to the client
-(RFC 6749 §4.1.2.1).
+(RFC 6749 §4.1.2.1), by themselves only if an operator chose where, or if it is a program on the person's own computer.
+Anybody can register any other address: until the person has consented, this server sends nobody there (RFC 9700
+§4.11.2), or it would lend its name to whatever is there. The page says where the application is, and has a link.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from starlette.responses import Response
 from auth_server.authorization import Asked, checked, echoed_state
 from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.consent import TRANSACTION, consent_page
-from auth_server.endpoints.redirect import refused
+from auth_server.endpoints.redirect import refused, refused_at
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.models import Client, Pending
 from auth_server.params import Params, form, parse
-from auth_server.redirects import matches
+from auth_server.redirects import is_loopback_http, matches, problem
 from auth_server.shared import Shared
 
 AMBIGUOUS = ("That link is not right", "It names its application more than once.")
@@ -47,7 +49,7 @@ class Authorize:
             pending = checked(asked, self._browser.mark(secret), self._shared.clock())
         except Refusal as refusal:
             await self._note(asked.client.id, refusal.code)
-            return refused(asked.redirect_uri, self._shared.settings.issuer, echoed_state(params), refusal)
+            return self._refused(asked, refusal)
         return await self._ask(asked.client, pending, secret)
 
     async def _verified(self, request: Request, params: Params) -> Asked:
@@ -61,11 +63,20 @@ class Authorize:
         await self._shared.limits.named(client, request)
         if not redirect_uri and len(client.redirect_uris) == 1:
             redirect_uri = client.redirect_uris[0]
-        if not matches(redirect_uri, client.redirect_uris):
+        # What was registered under an older rule does not count any more.
+        allowed = client.trusted or problem(redirect_uri) is None
+        if not allowed or not matches(redirect_uri, client.redirect_uris):
             await self._note(client.id, "redirect mismatch")
             raise PageRefusal(*ELSEWHERE)
         await self._shared.clients.keep(client)
         return Asked(client, redirect_uri, params, self._shared.settings)
+
+    def _refused(self, asked: Asked, refusal: Refusal) -> Response:
+        about = (asked.redirect_uri, self._shared.settings.issuer, echoed_state(asked.params), refusal)
+        if asked.client.trusted or is_loopback_http(asked.redirect_uri):
+            return refused(*about)
+        message = f"{refusal.description}. You have not been signed in."
+        raise PageRefusal("The application's request does not work", message, onward=refused_at(*about))
 
     async def _ask(self, client: Client, pending: Pending, secret: str) -> Response:
         lives = self._shared.settings.lifetimes.pending

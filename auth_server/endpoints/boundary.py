@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.pages import Pages
+from auth_server.redirects import display
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
 
 Respond = Callable[[Request], Awaitable[Response]]
@@ -86,7 +87,7 @@ class Page:
         try:
             return await self._respond(request)
         except PageRefusal as refusal:
-            return self._error(refusal.title, refusal.message, refusal.status)
+            return self._error(refusal.title, refusal.message, refusal.status, refusal.onward)
         except Refusal as refusal:
             return self._refused(refusal)
         except (StateUnavailable, AuthorizationUnavailable):
@@ -109,5 +110,6 @@ class Page:
             response.headers["Retry-After"] = refusal.headers["Retry-After"]
         return response
 
-    def _error(self, title: str, message: str, status: int) -> Response:
-        return self._pages.show("error.html", status, title=title, message=message)
+    def _error(self, title: str, message: str, status: int, onward: str = "") -> Response:
+        place = display(onward) if onward else ""
+        return self._pages.show("error.html", status, title=title, message=message, onward=onward, place=place)

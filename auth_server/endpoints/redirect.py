@@ -16,11 +16,21 @@ def see(url: str) -> Response:
 
 def answer(redirect_uri: str, issuer: str, state: str | None, **members: str) -> Response:
     """The authorization response, success or error; the registered URI's own query is kept (RFC 6749 §3.1.2)."""
-    found = members | ({"state": state} if state is not None else {}) | {"iss": issuer}
-    joint = "&" if "?" in redirect_uri else "?"
-    return see(f"{redirect_uri}{joint}{urlencode(found)}")
+    return see(_address(redirect_uri, issuer, state, members))
 
 
 def refused(redirect_uri: str, issuer: str, state: str | None, refusal: Refusal) -> Response:
     """An error response."""
-    return answer(redirect_uri, issuer, state, error=refusal.code, error_description=refusal.description)
+    return see(refused_at(redirect_uri, issuer, state, refusal))
+
+
+def refused_at(redirect_uri: str, issuer: str, state: str | None, refusal: Refusal) -> str:
+    """Where an error response leads."""
+    members = {"error": refusal.code, "error_description": refusal.description}
+    return _address(redirect_uri, issuer, state, members)
+
+
+def _address(redirect_uri: str, issuer: str, state: str | None, members: dict[str, str]) -> str:
+    found = members | ({"state": state} if state is not None else {}) | {"iss": issuer}
+    joint = "&" if "?" in redirect_uri else "?"
+    return f"{redirect_uri}{joint}{urlencode(found)}"

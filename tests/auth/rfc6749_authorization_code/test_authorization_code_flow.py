@@ -236,11 +236,11 @@ async def test_an_unknown_client_is_a_page_and_never_a_redirect(world: Any) -> N
 
 
 async def test_the_query_of_a_registered_redirect_is_kept(world: Any) -> None:
-    client = await world.register(redirect_uris=["https://app.example/cb?tenant=7"])
+    client = await world.register(redirect_uris=["http://127.0.0.1/cb?tenant=7"])
     async with world.browser() as http:
         response = await http.get("/authorize", params=world.question(client, world.pkce(), scope="nope"))
 
-    assert response.headers["location"].startswith("https://app.example/cb?tenant=7&error=invalid_scope")
+    assert response.headers["location"].startswith("http://127.0.0.1/cb?tenant=7&error=invalid_scope")
 
 
 async def test_a_client_that_names_no_resource_gets_the_first_one(world: Any) -> None:
