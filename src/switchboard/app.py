@@ -27,6 +27,7 @@ from switchboard import __version__, log, plugins
 from switchboard.authorization import authorize
 from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.following import Interest
+from switchboard.backends.roots_changes import tell_roots_changed
 from switchboard.catalog import shapes
 from switchboard.config.environment import variables
 from switchboard.config.layers import OVERRIDES
@@ -59,6 +60,7 @@ from switchboard.gateway import (
 from switchboard.inquiry import answering
 from switchboard.keys import derive
 from switchboard.plugins import OpenStream
+from switchboard.sessions.asking import ask
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.legacy import LegacyRoom
 from switchboard.sessions.parking import Parking
@@ -241,7 +243,14 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     configuration = await watched.load()
     watchdog = await stack.enter_async_context(Watchdog().running())
     info = Implementation(name="switchboard", version=__version__)
-    provider = partial(BackendProvider, watchdog=watchdog, state=state, info=info, interest=Interest())
+    provider = partial(
+        BackendProvider,
+        watchdog=watchdog,
+        state=state,
+        info=info,
+        interest=Interest(),
+        ask_session=partial(ask, state, worker),
+    )
     reached = tuple(map(provider, backends))
     offering: tuple[Provider, ...] = (*plugins.load(configuration.plugins), *reached)
     shown = shapes(configuration.plugins)
@@ -264,6 +273,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         set_level=records.set_level,
         subscribe=records.subscribe,
         unsubscribe=records.unsubscribe,
+        roots_changed=partial(tell_roots_changed, state),
         middleware=[parking, tasks],
         around=[marking],
         clock=state.clock,

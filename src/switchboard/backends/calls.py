@@ -28,6 +28,10 @@ MAX_ASKS: Final = 50
 """Questions that one call may have open at once."""
 
 
+class CallOver(MCPError):
+    """The call ended before its client answered."""
+
+
 class Call:
     """One request on its way, and its clock: the clock stands still while a person is asked something."""
 
@@ -84,7 +88,7 @@ class Call:
         finally:
             self._asks.discard(scope)
             self.alive()
-        raise MCPError(INVALID_REQUEST, "The call that this belonged to is over")
+        raise CallOver(INVALID_REQUEST, "The call that this belonged to is over")
 
     def _set(self, deadline: float | None) -> None:
         try:

@@ -11,6 +11,8 @@ from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND
 
 from switchboard.backends.calls import ABILITIES, InFlight
 from switchboard.backends.north import Params
+from switchboard.backends.roots import LIST, Roots
+from switchboard.errors import SwitchboardError
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -37,10 +39,11 @@ LIST_CHANGES: Final[Mapping[str, str]] = {
 class Hearing:
     """Of one line. Satisfies `wire.Inbound`."""
 
-    def __init__(self, name: str, calls: InFlight, ears: Ears) -> None:
+    def __init__(self, name: str, calls: InFlight, ears: Ears, roots: Roots | None = None) -> None:
         self._name = name
         self._calls = calls
         self._ears = ears
+        self._roots = roots
         self._garbage = 0
 
     async def asked(self, method: str, params: Params | None) -> dict[str, Any]:
@@ -50,10 +53,15 @@ class Hearing:
         if method not in ABILITIES:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         try:
+            if method == LIST and self._roots is not None:
+                return await self._roots.asked(params)
             return await self._calls.asked(method).ask(method, params)
         except MCPError as error:
             log.info("backend.unanswered", backend=self._name, method=method, reason=error.message)
             raise
+        except SwitchboardError as error:
+            log.info("backend.unanswered", backend=self._name, method=method, reason=str(error))
+            raise MCPError(INTERNAL_ERROR, "The client cannot be asked now") from error
         except ValueError as error:  # an answer that is none: the client's fault, told to the backend
             raise MCPError(INTERNAL_ERROR, "The client's answer is not valid") from error
 

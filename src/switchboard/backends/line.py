@@ -20,7 +20,7 @@ from mcp_types import (
 from switchboard.backends import failures
 from switchboard.backends.agreeing import agree
 from switchboard.backends.calls import Call, InFlight
-from switchboard.backends.description import Backend, Http
+from switchboard.backends.description import Backend, Http, Stdio
 from switchboard.backends.ends import CLOSED, is_end
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import (
@@ -35,6 +35,7 @@ from switchboard.backends.frames import first
 from switchboard.backends.hearing import Ears, Hearing
 from switchboard.backends.north import North, Params
 from switchboard.backends.opened import Open, Opened
+from switchboard.backends.roots import AskSession, Roots
 from switchboard.backends.scope import LineKey
 from switchboard.backends.waiting import first_of
 from switchboard.backends.wire import Wire
@@ -44,6 +45,9 @@ log = structlog.get_logger("switchboard.backends")
 OBITUARY_S: Final = 1.0
 """How long the end of a line is waited for, to say why it came."""
 
+
+GREETING_S: Final = 0.5
+"""How long a child's answer to a ping is waited for."""
 
 IDS: Final = 1 << 31
 """Integers, as every SDK writes them and home-made servers expect them, and small enough for any of these."""
@@ -61,6 +65,7 @@ class Line:
     Args:
         declared: the client capabilities to declare when it is opened.
         owned: whether all its calls are one client's.
+        session: asks that client between calls.
         beside: goes on while it is open.
     """
 
@@ -73,6 +78,7 @@ class Line:
         declared: Params,
         owned: bool,
         info: Implementation,
+        session: AskSession | None = None,
         beside: Beside | None = None,
     ) -> None:
         self.backend = backend
@@ -91,7 +97,8 @@ class Line:
         """Whether its pool has taken note that it opened."""
         self.lost = False
         """Whether it took the place of one whose memory is gone, and its client has not been told yet."""
-        self._hearing = Hearing(backend.name, self.calls, ears)
+        self._roots = Roots(self.calls, session) if owned else None
+        self._hearing = Hearing(backend.name, self.calls, ears, self._roots)
         self._open = open_transport
         self._ears = ears
         self._declared = declared
@@ -209,6 +216,7 @@ class Line:
                     ClientSession(dispatcher=self._wire, client_info=self._info)
                 )
                 await agree(self.backend, opened, self._session, self._wire)
+                await self._greeted(opened)
                 return opened
         except TimeoutError as error:
             why = (
@@ -225,6 +233,17 @@ class Line:
             raise
         finally:
             self._starting = None
+
+    async def _greeted(self, opened: Opened) -> None:
+        """Let a child ask for roots before its first call: by its answer to a ping it has heard that it may."""
+        asks = isinstance(self.backend.transport, Stdio) and opened.resumed is None and not self.wire.modern
+        if self._roots is None or not asks or "roots" not in self._declared:
+            return
+        try:
+            async with asyncio.timeout(GREETING_S):
+                await self.wire.request("ping", None)
+        except (MCPError, TimeoutError):
+            return  # it knows no ping: then it asks later
 
     # -- its users ------------------------------------------------------------------------------------------------
 
@@ -258,6 +277,8 @@ class Line:
         await self.ready()
         told = isinstance(self.backend.transport, Http)
         async with self.calls.turn(north, told=told):
+            if self._roots is not None:
+                await self._roots.settle(north)
             call = Call(north, self.backend.patience.call)
             self.used = asyncio.get_running_loop().time()
             try:
@@ -302,6 +323,11 @@ class Line:
         except MCPError as error:
             await self._check(error)
             raise
+
+    async def tell(self, method: str) -> None:
+        """Send a notification of the client's, if the backend listens to such."""
+        if self._wire is not None and not self.over and not self._wire.modern:
+            await self._wire.notify(method, None)
 
     async def _check(self, error: MCPError) -> None:
         if error.code == SESSION_FORGOTTEN and self._opened is not None:

@@ -73,7 +73,7 @@ class Caller:
         self.era: Literal["handshake", "modern"] = (
             "modern" if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else "handshake"
         )
-        self.capabilities: Params = askable(ctx.session.client_capabilities)
+        self.capabilities: Params = askable(ctx.session.client_capabilities, tells=self.era == "handshake")
         self.wants_progress = "progress_token" in (ctx.meta or {}) or "progressToken" in (ctx.meta or {})
 
     async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
@@ -123,14 +123,18 @@ class NoClient:
         """Nobody listens."""
 
 
-def askable(declared: BaseModel | None) -> Params:
-    """The part of a client's capabilities that lets a server ask. What the gateway cannot pass on is left out."""
+def askable(declared: BaseModel | None, *, tells: bool = False) -> Params:
+    """The part of a client's capabilities that lets a server ask. What the gateway cannot pass on is left out.
+
+    Args:
+        tells: whether the client can say, in its era, that its roots changed.
+    """
     if declared is None:
         return {}
     dumped = declared.model_dump(by_alias=True, mode="json", exclude_none=True)
     kept: dict[str, Any] = {name: dumped[name] for name in ASKABLE if name in dumped}
     if "roots" in kept:
-        kept["roots"] = {}
+        kept["roots"] = {"listChanged": True} if tells and kept["roots"].get("listChanged") is True else {}
     return kept
 
 

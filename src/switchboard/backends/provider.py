@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -37,6 +37,7 @@ from switchboard.backends.offer import BackendOffer
 from switchboard.backends.own import DISCOVERY, Own
 from switchboard.backends.road import Road
 from switchboard.backends.room import FleetRoom, Unlimited
+from switchboard.backends.roots_changes import pass_on_roots_changes
 from switchboard.backends.scope import LineKey, one_for_all
 from switchboard.backends.sharing import Sharing, Use
 from switchboard.backends.upstream import Slot
@@ -77,6 +78,7 @@ class BackendProvider:
         interest: what the clients of this worker subscribed to, shared by all backends.
         last: what it offered under another description; stays until it was asked.
         dice: gives numbers between 0 and 1.
+        ask_session: asks the client of a session on its own stream: session, method and parameters.
     """
 
     def __init__(
@@ -89,10 +91,12 @@ class BackendProvider:
         interest: Interest | None = None,
         last: BackendOffer | None = None,
         dice: Callable[[], float] = random.random,
+        ask_session: Callable[[str, str, Params | None], Awaitable[dict[str, Any] | None]] | None = None,
     ) -> None:
         self.backend = backend
         self._watchdog = watchdog
         self._state = state
+        self._ask_session = ask_session
         self._info = info or Implementation(name="switchboard", version="")
         self._lines = Lines(backend, self._line, Unlimited() if state is None else FleetRoom(state, backend))
         self._own = Own(backend, self._lines)
@@ -174,11 +178,14 @@ class BackendProvider:
                 ending = Ending(self._state, self.backend, self._lines, self._road, self._discovery.lead)
                 await stack.enter_async_context(ending.running())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            looking = tasks.create_task(self._look_who_wants(host))
+            working = [tasks.create_task(self._look_who_wants(host))]
+            if self._state is not None:
+                working.append(tasks.create_task(pass_on_roots_changes(self._state, self._lines)))
             try:
                 yield
             finally:
-                looking.cancel()
+                for task in working:
+                    task.cancel()
 
     async def _look_who_wants(self, host: Host) -> None:
         while True:
@@ -205,6 +212,7 @@ class BackendProvider:
             declared=capabilities,
             owned=key.kind != "shared",
             info=self._info,
+            session=partial(self._ask_session, key.sid) if self._ask_session is not None and key.sid else None,
             beside=None if key == DISCOVERY else self._news,
         )
 

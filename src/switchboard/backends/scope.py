@@ -51,6 +51,10 @@ class LineKey:
         """The client's session that it ends with, if it is a session's."""
         return self.owner if self.kind == "session" and SID.fullmatch(self.owner) else None
 
+    def concerns(self, sid: str, user: str) -> bool:
+        """Whether it is the line of this session, or of this person."""
+        return self.sid == sid if self.kind == "session" else self.kind == "user" and self.user == user
+
     @property
     def tag(self) -> str:
         """What a line's keys in Redis have in common: the session id, or a digest of a person."""
@@ -71,7 +75,7 @@ def one_for_all(backend: Backend) -> bool:
 
 def key(scope: Scope, caller: Caller, capabilities: Params) -> LineKey:
     """The line for a call."""
-    user = json.dumps([caller.principal.issuer, caller.principal.subject])
+    user = user_of(caller)
     can = digest(capabilities)
     if scope == "shared":
         return SHARED
@@ -81,6 +85,11 @@ def key(scope: Scope, caller: Caller, capabilities: Params) -> LineKey:
         return LineKey("session", caller.session_id, can, user)
     known = caller.principal.owner != ANONYMOUS.owner
     return LineKey("session", caller.principal.owner, can, user, once=not known)
+
+
+def user_of(caller: Caller) -> str:
+    """The person behind a request."""
+    return json.dumps([caller.principal.issuer, caller.principal.subject])
 
 
 def digest(capabilities: Params) -> str:

@@ -18,11 +18,11 @@ from mcp_types import METHOD_NOT_FOUND, LoggingLevel
 from pydantic import BaseModel
 
 from switchboard.errors import ConfigurationError
-from switchboard.gateway import completion, logging, prompts, resources, subscriptions, tools
+from switchboard.gateway import completion, logging, prompts, resources, roots, subscriptions, tools
 from switchboard.gateway.sealing import FleetTime
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
 from switchboard.gateway.wire_pages import WirePages
-from switchboard.identity import current
+from switchboard.identity import Caller, current
 
 _EVERYTHING_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
 
@@ -88,6 +88,10 @@ async def _no_session_level(_session_id: str, _level: LoggingLevel) -> None:
     """Where nothing keeps sessions there is nothing to set."""
 
 
+async def _nobody_to_tell(_caller: Caller) -> None:
+    """Where there are no other servers nobody asks for roots between calls."""
+
+
 async def _no_session_uri(_session_id: str, _uri: str) -> None:
     """Where nothing keeps sessions there is nothing to subscribe."""
 
@@ -104,6 +108,7 @@ def build_gateway(
     set_level: logging.SetLevel = _no_session_level,
     subscribe: subscriptions.Subscribe = _no_session_uri,
     unsubscribe: subscriptions.Subscribe = _no_session_uri,
+    roots_changed: roots.Changed = _nobody_to_tell,
     middleware: Iterable[ServerMiddleware[Any]] = (),
     around: Iterable[ServerMiddleware[Any]] = (),
     clock: Callable[[], float] = time.time,
@@ -133,6 +138,7 @@ def build_gateway(
     )
     for method, params_type, handler in rows:
         server.add_request_handler(method, params_type, handler)
+    server.add_notification_handler(*roots.row(roots_changed))
     server.own_instructions, server.source = instructions, source
     server.refit()
     codec = FleetTime(AESGCMRequestStateCodec(list(keys) or [secrets.token_bytes(32)]), clock)

@@ -192,6 +192,9 @@ class Keys:
     def bus(self) -> str:
         return f"{self.prefix}mcp:bus"
 
+    def roots_changed(self) -> str:
+        return f"{self.prefix}mcp:roots"
+
     def overlay(self) -> str:
         return f"{self.prefix}mcp:config"
 

@@ -1,0 +1,53 @@
+"""That a client's roots changed: from whichever worker hears of it to the connections that are that client's alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+import structlog
+
+from switchboard.backends.lines import Lines
+from switchboard.backends.roots import CHANGED
+from switchboard.backends.scope import user_of
+from switchboard.errors import StateUnavailable
+from switchboard.identity import Caller
+from switchboard.state import State
+
+AGAIN_S: Final = 1.0
+
+log = structlog.get_logger("switchboard.backends")
+
+
+async def tell_roots_changed(state: State, caller: Caller) -> None:
+    """Tell every worker whose roots changed."""
+    try:
+        payload = json.dumps([caller.session_id, user_of(caller)])
+        await state.hub.publish(state.keys.roots_changed(), payload)
+    except StateUnavailable as error:
+        log.warning(error.event, error=str(error), lost="that a client's roots changed")
+
+
+async def pass_on_roots_changes(state: State, lines: Lines) -> None:
+    """Tell the backends of the client, over the connections that nobody else uses; until cancelled."""
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    while True:
+        try:
+            async with state.hub.subscribed(state.keys.roots_changed(), heard.put_nowait):
+                while True:
+                    if payload := await heard.get():  # an empty one: some may have been missed, nobody knows whose
+                        await _tell(lines, *json.loads(payload))
+        except StateUnavailable as error:
+            log.info(error.event, error=str(error))
+            await asyncio.sleep(AGAIN_S)
+
+
+async def _tell(lines: Lines, sid: str | None, user: str) -> None:
+    for line in lines.open:
+        if line.key is not None and sid is not None and line.key.concerns(sid, user):
+            try:
+                async with asyncio.timeout(AGAIN_S):
+                    await line.tell(CHANGED)
+            except TimeoutError:
+                log.info("backend.not_told", backend=line.backend.name, method=CHANGED)

@@ -1,0 +1,82 @@
+"""Asking a client something between its requests, on the standalone stream of its session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
+
+from switchboard.sessions.standalone import append
+from switchboard.state import State
+
+ANSWER_S: Final = 10.0
+"""How long the client may take."""
+
+LOOK_S: Final = 1.0
+"""The stored answer decides; a wake-up only hastens it."""
+
+WITHDRAW_S: Final = 1.0
+
+
+async def ask(
+    state: State, worker: str, sid: str, method: str, params: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The client's answer, or `None` if it holds no such stream open.
+
+    Raises:
+        MCPError: the client answered with an error, or not in time.
+        StateUnavailable: it cannot be asked now.
+    """
+    keys = state.keys
+    number = f"{worker}-{secrets.token_hex(8)}"
+    slot, woken = keys.inbox(sid, number), asyncio.Event()
+    with state.guard():
+        if not await state.redis.hget(keys.session(sid), "standalone"):
+            return None
+    message = {"jsonrpc": "2.0", "id": number, "method": method, "params": dict(params or {})}
+    answer: dict[str, Any] | None = None
+    async with state.hub.subscribed(keys.to_server(sid), lambda _payload: woken.set()):
+        with state.guard():
+            await state.scripts.place(keys=[keys.session(sid), slot], args=[int(ANSWER_S * 2000), ""])
+        try:
+            if not await append(state, sid, message):
+                return None
+            async with asyncio.timeout(ANSWER_S):
+                while not (answer := await _stored(state, slot)):
+                    await _wake(woken)
+        except TimeoutError:
+            raise MCPError(INTERNAL_ERROR, f"The client did not answer {method} within {ANSWER_S:g} s") from None
+        finally:
+            with anyio.move_on_after(WITHDRAW_S, shield=True), state.guard():
+                await state.redis.delete(slot)
+                if answer is None:
+                    gone = {"requestId": number, "reason": "no longer waiting"}
+                    notice = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": gone}
+                    await append(state, sid, notice)
+    if "error" in answer:
+        error = answer["error"]
+        raise MCPError(error["code"], error["message"], error.get("data"))
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+async def _stored(state: State, slot: str) -> dict[str, Any] | None:
+    with state.guard():
+        stored = await state.redis.get(slot)
+    return json.loads(stored) if stored else None
+
+
+async def _wake(woken: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(LOOK_S):
+            await woken.wait()
+    except TimeoutError:
+        return
+    finally:
+        woken.clear()
