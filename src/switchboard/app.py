@@ -63,6 +63,7 @@ from switchboard.plugins import OpenStream
 from switchboard.sessions.asking import ask
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.legacy import LegacyRoom
+from switchboard.sessions.links import GivenLinks
 from switchboard.sessions.parking import Parking
 from switchboard.sessions.records import Records
 from switchboard.sessions.room import HandshakeRoom
@@ -254,7 +255,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     reached = tuple(map(provider, backends))
     offering: tuple[Provider, ...] = (*plugins.load(configuration.plugins), *reached)
     shown = shapes(configuration.plugins)
-    catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator, shapes=shown)
+    catalog = LiveCatalog(offering, bus=bus, separator=configuration.separator, shapes=shown, links=GivenLinks(state))
     selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
     tasks = Tasks(
         state,

@@ -38,6 +38,9 @@ METHODS: Mapping[Kind, str] = {
     "prompts": "prompts/list",
 }
 _IDENTITY: Mapping[Kind, str] = {"tools": "name", "resources": "uri", "templates": "uri_template", "prompts": "name"}
+_PAGE_KEYS = ("ui/resourceUri", "openai/outputTemplate")
+"""Older keys than `ui.resourceUri`. https://github.com/modelcontextprotocol/ext-apps"""
+
 _UNSTATED = CacheHint(ttl_ms=0, scope="public")
 
 
@@ -89,6 +92,9 @@ class Catalog:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     """By provider, the policy that holds for each URI of its templates."""
 
+    pages: Mapping[str, Entry] = field(default_factory=dict)
+    """Canonical URI of a page that a tool is shown with (MCP Apps) → whose it is; such pages need not be listed."""
+
     selection: Admission | None = None
     """What this view was made of, if it is one."""
 
@@ -104,11 +110,23 @@ class Catalog:
 
     def reader_of(self, uri: str) -> Entry | None:
         """Whose resource this is, by its URI or by a template that matches it; `name` is as its provider has it."""
+        owned = self.owner_of(uri)
+        if owned is not None:
+            return owned
+        matching = ((entry, own) for template, entry in self.matchers if (own := template.own(uri)) is not None)
+        return next((found for entry, own in matching if (found := self.through(entry, uri, own)) is not None), None)
+
+    def owner_of(self, uri: str) -> Entry | None:
+        """Whose resource this is for certain: it is listed, or a tool's own page."""
         listed = self.resources.find_equal(uri)
         if listed is not None:
             return listed
-        matching = ((entry, own) for template, entry in self.matchers if (own := template.own(uri)) is not None)
-        return next((found for entry, own in matching if (found := self.through(entry, uri, own)) is not None), None)
+        page = self.pages.get(canonical(uri))
+        return None if page is None else self.through(page, uri, page.name)
+
+    def given(self, provider: str, uri: str, own: str) -> Entry | None:
+        """The resource behind a link that a provider handed out, as policy has it."""
+        return self.through(Entry(uri, provider, own, {}), uri, own)
 
     def through(self, entry: Entry, uri: str, own: str) -> Entry | None:
         """The resource of that URI at the entry's provider, as policy has it; `None` where policy denies it.
@@ -151,6 +169,7 @@ def build(
         renamed=tuple(_renamed(tools, naming, shapes)),
         matchers=tuple((matchers[entry.exposed], entry) for entry in templates.entries.values()),
         shapes=shapes,
+        pages=_pages(tools),
     )
 
 
@@ -180,6 +199,21 @@ def _renamed(tools: Listing, naming: Naming, shapes: Shapes) -> Iterator[Renamin
         wished = shapes.get(entry.provider, AS_IT_IS).shown("tools", entry.name)
         if entry.exposed not in (wished, naming.prefixed(entry.provider, wished)):
             yield Renaming("tools", entry.provider, entry.name, entry.exposed)
+
+
+def page_links(meta: Mapping[str, Any]) -> Iterator[str]:
+    """The page that `_meta` of a tool or of its result names."""
+    ui = meta.get("ui")
+    named = [ui.get("resourceUri") if isinstance(ui, Mapping) else None, *(meta.get(key) for key in _PAGE_KEYS)]
+    yield from (uri for uri in named if isinstance(uri, str) and uri)
+
+
+def _pages(tools: Listing) -> Mapping[str, Entry]:
+    found: dict[str, Entry] = {}
+    for entry in tools.entries.values():
+        for uri in page_links(entry.wire.get("_meta") or {}):
+            found.setdefault(canonical(uri), Entry(uri, entry.provider, uri, {}))
+    return found
 
 
 def _identified(kind: Kind, offers: Sequence[Offer], shapes: Shapes, rejected: list[Rejection]) -> Iterator[Entry]:

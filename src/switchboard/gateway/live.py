@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from switchboard.catalog import Catalog, Naming, Offer, Rejection, Shape, build
 from switchboard.errors import ConfigurationError, StateUnavailable
+from switchboard.gateway.links import Links, NoLinks
 from switchboard.gateway.lives import GRACE_S, Life
 from switchboard.gateway.source import Context, Provider
 from switchboard.plugins import Host, OpenStream
@@ -38,7 +39,9 @@ class LiveCatalog:
         bus: SubscriptionBus,
         separator: str = "__",
         shapes: Mapping[str, Shape] | None = None,
+        links: Links | None = None,
     ) -> None:
+        self.links: Links = links or NoLinks()
         self._providers = _by_name(providers)
         self._bus = bus
         self._naming = Naming(separator)

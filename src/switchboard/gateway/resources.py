@@ -12,6 +12,7 @@ from mcp_types import INVALID_PARAMS, CacheableResult, ReadResourceRequestParams
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from switchboard.catalog.pages import Entry
+from switchboard.errors import StateUnavailable
 from switchboard.gateway import listing
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find, permitted
 from switchboard.identity import current
@@ -51,18 +52,37 @@ async def reader(source: CatalogSource, ctx: Context, uri: str) -> Entry:
     Raises:
         MCPError: nobody's, as far as policy shows it to this request; or the token lacks a scope for it.
     """
-    entry = await find(source, methodcaller("reader_of", uri))
+    entry = await _reader_of(source, uri)
     if entry is None:
         raise not_found(ctx, uri)
     permitted(entry)
     return entry
 
 
+async def _reader_of(source: CatalogSource, uri: str) -> Entry | None:
+    """Who lists it, else who handed it out to this principal, else whose template matches."""
+    owned = source.current().owner_of(uri)
+    if owned is not None:
+        return owned
+    try:
+        giver = await source.links.giver(uri)
+    except StateUnavailable:
+        # Whoever has a template for it is known without shared state; that nobody gave it is not.
+        if (entry := source.current().reader_of(uri)) is not None:
+            return entry
+        raise
+    if giver is not None and any(provider.name == giver[0] for provider in source.providers):
+        given = source.current().given(giver[0], uri, giver[1])
+        if given is not None:
+            return given
+    return await find(source, methodcaller("reader_of", uri))
+
+
 async def readable(source: CatalogSource, uris: Iterable[str]) -> list[str]:
     """Those of the URIs that this request may read."""
     found: list[str] = []
     for uri in uris:
-        entry = await find(source, methodcaller("reader_of", uri))
+        entry = await _reader_of(source, uri)
         if entry is not None and not missing(current().principal.scopes, entry.scopes):
             found.append(uri)
     return found

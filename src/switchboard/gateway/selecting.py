@@ -20,6 +20,7 @@ from switchboard.catalog import Catalog, Entry, Selection, UnknownSelection, Wis
 from switchboard.catalog.search import SEARCHER
 from switchboard.catalog.selection import EVERYTHING
 from switchboard.config import Preset, ToolSearch
+from switchboard.gateway.links import Links
 from switchboard.gateway.live import LiveCatalog
 from switchboard.gateway.searching import Searcher, called
 from switchboard.gateway.source import Context, Provider
@@ -46,6 +47,11 @@ class SelectedCatalog:
     def providers(self) -> Sequence[Provider]:
         """All of them, in order."""
         return self._live.providers
+
+    @property
+    def links(self) -> Links:
+        """What providers handed out."""
+        return self._live.links
 
     def provider(self, name: str) -> Provider:
         """The provider that an entry of the catalog names."""

@@ -14,6 +14,8 @@ from pydantic import BaseModel
 
 from switchboard.catalog import Catalog, Offer
 from switchboard.catalog.pages import Entry
+from switchboard.catalog.search import SEARCHER
+from switchboard.gateway.links import Links, to_note
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import Host
@@ -77,6 +79,11 @@ class CatalogSource(Protocol):
         """A snapshot that has every change announced so far."""
         ...
 
+    @property
+    def links(self) -> Links:
+        """What providers handed out."""
+        ...
+
     def provider(self, name: str) -> Provider:
         """The provider that an entry of the catalog names."""
         ...
@@ -95,7 +102,10 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
     """
     permitted(entry)
     try:
-        return await source.handle(entry.provider, method, ctx, params)
+        result = await source.handle(entry.provider, method, ctx, params)
+        if entry.provider != SEARCHER and (links := to_note(source.current(), entry.provider, result)):
+            await source.links.note(entry.provider, links)
+        return result
     except MCPError:
         raise
     except Exception as error:  # the boundary between the gateway and strangers' code

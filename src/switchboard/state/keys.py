@@ -37,6 +37,8 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:line:to:<seat>:<backend>` | pub/sub | calls for children that this worker has | - |
 | `mcp:line:reply:<id>` | pub/sub | what comes of such a call | - |
 | `mcp:line:reply:<id>:taken` | string | whether it was taken, or given up before | 60 s |
+| `mcp:links:{<digest>}` | hash | links that one owner was given, by digest: backend and URI | LINKS_LIFE, sliding |
+| `mcp:links:{<digest>}:order` | sorted set | in which order they were given | LINKS_LIFE, sliding |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
@@ -76,6 +78,9 @@ LINE_LIFE_MS = 3_600_000
 
 OFFER_LIFE_MS = 7 * 24 * 3_600_000
 """How long it is remembered what a backend offered."""
+
+LINKS_LIFE_MS = 24 * 3_600_000
+"""How long links that a backend gave can be read after the last one was given."""
 
 MAX_FRAMES = 1_000
 """Frames kept for replay in one stream."""
@@ -188,6 +193,12 @@ class Keys:
 
     def line_taken(self, reply: str) -> str:
         return f"{self.line_reply(reply)}:taken"
+
+    def links(self, digest: str) -> str:
+        return f"{self.prefix}mcp:links:{{{digest}}}"
+
+    def links_order(self, digest: str) -> str:
+        return f"{self.links(digest)}:order"
 
     def bus(self) -> str:
         return f"{self.prefix}mcp:bus"
