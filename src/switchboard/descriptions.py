@@ -48,6 +48,11 @@ def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend
         section.prefix,
         Patience(start=section.start_timeout, call=section.timeout, idle=section.idle_timeout),
         Bounds(
+            message_bytes=section.message_bytes,
+            items=section.definitions,
+            pages=max(Bounds().pages, section.definitions // 10),
+            definition_bytes=section.definition_bytes,
+            offer_bytes=section.definitions_bytes,
             lines=section.connections,
             lines_per_user=section.connections_per_user,
             lines_of_fleet=section.connections_of_fleet,

@@ -137,6 +137,14 @@ class ServerSection(Exposure):
     """How many of them may be one person's, on all workers together."""
     connections_of_fleet: Annotated[int, Field(ge=1)] = 1000
     """How many connections all workers together may have to this server."""
+    message_bytes: Annotated[int, Field(ge=65_536, le=268_435_456)] = 8_388_608
+    """How large a message of the server may be. A larger one is an error of its call; the connection stays."""
+    definitions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    """How many tools it may offer, and how many resources, templates and prompts."""
+    definition_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 131_072
+    """How large one of these definitions may be …"""
+    definitions_bytes: Annotated[int, Field(ge=1_024, le=268_435_456)] = 8_388_608
+    """… and how large all of one kind together; what is larger is left out, and `servers list` says so."""
     auth: Auth = Auth()
     """How calls to the server are authorized."""
 
