@@ -15,6 +15,7 @@ import uvicorn
 
 from auth_server.app import AuthorizationServer
 from auth_server.environment import Standalone, read
+from auth_server.front import Front, own_hosts
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
@@ -81,7 +82,7 @@ async def _serve(settings: Standalone) -> None:
 
 def _uvicorn(settings: Standalone, server: AuthorizationServer) -> uvicorn.Config:
     return uvicorn.Config(
-        server.app(),
+        Front(server.app(), settings.auth, (*own_hosts(settings.auth, settings.host), *settings.allowed_hosts)),
         host=settings.host,
         port=settings.port,
         http=BoundedHttp,

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from auth_server.redirects import is_loopback
 from auth_server.settings import SCOPES, AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
 from switchboard.errors import ConfigurationError
+from switchboard.hosts import HostPatterns
 from switchboard.state import State, open_state
 
 T = TypeVar("T", StaticClient, TrustedIssuer)
@@ -50,6 +51,12 @@ def _networks(value: Any) -> Any:
     return tuple(str(ipaddress.ip_network(item, strict=False)) for item in _items(value))
 
 
+def _hosts(value: Any) -> Any:
+    found = tuple(_items(value))
+    HostPatterns(found)
+    return found
+
+
 Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
 
 
@@ -77,6 +84,9 @@ class Environment(BaseSettings):
     allow_fake_idp: bool = Field(False, description="true lets the fake identity provider serve a public issuer")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="addresses or networks whose X-Forwarded-* headers count"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_hosts)] = Field(
+        (), description="Host headers to answer besides the issuer's: name, name:port, *.name"
     )
     rate_limit: int = Field(6000, ge=0, description="0 switches rate limits off")
     access_tokens: Literal["opaque", "jwt"] = Field("opaque", description="opaque or jwt")
@@ -118,6 +128,7 @@ class Standalone:
     redis_wait_replicas: int
     redis_wait_ms: int
     trusted_proxies: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
     log_level: str
     log_format: str
 
@@ -155,6 +166,7 @@ def read(env_file: str | None = ".env", **given: Any) -> Standalone:
         redis_wait_replicas=found.redis_wait_replicas,
         redis_wait_ms=found.redis_wait_ms,
         trusted_proxies=found.trusted_proxies,
+        allowed_hosts=found.allowed_hosts,
         log_level=found.log_level.lower(),
         log_format=found.log_format,
     )

@@ -174,6 +174,11 @@ class AuthSettings:
         parts = urlsplit(self.issuer)
         return f"{parts.scheme}://{parts.netloc}".lower()
 
+    @property
+    def path(self) -> str:
+        """The path of the issuer, below which its endpoints are; empty when it has none."""
+        return urlsplit(self.base).path
+
 
 def _check_issuer(issuer: str, anywhere: bool) -> None:
     parts = urlsplit(issuer)

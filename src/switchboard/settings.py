@@ -21,8 +21,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from switchboard.edge.hosts import HostPatterns, OriginPatterns
 from switchboard.errors import ConfigurationError
+from switchboard.hosts import HostPatterns, OriginPatterns
 from switchboard.loopback import is_loopback
 
 MAKE_A_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'

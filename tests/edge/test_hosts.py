@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchboard.edge.hosts import HostPatterns, OriginPatterns, split_host, split_origin
+from switchboard.hosts import HostPatterns, OriginPatterns, split_host, split_origin
 from switchboard.loopback import is_loopback
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from switchboard.edge.hosts import OriginPatterns
 from switchboard.edge.public import PublicPaths
+from switchboard.hosts import OriginPatterns
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED = b", ".join(

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from switchboard.edge.hosts import LOOPBACK, HostPatterns, OriginPatterns, split_origin
 from switchboard.edge.public import PublicPaths
 from switchboard.edge.replies import refuse
+from switchboard.hosts import LOOPBACK, HostPatterns, OriginPatterns, split_origin
 from switchboard.loopback import is_loopback
 
 PROBES = frozenset({"/healthz", "/readyz"})

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from switchboard.edge.hosts import split_host
+from switchboard.hosts import split_host
 
 Network = IPv4Network | IPv6Network
 _SCHEMES = {"http": ("http", "ws"), "https": ("https", "wss")}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
 from fleet.children import Child, answers, free_port, start
 
+from auth_server import AuthorizationServer, AuthSettings
 from auth_server.environment import EXAMPLE_KEY, read
+from auth_server.front import Front, own_hosts
 from auth_server.quotas import QUOTAS
 from auth_server.settings import GithubUpstream, OidcUpstream
 from switchboard.errors import ConfigurationError
@@ -71,6 +75,7 @@ def test_scopes_of_ones_own_can_be_granted_too(monkeypatch: pytest.MonkeyPatch) 
         ({"AUTH_CLIENTS": '[{"name": "no id"}]'}, "AUTH_CLIENTS"),
         ({"TRUSTED_PROXIES": "somewhere"}, "TRUSTED_PROXIES"),
         ({"EXTRA_SCOPES": 'a"b'}, "EXTRA_SCOPES"),
+        ({"ALLOWED_HOSTS": "https://login.example"}, "ALLOWED_HOSTS"),
         ({"SECRET_KEY": EXAMPLE_KEY + "-0123456789", "BASE_URI": "https://mcp.example"}, "SECRET_KEY"),
     ],
 )
@@ -150,3 +155,58 @@ def test_limits_count_the_address_behind_a_trusted_proxy_and_believe_nobody_else
             assert guess("198.51.100.1") == other
     finally:
         child.stop()
+
+
+@pytest.mark.parametrize(
+    ("issuer", "host", "status"),
+    [
+        ("http://localhost:3001", "localhost:3001", 200),
+        ("http://localhost:3001", "127.0.0.1:3001", 200),
+        ("http://localhost:3001", "evil.example", 421),
+        ("http://localhost:3001", "localhost.evil.example:3001", 421),
+        ("https://login.example/tenant", "login.example", 200),
+        ("https://login.example/tenant", "LOGIN.example.:443", 200),
+        ("https://login.example/tenant", "127.0.0.1:3001", 421),
+        ("https://login.example/tenant", "internal:3001", 200),
+        ("https://login.example/tenant", "", 421),
+    ],
+)
+async def test_alone_it_answers_for_its_own_host_and_for_those_that_are_allowed(
+    issuer: str, host: str, status: int
+) -> None:
+    settings = AuthSettings(
+        issuer=issuer, resources=("http://localhost:3232/mcp",), secret_keys=(KEY,), allow_fake_idp=True
+    )
+    redis: Any = FakeAsyncRedis(server=FakeServer(), decode_responses=True)
+    app = Front(AuthorizationServer(settings, redis).app(), settings, (*own_hosts(settings, "0.0.0.0"), "internal"))  # noqa: S104
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=settings.base) as http:
+        answers = [
+            await http.get(path, headers={"Host": host}) for path in ("/jwks", "/.well-known/openid-configuration")
+        ]
+        asked = await http.post("/introspect", data={"token": "x"}, headers={"Host": host})
+        alive = await http.get("/healthz", headers={"Host": host})
+    await redis.aclose()
+
+    assert [answer.status_code for answer in answers] == [status, status]
+    assert (asked.status_code, alive.status_code) == (401, 200), "by whatever name the network has for it"
+
+
+def test_alone_it_says_that_it_lives_and_protects_what_it_answers(tmp_path: Path) -> None:
+    port = free_port()
+    child = launch(tmp_path, AUTH_SERVER_PORT=str(port), SECRET_KEY=KEY, ALLOWED_HOSTS="other.example")
+    try:
+        child.wait_until(lambda: answers(port, "/healthz"), 30)
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            found = {path: http.get(path) for path in ("/healthz", "/jwks", "/authorize", "/nowhere", "/grants")}
+            foreign = http.get("/jwks", headers={"Host": "evil.example"})
+            allowed = http.get("/jwks", headers={"Host": "other.example"})
+    finally:
+        child.stop()
+
+    assert found["/healthz"].json() == {"status": "ok"}
+    for answer in (*found.values(), foreign):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["referrer-policy"]
+        assert "strict-transport-security" not in answer.headers, "plain http (RFC 6797 section 7.2)"
+    assert (foreign.status_code, allowed.status_code) == (421, 200)
