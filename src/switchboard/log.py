@@ -57,6 +57,8 @@ _SECRET_TEXT = re.compile(
     r"""(?ix)
     (?P<keep> \b(?:bearer|basic)\s+ )  [A-Za-z0-9\-._~+/]{6,}=*
     | (?P<pair> (?<![a-z0-9])
+        (?! code ["']? \s* [=:] \s* ["']?  # an error's code is no secret: 'MODULE_NOT_FOUND', ENOENT, -32601
+            (?-i: E[A-Z0-9]{3,} | [A-Z]+ (?: _[A-Z0-9]+ )+ | -\d+ ) (?! [A-Za-z0-9_\-.~+/] ) )
         (?: (?:access|refresh|id|subject|actor|registration_access)_token | code | code_verifier | client_secret
           | client_assertion | assertion | password | secret | secret_key | set-cookie | cookie )
         ["']? \s* [=:] \s* ["']? )  [^\s"'&;,)}]{6,}

@@ -180,7 +180,7 @@ class Upstreams:
         return server
 
     async def _keep_preparing(self, server: Upstream) -> None:
-        pause = FIRST_PAUSE_S
+        pause, said = FIRST_PAUSE_S, ""
         while True:
             server.phase, server.reason = "preparing", ""
             try:
@@ -188,7 +188,9 @@ class Upstreams:
                 return
             except SwitchboardError as error:
                 server.phase, server.reason = "failed", str(error)
-                log.error("server.failed", server=server.name, reason=str(error), again_s=round(pause))
+                if str(error) != said:
+                    log.error("server.failed", server=server.name, reason=str(error), again_s=round(pause))
+                said = str(error)
             except Exception as error:  # a boundary: one server's fault is not the others'
                 server.phase, server.reason = "failed", f"{type(error).__name__}: {error}"
                 log.exception("server.failed", server=server.name)

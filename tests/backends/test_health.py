@@ -7,17 +7,45 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
+from switchboard.backends import Backend, Http, Stdio
+from switchboard.backends.child import LastWords
+from switchboard.backends.failures import BackendFailure, Broken
 from switchboard.backends.health import Health, pause
+from switchboard.backends.scope import LineKey
 from switchboard.identity.breaker import Breaker
 
 
 def test_pauses_double_up_to_a_bound_that_lets_a_backend_serve_again_within_five_seconds() -> None:
     assert [pause(failures, 1.0) for failures in range(1, 8)] == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
     assert pause(10_000, 1.0) == 4.0
+
+
+def test_pauses_before_what_somebody_has_to_mend_grow_to_minutes() -> None:
+    pauses = [pause(failures, 1.0, broken=True) for failures in range(1, 13)]
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0]
+    assert pause(10_000, 0.0, broken=True) == 150.0  # jitter: half of it at least
+
+
+def test_a_breaker_stays_open_longer_with_each_failure_that_will_last() -> None:
+    breaker = Breaker(threshold=2, pause=5, longest=15)
+    now, gaps = 0.0, []
+    for _ in range(5):
+        breaker.failed(now, lasting=True)
+        opens = next(later for later in range(100) if breaker.allows(now + later))
+        gaps.append(opens)
+        now += opens
+    assert gaps == [0, 5, 10, 15, 15]
+    assert breaker.failing
+    breaker.succeeded()
+    breaker.failed(now)
+    breaker.failed(now)
+    assert not breaker.allows(now + 4)
+    assert breaker.allows(now + 5)  # one that may pass by itself is tried soon
 
 
 def test_pauses_differ_by_chance_so_that_workers_do_not_knock_together() -> None:
@@ -92,3 +120,76 @@ async def test_a_backend_that_cannot_start_is_not_started_for_every_call(
                         break
                     except MCPError:
                         await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("status", "lasts", "why"),
+    [
+        (401, True, "HTTP 401 who are you"),
+        (403, True, "HTTP 403"),
+        (404, True, "no protocol version in common"),
+        (503, False, "HTTP 503"),
+        (0, False, "All connection attempts failed"),
+    ],
+)
+async def test_a_server_that_refuses_us_is_told_from_one_that_is_away(
+    status: int, lasts: bool, why: str, serve: Any, open_gateway: Any, free_ports: list[int]
+) -> None:
+    async def refusing(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b"who are you"})
+
+    url = await serve(refusing) if status else f"http://127.0.0.1:{free_ports[0]}/mcp"
+    async with open_gateway(Backend("far", Http((url,)), scope="shared")) as opened:
+        await opened.until(lambda: opened.providers["far"].health.condition == "failing")
+        assert why in opened.providers["far"].health.reason
+        with pytest.raises(BackendFailure, match=why) as caught:
+            async with opened.providers["far"].lines.line(LineKey("shared", "", "x"), {}):
+                pass
+    assert isinstance(caught.value, Broken) is lasts
+
+
+async def test_a_server_that_exits_is_waited_for_longer_and_said_once(
+    raw: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, bool]] = []
+
+    def noted(failures: int, _dice: float, *, broken: bool = False) -> float:
+        asked.append((failures, broken))
+        return 0.01 if broken else 0.02
+
+    monkeypatch.setattr("switchboard.backends.health.pause", noted)
+    with structlog.testing.capture_logs() as logs:
+        async with open_gateway(raw("gone", "exit"), Backend("typo", Stdio("no-such-program"))) as opened:
+            await opened.until(lambda: all(one.health.failures > 5 for one in opened.providers.values()))
+            assert opened.providers["gone"].health.reason == "it exited with 7: no such database"
+            assert opened.providers["gone"].lines.words == ("no such database",)
+    assert all(broken for _, broken in asked)
+    loud = [row for row in logs if row["log_level"] != "debug" and row.get("backend") == "gone"]
+    assert sorted(row["event"] for row in loud) == ["backend.failing", "backend.not_started", "backend.stderr"]
+
+
+async def test_the_reason_of_a_crash_is_whole_and_without_the_places_in_code() -> None:
+    crash = """node:internal/modules/cjs/loader:1228
+  throw err;
+  ^
+
+Error: Cannot find module '/srv/missing.js'
+    at Function._resolveFilename (node:internal/modules/cjs/loader:1225:15)
+    at node:internal/main/run_main_module:36:49 {
+  code: 'MODULE_NOT_FOUND',
+  requireStack: []
+}
+
+Node.js v22.19.0
+"""
+    stream = asyncio.StreamReader()
+    stream.feed_data(crash.encode())
+    stream.feed_eof()
+    words = LastWords("node", lambda: True)
+    await words.hear(stream)
+    assert str(words) == (
+        "Error: Cannot find module '/srv/missing.js' |   code: 'MODULE_NOT_FOUND', |   requireStack: []"
+        " | Node.js v22.19.0"
+    )

@@ -105,7 +105,7 @@ async def test_a_line_too_many_is_refused_and_idle_ones_make_room(
         await opened.discovered()
         held = [asyncio.ensure_future(client.call_tool("few__silent")) for _ in range(2)]
         await opened.until(lambda: sum(len(line.calls) for line in opened.providers["few"].lines._every) == 2)
-        with pytest.raises(MCPError, match=f"Backend 'few': {why}, and all are busy"):
+        with pytest.raises(MCPError, match=f"Backend 'few': {why}, and all are in use"):
             await client.call_tool("few__echo")
         for call in held:
             call.cancel()

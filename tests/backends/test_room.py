@@ -78,16 +78,21 @@ BOUNDS: Mapping[str, Bounds] = {
 
 @pytest.mark.parametrize("why", BOUNDS)
 async def test_one_too_many_is_refused_on_whichever_worker(why: str, raw: Any, pools: Any) -> None:
-    here, there = await pools(raw("few", bounds=BOUNDS[why], patience=QUICK))
+    here, there = await pools(raw("few", scope="session", bounds=BOUNDS[why], patience=QUICK))
     async with opened(here, *sessions("ann", 1, 2)), opened(there, *sessions("ann", 3)):
         for lines in (here, there):
-            with pytest.raises(Refused, match=f"{why}, and all are busy"):
+            with pytest.raises(
+                Refused, match=f"{why}, and all are in use: end one, or wait until one was not used for 60 s"
+            ):
                 async with opened(lines, *sessions("ann", 4)):
                     pass
 
 
-async def test_an_idle_one_of_the_same_person_makes_room_on_whichever_worker(raw: Any, pools: Any) -> None:
-    here, there = await pools(raw("few", bounds=Bounds(lines_per_user=2), patience=QUICK))
+async def test_one_that_nobody_used_for_long_makes_room_for_the_same_person_on_whichever_worker(
+    raw: Any, pools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchboard.backends.lines.SPARED_S", 0.0)
+    here, there = await pools(raw("few", scope="session", bounds=Bounds(lines_per_user=2), patience=QUICK))
     async with opened(here, *sessions("bob", 1)):
         async with opened(here, *sessions("ann", 1, 2)):
             pass
@@ -95,8 +100,23 @@ async def test_an_idle_one_of_the_same_person_makes_room_on_whichever_worker(raw
             assert [line.key for line in here.open if line.key and line.key.user] == sessions("bob", 1)
 
 
+async def test_what_was_used_lately_is_kept_and_one_too_many_is_refused_on_whichever_worker(
+    raw: Any, pools: Any
+) -> None:
+    here, there = await pools(raw("few", scope="session", bounds=Bounds(lines_per_user=2), patience=QUICK))
+    async with opened(here, *sessions("ann", 1, 2)):
+        kept = [line for line in here.open if line.key and line.key.user == "ann"]
+    for lines in (here, there):
+        with pytest.raises(Refused, match="2 connections of yours are open, and all are in use: end one"):
+            async with opened(lines, *sessions("ann", 3)):
+                pass
+    assert [line.over for line in kept] == [False, False]
+    async with opened(there, *sessions("bob", 1)):
+        pass
+
+
 async def test_the_connections_of_one_session_count_once(state: State, raw: Any) -> None:
-    backend = raw("few", bounds=Bounds(lines_per_user=1))
+    backend = raw("few", scope="session", bounds=Bounds(lines_per_user=1))
     here, there = FleetRoom(state, backend), FleetRoom(state, backend)
     [first, second] = sessions("ann", 1, 2)
     assert await here.enter(first, here.member(first)) is None
@@ -107,7 +127,7 @@ async def test_the_connections_of_one_session_count_once(state: State, raw: Any)
 
 
 async def test_what_a_dead_worker_had_is_counted_no_longer_than_its_lease(state: State, raw: Any) -> None:
-    backend = raw("few", bounds=Bounds(lines_per_user=1))
+    backend = raw("few", scope="session", bounds=Bounds(lines_per_user=1))
     room = FleetRoom(state, backend)
     [first, second] = sessions("ann", 1, 2)
     await room.enter(first, room.member(first))

@@ -140,10 +140,22 @@ def test_what_is_called_a_credential_is_blanked_whatever_it_looks_like(key: str)
         "invalid_token",
         "status=200 path=/token",
         "redis://127.0.0.1:6379/0",
+        "code: 'MODULE_NOT_FOUND',",
+        'code: "ERR_REQUIRE_ESM"',
+        "code: ENOENT",
+        "code=EADDRINUSE port 80",
+        "{'code': -32601, 'message': 'Method not found'}",
     ],
 )
 def test_ordinary_words_are_left_alone(text: str) -> None:
     assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "secret", ["ENOENTabc123", "MODULE_not-a-constant", "847261", "WDJB-MJHT-KQ", "EABCD.efg12345"]
+)
+def test_a_code_that_is_no_constant_is_blanked(secret: str) -> None:
+    assert secret not in redact_text(f"code={secret}&state=x")
 
 
 def test_no_client_fills_the_log_with_what_it_calls_itself() -> None:

@@ -9,10 +9,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from switchboard.config import ServerSection
 from switchboard.sources import Ground, SourceFailure, prepare
@@ -185,3 +187,14 @@ async def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SourceFailure, match=r"the cache folder .*file cannot be used"):
         await shelved(tmp_path / "file", "npm", {"package": "a"}, install)
+
+
+async def test_what_an_installer_prints_is_kept_for_its_failure_and_not_logged_line_by_line() -> None:
+    ground = Ground(Path(), os.environ)
+    with structlog.testing.capture_logs() as logs:
+        ground.say("x", "installing x from PyPI")
+        await run(sys.executable, "-c", "print('Collecting x')", worker=os.environ, say=partial(ground.say, "x"))
+    assert [(row["log_level"], row["step"]) for row in logs] == [
+        ("info", "installing x from PyPI"),
+        ("debug", "Collecting x"),
+    ]

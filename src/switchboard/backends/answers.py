@@ -9,11 +9,14 @@ from typing import Final
 
 import httpx2
 
-from switchboard.backends.failures import BACKEND_UNAVAILABLE, BAD_GATEWAY, SESSION_FORGOTTEN
+from switchboard.backends.failures import ACCESS_REFUSED, BACKEND_UNAVAILABLE, BAD_GATEWAY, SESSION_FORGOTTEN
 
 SHOWN: Final = 200
 ERROR_BYTES: Final = 65_536
-TELLING: Final = frozenset({401, 403, 407, 408, 429})
+REFUSING: Final = frozenset({401, 403, 407})
+"""Answers to a credential that is missing or wrong."""
+
+TELLING: Final = frozenset({408, 429})
 """What a client can do nothing about by speaking another protocol version; other 4xx may mean just that."""
 
 
@@ -69,14 +72,21 @@ def forgotten() -> httpx2.Response:
 def explained(response: httpx2.Response, body: bytes) -> httpx2.Response:
     """An answer with an error status: a JSON-RPC error as it is, anything else (a proxy's page, say) as one."""
     status = response.status_code
+    if status in REFUSING:
+        return refusal(status, ACCESS_REFUSED, _told(status, body, response.reason_phrase))
     try:
         if "error" in json.loads(body) and b'"jsonrpc"' in body:
             return httpx2.Response(status, headers={"content-type": "application/json"}, content=body)
     except (ValueError, TypeError):
         pass
-    said = " ".join(body[:SHOWN].decode(errors="replace").split()) or response.reason_phrase
     wrong_era = 400 <= status < 500 and status not in TELLING
-    return refusal(status, BAD_GATEWAY if wrong_era else BACKEND_UNAVAILABLE, f"HTTP {status} {said}".strip())
+    code = BAD_GATEWAY if wrong_era else BACKEND_UNAVAILABLE
+    return refusal(status, code, _told(status, body, response.reason_phrase))
+
+
+def _told(status: int, body: bytes, phrase: str) -> str:
+    said = " ".join(body[:SHOWN].decode(errors="replace").split()) or phrase
+    return f"HTTP {status} {said}".strip()
 
 
 def reason(error: Exception) -> str:

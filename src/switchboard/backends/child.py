@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -15,7 +16,7 @@ import anyio
 import structlog
 
 from switchboard.backends.description import Stdio
-from switchboard.backends.failures import Unreachable
+from switchboard.backends.failures import Broken
 from switchboard.backends.inherited import environment
 from switchboard.backends.watchdog import Watchdog
 
@@ -25,21 +26,28 @@ CHUNK: Final = 65_536
 LOOK_S: Final = 0.02
 LINE_CHARS: Final = 500
 KEPT_LINES: Final = 20
+REASON_CHARS: Final = 1_200
+FRAME: Final = re.compile(r"\s*(   at \S.*|\^+|[{}]|node:internal/.*|throw .*;)\s*$")
+"""Lines of a stack trace."""
+
 LOGGED_PER_S: Final = 10
 
 
 class LastWords:
     """What a child wrote to its standard error, the end of it; a flood costs neither memory nor log."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, is_quiet: Callable[[], bool]) -> None:
         self._backend = backend
+        self._is_quiet = is_quiet
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._second = 0
         self._in_second = 0
         self.suppressed = 0
 
     def __str__(self) -> str:
-        return " | ".join(list(self._lines)[-3:])
+        """Without where in its code it was: what matters stands before and after that."""
+        said = " | ".join(line for line in self._lines if not FRAME.match(line))
+        return said if len(said) <= REASON_CHARS else f"{said[: REASON_CHARS // 2]} … {said[-REASON_CHARS // 2 :]}"
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -68,7 +76,7 @@ class LastWords:
             self._second, self._in_second = now, 0
         self._in_second += 1
         if self._in_second <= LOGGED_PER_S:
-            log.info("backend.stderr", backend=self._backend, line=line)
+            (log.debug if self._is_quiet() else log.info)("backend.stderr", backend=self._backend, line=line)
         else:
             self.suppressed += 1
 
@@ -104,11 +112,16 @@ class Child:
 
 
 @asynccontextmanager
-async def running(backend: str, what: Stdio, watchdog: Watchdog, patience: float) -> AsyncIterator[Child]:
+async def running(
+    backend: str, what: Stdio, watchdog: Watchdog, patience: float, is_quiet: Callable[[], bool] = lambda: False
+) -> AsyncIterator[Child]:
     """Start a child; on the way out end it and everything that it started.
 
+    Args:
+        is_quiet: whether what it says is no news: the ones before it said the same, and ended.
+
     Raises:
-        Unreachable: it cannot be started.
+        Broken: it cannot be started.
     """
     try:
         process = await asyncio.create_subprocess_exec(
@@ -122,9 +135,9 @@ async def running(backend: str, what: Stdio, watchdog: Watchdog, patience: float
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise Unreachable(f"{what.command!r} cannot be started: {error}") from error
+        raise Broken(f"{what.command!r} cannot be started: {error}") from error
     watchdog.guard(process.pid)
-    child = Child(process, LastWords(backend))
+    child = Child(process, LastWords(backend, is_quiet))
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_heard, child)

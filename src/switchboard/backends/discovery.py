@@ -7,6 +7,7 @@ reach out by themselves only to hear of resources that their own clients subscri
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ import structlog
 
 from switchboard.backends import health
 from switchboard.backends.description import Backend, Stdio
-from switchboard.backends.failures import BackendFailure, Elsewhere
+from switchboard.backends.failures import BackendFailure, Broken, Elsewhere, Refused
 from switchboard.backends.following import Wanted, follow
 from switchboard.backends.frames import first
 from switchboard.backends.health import Health
@@ -91,6 +92,7 @@ class Discovery:
         self._again = asyncio.Event()
         self._heard = asyncio.Event()
         self._doubted = -DOUBT_S
+        self._broken = False
         self._known: Known | None = None
         self._lead: Lead = Alone()
         self._looks = Looks()
@@ -206,12 +208,15 @@ class Discovery:
                 await self._lead.resign()  # whoever has the one connection asks, and hears of changes
                 return
             except BackendFailure as error:
-                await self._note_failure(str(error))
+                # The pool refuses to try again: what it was still holds.
+                self._broken = isinstance(error, Broken) or (isinstance(error, Refused) and self._broken)
+                refused = isinstance(error, Refused) and self.health.condition == "failing"
+                await self._note_failure(self.health.reason if refused else str(error))
             except Exception as error:  # the boundary of the background task: a backend must not end its own watching
                 log.exception("backend.discovery_broke", backend=self._backend.name)
                 await self._note_failure(type(first(error)).__name__)
             if self.health.condition != "ready":
-                await asyncio.sleep(health.pause(self.health.failures, self._dice()))
+                await asyncio.sleep(health.pause(self.health.failures, self._dice(), broken=self._broken))
                 if self.health.failures % TURN == 0:
                     await self._lead.resign()
                     return
@@ -254,6 +259,8 @@ class Discovery:
         self._incomplete = min(self._incomplete + 1, INCOMPLETE_MOST) if faults else 0
 
     async def _found(self, found: BackendOffer) -> None:
+        if self.health.condition == "failing":
+            log.info("backend.ready", backend=self._backend.name)
         healthy = self.health.ready()
         changes = found.changes(self.offer)
         if found.unoffered != self.offer.unoffered:
@@ -274,8 +281,13 @@ class Discovery:
         log.info("backend.discovered", backend=self._backend.name, unoffered=len(found.unoffered))
 
     async def _note_failure(self, reason: str) -> None:
-        if reason != self.health.reason:
+        if self.health.condition != "failing" or _kind(reason) != _kind(self.health.reason):
             log.warning("backend.failing", backend=self._backend.name, reason=reason)
         self.health = self.health.failed(reason)
         if self._known is not None:
             await self._known.write(self.offer, self.health)
+
+
+def _kind(reason: str) -> str:
+    """Equal for reasons that differ in a number: a process's, a time."""
+    return re.sub(r"\d+", "#", reason)

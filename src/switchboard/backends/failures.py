@@ -2,6 +2,7 @@
 
 BackendFailure
 ├── Unreachable   it did not start, or does not answer at its address
+│   └── Broken    and will not, until somebody mends it
 ├── Ended         the connection ended; whatever was in flight is lost
 ├── Forgotten     the backend does not know our session any more, and did nothing
 ├── Elsewhere     the one connection for all is another worker's
@@ -27,7 +28,8 @@ BAD_GATEWAY: Final = -32011
 
 
 SESSION_FORGOTTEN: Final = -32012
-"""Between `answers` and the line: no client sees it."""
+ACCESS_REFUSED: Final = -32013
+"""Between `answers` and the line: no client sees them."""
 
 
 class BackendFailure(SwitchboardError):
@@ -36,6 +38,10 @@ class BackendFailure(SwitchboardError):
 
 class Unreachable(BackendFailure):
     """It did not start, or does not answer."""
+
+
+class Broken(Unreachable):
+    """It did not start, or refuses us, and will go on like this until somebody mends it."""
 
 
 class Ended(BackendFailure):

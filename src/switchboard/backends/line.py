@@ -24,9 +24,11 @@ from switchboard.backends.description import Backend, Http, Stdio
 from switchboard.backends.ends import CLOSED, is_end
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import (
+    ACCESS_REFUSED,
     BACKEND_UNAVAILABLE,
     SESSION_FORGOTTEN,
     BackendFailure,
+    Broken,
     Ended,
     Forgotten,
     Unreachable,
@@ -36,7 +38,7 @@ from switchboard.backends.hearing import Ears, Hearing
 from switchboard.backends.north import North, Params
 from switchboard.backends.opened import Open, Opened
 from switchboard.backends.roots import AskSession, Roots
-from switchboard.backends.scope import LineKey
+from switchboard.backends.scope import GATEWAY, LineKey
 from switchboard.backends.waiting import first_of
 from switchboard.backends.wire import Wire
 
@@ -153,6 +155,13 @@ class Line:
         return self._opened is not None and self._opened.resumable
 
     @property
+    def remembers(self) -> bool:
+        """Whether what its server remembers of somebody is lost with it."""
+        mine = self.key is not None and self.key.owner != GATEWAY and not self.key.once
+        stands_alone = self._wire is not None and self._wire.modern and isinstance(self.backend.transport, Http)
+        return mine and self.opened and not self.resumable and not stands_alone
+
+    @property
     def abilities(self) -> ServerCapabilities:
         """What the backend declared."""
         return self.session.server_capabilities or ServerCapabilities()
@@ -181,7 +190,8 @@ class Line:
         except BackendFailure as error:
             self.failure = error
         except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
-            self.failure = Ended(str(first(error)) or type(first(error)).__name__)
+            cause = first(error)
+            self.failure = cause if isinstance(cause, BackendFailure) else Ended(str(cause) or type(cause).__name__)
         finally:
             self._finish()
 
@@ -189,7 +199,7 @@ class Line:
         if self.failure is None:
             reason = "" if self._opened is None else self._opened.reason()
             self.failure = Ended(reason or ("it was closed" if self._stopped else "it ended the connection"))
-        level = log.debug if self._stopped else log.warning
+        level = log.debug if self._stopped or not self.opened else log.warning
         level("backend.line_ended", backend=self.backend.name, reason=str(self.failure))
         self._over.set()
         self._ready.set()
@@ -224,12 +234,12 @@ class Line:
                 if self._stopped
                 else f"no answer within {self.backend.patience.start:g} s of starting it"
             )
-            raise Unreachable(why) from error
+            raise (Broken if isinstance(self.backend.transport, Stdio) else Unreachable)(why) from error
         except Unreachable:
             if self._opened is not None:
                 await self._opened.settled()
                 if reason := self._opened.reason():
-                    raise Unreachable(reason) from None
+                    raise Broken(reason) from None
             raise
         finally:
             self._starting = None
@@ -307,7 +317,7 @@ class Line:
             await self._check(error)
             if is_end(error) and error.message == CLOSED:
                 raise failures.unavailable(name, await self._obituary(), sent=True) from None
-            if is_end(error) or error.code == BACKEND_UNAVAILABLE:
+            if is_end(error) or error.code in (BACKEND_UNAVAILABLE, ACCESS_REFUSED):
                 raise failures.unavailable(name, error.message, sent=True) from None
             raise failures.passed_on(name, error) from error
 

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
+import structlog
 
 from switchboard.backends.description import Backend
-from switchboard.backends.failures import Refused
+from switchboard.backends.failures import Broken, Refused
 from switchboard.backends.line import Line
 from switchboard.backends.north import Params
 from switchboard.backends.room import ANYBODY, Room, digest
@@ -25,6 +26,14 @@ DRAIN_S: Final = 5.0
 
 ROOM_S: Final = 2.0
 """How long a new connection waits for an idle one to end, on whichever worker."""
+
+LONGEST_S: Final = 60.0
+"""How long nothing is started for calls, when it keeps failing in a way that somebody has to mend."""
+
+SPARED_S: Final = 60.0
+"""A connection whose server remembers something is not ended for another one before it was idle for so long."""
+
+log = structlog.get_logger("switchboard.backends")
 
 MakeLine = Callable[[LineKey, Params], Line]
 """`(key, the capabilities to declare)`."""
@@ -43,11 +52,12 @@ class Lines:
         self._backend = backend
         self._make = make
         self._room = room
-        self._breaker = breaker or Breaker(threshold=3, pause=2.0)
+        self._breaker = breaker or Breaker(threshold=3, pause=2.0, longest=LONGEST_S)
         self._lines: dict[LineKey, Line] = {}
         self._every: set[Line] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._last_failure = ""
+        self._last_words: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self._every)
@@ -59,8 +69,13 @@ class Lines:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What the children of all lines wrote to standard error last."""
-        return tuple(word for line in self._every for word in line.words)
+        """What the children of all lines wrote to standard error last; where there is none, the last one."""
+        return tuple(word for line in self._every for word in line.words) or self._last_words
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last one that was to start did not."""
+        return self._breaker.failing
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -125,7 +140,7 @@ class Lines:
         until = asyncio.get_running_loop().time() + ROOM_S
         while (full := await self._room.enter(key, member)) is not None:
             if asyncio.get_running_loop().time() >= until:
-                raise Refused(f"{full.why}, and all are busy")
+                raise Refused(f"{full.why}{self._advice()}")
             if not self._asked(full.user):
                 await self._room.ask(full)
             await asyncio.sleep(ROOM_S / 10)
@@ -139,18 +154,32 @@ class Lines:
 
     def _asked(self, user: str) -> bool:
         """End the connection that is idle for longest: a person's, whose digest is given, or anybody's."""
-        idle = [line for line in self.open if line.idle and line.key is not None]
+        idle = [line for line in self.open if self._is_spare(line)]
         if user not in ("", ANYBODY):
             idle = [line for line in idle if line.key is not None and digest(line.key.user) == user]
         if idle:
-            min(idle, key=lambda line: line.used).stop()
+            self._end_one(idle)
         return bool(idle)
+
+    def _is_spare(self, line: Line) -> bool:
+        """Whether it may be ended for another one: with it goes what its server remembers of its client."""
+        now = asyncio.get_running_loop().time()
+        return line.idle and line.key is not None and (not line.remembers or now - line.used >= SPARED_S)
+
+    def _end_one(self, idle: Sequence[Line]) -> None:
+        line = min(idle, key=lambda line: (line.remembers, line.used))
+        if line.remembers:
+            log.warning(
+                "backend.ended_for_another", backend=self._backend.name, whose=digest(line.key.user) if line.key else ""
+            )
+        line.stop()
 
     def _started(self, key: LineKey, capabilities: Params, member: str) -> Line:
         if self._tasks is None:
             raise Refused("this worker is leaving")
         if not self._breaker.allows(asyncio.get_running_loop().time()):
-            raise Refused(f"it failed to start several times in a row; last: {self._last_failure}")
+            again = f"`switchboard servers restart {self._backend.name}` tries again at once"
+            raise Refused(f"it failed to start several times in a row; last: {self._last_failure} ({again})")
         self._make_room(key)
         line = self._make(key, capabilities)
         line.key, line.member = key, member
@@ -168,6 +197,7 @@ class Lines:
             self._every.discard(line)
             if line.key is not None and self._lines.get(line.key) is line:
                 del self._lines[line.key]
+            self._last_words = line.words or self._last_words
             self._judge(line)
             if line.key is not None:
                 await self._uncounted(line.key, line.member)
@@ -175,7 +205,9 @@ class Lines:
     def _judge(self, line: Line) -> None:
         if not line.opened and line.failure is not None:
             self._last_failure = str(line.failure)
-            self._breaker.failed(asyncio.get_running_loop().time())
+            if not self._breaker.failing:
+                log.warning("backend.not_started", backend=self._backend.name, reason=self._last_failure)
+            self._breaker.failed(asyncio.get_running_loop().time(), lasting=isinstance(line.failure, Broken))
 
     def _make_room(self, key: LineKey) -> None:
         """Refuse a line too many; an idle one goes first, the one idle for longest.
@@ -192,12 +224,15 @@ class Lines:
         if len(self._every) >= 2 * bounds.lines:
             raise Refused(f"{len(self._every) - len(self.open)} connections are being closed on this worker")
 
-    @staticmethod
-    def _evict(among: Sequence[Line], complaint: str) -> None:
-        idle = [line for line in among if line.idle]
+    def _evict(self, among: Sequence[Line], complaint: str) -> None:
+        idle = [line for line in among if self._is_spare(line)]
         if not idle:
-            raise Refused(f"{complaint}, and all are busy")
-        min(idle, key=lambda line: line.used).stop()
+            raise Refused(f"{complaint}{self._advice()}")
+        self._end_one(idle)
+
+    def _advice(self) -> str:
+        idle = f"{self._backend.patience.idle:g} s"
+        return f", and all are in use: end one, or wait until one was not used for {idle}"
 
     async def _sweep(self) -> None:
         idle = self._backend.patience.idle

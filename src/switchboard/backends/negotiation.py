@@ -9,7 +9,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 
 from switchboard.backends.description import Era
 from switchboard.backends.ends import is_end
-from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
+from switchboard.backends.failures import ACCESS_REFUSED, BACKEND_UNAVAILABLE, Broken, Unreachable
 
 
 async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) -> None:
@@ -26,6 +26,8 @@ async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) 
         try:
             await (session.initialize() if one == "handshake" else session.discover())
         except MCPError as error:
+            if error.code == ACCESS_REFUSED:
+                raise Broken(error.message) from error
             if is_end(error) or error.code == BACKEND_UNAVAILABLE or _hopeless(error):
                 raise Unreachable(error.message) from error
             reasons.append(f"{one}: {error.message}")
@@ -33,7 +35,7 @@ async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) 
             reasons.append(f"{one}: {error}")
         else:
             return
-    raise Unreachable("no protocol version in common (" + "; ".join(reasons) + ")")
+    raise Broken("no protocol version in common (" + "; ".join(reasons) + ")")
 
 
 def _hopeless(error: MCPError) -> bool:

@@ -17,10 +17,10 @@ from switchboard.backends.failures import Unreachable
 from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
 from switchboard.backends.north import NoClient
-from switchboard.backends.scope import ABLE, SHARED, LineKey, one_for_all
+from switchboard.backends.scope import ABLE, GATEWAY, SHARED, LineKey, one_for_all
 from switchboard.backends.sharing import Reach, Sharing
 
-DISCOVERY: Final = LineKey("shared", "discovery", "")
+DISCOVERY: Final = LineKey("shared", GATEWAY, "")
 """Its key, where nobody's calls go over it. Some servers offer tools only to clients that can be asked: it says so."""
 
 log = structlog.get_logger("switchboard.backends")

@@ -231,7 +231,7 @@ class BackendProvider:
     def _open(self, key: LineKey) -> Callable[[AsyncExitStack], Any]:
         what = self.backend.transport
         if isinstance(what, Stdio):
-            return partial(transports.open_child, self.backend, self._watchdog)
+            return partial(transports.open_child, self.backend, self._watchdog, lambda: self._lines.failing)
         if self._road is None or self._host is None:
             raise RuntimeError("the provider is not running")
         if isinstance(what, Sse):

@@ -25,6 +25,9 @@ from switchboard.identity import ANONYMOUS, Caller
 SID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 """A session's id; any other owner is a JSON array."""
 
+GATEWAY: Final = "discovery"
+"""The owner of the line on which the gateway asks what there is."""
+
 ABLE: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
 """All that clients can be asked."""
 

@@ -138,12 +138,16 @@ class OpenHttp:
             await self.slot.forget(session)
 
 
-async def open_child(backend: Backend, watchdog: Watchdog, stack: AsyncExitStack) -> OpenChild:
+async def open_child(
+    backend: Backend, watchdog: Watchdog, is_quiet: Callable[[], bool], stack: AsyncExitStack
+) -> OpenChild:
     """Start a child and talk to it."""
     what = backend.transport
     if not isinstance(what, Stdio):
         raise TypeError(type(what).__name__)
-    started = await stack.enter_async_context(child.running(backend.name, what, watchdog, backend.patience.stop))
+    started = await stack.enter_async_context(
+        child.running(backend.name, what, watchdog, backend.patience.stop, is_quiet)
+    )
     received, to_send, why = await stack.enter_async_context(stdio.streams(started, backend.bounds.message_bytes))
     return OpenChild((received, to_send), started, why)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from switchboard.log import redact_text
-from switchboard.sources.launch import SourceFailure
+from switchboard.sources.launch import Output, SourceFailure
 
 PATIENCE_S: Final = 900.0
 REAP_S: Final = 5.0
@@ -106,4 +106,4 @@ def _note(raw: bytes, kept: list[str], tail: deque[str], say: Callable[[str], No
     if line:
         short = redact_text(line[:LONGEST_LINE])
         tail.append(short)
-        say(short)
+        say(Output(short))

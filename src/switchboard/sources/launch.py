@@ -32,8 +32,14 @@ class Launch:
     """What exactly is started: `mcp-server-time 1.2.3`, a commit; empty where nobody knows."""
 
 
+class Output(str):
+    """A step that is a line of an installer's output: of use when something fails."""
+
+    __slots__ = ()
+
+
 def _logged(server: str, step: str) -> None:
-    log.info("source.progress", server=server, step=step)
+    (log.debug if isinstance(step, Output) else log.info)("source.progress", server=server, step=step)
 
 
 @dataclass(frozen=True)
