@@ -18,11 +18,11 @@ from auth_server.environment import Standalone, read
 from auth_server.front import Front, own_hosts
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
-from switchboard.errors import ConfigurationError, StateUnavailable, SwitchboardError
+from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.http_bounds import BoundedHttp
 from switchboard.process import shut
 from switchboard.resolver import Loop
-from switchboard.state import check_fingerprint
+from switchboard.state import awaiting_redis, join
 
 log = structlog.get_logger("auth_server")
 
@@ -68,11 +68,7 @@ async def _serve(settings: Standalone) -> None:
         settings.opened() as state,
         httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
     ):
-        try:
-            await state.greet()
-            await check_fingerprint(state, settings.auth.secret_keys)
-        except StateUnavailable as error:
-            raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error})") from error
+        await awaiting_redis(lambda: join(state, settings.auth.secret_keys))
         server = AuthorizationServer(
             settings.auth, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
         )

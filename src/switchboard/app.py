@@ -46,8 +46,9 @@ from switchboard.edge.replies import Elsewhere
 from switchboard.edge.selecting import Selecting
 from switchboard.edge.shedding import Load, Shedding
 from switchboard.edge.stack import Policy, wrap
+from switchboard.edge.starting import Starting
 from switchboard.edge.websocket import WebSocketEdge
-from switchboard.errors import ConfigurationError, StateUnavailable
+from switchboard.errors import StateUnavailable
 from switchboard.gateway import (
     LiveCatalog,
     Provider,
@@ -71,7 +72,7 @@ from switchboard.sessions.streams import Streams
 from switchboard.sessions.unavailable import marking
 from switchboard.settings import Settings
 from switchboard.sources import Ground
-from switchboard.state import Heartbeat, Soundness, State, check_fingerprint, mint_worker_id, open_state
+from switchboard.state import Heartbeat, Soundness, State, awaiting_redis, join, mint_worker_id, open_state
 from switchboard.tasks import Tasks
 from switchboard.upstreams import Upstreams
 
@@ -115,10 +116,18 @@ class Application:
         self._rooms: Rooms | None = None
         self._draining = False
         self._shortage: tuple[str, ...] = ()
+        self._starting = Starting(__version__)
+        self._begun = False
+        """Whether requests were ever served."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._lifespan if scope["type"] == "lifespan" or self._served is None else self._served
+        app = self._lifespan if scope["type"] == "lifespan" else self._served or self._starting
         await app(scope, receive, _closing(send) if self._draining else send)
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests are served; a worker that waits for Redis at its start is up, and serves none."""
+        return self._served is not None
 
     @property
     def rooms(self) -> Rooms:
@@ -135,23 +144,51 @@ class Application:
         self._draining = True
         if self._rooms is not None:
             self._rooms.streams.end_all()
+            self._rooms.state.contact.leave(self._settings.drain_timeout)
             self._rooms.handshake.drain(self._settings.drain_timeout)
             # What memory:// knows of a task ends with the process: nobody would ever learn how it went.
             self._rooms.tasks.drain(self._settings.drain_timeout if self._settings.redis_url else 0)
 
     @asynccontextmanager
     async def _run(self, _app: Starlette) -> AsyncIterator[None]:
+        """The lifespan: entered once requests are served, or once it is known that Redis has to be waited for."""
+        entered, leaving = asyncio.Event(), asyncio.Event()
+
+        def waits(reason: str) -> None:
+            self._starting.reason = reason
+            entered.set()
+
+        async def live() -> None:
+            await self._live(entered.set, leaving)
+
+        async with asyncio.TaskGroup() as tasks:
+            life = tasks.create_task(awaiting_redis(live, begun=lambda: self._begun or leaving.is_set(), waits=waits))
+            life.add_done_callback(lambda _life: entered.set())
+            try:
+                await entered.wait()
+                yield
+            finally:
+                leaving.set()
+                if not self.serving:
+                    life.cancel()
+        events.info("worker.stopped")
+
+    async def _live(self, serves: Callable[[], None], leaving: asyncio.Event) -> None:
+        """Open the rooms, serve, and close them; `StateUnavailable` while Redis is away."""
         async with AsyncExitStack() as stack:
             state = await _joined(self._settings, stack)
             self._rooms = await _open(self._settings, self._backends, state, stack)
-            self._served = await self._serve(self._rooms, stack)
+            served = await self._serve(self._rooms, stack)
             self._shortage = shortage(raise_limit())
             for warning in self._shortage:
                 events.warning("too few descriptors", risk=warning)
             events.info("worker.started", state=state.kind, auth=self._settings.auth_mode)
-            yield
-            self._served = None
-        events.info("worker.stopped")
+            self._served, self._begun = served, True
+            serves()
+            try:
+                await leaving.wait()
+            finally:
+                self._served = None
 
     async def _serve(self, rooms: Rooms, stack: AsyncExitStack) -> ASGIApp:
         settings, state = self._settings, rooms.state
@@ -205,7 +242,8 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
     """Open shared state, and join the fleet that uses it.
 
     Raises:
-        ConfigurationError: no Redis answers, or its fleet has other keys.
+        ConfigurationError: Redis refuses us, or its fleet has other keys.
+        StateUnavailable: Redis is away.
     """
     state = await stack.enter_async_context(
         open_state(
@@ -217,11 +255,7 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
             stream_bytes=settings.max_stream_bytes,
         )
     )
-    try:
-        await state.greet()
-        await check_fingerprint(state, settings.key_ring)
-    except StateUnavailable as error:
-        raise ConfigurationError(f"REDIS_URL: no Redis answers there ({error}); start it, or unset it") from error
+    await join(state, settings.key_ring)
     return state
 
 

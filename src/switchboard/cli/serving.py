@@ -34,6 +34,11 @@ class Application(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
+    @property
+    def serving(self) -> bool:
+        """Whether requests are served, and not only probes: it may have to wait for Redis first."""
+        ...
+
     def drain(self) -> None:
         """Report the worker as not ready, and end what would never end by itself."""
         ...
@@ -60,7 +65,7 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
     last = LastRequests(app)
     guarded = _ClearStartup(last)
     grace = settings.drain_grace if settings.redis_url else 0
-    server = _Server(uvicorn_config(guarded, settings), last, started, app.drain, grace, alone=settings.workers == 1)
+    server = _Server(uvicorn_config(guarded, settings), last, app, guarded, started, grace, alone=settings.workers == 1)
     try:
         server.run(sockets=list(sockets))
     except SystemExit as ending:
@@ -72,6 +77,9 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
         if server.started:
             raise
         raise explained(error, settings.host, settings.port) from None
+    if guarded.error is not None:
+        say(str(guarded.error))
+        return exit_code(guarded.error)
     return FAILED if server.broken else 0
 
 
@@ -108,8 +116,9 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         last: LastRequests,
+        app: Application,
+        guarded: _ClearStartup,
         started: Callable[[], None],
-        drain: Callable[[], None],
         grace: float,
         *,
         alone: bool,
@@ -117,7 +126,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._last = last
         self._on_started = started
-        self._drain = drain
+        self._app = app
+        self._guarded = guarded
+        self._told = False
+        """Whether it was said that requests are served."""
+        self._drain = app.drain
         self._grace = grace
         self._alone = alone
         self.broken = False
@@ -126,11 +139,18 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self._told and self._app.serving:
+            self._told = True
             self._on_started()
 
     async def on_tick(self, counter: int) -> bool:
         leaving = await super().on_tick(counter)
-        self.broken = not leaving and getattr(self.lifespan, "error_occurred", False)
+        self._tell()
+        ended = getattr(self.lifespan, "error_occurred", False) or self._guarded.error is not None
+        self.broken = not leaving and ended
         return leaving or self.broken
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -159,7 +179,7 @@ class _ClearStartup:
         held: list[Message] = []
 
         async def hold_failure(message: Message) -> None:
-            if message["type"] == "lifespan.startup.failed":
+            if message["type"] in ("lifespan.startup.failed", "lifespan.shutdown.failed"):
                 held.append(message)
             else:
                 await send(message)
@@ -170,7 +190,7 @@ class _ClearStartup:
             self.error = known_cause(error)
             if self.error is None and not held:
                 raise
-        if self.error is not None:
+        if held:  # of a known error without its traceback, which would be logged
+            await send(held[0] if self.error is None else {**held[0], "message": ""})
+        elif self.error is not None:
             await send({"type": "lifespan.startup.failed", "message": ""})
-        elif held:
-            await send(held[0])

@@ -1,7 +1,7 @@
 """Is the process alive (`/healthz`), and should a balancer send it requests (`/readyz`)?
 
 Losing Redis does not make a worker unready: every worker would leave the balancer at once, and with them the requests
-that need no shared state. Only draining does.
+that need no shared state. Draining does, and starting: who waits for Redis then has nothing to serve yet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.routing import Route
 class Readiness:
     """What a worker says about itself."""
 
-    status: Literal["ready", "degraded", "draining"]
+    status: Literal["starting", "ready", "degraded", "draining"]
     state: Literal["memory://", "redis"]
     worker: str
     version: str = ""
@@ -37,7 +37,7 @@ def health_routes(readiness: Callable[[], Awaitable[Readiness]], base_path: str 
 
     async def readyz(_: Request) -> Response:
         now = await readiness()
-        return JSONResponse(asdict(now), status_code=503 if now.status == "draining" else 200)
+        return JSONResponse(asdict(now), status_code=503 if now.status in ("starting", "draining") else 200)
 
     return [
         Route(place + path, probe, methods=["GET"])

@@ -8,6 +8,7 @@ May import `errors` and `log`. Never knows what a session, a token or a tool is.
 from switchboard.state.connect import State, open_state
 from switchboard.state.fingerprint import check_fingerprint
 from switchboard.state.hub import Hub
+from switchboard.state.joining import awaiting_redis, join
 from switchboard.state.keys import Keys
 from switchboard.state.leases import Lease
 from switchboard.state.replicas import Replicas
@@ -25,7 +26,9 @@ __all__ = [
     "Soundness",
     "State",
     "Written",
+    "awaiting_redis",
     "check_fingerprint",
+    "join",
     "mint_worker_id",
     "open_state",
 ]
