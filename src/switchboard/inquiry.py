@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import structlog
+from redis.exceptions import ResponseError
 
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
+from switchboard.state.payloads import parsed
 
 log = structlog.get_logger(__name__)
 
 ANSWER_LIFE_MS: Final = 15_000
 PATIENCE_S: Final = 3.0
 """What a worker has to answer."""
+
+_REPLY: Final = re.compile(r"[0-9a-f]{1,64}")
 
 Tell = Callable[[], Mapping[str, Any]]
 Restart = Callable[[str], bool]
@@ -48,16 +53,20 @@ async def answering(state: State, tell: Tell, restart: Restart) -> AsyncIterator
 
 
 async def _answered(state: State, payload: str, tell: Tell, restart: Restart) -> None:
-    question = json.loads(payload)
-    done = restart(question["restart"]) if question.get("restart") else None
-    key = state.keys.servers_answer(question["reply"])
+    question = parsed(payload) or {}
+    reply, named = question.get("reply"), question.get("restart")
+    if not isinstance(reply, str) or not _REPLY.fullmatch(reply) or not isinstance(named, str | None):
+        log.warning("inquiry.not_understood", length=len(payload))  # another version's, or not from one of us
+        return
+    done = restart(named) if named else None
+    key = state.keys.servers_answer(reply)
     try:
         with state.guard():
             async with state.redis.pipeline(transaction=True) as pipe:
                 pipe.rpush(key, json.dumps({**tell(), "restarted": done}))
                 pipe.pexpire(key, ANSWER_LIFE_MS)
                 await pipe.execute()
-    except StateUnavailable as error:
+    except (StateUnavailable, ResponseError) as error:
         log.warning("an inquiry could not be answered", reason=str(error))
 
 
@@ -78,6 +87,6 @@ async def ask(state: State, *, restart: str | None = None, patience: float = PAT
     while len(answers) < expected and loop.time() < until:
         with state.guard():
             found = await state.redis.blpop([key], timeout=1)
-        if found:
-            answers.append(json.loads(found[1]))
+        if found and (answer := parsed(str(found[1]))) is not None:
+            answers.append({"worker": "", "servers": [], **answer})
     return sorted(answers, key=lambda answer: str(answer["worker"]))

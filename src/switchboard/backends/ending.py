@@ -100,6 +100,10 @@ class Ending:
     async def _look_at_upstreams(self, road: Road, what: Http) -> None:
         scanned: Any = await self._state.redis.zscan(self._registry, self._cursor, count=LOOKED_AT)
         self._cursor, stored = scanned
+        members = {member: _member(member) for member, _ in stored}
+        for foreign in (member for member, read in members.items() if read is None):
+            await self._state.redis.zrem(self._registry, foreign)
+        stored = [(member, used) for member, used in stored if members[member] is not None]
         gone = await self._gone(sid for member, _ in stored if (sid := json.loads(member)[2]))
         idle = self._state.clock() - max(self._backend.patience.idle, LEAST_IDLE_S)
         over = [member for member, used in stored if used < idle or json.loads(member)[2] in gone]
@@ -125,3 +129,12 @@ class Ending:
 
 def _sid(line: Line) -> str | None:
     return None if line.key is None else line.key.sid
+
+
+def _member(text: str) -> list[Any] | None:
+    """A member of the registry; `None` for what none of us wrote."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) and len(found) == len(("tag", "capabilities", "sid")) else None

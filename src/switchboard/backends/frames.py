@@ -7,13 +7,14 @@ seen them; the asker repeats, every few seconds, what it has seen and what its c
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import ErrorData
+
+from switchboard.state.payloads import parsed
 
 AGAIN_S: Final = 3.0
 """How often the asker repeats itself."""
@@ -62,7 +63,7 @@ class Inbox:
     def put(self, payload: str) -> None:
         """Take a payload from the hub; an empty one means that some may have been missed."""
         frame = parsed(payload)
-        if frame is None:
+        if frame is None or not isinstance(frame.get("kind"), str) or not isinstance(frame.get("n", 0), int):
             self._behind = True
         elif "n" not in frame:
             self._frames.append(frame)  # a sign of life, or a refusal: it has no place in the order
@@ -84,15 +85,6 @@ class Inbox:
             return None
         self._behind = self._behind and bool(self._frames)
         return self._frames.popleft() if self._frames else None
-
-
-def parsed(payload: str) -> Frame | None:
-    """A payload's frame; `None` for an empty one, or another version's."""
-    try:
-        frame = json.loads(payload) if payload else None
-    except ValueError:
-        return None
-    return frame if isinstance(frame, dict) else None
 
 
 def error_frame(error: MCPError) -> Frame:

@@ -13,13 +13,14 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import failures
 from switchboard.backends.failures import BackendFailure
-from switchboard.backends.frames import SILENT_S, Frame, Outbox, error_frame, parsed, raised
+from switchboard.backends.frames import SILENT_S, Frame, Outbox, error_frame, raised
 from switchboard.backends.line import Line
 from switchboard.backends.north import Params
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 from switchboard.state.keys import TAKEN_MS
+from switchboard.state.payloads import parsed
 
 KEPT_S: Final = 30.0
 """How long an outcome waits for an asker that missed it."""

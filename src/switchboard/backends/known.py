@@ -150,7 +150,7 @@ class Known:
             if stored is not None:
                 # Thousands of definitions take a while to read; other requests are served meanwhile.
                 self._take(*await asyncio.to_thread(read, self._backend, str(stored)))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             log.info("backend.copy_not_understood", backend=self._backend.name, error=type(error).__name__)
         finally:
             self._read.set()

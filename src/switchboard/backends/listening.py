@@ -22,12 +22,13 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types import INTERNAL_ERROR
 
-from switchboard.backends.frames import error_frame, first, parsed
+from switchboard.backends.frames import error_frame, first
 from switchboard.backends.http import OURS, Carrier
 from switchboard.backends.relay import Message, Relay
 from switchboard.backends.waiting import first_of, forever
 from switchboard.backends.wire import Inbound
 from switchboard.errors import StateUnavailable
+from switchboard.state.payloads import parsed
 
 FIRST_S: Final = 0.5
 LONGEST_S: Final = 4.0
@@ -146,7 +147,7 @@ class Listening:
         async for event in events:
             if event.retry is not None:
                 self._pause = min(max(event.retry / 1000, FIRST_S), LONGEST_S)
-            message = parsed(event.data) if event.event == "message" else None
+            message = parsed(event.data, sendable=False) if event.event == "message" else None
             await self._relay.heard(event.id or None, message)
 
     # -- what came ------------------------------------------------------------------------------------------------

@@ -16,13 +16,13 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from switchboard.backends.frames import parsed
 from switchboard.backends.lead import Alone, Elected, Lead
 from switchboard.backends.order import MOST
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease, State
 from switchboard.state.keys import LEASE_MS, LINE_LIFE_MS
+from switchboard.state.payloads import parsed
 
 GRACE_S: Final = 0.5
 """How long the worker with the stream waits for one with a call in flight to take what came."""
@@ -145,7 +145,7 @@ class Everywhere:
             return
         if frame.get("vacant"):
             self._vacant.set()
-        elif "message" in frame and len(self._dealing) < MOST:
+        elif isinstance(frame.get("message"), dict) and len(self._dealing) < MOST:
             task = self._tasks.create_task(self._dealt(str(frame.get("id")), frame["message"]))
             self._dealing.add(task)
             task.add_done_callback(self._dealing.discard)

@@ -25,6 +25,10 @@ Document = Mapping[str, Any]
 LARGEST: Final = 1024 * 1024
 """Characters."""
 
+UNREADABLE: Final = (
+    "the overlay in Redis (the key mcp:config) is not one that Switchboard wrote: restore it, or delete it"
+)
+
 
 @dataclass(frozen=True)
 class Layered:
@@ -152,7 +156,14 @@ def without(document: Document, place: tuple[str, ...]) -> Document:
 def _layered(found: Mapping[Any, Any]) -> Layered:
     if not found:
         return Layered()
-    return Layered(json.loads(found["removed"]), json.loads(found["stated"]), int(found["revision"]))
+    try:
+        removed, stated = json.loads(found["removed"]), json.loads(found["stated"])
+        revision = int(found["revision"])
+    except (ValueError, KeyError, RecursionError) as error:
+        raise ConfigurationError(UNREADABLE) from error
+    if not isinstance(removed, dict) or not isinstance(stated, dict):
+        raise ConfigurationError(UNREADABLE)
+    return Layered(removed, stated, revision)
 
 
 def _written(layered: Layered) -> dict[Any, Any]:

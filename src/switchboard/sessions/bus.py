@@ -24,6 +24,7 @@ from mcp.shared.subscriptions import (
 
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
+from switchboard.state.payloads import parsed
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -116,11 +117,11 @@ class RedisBus:
             for listener in list(self._interrupted.values()):
                 listener()
             return
-        message = json.loads(payload)
-        kind = _KINDS.get(message["kind"])
-        if kind is None:  # a newer worker knows more kinds of events than this one
-            return
-        self._deliver(kind(uri=message["uri"]) if kind is ResourceUpdated else kind())
+        message = parsed(payload) or {}
+        kind, uri = _KINDS.get(str(message.get("kind"))), message.get("uri")
+        if kind is None or (kind is ResourceUpdated and not isinstance(uri, str)):
+            return  # a newer worker knows more kinds of events than this one
+        self._deliver(kind(uri=uri) if kind is ResourceUpdated else kind())
 
     def _deliver(self, event: ServerEvent) -> None:
         for listener in list(self._listeners.values()):

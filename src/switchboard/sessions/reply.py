@@ -290,12 +290,15 @@ class Reply:
         waiting = self._asked.get(request)
         if not answer or waiting is None or waiting.done():
             return
-        message = json.loads(answer)
-        if "error" in message:
-            error = message["error"]
-            waiting.set_exception(MCPError(error["code"], error["message"], error.get("data")))
-        else:
-            waiting.set_result(message["result"])
+        try:
+            message = json.loads(answer)
+            if "error" in message:
+                error = message["error"]
+                waiting.set_exception(MCPError(error["code"], error["message"], error.get("data")))
+            else:
+                waiting.set_result(message["result"])
+        except (ValueError, KeyError, TypeError, AttributeError):  # another version's, or not written by one of us
+            waiting.set_exception(MCPError(INTERNAL_ERROR, "The client's answer cannot be read"))
 
     # -- reading -------------------------------------------------------------------------------------------------
 

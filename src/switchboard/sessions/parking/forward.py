@@ -22,6 +22,7 @@ from switchboard.sessions.parking.outcome import Outcome
 from switchboard.sessions.parking.refusals import unreachable, worker_lost
 from switchboard.sessions.parking.ticket import Ticket
 from switchboard.state import State
+from switchboard.state.payloads import parsed
 
 ACK_S: Final = 2.0
 """How long a holder may take to say that it has the question."""
@@ -47,12 +48,11 @@ class _Inbox:
 
     def put(self, payload: str) -> None:
         """Take a payload from the hub; an empty one means that some may have been missed."""
-        try:
-            frame = json.loads(payload) if payload else {"kind": "renewed"}
-            final = frame["kind"] in ("result", "error")
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("parking.not_understood", error=repr(error))  # a worker of another version
+        frame = parsed(payload) if payload else {"kind": "renewed"}
+        if frame is None or not isinstance(frame.get("kind"), str):
+            log.warning("parking.not_understood", length=len(payload))  # a worker of another version
             return
+        final = frame["kind"] in ("result", "error")
         if final or len(self._frames) < MAX_FRAMES:
             self._frames.append(frame)
             self._filled.set()
@@ -158,10 +158,11 @@ class _Conversation:
             elif frame["kind"] == "renewed":
                 await self._ask_again()
             elif frame["kind"] in ("result", "error"):
-                return Outcome.read(frame)
+                if (outcome := _read(frame)) is not None:
+                    return outcome
             else:
                 self._heard = self._clock()
-                await relay(frame, self._channel)
+                await _relayed(frame, self._channel)
                 if self._clock() >= self._again:
                     await self._ask_again()
 
@@ -176,3 +177,18 @@ class _Conversation:
     async def _ask_again(self) -> None:
         self._again = self._clock() + ASK_AGAIN_S
         await self._forwarding.say(self._holder, self._question)
+
+
+def _read(frame: Mapping[str, Any]) -> Outcome | None:
+    try:
+        return Outcome.read(frame)
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("parking.not_understood", error=type(error).__name__)
+        return None
+
+
+async def _relayed(frame: Mapping[str, Any], channel: Channel) -> None:
+    try:
+        await relay(frame, channel)
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("parking.not_understood", error=type(error).__name__)

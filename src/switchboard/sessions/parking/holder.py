@@ -18,6 +18,7 @@ from switchboard.sessions.parking.lot import Lot
 from switchboard.sessions.parking.outcome import Outcome
 from switchboard.sessions.parking.ticket import Ticket
 from switchboard.state import State
+from switchboard.state.payloads import parsed
 
 SILENT_S: Final = 20.0
 """A worker that repeats its question no more is taken for dead; the call then waits for its client elsewhere."""
@@ -36,7 +37,11 @@ class _Question:
 
     @classmethod
     def read(cls, message: Mapping[str, Any]) -> _Question:
-        return cls(Ticket(*message["ticket"]), message["principal"], message["answers"], Terms.read(message["terms"]))
+        park, worker, number = message["ticket"]
+        if not (isinstance(park, str) and isinstance(number, int) and isinstance(message["answers"], dict)):
+            raise TypeError("a retry of another shape")
+        ticket = Ticket(park, str(worker), number)
+        return cls(ticket, message["principal"], message["answers"], Terms.read(message["terms"]))
 
 
 class _Serving:
@@ -94,9 +99,9 @@ class Holder:
         if not payload or self._closed:
             return
         try:
-            message = json.loads(payload)
+            message = parsed(payload) or {}
             question = _Question.read(message) if message["kind"] == "retry" else None
-            reply = message["reply"]
+            reply = str(message["reply"])
         except (ValueError, KeyError, TypeError) as error:
             log.warning("parking.not_understood", error=repr(error))  # a worker of another version; it will give up
             return
