@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +29,12 @@ _IDLE_SECONDS = int(SILENT_S)
 
 Whichever side closes first must not be this one: a request may be under way to it, and could not be repeated.
 """
+
+
+CLOSE_S: Final = 30.0
+"""What a worker has beyond DRAIN_TIMEOUT to close what it has open; one whose parent is asked waits less for it."""
+
+log = structlog.get_logger(__name__)
 
 
 class Application(Protocol):
@@ -162,7 +170,12 @@ class _Server(uvicorn.Server):
         async with repeating(self._drain):
             if patient:
                 await close_door(self, sockets or [], LINGER_S, alone=self._alone)
-            await super().shutdown(sockets=sockets)
+            try:
+                async with asyncio.timeout((self.config.timeout_graceful_shutdown or 0) + CLOSE_S):
+                    await super().shutdown(sockets=sockets)
+            except TimeoutError:  # what it waits for may never come
+                log.error("worker.not_closed", within_s=CLOSE_S)
+                os._exit(FAILED)
 
 
 class _ClearStartup:

@@ -51,10 +51,11 @@ class State:
         """What every key starts with; empty unless the server is shared."""
         return self.keys.prefix
 
-    @staticmethod
     @contextmanager
-    def guard() -> Iterator[None]:
+    def guard(self) -> Iterator[None]:
         """For the commands inside: "Redis is away" is `StateUnavailable`, "no connection is free" `StateBusy`."""
+        if self.contact.given_up:
+            raise StateUnavailable("Redis is away, and this worker leaves")
         try:
             yield
         except AWAY as error:

@@ -50,6 +50,12 @@ class Contact:
         self.leave_at = min(self.leave_at, self._clock() + seconds)
 
     @property
+    def given_up(self) -> bool:
+        """Whether nothing is asked of Redis any more: the worker's time is over, and Redis has not answered lately."""
+        now = self._clock()
+        return now >= self.leave_at and now - self._answered > LATE_S and not self._unbroken
+
+    @property
     def since(self) -> float:
         """When it began, by the monotonic clock; now, while there is none."""
         now = self._clock()
