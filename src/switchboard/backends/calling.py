@@ -8,10 +8,9 @@ from typing import Any, Final
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import EmptyResult
-from mcp_types.methods import parse_server_result
 from pydantic import ValidationError
 
-from switchboard.backends import failures, rounds, texts
+from switchboard.backends import failures, leniency, rounds, texts
 from switchboard.backends.description import Backend
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, BAD_GATEWAY, BackendFailure
 from switchboard.backends.north import North, Params
@@ -114,8 +113,12 @@ class Calling:
     def _read(self, method: str, version: str, raw: dict[str, Any]) -> HandlerResult:
         if method in ("resources/subscribe", "resources/unsubscribe"):
             return EmptyResult()
+        if not leniency.is_json(raw):
+            raise failures.not_understood(
+                self._backend.name, method, "it has a number that JSON has not, such as 1e999"
+            )
         try:
-            return parse_server_result(method, version, raw)
+            return leniency.parsed(method, version, raw)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -1,0 +1,67 @@
+"""Answers that are meant well: what a reader can do without, or can tell from the rest, does not cost the whole answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mcp_types import CallToolResult, Result
+from mcp_types.methods import parse_server_result
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+KNOWN: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
+"""Types of content blocks."""
+
+UNSTATED: Final = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+"""What a modern result must state, as it is when a server does not."""
+
+
+def parsed(method: str, version: str, raw: Mapping[str, Any]) -> Result:
+    """A backend's answer as a model.
+
+    Raises:
+        ValidationError: it cannot be understood.
+        KeyError: this version has no such method.
+    """
+    fit = {**(UNSTATED if version in MODERN_PROTOCOL_VERSIONS else {}), **raw}
+    if method == "prompts/get" and isinstance(fit.get("messages"), list):
+        fit["messages"] = [
+            {**each, "content": _block(each.get("content"))} if isinstance(each, dict) else each
+            for each in fit["messages"]
+        ]
+    if method != "tools/call":
+        return parse_server_result(method, version, fit)
+    structured = fit.get("structuredContent")
+    if isinstance(fit.get("content"), list):
+        fit["content"] = [_block(block) for block in fit["content"]]
+    elif fit.get("content") is None and structured is not None:
+        fit["content"] = [{"type": "text", "text": json.dumps(structured, ensure_ascii=False)}]
+    if isinstance(structured, dict):
+        return parse_server_result(method, version, fit)
+    # Before 2026-07-28 it is an object. What a client of its version may get of it is decided where it goes out.
+    fit.pop("structuredContent", None)
+    result = parse_server_result(method, version, fit)
+    if structured is None or not isinstance(result, CallToolResult):
+        return result
+    return result.model_copy(update={"structured_content": structured})
+
+
+def is_json(raw: Mapping[str, Any]) -> bool:
+    """Whether an answer can be written again: NaN and numbers beyond a double cannot, and would reach clients as null."""
+    try:
+        json.dumps(raw, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _block(block: Any) -> Any:
+    if not isinstance(block, dict):
+        return block
+    kind = block.get("type")
+    if isinstance(kind, str) and kind not in KNOWN:
+        return {"type": "text", "text": json.dumps(block, ensure_ascii=False)}
+    if kind == "resource_link" and block.get("name") is None and isinstance(block.get("uri"), str):
+        return {**block, "name": block["uri"]}
+    return block

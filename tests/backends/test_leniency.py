@@ -1,0 +1,71 @@
+"""What a reader can do without, or can tell from the rest, does not cost the whole answer of a backend."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, ResourceLink, TextContent
+from pydantic import ValidationError
+
+from switchboard.backends import leniency
+
+
+def parsed(raw: dict[str, Any], version: str = "2025-06-18") -> CallToolResult:
+    result = leniency.parsed("tools/call", version, raw)
+    assert isinstance(result, CallToolResult)
+    return result
+
+
+@pytest.mark.parametrize("structured", [[1], "x", 5, False, {"a": 1}])
+def test_structured_content_of_a_handshake_backend_may_be_anything(structured: Any) -> None:
+    assert parsed({"content": [], "structuredContent": structured}).structured_content == structured
+
+
+def test_content_that_is_left_out_is_told_from_the_structured_content() -> None:
+    for raw in ({"structuredContent": {"a": 1}}, {"content": None, "structuredContent": {"a": 1}}):
+        assert parsed(raw).content == [TextContent(type="text", text='{"a": 1}')]
+    with pytest.raises(ValidationError):
+        parsed({})
+
+
+def test_a_block_of_an_unknown_type_is_shown_as_it_was_written_and_a_link_needs_no_name() -> None:
+    video = {"type": "video", "data": "AAAA"}
+    shown, link = parsed({"content": [video, {"type": "resource_link", "uri": "x://1"}]}).content
+    assert isinstance(shown, TextContent)
+    assert json.loads(shown.text) == video
+    assert isinstance(link, ResourceLink)
+    assert link.name == "x://1"
+
+
+def test_a_modern_result_that_states_nothing_about_itself_is_complete_and_private() -> None:
+    result = leniency.parsed("resources/read", "2026-07-28", {"contents": [{"uri": "x:y", "text": "t"}]})
+    stated = result.model_dump(by_alias=True)
+    assert (stated["resultType"], stated["ttlMs"], stated["cacheScope"]) == ("complete", 0, "private")
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
+async def test_a_number_that_json_has_not_is_refused_in_an_answer(
+    number: str, scripted: Any, open_gateway: Any
+) -> None:
+    answer = '{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"structuredContent":{"a":%s}}}' % number
+    async with open_gateway(scripted({"say": {"tools/call": [answer]}})) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        with pytest.raises(MCPError, match="'odd': its answer to tools/call is not valid: .*number"):
+            await client.call_tool("odd__t")
+
+
+@pytest.mark.parametrize("era", ["legacy", "auto"])
+async def test_a_list_from_a_handshake_backend_reaches_clients_of_both_eras(
+    era: str, scripted: Any, open_gateway: Any
+) -> None:
+    answer = '{"jsonrpc":"2.0","id":$ID,"result":{"structuredContent":[1,2]}}'
+    async with open_gateway(scripted({"say": {"tools/call": [answer]}})) as opened:
+        await opened.discovered()
+        async with Client(opened.server, mode=era) as client:
+            result = await client.call_tool("odd__t")
+    assert result.content == [TextContent(type="text", text="[1, 2]")]
+    assert result.structured_content == (None if era == "legacy" else [1, 2])
