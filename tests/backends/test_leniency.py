@@ -51,10 +51,11 @@ def test_a_modern_result_that_states_nothing_about_itself_is_complete_and_privat
 async def test_a_number_that_json_has_not_is_refused_in_an_answer(
     number: str, scripted: Any, open_gateway: Any
 ) -> None:
-    answer = '{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"structuredContent":{"a":%s}}}' % number
+    answer = '{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"structuredContent":{"a":NUMBER}}}'
+    answer = answer.replace("NUMBER", number)
     async with open_gateway(scripted({"say": {"tools/call": [answer]}})) as opened, Client(opened.server) as client:
         await opened.discovered()
-        with pytest.raises(MCPError, match="'odd': its answer to tools/call is not valid: .*number"):
+        with pytest.raises(MCPError, match=r"'odd': its answer to tools/call is not valid: .*number"):
             await client.call_tool("odd__t")
 
 

@@ -1,4 +1,4 @@
-"""Answers that are meant well: what a reader can do without, or can tell from the rest, does not cost the whole answer."""
+"""Answers that are meant well: what a reader can do without, or can tell from the rest, costs no answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def parsed(method: str, version: str, raw: Mapping[str, Any]) -> Result:
 
 
 def is_json(raw: Mapping[str, Any]) -> bool:
-    """Whether an answer can be written again: NaN and numbers beyond a double cannot, and would reach clients as null."""
+    """Whether an answer can be written again: NaN and numbers beyond a double would reach clients as null."""
     try:
         json.dumps(raw, allow_nan=False)
     except ValueError:
