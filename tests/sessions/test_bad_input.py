@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -223,3 +225,83 @@ def test_no_mutated_request_is_answered_with_a_server_error(
     if status >= 400 and status not in (405, 406):
         assert content_type.startswith("application/json")
         assert "error" in json.loads(text)
+
+
+LONG_ID = "x" * 257
+MANY_DIGITS = 10**4000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"id": LONG_ID, "method": "ping"},
+        {"id": MANY_DIGITS, "method": "ping"},
+        {"id": 1 << 63, "method": "ping"},
+        {"id": LONG_ID, "result": {}},
+        {"id": 1, "method": "x" * 257},
+        {"id": 1, "method": "tools/call", "params": {"name": "echo", "_meta": {"progressToken": LONG_ID}}},
+        {"id": 1, "method": "tools/call", "params": {"name": "echo", "_meta": {"progressToken": MANY_DIGITS}}},
+        {"method": "notifications/cancelled", "params": {"requestId": LONG_ID}},
+        {"method": "notifications/cancelled", "params": {"requestId": "x" * 3_900_000}},
+        {"method": "notifications/cancelled", "params": {"requestId": -MANY_DIGITS}},
+        {"id": 1, "method": "tasks/get", "params": {"taskId": LONG_ID}},
+        {"id": 1, "method": "resources/subscribe", "params": {"uri": "test://static/resource/" + "1" * 2_048}},
+        {"id": 1, "method": "resources/unsubscribe", "params": {"uri": "test://static/resource/" + "1" * 2_048}},
+        {
+            "id": 1,
+            "method": "subscriptions/listen",
+            "params": {"notifications": {"resourceSubscriptions": ["test://static/resource/" + "1" * 2_048]}},
+        },
+        {"id": 1, "method": "subscriptions/listen", "params": {"notifications": {"taskIds": [LONG_ID]}}},
+    ],
+)
+async def test_an_id_longer_than_any_clients_is_refused_before_anything_is_kept(
+    start: Any, message: dict[str, Any]
+) -> None:
+    workers = await start(1)
+    session = await workers.open()
+    text = {"jsonrpc": "2.0", **message}
+    method = str(message.get("method", "ping"))
+    eras = [session.headers] if "method" not in message else [session.headers, modern_headers(method[:64], "")]
+    for headers in eras:
+        async with asyncio.timeout(10):
+            answer = await workers.http.post(workers.a.url, json=text, headers={**headers, **JSON})
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]["code"] == -32600
+    async for key in workers.state.redis.scan_iter("mcp:cancel:*"):
+        raise AssertionError(key)
+
+
+async def test_cancellations_of_one_session_are_kept_in_bounds_and_by_digests(start: Any) -> None:
+    workers = await start(1)
+    session = await workers.open()
+    for number in range(300):
+        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": f"secret {number}"}}
+        assert (await session.post(workers.a, cancelled)).status_code == 202
+    keys = [key async for key in workers.state.redis.scan_iter("mcp:cancel:*")]
+    assert keys == [workers.state.keys.cancel(session.id)]
+    assert await workers.state.redis.zcard(keys[0]) == 256
+    assert all(re.fullmatch("[0-9a-f]{32}", named) for named in await workers.state.redis.zrange(keys[0], 0, -1))
+    assert 0 < await workers.state.redis.pttl(keys[0]) <= 30_000
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "s.18446744073709551616-0",
+        "s.0-18446744073709551616",
+        "s.18446744073709551615-18446744073709551615",
+        "s.99999999999999999999-99999999999999999999",
+        "abcdefghijkl.99999999999999999999-0",
+        "s.1-1-1",
+        "s." + "1" * 5000 + "-0",
+        "x" * 4000,
+    ],
+)
+async def test_a_last_event_id_that_redis_could_not_read_is_refused(start: Any, last: str) -> None:
+    workers = await start(1)
+    session = await workers.open()
+    async with asyncio.timeout(10):
+        answer = await workers.http.get(workers.a.url, headers={**session.headers, "last-event-id": last})
+    assert answer.status_code == 400, answer.text
+    assert "Last-Event-ID" in answer.json()["error"]["message"]

@@ -319,7 +319,7 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_reads_the_rest_on_anoth
             assert await anext(reader, None) is not None, "the priming event"
             assert await anext(reader, None) is None, "what waited for the reader was more than is kept"
         stored = await workers.state.redis.xrange(workers.state.keys.events(session.id, reply.name))
-        await reply.finish({"jsonrpc": "2.0", "id": 9, "result": {}})
+        await reply.finish(9, {"jsonrpc": "2.0", "id": 9, "result": {}})
         await reply.close()
     async with session.listen(workers.b, last_event_id=f"{reply.name}.{stored[0][0]}") as events:
         rest = [event.message for event in await events.rest()]

@@ -126,8 +126,13 @@ async def test_a_request_is_cancelled_through_the_other_worker(workers: Any) -> 
     async with session.stream(workers.a, call(LONG, {"duration": 60, "steps": 60}, id="x", progressToken=1)) as events:
         await events.next()
         assert (await session.post(workers.b, cancelled("x"))).status_code == 202
-        final = (await events.rest())[-1].message
-    assert final["error"] == {"code": -32800, "message": "Request cancelled"}
+        last: Any = None
+        for last in await events.rest():
+            assert last.message["method"] == "notifications/progress", "a cancelled request is not answered"
+    assert not _running(workers.a)
+    if last is not None:
+        again = await workers.http.get(workers.b.url, headers={**session.headers, "last-event-id": last.id})
+        assert again.status_code == 400, "nothing is left to replay, and a client need not ask for it again"
 
 
 async def test_a_cancellation_that_came_before_the_commit_is_seen_at_the_commit(two: Any) -> None:
@@ -137,7 +142,9 @@ async def test_a_cancellation_that_came_before_the_commit_is_seen_at_the_commit(
         while not any(session.id in key for key in _running(two.a)):
             await asyncio.sleep(0.005)
         await session.post(two.b, cancelled(7))
-    assert "-32800" in calling.result().text
+    answer = calling.result()
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert '"id"' not in answer.text, "a cancelled request is not answered"
 
 
 def _running(worker: Any) -> list[str]:
@@ -150,10 +157,27 @@ async def test_a_question_that_is_no_longer_asked_is_withdrawn(workers: Any) -> 
     async with session.stream(workers.a, call("elicitInputs", id=4)) as events:
         question = (await events.message()).message
         await session.post(workers.b, cancelled(4))
-        withdrawn, final = [e.message for e in await events.rest()]
+        [withdrawn] = [e.message for e in await events.rest()]
     assert withdrawn["method"] == "notifications/cancelled"
     assert withdrawn["params"]["requestId"] == question["id"]
-    assert final["error"]["code"] == -32800
+
+
+async def test_a_request_cancelled_at_once_ends_without_a_response_and_the_others_of_its_batch_with_theirs(
+    workers: Any,
+) -> None:
+    session = await workers.open("2025-03-26")
+    room = workers.a.app.rooms.handshake
+    async with asyncio.TaskGroup() as tasks:
+        batch = [call(LONG, {"duration": 50, "steps": 50}, id=1), call("echo", {"message": "x"}, id=2)]
+        one = tasks.create_task(session.post(workers.a, call(LONG, {"duration": 50, "steps": 50}, id=3)))
+        several = tasks.create_task(session.post(workers.a, batch))
+        while not {(session.id, 1), (session.id, 2), (session.id, 3)} <= room._running.keys():
+            await asyncio.sleep(0.005)
+        for number in (1, 3):
+            await session.post(workers.a, cancelled(number))
+    assert (one.result().status_code, one.result().text.strip()) == (200, ": open")
+    assert '"id":2' in several.result().text.replace(" ", "")
+    assert '"id":1' not in several.result().text.replace(" ", "")
 
 
 async def test_a_client_that_left_resumes_its_request_on_the_other_worker(workers: Any) -> None:

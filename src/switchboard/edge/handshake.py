@@ -28,7 +28,7 @@ from switchboard.edge.replies import send_body
 from switchboard.edge.sse import send_events
 from switchboard.errors import SessionGone
 from switchboard.identity import Principal
-from switchboard.sessions.frames import parse_event_id
+from switchboard.sessions.frames import OPENED, parse_event_id
 from switchboard.sessions.records import Record
 from switchboard.sessions.reply import Reply
 from switchboard.sessions.room import HandshakeRoom
@@ -142,6 +142,9 @@ class HandshakeEdge:
             return
         if not reply.complete:
             raise SessionGone(sid)
+        if not reply.outcomes:  # cancelled: there is no response, and a stream may end without one
+            await send_events(_nothing(), receive, send, _session(sid))
+            return
         outcomes = reply.outcomes if batch else reply.outcomes[0]
         await _send(send, 200, to_json(outcomes), sid)
 
@@ -158,6 +161,10 @@ class HandshakeEdge:
         if not await follower.known():
             raise Malformed(400, INVALID_REQUEST, "The stream of this Last-Event-ID cannot be replayed any more")
         return _closing(follower.events())
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    yield OPENED
 
 
 async def _closing(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -38,7 +38,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from switchboard.edge.access import note
 from switchboard.edge.bearer import RETRY_AFTER
 from switchboard.edge.handshake import HandshakeEdge
-from switchboard.edge.messages import Malformed, accepts, checked, headers, is_enveloped, is_json, parse
+from switchboard.edge.messages import Malformed, accepts, bounded, checked, headers, is_enveloped, is_json, parse
 from switchboard.edge.refusals import answering, read_body
 from switchboard.edge.replies import send_body, send_json
 from switchboard.edge.scopes import LISTEN, EntryScopes, declined, no_scopes, require
@@ -123,6 +123,7 @@ class McpEndpoint:
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
         body = await read_body(receive)
         value = parse(body)
+        bounded(value)
         note(scope, value)
         require(_principal(), [value], self._entry_scopes)
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:

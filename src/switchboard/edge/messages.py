@@ -5,7 +5,7 @@ Pure functions over bytes and headers. Shapes are checked here, meanings by the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,15 @@ from pydantic_core import from_json
 from switchboard.json_numbers import exactly, is_suspect
 
 LARGEST_BATCH: Final = 100
+
+LONGEST_ID: Final = 256
+"""Characters of an id, of a progress token, and of a method's name: ids are kept with what they name."""
+
+LARGEST_ID: Final = 1 << 63
+"""Integers up to here are ids and progress tokens; larger ones are none in the languages of clients."""
+
+LONGEST_URI: Final = 2_048
+"""Characters of a resource's URI that is subscribed to: a session keeps a thousand of them."""
 
 Message = dict[str, Any]
 
@@ -71,6 +80,7 @@ def checked(value: Any) -> Message:
     for broken, reason in _DEFECTS:
         if broken(value):
             raise _invalid(reason)
+    bounded(value)
     return value
 
 
@@ -95,6 +105,17 @@ def checked_batch(values: list[Any]) -> list[Message]:
 
 def _invalid(reason: str) -> Malformed:
     return Malformed(400, INVALID_REQUEST, f"Invalid request: {reason}")
+
+
+def bounded(value: Any) -> None:
+    """Refuse a message whose ids are longer than any client's; other shapes are left to whoever serves it.
+
+    Raises:
+        Malformed: naming what is too long.
+    """
+    for broken, reason in _TOO_LONG if isinstance(value, dict) else ():
+        if broken(value):
+            raise _invalid(reason)
 
 
 def _bad_method(message: Message) -> bool:
@@ -123,6 +144,50 @@ def _is_error(error: Any) -> bool:
     if not isinstance(error, dict) or not isinstance(error.get("message"), str):
         return False
     return isinstance(error.get("code"), int) and not isinstance(error["code"], bool)
+
+
+def _long(value: Any, most: int = LONGEST_ID) -> bool:
+    if isinstance(value, str):
+        return len(value) > most
+    return isinstance(value, int) and not -LARGEST_ID <= value < LARGEST_ID
+
+
+def _param(message: Message, *path: str) -> Any:
+    found: Any = message.get("params")
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+_SUBSCRIBING: Final = ("resources/subscribe", "resources/unsubscribe")
+
+_AN_ID: Final = f"a string of {LONGEST_ID} characters or an integer of 64 bits at most"
+
+_TOO_LONG: Final[tuple[tuple[Callable[[Message], bool], str], ...]] = (
+    (lambda message: _long(message.get("method")), f'"method" has {LONGEST_ID} characters at most'),
+    (lambda message: _long(message.get("id")), f'"id" is {_AN_ID}'),
+    (lambda message: _long(_param(message, "_meta", "progressToken")), f'"progressToken" is {_AN_ID}'),
+    (lambda message: _long(_param(message, "requestId")), f'"requestId" is {_AN_ID}'),
+    (lambda message: _long(_param(message, "taskId")), f'"taskId" has {LONGEST_ID} characters at most'),
+    (
+        lambda message: message.get("method") in _SUBSCRIBING and _long(_param(message, "uri"), LONGEST_URI),
+        f"the URI of a subscription has {LONGEST_URI} characters at most",
+    ),
+    (
+        lambda message: (
+            any(_long(uri, LONGEST_URI) for uri in _listed(message, "resourceSubscriptions"))
+            or any(_long(task) for task in _listed(message, "taskIds"))
+        ),
+        f"a listen stream names resources by {LONGEST_URI} characters at most, and tasks by {LONGEST_ID}",
+    ),
+)
+
+
+def _listed(message: Message, name: str) -> list[Any]:
+    if message.get("method") != "subscriptions/listen":
+        return []
+    found = _param(message, "notifications", name)
+    return found if isinstance(found, list) else []
 
 
 _DEFECTS: Final = (

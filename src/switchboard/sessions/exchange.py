@@ -27,7 +27,7 @@ from switchboard.sessions.standalone import Outlet
 log = structlog.get_logger("switchboard.sessions")
 
 CANCELLED: Final = ErrorData(code=-32800, message="Request cancelled")
-"""What the SDK's own transport answers too."""
+"""What is answered to a request that ended because its reply was lost."""
 
 LEAVING: Final = ErrorData(
     code=INTERNAL_ERROR,
@@ -60,7 +60,7 @@ class Exchange:
         self._token = progress_token_from_params(self.params)
         self._scope = anyio.CancelScope()
         self._closed = False
-        self._ended_by = CANCELLED
+        self._ended_by: ErrorData | None = None
 
     @property
     def can_send_request(self) -> bool:
@@ -68,20 +68,24 @@ class Exchange:
         return not self._closed
 
     async def serve(self, server: Server[Any], lifespan_state: Any) -> None:
-        """Run the request to its end and hand the response to the reply."""
+        """Run the request to its end and hand the response to the reply.
+
+        A request that its client cancelled gets no response: 2025-11-25 basic/utilities/cancellation, "Behavior
+        Requirements".
+        """
         outcome: dict[str, Any] | None = None
         with self._scope:
             outcome = await self._outcome(server, lifespan_state)
         self._closed = True
-        if outcome is None:
+        if outcome is None and self._ended_by is not None:
             outcome = self._error(self._ended_by)
         try:
-            await self._reply.finish(outcome)
+            await self._reply.finish(self.request_id, outcome)
         except (SessionGone, StateUnavailable) as error:
             log.warning("exchange.unanswered", method=self.method, reason=type(error).__name__)
 
-    def cancel(self, answer: ErrorData = CANCELLED) -> None:
-        """End the request with `answer`: the client takes it back, or this worker cannot finish it."""
+    def cancel(self, answer: ErrorData | None = None) -> None:
+        """End the request: with `answer` if this worker cannot finish it, without one if its client takes it back."""
         self._ended_by = answer
         self.cancel_requested.set()
         self._scope.cancel()

@@ -12,7 +12,7 @@ import structlog
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.frames import KEEPALIVE, OPENED, Frame, Sign, encode, event, frames, order
+from switchboard.sessions.frames import KEEPALIVE, NO_MESSAGE, OPENED, Frame, Sign, encode, event, frames, order
 from switchboard.state import Scripts, State
 from switchboard.state.keys import POLL_S
 
@@ -53,10 +53,18 @@ class ReplyFollower:
         self._wake = asyncio.Event()
 
     async def known(self) -> bool:
-        """Whether this session ever had such a stream, and all that follows `last` is still there."""
+        """Whether this session ever had such a stream, and all that follows `last` is still there.
+
+        A reply that ended without a response has nothing left to say: a client would ask for the rest for ever.
+        """
         with self._state.guard():
-            stored = await self._state.redis.exists(self._state.keys.events(self._sid, self._stream))
-        return bool(stored) and not await missed(self._state, self._sid, self._stream, self._last)
+            key = self._state.keys.events(self._sid, self._stream)
+            newest: Any = await self._state.redis.xrevrange(key, count=1)
+        if not newest or await missed(self._state, self._sid, self._stream, self._last):
+            return False
+        return not _cancelled(newest) or any(
+            frame.data != NO_MESSAGE for frame in await read(self._state, self._sid, self._stream, self._last)
+        )
 
     async def events(self) -> AsyncGenerator[bytes]:
         """The rest of the stream as server-sent events; ends after the last response, never hangs."""
@@ -84,8 +92,9 @@ class ReplyFollower:
                     log.warning("stream.gap", session=self._sid[:8], stream=self._stream)
                     return
                 self._last, self._total = frame.id, frame.total
-                yield frame
-                sign.given()
+                if frame.data != NO_MESSAGE:
+                    yield frame
+                    sign.given()
                 if frame.final:
                     return
             if await self._waited():
@@ -167,10 +176,16 @@ class ReplyFollower:
             if "o" in fields:
                 requests = json.loads(fields["o"])
                 continue
+            if fields["f"] == NO_MESSAGE:
+                continue
             message = json.loads(fields["f"])
             if "method" not in message and message.get("id") in requests:
                 requests.remove(message["id"])
         return requests
+
+
+def _cancelled(newest: list[tuple[str, dict[str, str]]]) -> bool:
+    return any(frame.final and frame.data == NO_MESSAGE for frame in frames(newest))
 
 
 def _lost(request: Any) -> dict[str, Any]:

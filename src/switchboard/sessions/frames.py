@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-OPENED: Final = b": open\r\n\r\n"
+# No empty line after a comment: it ends an event, and some clients then take what they had before for one more.
+OPENED: Final = b": open\r\n"
 """The first bytes of a stream without a priming event: its headers must not wait for its first frame."""
 
-KEEPALIVE: Final = b": keepalive\r\n\r\n"
+KEEPALIVE: Final = b": keepalive\r\n"
 KEEPALIVE_S: Final = 15.0
 PAUSE_S: Final = 6.0
 """How long a look at Redis may take, its time-out included."""
@@ -22,7 +23,14 @@ PAUSE_S: Final = 6.0
 RETRY_MS: Final = 1_000
 """What a client is asked to wait before it reconnects."""
 
-_EVENT_ID: Final = re.compile(r"([A-Za-z0-9_-]{1,32})\.(\d{1,20}-\d{1,20})")
+_EVENT_ID: Final = re.compile(r"([A-Za-z0-9_-]{1,32})\.([0-9]{1,20}-[0-9]{1,20})")
+
+_LAST: Final = (1 << 64) - 1
+"""Both halves of a Redis id are below 2^64, and nothing comes after the last id."""
+
+
+NO_MESSAGE: Final = ""
+"""The data of a frame that only says that a request is over: its client cancelled it."""
 
 
 class Sign:
@@ -76,7 +84,7 @@ def priming(stream: str, entry: str) -> bytes:
 def parse_event_id(text: str) -> tuple[str, str] | None:
     """Split a `Last-Event-ID` into stream and Redis id; `None` when it is not one of ours."""
     match = _EVENT_ID.fullmatch(text)
-    return (match[1], match[2]) if match else None
+    return (match[1], match[2]) if match and max(order(match[2])) < _LAST else None
 
 
 def order(entry: str) -> tuple[int, int]:

@@ -80,10 +80,11 @@ class Ownership:
         with self._state.guard():
             await self._state.redis.zrem(self._key(owner), sid)
 
-    def used(self, pipe: Pipeline, owner: str) -> None:
-        """Queue what keeps the owner's set while its sessions are used; now and then it is a command."""
+    async def used(self, owner: str) -> None:
+        """Keep the owner's set while its sessions are used; now and then it is a command."""
         if self._due(self._told, owner, self._ttl_ms / 1000 / TOLD_TIMES):
-            self._keep(pipe, self._key(owner))
+            with self._state.guard():
+                await self._state.redis.pexpire(self._key(owner), KEPT_LIVES * self._ttl_ms)
 
     def _keep(self, pipe: Pipeline, key: str) -> None:
         pipe.pexpire(key, KEPT_LIVES * self._ttl_ms)

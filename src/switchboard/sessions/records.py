@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ LONGEST_URI: Final = 2_048
 """Bytes of the URI of each."""
 
 OLDEST: Final = "2024-11-05"
+
+_SID: Final = re.compile(r"[0-9a-f]{48}")
+"""What `create` mints: nothing else is asked of Redis."""
 
 UNKNOWN: Final = '{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"unknown","version":"0"}}'
 """What is known of a client before `initialize`: nothing."""
@@ -116,21 +120,19 @@ class Records:
         await self._state.replicas.hold(key)
 
     async def load(self, sid: str, owner: str) -> Record:
-        """Read the record and slide its life, in one round trip.
+        """Read the record and slide its life, in one round trip; whoever is not its owner slides nothing.
 
         Raises:
             SessionGone: unknown, expired, ended, or another principal's; the caller cannot tell which.
         """
-        key = self._state.keys.session(sid)
+        if not _SID.fullmatch(sid):
+            raise SessionGone(sid[:8])
         with self._state.guard():
-            async with self._state.redis.pipeline(transaction=False) as pipe:
-                pipe.hgetall(key)
-                pipe.pexpire(key, self.ttl_ms)
-                self._ownership.used(pipe, owner)
-                stored = cast(dict[str, str], (await pipe.execute())[0])
-        record = _parse(sid, stored)
-        if record is None or record.owner != owner:
+            flat: Any = await self._state.scripts.load(keys=[self._state.keys.session(sid)], args=[owner, self.ttl_ms])
+        record = _parse(sid, dict(zip(flat[::2], flat[1::2], strict=True)))
+        if record is None:
             raise SessionGone(sid)
+        await self._ownership.used(owner)
         if record.has_streams and record.held_by is None:
             await self._touch_streams(sid)
         return record

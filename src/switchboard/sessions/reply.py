@@ -8,6 +8,7 @@ epoch, so that any worker can replay it and no worker can end it twice.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 from collections import deque
@@ -17,15 +18,16 @@ from typing import Any, Final
 
 import anyio
 import structlog
+from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, RequestId
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, encode, event, priming
+from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, NO_MESSAGE, OPENED, Frame, encode, event, priming
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record
 from switchboard.state import Scripts, State, Written
-from switchboard.state.keys import LEASE_MS, MAX_FRAMES, POLL_S
+from switchboard.state.keys import COMMIT_GRACE_MS, LEASE_MS, MAX_FRAMES, POLL_S
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -96,13 +98,13 @@ class Reply:
         async with self._lock:
             await self._store(encode(message), final=False)
 
-    async def finish(self, outcome: dict[str, Any]) -> None:
-        """Record the response to one of the requests; the last one ends the reply."""
+    async def finish(self, request: RequestId, outcome: dict[str, Any] | None) -> None:
+        """Record the response to one of the requests, or that it gets none; the last one ends the reply."""
         async with self._lock:
-            self._pending.discard(outcome["id"])
+            self._pending.discard(request)
             if self.committed:
-                await self._store(encode(outcome), final=self.complete)
-            else:
+                await self._store(encode(outcome) if outcome is not None else NO_MESSAGE, final=self.complete)
+            elif outcome is not None:
                 self.outcomes.append(outcome)
             if self.complete:
                 self._over = self.committed
@@ -256,7 +258,7 @@ class Reply:
     async def _look(self) -> None:
         self._mail.clear()
         asked = list(self._asked)
-        pending = list(self._pending)
+        pending = {digest(request): request for request in self._pending}
         sid = self.record.sid
         with self._state.guard():
             renewed = Scripts.written(
@@ -270,14 +272,22 @@ class Reply:
                     self._lose()
                 return
             slots = [self._keys.inbox(sid, request) for request in asked]
-            cancels = [self._keys.cancel(sid, request) for request in pending]
-            values: Any = await self._state.redis.mget([*slots, *cancels]) if slots or cancels else []
+            values: Any = await self._state.redis.mget(slots) if slots else []
+            cancelled: Any = await self._cancelled(list(pending))
             await self._keep(slots)
-        for request, answer in zip(asked, values, strict=False):
+        for request, answer in zip(asked, values, strict=True):
             self._settle(request, answer)
-        for request_id, cancelled in zip(pending, values[len(asked) :], strict=True):
-            if cancelled is not None:
-                self.on_cancelled(request_id)
+        for named in cancelled:
+            self.on_cancelled(pending[named])
+
+    async def _cancelled(self, digests: list[str]) -> Any:
+        """Those of the pending requests that the client cancelled on another worker."""
+        if not digests:
+            return ()
+        sid = self.record.sid
+        return await self._state.scripts.cancelled(
+            keys=[self._record_key(), self._keys.cancel(sid)], args=[COMMIT_GRACE_MS, *digests]
+        )
 
     async def _keep(self, slots: list[str]) -> None:
         """A slot lives as long as somebody waits at it."""
@@ -316,7 +326,8 @@ class Reply:
             while self._outbox:
                 frame = self._outbox.popleft()
                 self._waiting -= len(frame.data)
-                yield event(self.name, frame)
+                if frame.data != NO_MESSAGE:
+                    yield event(self.name, frame)
                 if frame.final:
                     return
             if self._over or not self._attached:
@@ -343,3 +354,8 @@ class Reply:
     def _session_keys(self) -> list[str]:
         sid = self.record.sid
         return [self._keys.session(sid), self._keys.events(sid, self.name), self._keys.exchange(sid, self.name)]
+
+
+def digest(request: RequestId) -> str:
+    """What stands in Redis for a request's id, which its client chose."""
+    return hashlib.sha256(json.dumps(coerce_request_id(request)).encode()).hexdigest()[:32]

@@ -18,16 +18,16 @@ from mcp_types import RequestId
 
 from switchboard.errors import SessionGone, TooMany
 from switchboard.identity import Caller, Principal, current, serving
-from switchboard.sessions.exchange import LEAVING, Exchange
+from switchboard.sessions.exchange import CANCELLED, LEAVING, Exchange
 from switchboard.sessions.follow import ReplyFollower
 from switchboard.sessions.frames import encode
 from switchboard.sessions.notices import Notice
 from switchboard.sessions.records import Record, Records
-from switchboard.sessions.reply import Reply
+from switchboard.sessions.reply import Reply, digest
 from switchboard.sessions.standalone import Outlet, StandaloneStream, append
 from switchboard.sessions.streams import Streams
 from switchboard.state import State
-from switchboard.state.keys import COMMIT_GRACE_MS
+from switchboard.state.keys import COMMIT_GRACE_MS, MAX_CANCELLED
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -235,7 +235,7 @@ class HandshakeRoom:
 
         def cancel_all() -> None:
             for exchange in exchanges.values():
-                exchange.cancel()
+                exchange.cancel(CANCELLED)
 
         reply.on_cancelled = lambda request: exchanges[request].cancel()
         reply.on_lost = cancel_all
@@ -269,7 +269,7 @@ class HandshakeRoom:
             return
         keys = self._state.keys
         with self._state.guard():
-            await self._state.scripts.place(
-                keys=[keys.session(record.sid), keys.cancel(record.sid, request)], args=[COMMIT_GRACE_MS, "1"]
+            await self._state.scripts.cancel(
+                keys=[keys.session(record.sid), keys.cancel(record.sid)],
+                args=[digest(request), COMMIT_GRACE_MS, MAX_CANCELLED, keys.to_server(record.sid)],
             )
-            await self._state.hub.publish(keys.to_server(record.sid), "1")

@@ -11,7 +11,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `session:{sid}:subscriptions` | set | subscribed resource URIs | as the record |
 | `mcp:shttp:toserver:{sid}` | pub/sub | wakes the worker that waits for an answer, or must see a cancellation | - |
 | `mcp:inbox:{sid}:<id>` | string | the slot for an answer: made by the asker, filled once | as the wait |
-| `mcp:cancel:{sid}:<request id>` | string | a cancellation that came before the commit | COMMIT_GRACE |
+| `mcp:cancel:{sid}` | sorted set | digests of requests cancelled before their commit, by when | COMMIT_GRACE |
 | `mcp:shttp:toclient:{sid}:<stream>` | pub/sub | wakes the follower of a stream | - |
 | `mcp:events:{sid}:<stream>` | stream | the frames, all of them | bounded, as the record |
 | `mcp:exchange:{sid}:<stream>` | string | `worker:epoch` of a reply that became a stream, or `done` | LEASE, renewed |
@@ -52,7 +52,6 @@ and a script may touch all of it. The authorization server keeps its own table b
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 LEASE_MS = 12_000
@@ -81,6 +80,9 @@ OFFER_LIFE_MS = 7 * 24 * 3_600_000
 
 LINKS_LIFE_MS = 24 * 3_600_000
 """How long links that a backend gave can be read after the last one was given."""
+
+MAX_CANCELLED = 256
+"""Cancellations that wait in one session; of more, the oldest are given up."""
 
 MAX_FRAMES = 1_000
 """Frames kept for replay in one stream."""
@@ -116,8 +118,8 @@ class Keys:
     def inbox(self, sid: str, request: str) -> str:
         return f"{self.prefix}mcp:inbox:{{{sid}}}:{request}"
 
-    def cancel(self, sid: str, request: str | int) -> str:
-        return f"{self.prefix}mcp:cancel:{{{sid}}}:{json.dumps(request)}"
+    def cancel(self, sid: str) -> str:
+        return f"{self.prefix}mcp:cancel:{{{sid}}}"
 
     def events(self, sid: str, stream: str) -> str:
         return f"{self.prefix}mcp:events:{{{sid}}}:{stream}"

@@ -160,6 +160,38 @@ return {'ok'}
 """
 )
 
+_NOW: Final = """
+local now = redis.call('TIME')
+now = now[1] * 1000 + math.floor(now[2] / 1000)
+"""
+
+# KEYS record cancelled · ARGV digest life_ms most channel
+_CANCEL: Final = (
+    _ALIVE
+    + _NOW
+    + """
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
+redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('WAKE', ARGV[4], '1')
+return {'ok'}
+"""
+)
+
+# KEYS record cancelled · ARGV life_ms digest... (which of them were cancelled lately)
+_CANCELLED: Final = (
+    _NOW
+    + """
+local found = {}
+for i = 2, #ARGV do
+  local at = redis.call('ZSCORE', KEYS[2], ARGV[i])
+  if at and tonumber(at) > now - ARGV[1] then found[#found + 1] = ARGV[i] end
+end
+return found
+"""
+)
+
 # KEYS record events · ARGV token channel
 _ATTACH: Final = (
     _ALIVE
@@ -203,6 +235,13 @@ return {'ok'}
 """
 )
 
+# KEYS record · ARGV owner record_ms (the fields, if it is the owner's; a stranger keeps nothing alive)
+_LOAD: Final = """
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return {} end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('HGETALL', KEYS[1])
+"""
+
 # KEYS record · ARGV field value [field value ...]
 _UPDATE: Final = (
     _ALIVE
@@ -244,9 +283,12 @@ class Scripts:
         self.renew = registered(redis, _RENEW)
         self.fill = registered(redis, _FILL)
         self.place = registered(redis, _PLACE)
+        self.cancel = registered(redis, _CANCEL)
+        self.cancelled = registered(redis, _CANCELLED)
         self.attach = registered(redis, _ATTACH)
         self.detach = registered(redis, _DETACH)
         self.subscribe = registered(redis, _SUBSCRIBE)
+        self.load = registered(redis, _LOAD)
         self.update = registered(redis, _UPDATE)
 
     @staticmethod
