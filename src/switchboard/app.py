@@ -341,6 +341,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         listening=streams.listening,
         watching=tasks.watch,
         readable=partial(readable, selected),
+        ending=streams.revocation.ending,
         server_info=server.server_info_stamp,
         entry_scopes=selected.entry_scopes,
         clock=state.clock,

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -195,6 +196,77 @@ async def test_a_revoked_token_ends_its_open_stream_and_is_refused(fleet: Fleet)
             async for _ in stream.aiter_bytes():
                 pass
     assert (await fleet.post(fleet.urls[1], alice, ECHO, sid)).status_code == 401
+
+
+LONG: dict[str, Any] = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/call",
+    "params": {"name": "longRunningOperation", "arguments": {"duration": 120, "steps": 100}},
+}
+
+
+def of_modern(message: dict[str, Any]) -> dict[str, Any]:
+    meta = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
+    return {**message, "params": {**message["params"], "_meta": {**meta, "progressToken": 1}}}
+
+
+async def test_every_stream_ends_with_its_token_the_answers_to_posts_and_what_resumes_them_too(fleet: Fleet) -> None:
+    token = await fleet.token("alice")
+    sid = await fleet.open(token)
+    a, b = fleet.urls
+    whoami = {**ECHO, "params": {"name": "whoami", "arguments": {}}}
+    client = (await fleet.post(a, token, whoami, sid)).json()["result"]["structuredContent"]["client"]
+    called = {**modern(token), "mcp-method": "tools/call", "mcp-name": "longRunningOperation"}
+    listens = listening(toolsListChanged=True)
+    async with AsyncExitStack() as stack:
+        opening = partial(opened, fleet, stack)
+        reply = await opening("POST", a, headers(token, sid), LONG)
+        lines = reply.aiter_lines()
+        last = await anext(line async for line in lines if line.startswith("id:"))
+        resumed = {**headers(token, sid), "last-event-id": last.partition(":")[2].strip()}
+        streams = {
+            "the answer to a POST": lines,
+            "what resumes it elsewhere": (await opening("GET", b, resumed)).aiter_lines(),
+            "the standalone stream": (await opening("GET", b, headers(token, sid))).aiter_lines(),
+            "the answer to a modern POST": (await opening("POST", b, called, of_modern(LONG))).aiter_lines(),
+            "a listen stream": (await opening("POST", b, modern(token), listens)).aiter_lines(),
+        }
+        base = a.removesuffix("/mcp")
+        assert (await fleet.http.post(f"{base}/revoke", data={"token": token, "client_id": client})).status_code == 200
+        ending = {name: asyncio.ensure_future(read_out(stream)) for name, stream in streams.items()}
+        await asyncio.wait(ending.values(), timeout=12)
+        assert {name for name, task in ending.items() if not task.done()} == set()
+        await asyncio.gather(*ending.values())
+
+
+async def opened(
+    fleet: Fleet, stack: AsyncExitStack, method: str, url: str, sent: dict[str, str], message: Any = None
+) -> httpx2.Response:
+    stream = await stack.enter_async_context(fleet.http.stream(method, url, headers=sent, json=message))
+    assert stream.status_code == 200, await stream.aread()
+    return stream
+
+
+async def read_out(lines: AsyncIterator[str]) -> None:
+    async for _ in lines:
+        pass
+
+
+async def test_a_modern_request_that_was_not_answered_yet_is_refused_when_its_token_is_revoked(fleet: Fleet) -> None:
+    token = await fleet.token("alice")
+    whoami = {**ECHO, "params": {"name": "whoami", "arguments": {}}}
+    sid = await fleet.open(token)
+    client = (await fleet.post(fleet.urls[0], token, whoami, sid)).json()["result"]["structuredContent"]["client"]
+    called = {**modern(token), "mcp-method": "tools/call", "mcp-name": "longRunningOperation"}
+    silent = of_modern(LONG)
+    del silent["params"]["_meta"]["progressToken"]
+    async with asyncio.timeout(14), asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(fleet.http.post(fleet.urls[1], json=silent, headers=called))
+        base = fleet.urls[0].removesuffix("/mcp")
+        assert (await fleet.http.post(f"{base}/revoke", data={"token": token, "client_id": client})).status_code == 200
+    assert asking.result().status_code == 401
+    assert 'error="invalid_token"' in asking.result().headers["www-authenticate"]
 
 
 async def test_a_websocket_has_its_tokens_scopes_and_ends_with_the_token(fleet: Fleet) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any, Final
 
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
@@ -136,7 +135,7 @@ class HandshakeEdge:
         sid = reply.record.sid
         if reply.committed:
             try:
-                await send_events(reply.events(), receive, send, _session(sid))
+                await send_events(self._room.replying(reply), receive, send, _session(sid))
             finally:
                 reply.detach()
             return
@@ -160,17 +159,11 @@ class HandshakeEdge:
         follower = self._room.follower(record, stream, last)
         if not await follower.known():
             raise Malformed(400, INVALID_REQUEST, "The stream of this Last-Event-ID cannot be replayed any more")
-        return _closing(follower.events())
+        return self._room.resuming(follower)
 
 
 async def _nothing() -> AsyncGenerator[bytes]:
     yield OPENED
-
-
-async def _closing(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    async with aclosing(events):
-        async for chunk in events:
-            yield chunk
 
 
 def _messages(value: Any, record: Record) -> list[Message]:

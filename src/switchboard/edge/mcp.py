@@ -39,6 +39,7 @@ from switchboard.edge.access import note
 from switchboard.edge.bearer import RETRY_AFTER
 from switchboard.edge.handshake import HandshakeEdge
 from switchboard.edge.messages import Malformed, accepts, bounded, checked, headers, is_enveloped, is_json, parse
+from switchboard.edge.modern import Ending, serve
 from switchboard.edge.refusals import answering, read_body
 from switchboard.edge.replies import send_body, send_json
 from switchboard.edge.scopes import LISTEN, EntryScopes, declined, no_scopes, require
@@ -70,6 +71,7 @@ class McpEndpoint:
         listening: Registered,
         watching: Watching,
         readable: Readable,
+        ending: Ending,
         server_info: dict[str, Any],
         entry_scopes: EntryScopes = no_scopes,
         clock: Callable[[], float] = time.time,
@@ -82,6 +84,7 @@ class McpEndpoint:
         self._listening = listening
         self._watching = watching
         self._readable = readable
+        self._ending = ending
         self._server_info = server_info
         self._methods: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "POST": self._post,
@@ -129,7 +132,7 @@ class McpEndpoint:
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)
             return
-        await self._modern(scope, _replayed(body, receive), _retriable(scope, send))
+        await serve(self._modern, self._ending, scope, _replayed(body, receive), _retriable(scope, send))
 
     async def _listen(
         self, value: dict[str, Any], found: dict[str, str], scope: Scope, receive: Receive, send: Send

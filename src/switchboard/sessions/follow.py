@@ -51,6 +51,12 @@ class ReplyFollower:
         self._pause = min(POLL_S, ttl_ms / 3000)
         self._ttl_ms = ttl_ms
         self._wake = asyncio.Event()
+        self._over = False
+
+    def end(self) -> None:
+        """Follow no longer; whoever may can follow again."""
+        self._over = True
+        self._wake.set()
 
     async def known(self) -> bool:
         """Whether this session ever had such a stream, and all that follows `last` is still there.
@@ -85,7 +91,7 @@ class ReplyFollower:
 
     async def _follow(self) -> AsyncGenerator[Frame | None]:
         sign = Sign()
-        while True:
+        while not self._over:
             self._wake.clear()
             for frame in await self._news():
                 if not frame.follows(self._total):

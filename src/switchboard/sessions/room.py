@@ -217,6 +217,20 @@ class HandshakeRoom:
         if not await append(self._state, record.sid, message):
             raise SessionGone(record.sid)
 
+    async def replying(self, reply: Reply) -> AsyncGenerator[bytes]:
+        """The reply's stream; it ends with the token of the request, and the reply goes on to where it is stored."""
+        with self.streams.revocation.ending(current().still_valid, reply.detach):
+            async with contextlib.aclosing(reply.events()) as events:
+                async for chunk in events:
+                    yield chunk
+
+    async def resuming(self, follower: ReplyFollower) -> AsyncGenerator[bytes]:
+        """The rest of a reply's stream; it ends with the token of the request."""
+        with self.streams.revocation.ending(current().still_valid, follower.end):
+            async with contextlib.aclosing(follower.events()) as events:
+                async for chunk in events:
+                    yield chunk
+
     def follower(self, record: Record, stream: str, last: str) -> ReplyFollower:
         """Whoever resumes the reply to an earlier POST."""
         return ReplyFollower(self._state, record.sid, stream, last, self.records.ttl_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,6 +17,7 @@ from switchboard.resource_uris import equal
 from switchboard.sessions.bus import EVERYTHING, RedisBus
 from switchboard.sessions.held import HeldStreams
 from switchboard.sessions.listen import ListenStream
+from switchboard.sessions.revocation import Revocation
 from switchboard.sessions.standalone import StandaloneStream
 from switchboard.state import State
 from switchboard.state.keys import POLL_S
@@ -23,12 +25,6 @@ from switchboard.state.keys import POLL_S
 log = structlog.get_logger("switchboard.sessions")
 
 CHUNK: Final = 256
-
-RECHECK_S: Final = 5.0
-"""How long a stream may outlive its token (AUTH row 10)."""
-
-AT_ONCE: Final = 50
-"""Tokens that are checked at the same time."""
 
 
 class Streams:
@@ -39,6 +35,7 @@ class Streams:
     """
 
     def __init__(self, state: State, bus: RedisBus, worker: str, ttl: float, max_streams: int = 20_000) -> None:
+        self.revocation = Revocation()
         self._held = HeldStreams(state, worker, max_streams)
         self._state = state
         self._bus = bus
@@ -61,7 +58,7 @@ class Streams:
         remove_too = self._bus.on_interruption(self._interrupted)
         async with asyncio.TaskGroup() as tasks:
             working = [
-                tasks.create_task(work) for work in (self._sweep_for_ever(), self._pass_on(), self._recheck_for_ever())
+                tasks.create_task(work) for work in (self._sweep_for_ever(), self._pass_on(), self.revocation.run())
             ]
             try:
                 yield
@@ -82,7 +79,8 @@ class Streams:
         async with self._held.one_more(owner):
             self._standalone[stream] = None
             try:
-                yield
+                with self.revocation.ending(stream.still_valid, partial(stream.end, "revoked")):
+                    yield
             finally:
                 del self._standalone[stream]
 
@@ -96,7 +94,8 @@ class Streams:
         async with self._held.one_more(owner):
             self._listening[stream] = None
             try:
-                yield
+                with self.revocation.ending(stream.still_valid, partial(stream.end, "revoked")):
+                    yield
             finally:
                 del self._listening[stream]
 
@@ -128,19 +127,6 @@ class Streams:
                         await stream.notify(notice["method"], {**params, **form})
                     except StateUnavailable as error:
                         log.warning(error.event, error=str(error), lost=notice["method"])
-
-    async def _recheck_for_ever(self) -> None:
-        """End the streams of tokens that were revoked since."""
-        while True:
-            await asyncio.sleep(RECHECK_S)
-            streams: list[StandaloneStream | ListenStream] = [*self._standalone, *self._listening]
-            for start in range(0, len(streams), AT_ONCE):
-                await asyncio.gather(*(self._recheck(stream) for stream in streams[start : start + AT_ONCE]))
-
-    async def _recheck(self, stream: StandaloneStream | ListenStream) -> None:
-        if stream.still_valid is not None and not await stream.still_valid():
-            log.info("stream.revoked", era=stream.era)
-            stream.end("revoked")
 
     async def _sweep_for_ever(self) -> None:
         while True:
