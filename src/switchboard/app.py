@@ -346,7 +346,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         entry_scopes=selected.entry_scopes,
         clock=state.clock,
     )
-    one_stream = LegacyRoom(handshake)
+    one_stream = LegacyRoom(handshake, heartbeat.alive)
     legacy = LegacyEdge(one_stream, settings.base_path, selected.entry_scopes)
     socket = WebSocketEdge(one_stream, settings.max_body_bytes, selected.entry_scopes)
     doors = (endpoint, socket, legacy.stream, legacy.message)

@@ -26,6 +26,19 @@ async def test_the_user_decides_half_way_whether_the_job_goes_on(
         assert end in words(await client.call_tool("backgroundJob", SHORT))
 
 
+@pytest.mark.parametrize("content", [None, {}, {"goOn": "perhaps"}, {"other": True}])
+async def test_an_answer_of_the_wrong_shape_is_a_tool_error_that_says_so(
+    server: MCPServer[Any], words: Callable[..., str], content: Any
+) -> None:
+    async def fill_in(context: Any, params: Any) -> ElicitResult:
+        return ElicitResult(action="accept", content=content)
+
+    async with Client(server, mode="legacy", elicitation_callback=fill_in) as client:
+        result = await client.call_tool("backgroundJob", SHORT)
+    assert result.is_error
+    assert "The client's answer to elicitation/create has the wrong shape." in words(result)
+
+
 async def test_a_client_that_cannot_be_asked_gets_the_whole_job(
     connect: Callable[..., Client], words: Callable[..., str]
 ) -> None:

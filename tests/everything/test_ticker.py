@@ -13,6 +13,7 @@ import pytest
 from switchboard.errors import StateUnavailable
 from switchboard.everything import plugin
 from switchboard.everything.ticker import Beat, Ticker, log_messages, resource_updates, stderr_messages, ticking
+from switchboard.everything.toolset import Intervals
 
 BEATS = (Beat(10, resource_updates), Beat(20, log_messages), Beat(30, stderr_messages))
 UPDATES = (Beat(10, resource_updates),)
@@ -242,3 +243,9 @@ async def test_the_plugin_ticks_while_it_runs_as_often_as_it_is_configured(
         async with plugin({"resource_updates": 0.1}).running(host):
             await listener.told.wait()
     assert _uris(listener)[0] == TWO
+
+
+def test_lines_of_standard_error_are_told_only_where_that_is_asked_for() -> None:
+    assert [beat.notices for beat in Intervals().beats()] == [resource_updates, log_messages]
+    asked = Intervals.model_validate({"stderr_messages": 30}).beats()
+    assert [beat.notices for beat in asked] == [resource_updates, log_messages, stderr_messages]

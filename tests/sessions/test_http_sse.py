@@ -13,6 +13,8 @@ import mcp_types as types
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 
+from switchboard.identity import ANONYMOUS
+
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 0,
@@ -153,3 +155,28 @@ async def test_bad_requests_have_their_own_status(start: Any) -> None:
     assert (await post(f"{base}/message?sessionId=a", content=b"x")).status_code == 415
     assert (await post(f"{base}/sse", json={})).status_code == 405
     assert (await workers.http.get(f"{base}/sse", headers={"accept": "application/json"})).status_code == 406
+
+
+async def test_messages_for_a_stream_whose_worker_died_are_not_found_and_the_session_ends(two: Any) -> None:
+    rooms = two.b.app.rooms
+    ours = two.b.app.rooms.handshake.records
+    for holder, status in ((rooms.worker, 202), ("w0123dead", 404)):
+        sid = await ours.reserve(ANONYMOUS.owner)
+        key = two.state.keys.session(sid)
+        await two.state.redis.hset(key, "standalone", f"{holder}:{'0' * 16}")
+        old = Old(two, f"/message?sessionId={sid}", aiter_of_nothing())
+        async with asyncio.timeout(20):
+            while (answered := await old.post(two.a, INITIALIZE)) != status:
+                await asyncio.sleep(0.1)  # nobody is taken for dead within one heartbeat of a worker's own start
+        assert answered == status
+        assert await two.state.redis.exists(key) == (status == 202)
+
+
+async def test_a_message_for_a_stream_that_nobody_holds_is_not_found(two: Any) -> None:
+    sid = await two.b.app.rooms.handshake.records.reserve(ANONYMOUS.owner)
+    assert await Old(two, f"/message?sessionId={sid}", aiter_of_nothing()).post(two.a, INITIALIZE) == 404
+
+
+async def aiter_of_nothing() -> AsyncIterator[tuple[str, str]]:
+    return
+    yield

@@ -21,7 +21,6 @@ from mcp_types import (
     UrlElicitationCapability,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import ValidationError
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def answered(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except ValidationError as malformed:
+    except ValueError as malformed:  # of the schema, or of the SDK where an accepted form came without content
         raise ToolError(f"The client's answer to {what} has the wrong shape.") from malformed
     except MCPError as refused:
         raise ToolError(f"The client answered {what} with an error: {refused.error.message}") from refused

@@ -57,15 +57,13 @@ class Intervals(BaseModel):
 
     resource_updates: float = Field(10, ge=0.1, le=86_400)
     log_messages: float = Field(20, ge=0.1, le=86_400)
-    stderr_messages: float = Field(30, ge=0.1, le=86_400)
+    stderr_messages: float | None = Field(None, ge=0.1, le=86_400)
+    """Never, unless it is set: no revision has this notification, and some clients log each as an error."""
 
     def beats(self) -> tuple[Beat, ...]:
         """The table of what is said when."""
-        return (
-            Beat(self.resource_updates, resource_updates),
-            Beat(self.log_messages, log_messages),
-            Beat(self.stderr_messages, stderr_messages),
-        )
+        beats = (Beat(self.resource_updates, resource_updates), Beat(self.log_messages, log_messages))
+        return (*beats, Beat(self.stderr_messages, stderr_messages)) if self.stderr_messages is not None else beats
 
 
 def _intervals(config: Mapping[str, object]) -> Intervals:

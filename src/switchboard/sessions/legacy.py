@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +24,7 @@ from switchboard.identity import Principal
 from switchboard.sessions.frames import KEEPALIVE
 from switchboard.sessions.records import Record
 from switchboard.sessions.room import HandshakeRoom
-from switchboard.sessions.standalone import Ending, StandaloneStream
+from switchboard.sessions.standalone import Ending, StandaloneStream, holder_of
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -55,10 +55,15 @@ class OneStream:
 
 
 class LegacyRoom:
-    """Serves such sessions on the parts of the handshake room."""
+    """Serves such sessions on the parts of the handshake room.
 
-    def __init__(self, room: HandshakeRoom) -> None:
+    Args:
+        alive: whether the worker of an id still is.
+    """
+
+    def __init__(self, room: HandshakeRoom, alive: Callable[[str], Awaitable[bool]]) -> None:
         self._room = room
+        self._alive = alive
 
     async def load(self, sid: str, principal: Principal) -> Record:
         """The session of that id.
@@ -100,6 +105,7 @@ class LegacyRoom:
         Raises:
             SessionGone, StateUnavailable: the message was not taken.
         """
+        await self._check_stream(record)
         if "method" not in message:
             await self._room.answered(record, message)
         elif "id" not in message:
@@ -110,6 +116,20 @@ class LegacyRoom:
             await self._room.say(record, _error(message, NOT_YET))
         else:
             await self._serve(record, principal, message, headers)
+
+    async def _check_stream(self, record: Record) -> None:
+        """Take nothing for a stream that nobody holds: its answers would reach no one.
+
+        Raises:
+            SessionGone: the stream has ended, or its worker died and left it; the session has ended with it.
+        """
+        if record.held_by is None:
+            raise SessionGone(record.sid)
+        holder = holder_of(record.held_by)
+        if holder and holder != self._room.worker and not await self._alive(holder):
+            log.warning("stream.worker_lost", session=record.sid[:8], worker=holder)
+            await self._end(record)
+            raise SessionGone(record.sid)
 
     async def _initialized(self, record: Record, principal: Principal, message: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -157,10 +177,10 @@ class LegacyRoom:
                     task = tasks.create_task(self._follow(record, pointed, events))
                     following.add(task)
                     task.add_done_callback(following.discard)
+            await events.put(None)
         finally:
             for task in following:
                 task.cancel()
-            events.put_nowait(None) if not events.full() else None
 
     async def _follow(self, record: Record, reply: str, events: asyncio.Queue[str | None]) -> None:
         try:

@@ -63,7 +63,7 @@ class HandshakeRoom:
         self._server = server
         self._options = options
         self._state = state
-        self._worker = worker
+        self.worker = worker
         self._lifespan_state: Any = None
         self._running: dict[tuple[str, RequestId], Exchange] = {}
         self._tasks = asyncio.TaskGroup()
@@ -139,7 +139,7 @@ class HandshakeRoom:
         """
         self._admit(record.sid, len(messages))
         ids = [message["id"] for message in messages]
-        reply = Reply(self._state, record, self._worker, self.records.ttl_ms, ids, self._tasks)
+        reply = Reply(self._state, record, self.worker, self.records.ttl_ms, ids, self._tasks)
         exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers) for m in messages}
         with serving(Caller(principal, record.sid)):
             self._tasks.create_task(self._serve(reply, exchanges))
@@ -199,7 +199,7 @@ class HandshakeRoom:
         Raises:
             SessionGone: the session ended meanwhile.
         """
-        stream = StandaloneStream(self._state, self.records, record, expires_at, current().still_valid)
+        stream = StandaloneStream(self._state, self.records, record, expires_at, current().still_valid, self.worker)
         async with self._state.hub.subscribed(stream.channel, stream.on_message):
             await stream.attach(since)
             async with self.streams.standalone(stream, record.owner):

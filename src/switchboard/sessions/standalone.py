@@ -90,6 +90,7 @@ class StandaloneStream:
         record: Record,
         expires_at: float | None,
         still_valid: Callable[[], Awaitable[bool]] | None = None,
+        worker: str = "",
     ) -> None:
         self.still_valid = still_valid
         self.sid = record.sid
@@ -101,7 +102,7 @@ class StandaloneStream:
         self._records = records
         self._record = record
         self._expires_at = expires_at
-        self._token = secrets.token_hex(8)
+        self._token = f"{worker}:{secrets.token_hex(8)}"
         self._last = START
         self._total: int | None = None
         self._pending = record.pending
@@ -242,3 +243,8 @@ class StandaloneStream:
         """Read the answers to `probe`."""
         if answers[0] or answers[1] != self._token:
             self.wake.set()
+
+
+def holder_of(token: str) -> str:
+    """The worker that holds the stream of this token; empty where an older version wrote it."""
+    return token.rpartition(":")[0]
