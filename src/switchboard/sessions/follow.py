@@ -12,7 +12,7 @@ import structlog
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.frames import KEEPALIVE, NO_MESSAGE, OPENED, Frame, Sign, encode, event, frames, order
+from switchboard.sessions.frames import KEEPALIVE, NO_MESSAGE, OPENED, Frame, Look, Sign, encode, event, frames, order
 from switchboard.state import Scripts, State
 from switchboard.state.keys import POLL_S
 
@@ -93,7 +93,11 @@ class ReplyFollower:
         sign = Sign()
         while not self._over:
             self._wake.clear()
-            for frame in await self._news():
+            look = Look(self._news(), sign)
+            async with aclosing(look.silences()) as silences:
+                async for silence in silences:
+                    yield silence
+            for frame in look.found:
                 if not frame.follows(self._total):
                     log.warning("stream.gap", session=self._sid[:8], stream=self._stream)
                     return
@@ -105,7 +109,11 @@ class ReplyFollower:
                     return
             if await self._waited():
                 continue
-            await self._tended()
+            tending = Look(self._tended(), sign)
+            async with aclosing(tending.silences()) as silences:
+                async for silence in silences:
+                    yield silence
+            tending.found  # noqa: B018  raises when the session has ended
             if sign.due:
                 yield None
                 sign.given()

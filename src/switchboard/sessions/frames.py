@@ -5,11 +5,13 @@ An event id is `<stream>.<redis id>`: the minted stream name makes it unique in 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 # No empty line after a comment: it ends an event, and some clients then take what they had before for one more.
 OPENED: Final = b": open\r\n"
@@ -17,8 +19,6 @@ OPENED: Final = b": open\r\n"
 
 KEEPALIVE: Final = b": keepalive\r\n"
 KEEPALIVE_S: Final = 15.0
-PAUSE_S: Final = 6.0
-"""How long a look at Redis may take, its time-out included."""
 
 RETRY_MS: Final = 1_000
 """What a client is asked to wait before it reconnects."""
@@ -46,9 +46,44 @@ class Sign:
         self._at = time.monotonic()
 
     @property
+    def left(self) -> float:
+        """Seconds until a comment is due."""
+        return max(self._at + KEEPALIVE_S - time.monotonic(), 0)
+
+    @property
     def due(self) -> bool:
         """Whether a comment is due."""
-        return time.monotonic() - self._at >= KEEPALIVE_S - PAUSE_S
+        return not self.left
+
+
+Looked = TypeVar("Looked")
+
+
+class Look(Generic[Looked]):
+    """One look at Redis for a stream, in a task of its own: the stream gives signs of life for as long as it takes.
+
+    Where a master of a Cluster dies, one command may take more than twenty seconds.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, Looked], sign: Sign) -> None:
+        self._task = asyncio.ensure_future(work)
+        self._sign = sign
+
+    async def silences(self) -> AsyncGenerator[None]:
+        """`None` whenever a sign is due, until the look is over."""
+        try:
+            while not self._task.done():
+                await asyncio.wait({self._task}, timeout=self._sign.left)
+                if not self._task.done():
+                    yield None
+                    self._sign.given()
+        finally:
+            self._task.cancel()
+
+    @property
+    def found(self) -> Looked:
+        """What was found, once it is over; raises what the look raised."""
+        return self._task.result()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any, Final, Literal, Protocol
 
 from mcp.shared.subscriptions import (
@@ -24,7 +24,7 @@ from mcp_types import LoggingLevel, RequestId, SubscriptionFilter
 
 from switchboard.resource_uris import equal
 from switchboard.sessions.bus import EVERYTHING, RedisBus
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S
+from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, Look, Sign
 
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
@@ -121,14 +121,20 @@ class ListenStream:
                 await stack.enter_async_context(self._watch.watching(self.changed))
             self._look_again()
             yield _event(self._acknowledgement())
+            sign = Sign()
             while not self._over:
                 for item in self._taken():
-                    notice = await self._notice(item)
-                    if notice is not None:
-                        yield _event(notice)
+                    look = Look(self._notice(item), sign)
+                    async with aclosing(look.silences()) as silences:
+                        async for _ in silences:
+                            yield KEEPALIVE
+                    if look.found is not None:
+                        yield _event(look.found)
+                        sign.given()
                 if not await self._woken():
                     self._look_again()
                     yield KEEPALIVE
+                    sign.given()
             yield _event({"jsonrpc": "2.0", "id": self._id, "result": self._result()})
 
     def _look_again(self) -> None:

@@ -19,7 +19,7 @@ from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.follow import START, missed, read
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, Sign, encode, event, priming
+from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, Look, Sign, encode, event, priming
 from switchboard.sessions.levels import wanted
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record, Records
@@ -167,13 +167,14 @@ class StandaloneStream:
 
     async def frames(self) -> AsyncGenerator[Frame | None]:
         """What is stored, as it comes; `None` when it has been quiet for a while."""
-        if self._resumed and await missed(self._state, self.sid, STANDALONE, self._last):
-            log.warning("stream.gap", session=self.sid[:8])
-            return
         sign = Sign()
         while not self._over:
             self.wake.clear()
-            for frame in await self._news():
+            look = Look(self._news(), sign)
+            async with aclosing(look.silences()) as silences:
+                async for silence in silences:
+                    yield silence
+            for frame in look.found:
                 if not frame.follows(self._total):
                     log.warning("stream.gap", session=self.sid[:8])
                     return
@@ -190,7 +191,7 @@ class StandaloneStream:
     async def _news(self) -> list[Frame]:
         """What was stored since; nothing while Redis is away, for the stream outlives that."""
         try:
-            if not await self._still_ours():
+            if not await self._still_ours() or await self._has_gap():
                 return []
             return await read(self._state, self.sid, STANDALONE, self._last)
         except StateUnavailable as error:
@@ -198,6 +199,16 @@ class StandaloneStream:
             await asyncio.sleep(AWAY_S)
             self.wake.set()
             return []
+
+    async def _has_gap(self) -> bool:
+        """Whether what a client wants to resume from is gone by now; looked at once."""
+        if not self._resumed:
+            return False
+        if await missed(self._state, self.sid, STANDALONE, self._last):
+            log.warning("stream.gap", session=self.sid[:8])
+            self._over = True
+        self._resumed = False
+        return self._over
 
     async def _woken(self) -> bool:
         pause = KEEPALIVE_S
