@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
@@ -32,6 +33,13 @@ class CallOver(MCPError):
     """The call ended before its client answered."""
 
 
+@dataclass(slots=True)
+class Progress:
+    """Progress that waits to be told."""
+
+    steps: tuple[float, float | None, str | None]
+
+
 class Call:
     """One request on its way, and its clock: the clock stands still while a person is asked something."""
 
@@ -42,6 +50,8 @@ class Call:
         self._asks: set[anyio.CancelScope] = set()
         self._order = asyncio.Lock()
         """Notifications go on in the order they came."""
+        self._waiting: Progress | None = None
+        """The progress that waits for its turn, if nothing came after it: newer progress takes its place."""
 
     @asynccontextmanager
     async def clock(self) -> AsyncIterator[None]:
@@ -64,14 +74,22 @@ class Call:
             self._set(asyncio.get_running_loop().time() + self._patience)
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Pass progress on."""
+        """Pass progress on; of what comes faster than the client takes it, the newest, and always the last."""
         self.alive()
-        if self.north.wants_progress:
-            async with self._order:
-                await self.north.progress(progress, total, message)
+        if not self.north.wants_progress:
+            return
+        if self._waiting is not None:
+            self._waiting.steps = (progress, total, message)
+            return
+        waiting = self._waiting = Progress((progress, total, message))
+        async with self._order:
+            if self._waiting is waiting:
+                self._waiting = None
+            await self.north.progress(*waiting.steps)
 
     async def notify(self, method: str, params: Params | None) -> None:
         """Pass a notification on."""
+        self._waiting = None  # progress that comes after it must not overtake it
         async with self._order:
             await self.north.notify(method, params)
 

@@ -23,7 +23,8 @@ SILENT_S: Final = 15.0
 """After so long without a sign, either end takes the other for lost."""
 
 MOST: Final = 1_000
-"""Frames that wait for the asker; further notifications are dropped, a question or an outcome never is."""
+"""Frames that wait for the asker; further notifications are dropped, a question or an outcome never is, and of progress
+the newest is kept."""
 
 Frame = dict[str, Any]
 
@@ -34,21 +35,37 @@ class Outbox:
     def __init__(self) -> None:
         self._frames: deque[Frame] = deque()
         self._number = 0
+        self._newest: Mapping[str, Any] | None = None
+        """Progress for which there was no room."""
 
-    def put(self, frame: Mapping[str, Any]) -> Frame | None:
-        """Number a frame; `None` if it was dropped."""
-        if frame["kind"] in ("notify", "progress") and len(self._frames) >= MOST:
-            return None
-        self._number += 1
-        numbered = {**frame, "n": self._number}
-        self._frames.append(numbered)
-        return numbered
+    def put(self, frame: Mapping[str, Any]) -> list[Frame]:
+        """Number a frame; gives what is to be sent: nothing if it was dropped, or kept until there is room."""
+        full = len(self._frames) >= MOST
+        if full and frame["kind"] == "notify":
+            return []
+        if full and frame["kind"] == "progress":
+            self._newest = frame
+            return []
+        return [*self._kept(), self._numbered(frame)]
 
     def seen(self, number: int) -> list[Frame]:
         """Forget what was seen; gives what was not."""
         while self._frames and self._frames[0]["n"] <= number:
             self._frames.popleft()
+        if len(self._frames) < MOST:
+            self._kept()
         return list(self._frames)
+
+    def _kept(self) -> list[Frame]:
+        """The progress that waited for room, which it gets now: nothing may come before it that came after it."""
+        newest, self._newest = self._newest, None
+        return [self._numbered(newest)] if newest is not None else []
+
+    def _numbered(self, frame: Mapping[str, Any]) -> Frame:
+        self._number += 1
+        numbered = {**frame, "n": self._number}
+        self._frames.append(numbered)
+        return numbered
 
 
 class Inbox:

@@ -145,9 +145,7 @@ class Holder:
         outbox = Outbox()
 
         async def send(frame: Mapping[str, Any]) -> None:
-            numbered = outbox.put(frame)
-            if numbered is not None:
-                await self._said(reply, numbered)
+            await self._said(reply, *outbox.put(frame))
 
         serving = self._serving[reply] = _Serving(Afar(call, send), outbox)
         serving.task = self._tasks.create_task(self._answered(serving, reply, call, send))

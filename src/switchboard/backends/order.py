@@ -11,7 +11,8 @@ import anyio
 OVERTAKING_S: Final = 1.0
 
 MOST: Final = 1_000
-"""Notifications of one connection that wait for a slow client; further ones are dropped."""
+"""Notifications of one connection that wait for a slow client; further ones are dropped, but for progress: of that
+the newest is kept for each call."""
 
 
 class Heard:
@@ -25,9 +26,13 @@ class Heard:
         self._open: set[int] = set()
         self._done = anyio.Event()
 
-    def came(self) -> bool:
-        """A notification was received: its task starts soon, in the order of receipt. `False` if there is no room."""
-        if self._came - self._begun + len(self._open) >= MOST:
+    def came(self, *, coalesced: bool = False) -> bool:
+        """A notification was received: its task starts soon, in the order of receipt. `False` if there is no room.
+
+        Args:
+            coalesced: whether those that wait become one, so that it needs no room.
+        """
+        if not coalesced and self._came - self._begun + len(self._open) >= MOST:
             self.dropped += 1
             return False
         self._came += 1

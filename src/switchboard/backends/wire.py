@@ -168,7 +168,8 @@ class Wire:
 
             def intercept(method: str, params: Params | None) -> bool:
                 consumed = on_notify_intercept is not None and on_notify_intercept(method, params)
-                return consumed or not self._heard.came()
+                progress = method == "notifications/progress" and self._reported(params) is not None
+                return consumed or not self._heard.came(coalesced=progress)
 
             await self._inner.run(self._on_request, self._on_notify, intercept, task_status=task_status)
         finally:

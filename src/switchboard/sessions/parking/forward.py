@@ -34,7 +34,8 @@ UNHEARD_S: Final = 15.0
 """After this long without a sign of the holder, alive or not, the client is told; with the rest, within 20 s."""
 
 MAX_FRAMES: Final = 1_000
-"""Frames that wait for a slow client; beyond these, notifications are dropped. An outcome never is."""
+"""Frames that wait for a slow client; beyond these, notifications are dropped. An outcome never is, and of progress
+that waits the newest is told."""
 
 log = structlog.get_logger("switchboard.parking")
 
@@ -52,8 +53,10 @@ class _Inbox:
         if frame is None or not isinstance(frame.get("kind"), str):
             log.warning("parking.not_understood", length=len(payload))  # a worker of another version
             return
-        final = frame["kind"] in ("result", "error")
-        if final or len(self._frames) < MAX_FRAMES:
+        final, progress = frame["kind"] in ("result", "error"), frame["kind"] == "progress"
+        if progress and self._frames and self._frames[-1]["kind"] == "progress":
+            self._frames[-1] = frame
+        elif final or progress or len(self._frames) < MAX_FRAMES:
             self._frames.append(frame)
             self._filled.set()
 

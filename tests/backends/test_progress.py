@@ -1,0 +1,104 @@
+"""Progress that comes faster than it is taken: the newest is told, the last always, and in its order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from switchboard.backends.calls import Call
+from switchboard.backends.frames import MOST, Outbox
+from switchboard.backends.order import MOST as MOST_HEARD
+from switchboard.backends.order import Heard
+from switchboard.sessions.parking.forward import MAX_FRAMES, _Inbox
+
+MANY = 10_000
+
+
+class Gated:
+    """A client that takes one thing at a time, once it may. Satisfies `north.North`."""
+
+    era: Literal["handshake", "modern"] = "modern"
+    capabilities: Mapping[str, Any] = {}
+    wants_progress = True
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.ready = asyncio.Event()
+
+    async def ask(self, method: str, params: Any) -> dict[str, Any]:
+        raise AssertionError(method)
+
+    async def notify(self, method: str, params: Any) -> None:
+        await self.ready.wait()
+        self.told.append(params["data"])
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        await self.ready.wait()
+        self.told.append(progress)
+
+
+async def test_of_progress_that_waits_the_newest_is_told_and_the_last_always() -> None:
+    client = Gated()
+    call = Call(client, 60)
+    async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        for number in range(MANY):
+            tasks.create_task(call.progress(number, MANY, None))
+        while len(asyncio.all_tasks()) > 5:  # those whose progress was replaced have nothing left to do
+            await asyncio.sleep(0)
+        client.ready.set()
+    assert client.told == [0, MANY - 1]
+
+
+async def test_progress_does_not_overtake_what_the_call_said_before_it() -> None:
+    client = Gated()
+    call = Call(client, 60)
+    async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        for number in range(30):
+            said = {"data": f"before {number}"}
+            tasks.create_task(
+                call.notify("notifications/message", said) if number % 10 == 5 else call.progress(number, None, None)
+            )
+        await asyncio.sleep(0)
+        client.ready.set()
+    assert client.told == [0, 4, "before 5", 14, "before 15", 24, "before 25", 29]
+
+
+async def test_progress_finds_room_where_other_notifications_fill_it() -> None:
+    heard = Heard()
+    for _ in range(MOST_HEARD):
+        assert heard.came()
+    assert not heard.came()
+    assert heard.came(coalesced=True)
+
+
+async def test_the_newest_progress_waits_for_room_between_two_workers_and_comes_before_the_outcome() -> None:
+    outbox = Outbox()
+    for number in range(MANY):
+        outbox.put({"kind": "progress", "progress": [number, None, None]})
+    unseen = outbox.seen(0)
+    assert [frame["progress"][0] for frame in unseen] == list(range(MOST))
+    last, outcome = outbox.put({"kind": "result", "result": {}})
+    assert (last["progress"][0], outcome["kind"]) == (MANY - 1, "result")
+    assert (last["n"], outcome["n"]) == (MOST + 1, MOST + 2)
+    assert outbox.seen(MOST) == [last, outcome]
+
+
+async def test_the_newest_progress_is_sent_as_soon_as_the_asker_has_seen_the_others() -> None:
+    outbox = Outbox()
+    for number in range(MANY):
+        outbox.put({"kind": "progress", "progress": [number, None, None]})
+    assert [frame["progress"][0] for frame in outbox.seen(MOST)] == [MANY - 1]
+
+
+async def test_a_retry_relayed_by_another_worker_tells_the_newest_progress_too() -> None:
+    inbox = _Inbox()
+    for number in range(MAX_FRAMES):
+        inbox.put(json.dumps({"kind": "notify", "method": "notifications/message", "params": {"data": number}}))
+    for number in range(MANY):
+        inbox.put(json.dumps({"kind": "progress", "progress": [number, None, None]}))
+    inbox.put(json.dumps({"kind": "result", "result": {}}))
+    frames = [await inbox.get(1) for _ in range(MAX_FRAMES + 2)]
+    assert [frame["kind"] for frame in frames if frame] == ["notify"] * MAX_FRAMES + ["progress", "result"]
+    assert frames[-2] == {"kind": "progress", "progress": [MANY - 1, None, None]}
