@@ -29,7 +29,8 @@ class ToolRule(BaseModel):
     model_config = STRICT
 
     scopes: tuple[Scope, ...] = ()
-    """A call needs a token with all of these; without them it is refused with 403, naming them."""
+    """A call needs a token with all of these; without them it is refused with 403, naming them. So does what a pattern
+    about resources or prompts matches."""
 
     tags: tuple[Tag, ...] = ()
     """Added to the tags of the provider."""
@@ -50,10 +51,11 @@ class Exposure(BaseModel):
     """Labels that presets and `?tags=` select by."""
 
     allow: tuple[Pattern, ...] = ()
-    """If patterns of a kind are given, only what they match is offered of that kind."""
+    """If patterns of a kind are given, only what they match is offered of that kind. Those about resources hold for
+    every URI that is asked for, also where a template leads to it."""
 
     deny: tuple[Pattern, ...] = ()
-    """What is never offered; stronger than `allow`."""
+    """What is never offered; stronger than `allow`. A resource is denied however its URI is written."""
 
     rename: Mapping[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]] = Field(default_factory=dict)
     """The provider's own tool name → the name shown instead (a prefix still stands before it)."""
