@@ -148,6 +148,7 @@ class StandaloneStream:
         self._last = since or cast(str, started[0])
         self._total = 0 if self._last == START else None
         self._resumed = since is not None
+        await self._still_ours()  # what the client subscribed to counts from the first byte of its stream on
 
     async def detach(self) -> None:
         """Say that nobody holds the stream, unless somebody else does by now."""
