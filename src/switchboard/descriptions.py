@@ -63,7 +63,7 @@ def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend
 def _transport(section: ServerSection, launch: Launch | None) -> Stdio | Http | Sse:
     if launch is not None:
         cwd = str(launch.cwd) if launch.cwd is not None else None
-        return Stdio(launch.command, launch.args, dict(launch.env), cwd, section.era)
+        return Stdio(launch.command, launch.args, dict(launch.env), cwd, era=section.era)
     if section.transport == "sse":
         return Sse(section.addresses[0], dict(section.headers), section.insecure)
     return Http(section.addresses, dict(section.headers), section.era, section.insecure)

@@ -238,3 +238,20 @@ async def test_a_server_that_was_changed_or_removed_while_it_was_disabled_comes_
     assert not setup.apps[0].rooms.upstreams.restart("a")
     setup.write({"a": setup.server("a", "other")})
     await until(lambda: listed_is(listed, url, ["a__other"]))
+
+
+async def test_a_person_s_own_variable_folder_and_argument_come_from_the_file(
+    setup: Any, until: Any, listed: Any
+) -> None:
+    row = setup.server("a", scope="user", env={"GREETING": "${user}/${HELLO:-hi}"}, cwd=str(setup.folder / "${user}"))
+    setup.write({"a": row, "b": setup.server("b", env={"GREETING": "${user}"})})
+    url = await setup.start()
+    await until(lambda: listed_is(listed, url, ["a__who"]))
+    async with Client(url, mode="legacy") as client:
+        digest, hello = (await said(client, "a__who"))[-1].split("/")
+    assert (len(digest), hello) == (32, "hi")
+    assert (setup.folder / digest).is_dir()
+    upstreams = {server.name: server.phase for server in setup.apps[0].rooms.upstreams.servers}
+    assert upstreams == {"a": "running"}  # the shared one is refused, and stops only itself
+    problem = setup.apps[0].rooms.watched.problem
+    assert "mcpServers.b" in str(problem)

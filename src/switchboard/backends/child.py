@@ -124,6 +124,8 @@ async def running(
         Broken: it cannot be started.
     """
     try:
+        if what.own_cwd and what.cwd is not None:
+            os.makedirs(what.cwd, mode=0o700, exist_ok=True)
         process = await asyncio.create_subprocess_exec(
             what.command,
             *what.args,

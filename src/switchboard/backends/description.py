@@ -34,6 +34,9 @@ class Stdio:
     era: Era = "auto"
     """`auto` tries the handshake first: most servers know nothing else, and many never answer an unknown method."""
 
+    own_cwd: bool = False
+    """Whether the folder is one connection's own, and made when it is not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Http:

@@ -23,6 +23,7 @@ from switchboard.backends.http import Carrier
 from switchboard.backends.lead import Lead
 from switchboard.backends.line import Line
 from switchboard.backends.lines import Lines
+from switchboard.backends.personal import for_nobody
 from switchboard.backends.road import Road
 from switchboard.backends.upstream import LOST, Upstream
 from switchboard.errors import StateUnavailable
@@ -121,7 +122,7 @@ class Ending:
         upstream = Upstream(**json.loads(str(stored)))
         carrier = Carrier(road, httpx2.URL(upstream.url))
         carrier.session = upstream.session
-        headers = {**what.headers, MCP_PROTOCOL_VERSION_HEADER: upstream.result["protocolVersion"]}
+        headers = {**for_nobody(what), MCP_PROTOCOL_VERSION_HEADER: upstream.result["protocolVersion"]}
         async with http.client(carrier, headers) as client:
             await http.ended(client, upstream.url, upstream.session)
         log.info("backend.session_ended", backend=self._backend.name)

@@ -35,6 +35,7 @@ from switchboard.backends.lines import Lines
 from switchboard.backends.north import Caller, Params
 from switchboard.backends.offer import BackendOffer
 from switchboard.backends.own import DISCOVERY, Own
+from switchboard.backends.personal import for_line
 from switchboard.backends.road import Road
 from switchboard.backends.room import FleetRoom, Unlimited
 from switchboard.backends.roots_changes import pass_on_roots_changes
@@ -229,19 +230,19 @@ class BackendProvider:
             tasks.cancel_scope.cancel()
 
     def _open(self, key: LineKey) -> Callable[[AsyncExitStack], Any]:
-        what = self.backend.transport
+        what = for_line(self.backend.transport, key)
         if isinstance(what, Stdio):
-            return partial(transports.open_child, self.backend, self._watchdog, lambda: self._lines.failing)
+            return partial(transports.open_child, self.backend, what, self._watchdog, lambda: self._lines.failing)
         if self._road is None or self._host is None:
             raise RuntimeError("the provider is not running")
         if isinstance(what, Sse):
-            return partial(transports.open_sse, self.backend, self._road)
+            return partial(transports.open_sse, self.backend, what, self._road)
         slot = None
         # Where every request stands alone, or nobody's calls go over it, there is no session to share.
         alone = key.once or key == DISCOVERY or (key.kind == "shared" and self.backend.scope is None)
         if self._state is not None and not alone:
             slot = Slot(self._state, self.backend, key, self._host.worker)
-        return partial(transports.open_http, self.backend, self._road, slot)
+        return partial(transports.open_http, self.backend, what, self._road, slot)
 
     # -- what lines hear. Satisfies `hearing.Ears`. ------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.backends import child, http, stdio
 from switchboard.backends.child import Child
-from switchboard.backends.description import Backend, Http, Stdio
+from switchboard.backends.description import Backend, Http, Stdio, Transport
 from switchboard.backends.http import Carrier
 from switchboard.backends.listening import Listening
 from switchboard.backends.relay import Everywhere, Here
@@ -139,10 +139,9 @@ class OpenHttp:
 
 
 async def open_child(
-    backend: Backend, watchdog: Watchdog, is_quiet: Callable[[], bool], stack: AsyncExitStack
+    backend: Backend, what: Transport, watchdog: Watchdog, is_quiet: Callable[[], bool], stack: AsyncExitStack
 ) -> OpenChild:
     """Start a child and talk to it."""
-    what = backend.transport
     if not isinstance(what, Stdio):
         raise TypeError(type(what).__name__)
     started = await stack.enter_async_context(
@@ -152,9 +151,8 @@ async def open_child(
     return OpenChild((received, to_send), started, why)
 
 
-async def open_sse(backend: Backend, road: Road, stack: AsyncExitStack) -> OpenHttp:
+async def open_sse(backend: Backend, what: Transport, road: Road, stack: AsyncExitStack) -> OpenHttp:
     """Talk to a server of the transport with two endpoints."""
-    what = backend.transport
     if isinstance(what, Stdio | Http):
         raise TypeError(type(what).__name__)
     carrier = Carrier(road, road.choose())
@@ -162,9 +160,10 @@ async def open_sse(backend: Backend, road: Road, stack: AsyncExitStack) -> OpenH
     return OpenHttp(streams, carrier, backend.bounds.message_bytes)
 
 
-async def open_http(backend: Backend, road: Road, slot: Slot | None, stack: AsyncExitStack) -> OpenHttp:
+async def open_http(
+    backend: Backend, what: Transport, road: Road, slot: Slot | None, stack: AsyncExitStack
+) -> OpenHttp:
     """Talk to a URL, in a session that is there already if `slot` knows one."""
-    what = backend.transport
     if not isinstance(what, Http):
         raise TypeError(type(what).__name__)
     found = None if slot is None else await slot.find()

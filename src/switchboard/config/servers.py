@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
-from switchboard.config import tool_lists
+from switchboard.config import personal, tool_lists
 from switchboard.config.addresses import complaint
 from switchboard.config.exposure import STRICT, Exposure, Scope
 
@@ -242,3 +242,5 @@ def _mistakes(section: ServerSection) -> Iterator[str]:
     yield from dict.fromkeys(each for each in wrong if each is not None)
     if sum(value is not None for value in (section.branch, section.tag, section.commit)) > 1:
         yield "only one of 'branch', 'tag' and 'commit' can be given"
+    row = {field: getattr(section, field) for field in section.model_fields_set}
+    yield from personal.mistakes(row, section.scope, at_url=section.source == "url")

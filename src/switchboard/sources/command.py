@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from switchboard.config import ServerSection
+from switchboard.config.personal import names_in
 from switchboard.sources.launch import Ground, Launch, SourceFailure
 
 
@@ -23,9 +24,10 @@ def located(section: ServerSection, ground: Ground) -> Launch:
     command = section.command or ""
     path = section.env.get("PATH") or ground.environment.get("PATH")
     cwd = ground.path(section.cwd) if section.cwd else None
-    if cwd is not None and not cwd.is_dir():
+    own = cwd is not None and bool(names_in(cwd))  # each connection's folder is made when it is opened
+    if cwd is not None and not own and not cwd.is_dir():
         raise SourceFailure(f"the folder {cwd} is not there")
-    written = (cwd / command if cwd else ground.path(Path(command))) if "/" in command else None
+    written = (cwd / command if cwd and not own else ground.path(Path(command))) if "/" in command else None
     found = str(written) if written and written.exists() else shutil.which(command, path=path)
     if found is None:
         where = "there" if written else "on the PATH"
