@@ -87,8 +87,9 @@ async def test_one_worker_has_the_stream_of_a_session_and_questions_on_it_find_t
         assert server.sessions[sid].calls == 6
 
 
-async def test_a_question_on_the_stream_without_a_call_is_refused(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
+@pytest.mark.parametrize("method", ["elicitation/create", "roots/list"])
+async def test_a_question_on_the_stream_without_a_call_is_refused_unless_it_is_for_roots(
+    method: str, stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
 ) -> None:
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
@@ -98,10 +99,13 @@ async def test_a_question_on_the_stream_without_a_call_is_refused(
         [sid] = (await own(state)).values()
         session = server.sessions[sid]
         session.answers["x"] = asyncio.get_running_loop().create_future()
-        session.say({"id": "x", "method": "roots/list"})
+        session.say({"id": "x", "method": method, "params": {}})
         async with asyncio.timeout(10):
             answer = await session.answers["x"]
-        assert "no call in flight" in answer["error"]["message"]
+        if method == "roots/list":
+            assert answer["result"]["roots"] == [{"uri": "file:///home"}]
+        else:
+            assert "no call in flight" in answer["error"]["message"]
 
 
 async def test_a_server_without_such_streams_is_asked_once_by_each_worker_and_serves(

@@ -6,16 +6,21 @@ status of an answer. So whatever goes wrong here becomes a JSON-RPC error, which
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
+import anyio
 import httpx2
 import structlog
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import LAST_EVENT_ID, MCP_SESSION_ID, streamable_http_client
+from mcp.shared.message import SessionMessage
+from mcp_types import ErrorData, JSONRPCError, RequestId
 
+from switchboard.backends import repairs
 from switchboard.backends.answers import Bounded, beginning, explained, forgotten, reason, refusal, shown
 from switchboard.backends.description import Sse
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, BAD_GATEWAY
@@ -51,6 +56,8 @@ class Carrier(httpx2.AsyncBaseTransport):
         self.home = url
         """Which URL made the session."""
         self.used = time.monotonic()
+        self.tell: Callable[[SessionMessage], Awaitable[None]] | None = None
+        """Where answers come on a stream of their own: what is taken for one there."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send, somewhere; never raises for what the network or the backend does."""
@@ -58,6 +65,12 @@ class Carrier(httpx2.AsyncBaseTransport):
             if self.listens and request.method == "GET" and LAST_EVENT_ID not in request.headers:
                 return refusal(405, BAD_GATEWAY, "this line listens by itself")
             self.used = time.monotonic()
+        response = await self._answered(request)
+        if self.tell is not None and request.method == "POST" and response.status_code >= 300:
+            return await self._told(self.tell, request, response)
+        return response
+
+    async def _answered(self, request: httpx2.Request) -> httpx2.Response:
         try:
             response, url = await self._sent(request)
         except httpx2.TransportError as error:
@@ -68,7 +81,22 @@ class Carrier(httpx2.AsyncBaseTransport):
             await response.aclose()
             return forgotten()
         self._note(response, url)
-        return await self._checked(response)
+        return await self._checked(response, repairs.asked(request))
+
+    async def _told(
+        self, tell: Callable[[SessionMessage], Awaitable[None]], request: httpx2.Request, response: httpx2.Response
+    ) -> httpx2.Response:
+        """Give a refusal to the one request: the SDK would end the connection of all."""
+        number = repairs.asked(request)
+        if number is None:
+            log.info("backend.message_refused", status=response.status_code)
+        else:
+            try:
+                error = ErrorData.model_validate(json.loads(await response.aread())["error"])
+            except (ValueError, KeyError, TypeError, httpx2.StreamError):
+                error = ErrorData(code=BAD_GATEWAY, message=f"HTTP {response.status_code}")
+            await tell(SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=error)))
+        return httpx2.Response(202)
 
     async def _sent(self, request: httpx2.Request) -> tuple[httpx2.Response, httpx2.URL]:
         """The answer, and whose it is. What cannot be sent to one URL goes to another: nobody has seen it."""
@@ -98,15 +126,18 @@ class Carrier(httpx2.AsyncBaseTransport):
         if session and session != self.session:
             self.session, self.home = session, url
 
-    async def _checked(self, response: httpx2.Response) -> httpx2.Response:
+    async def _checked(self, response: httpx2.Response, number: RequestId | None) -> httpx2.Response:
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             return refusal(502, BAD_GATEWAY, "its answer is compressed, which was not asked for")
         if response.status_code >= 400:
             return explained(response, await beginning(response))
-        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            return response  # the SDK bounds each event
         stream: Any = response.stream
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            events = repairs.Events(stream, self._road.most, number)
+            return httpx2.Response(response.status_code, headers=response.headers, stream=events)
+        if number is not None and self.listens and response.status_code < 300:
+            return await repairs.answer(response, number, self._road.most)
         return httpx2.Response(response.status_code, headers=response.headers, stream=Bounded(stream, self._road.most))
 
     async def aclose(self) -> None:
@@ -160,5 +191,16 @@ async def sse(what: Sse, carrier: Carrier) -> AsyncIterator[tuple[Any, Any]]:
     ) -> httpx2.AsyncClient:
         return client(carrier, headers or {})
 
-    async with sse_client(what.url, headers=dict(what.headers), httpx_client_factory=factory) as streams:
-        yield streams
+    async with sse_client(what.url, headers=dict(what.headers), httpx_client_factory=factory) as (read, write):
+        incoming, received = anyio.create_memory_object_stream[Any](0)
+        carrier.tell = incoming.send
+        async with incoming, received, anyio.create_task_group() as tasks:
+            tasks.start_soon(_handed_on, read, incoming)
+            yield received, write
+            tasks.cancel_scope.cancel()
+
+
+async def _handed_on(read: Any, incoming: Any) -> None:
+    async with incoming:
+        async for item in read:
+            await incoming.send(item)
