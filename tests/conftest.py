@@ -34,6 +34,15 @@ def pytest_report_header() -> str:
     return f"redis: {binary.version} {binary.origin} ({binary.path})" if binary else "redis: none found"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where workers without Redis can be asked: apart from those of other runs, and of whoever uses this machine."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def start_private_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
     """Start further Redis servers, for tests that stop or kill theirs: `start_private_redis(port=…, options=[…])`."""

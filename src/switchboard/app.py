@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -60,6 +60,7 @@ from switchboard.gateway import (
 )
 from switchboard.inquiry import answering
 from switchboard.keys import derive
+from switchboard.local_inquiry import answering_here
 from switchboard.plugins import OpenStream
 from switchboard.sessions.asking import ask
 from switchboard.sessions.bus import RedisBus
@@ -321,12 +322,17 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         server, initialization_options(server), state, records, streams, worker, settings.max_requests
     )
     modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
+
+    def tell() -> Mapping[str, Any]:
+        return {"worker": worker, "problem": watched.problem, **upstreams.tell()}
+
     for room in (
         heartbeat.running(),
         bus.running(),
         catalog.running(WorkerHost(worker, state.kind, streams, bus)),
         upstreams.running(watched),
-        answering(state, lambda: {"worker": worker, "problem": watched.problem, **upstreams.tell()}, upstreams.restart),
+        answering(state, tell, upstreams.restart),
+        nullcontext() if settings.redis_url else answering_here(settings.port, tell, upstreams.restart),
         parking.running(),
         tasks.running(),
         modern.run(),

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mcp import Client
 from typer.testing import CliRunner, Result
 
 from switchboard.cli.commands import app
 from switchboard.inquiry import ask
+from switchboard.local_inquiry import answering_here, ask_here, socket_file
 
 
-async def typed(setup: Any, redis_url: str, *words: str) -> Result:
+async def typed(setup: Any, redis_url: str, *words: str, **more: str) -> Result:
     env = {
-        "CONFIG_FILE": str(setup.file), "REDIS_URL": redis_url, "COLUMNS": "200", "LOG_LEVEL": "error",
+        **more, "CONFIG_FILE": str(setup.file), "REDIS_URL": redis_url, "COLUMNS": "200", "LOG_LEVEL": "error",
         "SECRET_KEY": "a key for tests that is long enough to be one", "AUTH_MODE": "none",
     }  # fmt: skip
     return await asyncio.to_thread(lambda: CliRunner().invoke(app, list(words), env=env))
@@ -68,7 +71,7 @@ async def test_a_server_is_restarted_on_every_worker(setup: Any, until: Any, red
         await until(there)
         before = (await client.call_tool("a__who")).content
         done = await typed(setup, redis_url, "servers", "restart", "a")
-        assert done.stdout.endswith("a: restarted on 1 of 1 workers\n")  # the worker in this process logs there too
+        assert done.stdout.endswith("a: restarted on 1 of 1 worker\n")  # the worker in this process logs there too
 
         async def fresh() -> bool:
             return (await client.call_tool("a__who")).content != before
@@ -106,3 +109,56 @@ async def test_what_is_left_out_and_what_is_renamed_is_told_once_whoever_asked_t
     await until(told)
     listed = await typed(setup, redis_url, "servers", "list")
     assert [line for line in listed.stdout.splitlines() if line.startswith("odd: ")] == expected
+
+
+async def test_a_worker_without_redis_is_asked_on_its_own_machine(setup: Any, until: Any, runtime_folder: Path) -> None:
+    code = "import sys; print('Error: no such disk', file=sys.stderr); sys.exit(3)"
+    setup.write({"a": setup.server("a"), "broken": {"command": sys.executable, "args": ["-c", code]}})
+    await setup.start(port=45_001)
+
+    async def told() -> bool:
+        listed = await typed(setup, "", "servers", "list", PORT="45001")
+        return "ready" in listed.stdout and "failing: it exited with 3: Error: no such disk" in listed.stdout
+
+    await until(told)
+    found = await typed(setup, "", "servers", "logs", "broken", PORT="45001")
+    assert "  Error: no such disk\n" in found.stdout  # though the child is gone
+    done = await typed(setup, "", "servers", "restart", "broken", PORT="45001")
+    assert done.stdout.endswith("broken: restarted on 1 of 1 worker\n")
+    ill = await typed(setup, "", "doctor", PORT="45001")
+    assert "server broken on" in ill.stdout
+    elsewhere = await typed(setup, "", "servers", "restart", "broken", PORT="45002")
+    assert elsewhere.exit_code == 1
+    assert "no running worker answers for port 45002; there may be one at 45001: PORT says which" in elsewhere.output
+    place = runtime_folder / "switchboard" / "45001.sock"
+    assert [path.stat().st_mode & 0o777 for path in (place.parent, place)] == [0o700, 0o600]
+
+
+async def test_what_a_dead_worker_left_is_replaced_and_a_living_one_is_not(runtime_folder: Path) -> None:
+    file = socket_file(45_003)
+
+    def tell(name: str) -> Any:
+        return lambda: {"worker": name, "servers": []}
+
+    async with answering_here(45_003, tell("first"), lambda _name: True):
+        async with answering_here(45_003, tell("second"), lambda _name: True):
+            [answer] = await ask_here(45_003, restart="x")
+            assert (answer["worker"], answer["restarted"]) == ("first", True)
+        assert (await ask_here(45_003))[0]["worker"] == "first"
+        reader, writer = await asyncio.open_unix_connection(file)
+        writer.write(b"nonsense\n")
+        assert await reader.read() == b""
+        writer.close()
+    assert await ask_here(45_003) == []
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(file))
+    async with answering_here(45_003, tell("third"), lambda _name: True):
+        assert (await ask_here(45_003))[0]["worker"] == "third"
+
+
+async def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "switchboard").mkdir()
+    (tmp_path / "switchboard").chmod(0o777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with answering_here(45_004, dict, lambda _name: True):
+        assert await ask_here(45_004) == []

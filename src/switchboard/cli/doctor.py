@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from switchboard.cli.ending import known_cause
 from switchboard.cli.settled import Settled, fleet, settled
 from switchboard.errors import SwitchboardError
 from switchboard.inquiry import ask
+from switchboard.local_inquiry import ask_here
 from switchboard.sources.lacking import PROGRAMS
 from switchboard.state import Soundness
 
@@ -98,6 +99,7 @@ def _cache(here: Settled) -> Iterator[Finding]:
 def _fleet(here: Settled) -> Iterator[Finding]:
     if here.settings.state_url is None:
         yield Finding("state", "ok", "memory://: one worker, and nothing outlives it")
+        yield from _workers(asyncio.run(ask_here(here.settings.port)))
         return
     try:
         answers, risks = asyncio.run(_answers(here))
@@ -112,6 +114,10 @@ def _fleet(here: Settled) -> Iterator[Finding]:
         yield Finding("state", "warning", risk)
     if len({answer["digest"] for answer in answers}) > 1:
         yield Finding("fleet", "warning", "the workers' configurations differ: their files or environments do")
+    yield from _workers(answers)
+
+
+def _workers(answers: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for answer in answers:
         if answer["problem"]:
             yield Finding(

@@ -1,7 +1,7 @@
 """`switchboard servers list|add|remove|enable|disable|restart|logs`.
 
 What changes the configuration changes the file: running workers follow it by themselves. What asks running workers goes
-through Redis.
+through Redis; without Redis, to the worker that serves PORT on this machine.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from switchboard.config.editing import edit
 from switchboard.config.shown import without_credentials, without_secrets
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.inquiry import ask
+from switchboard.local_inquiry import ask_here, nobody
 from switchboard.settings import Settings
 from switchboard.visible import escaped
 
@@ -45,7 +46,7 @@ def list_servers(config: FileOption = None) -> None:
     """List the configured servers, and how they are doing on the workers that answer."""
     with ending_clearly():
         here = settled(config)
-        answers = asyncio.run(_asked(here.settings)) if here.settings.state_url else []
+        answers = asyncio.run(_asked(here.settings))
         table = Table("name", "source", "from", "state", "tags", box=None, header_style="bold")
         found = here.configuration()
         for name, section in found.servers.items():
@@ -59,7 +60,7 @@ def list_servers(config: FileOption = None) -> None:
             for note in _notes(provider_name(name), answers):
                 typer.echo(f"{name}: {note}")
         if not answers:
-            say("no running worker was asked: that needs REDIS_URL")
+            say(_nobody(here.settings))
 
 
 @app.command()
@@ -115,18 +116,24 @@ def disable(name: Name, config: FileOption = None) -> None:
 def restart(name: Name) -> None:
     """Have every worker start a server anew."""
     with ending_clearly():
-        answers = asyncio.run(_asked(settled(None).settings, restart=provider_name(name)))
+        settings = settled(None).settings
+        answers = asyncio.run(_asked(settings, restart=provider_name(name)))
+        if not answers:
+            raise SwitchboardError(_nobody(settings))
         done = sum(bool(answer["restarted"]) for answer in answers)
         if not done:
             raise SwitchboardError(f"no running worker has an enabled server {name!r}")
-        typer.echo(f"{name}: restarted on {done} of {len(answers)} workers")
+        typer.echo(f"{name}: restarted on {done} of {len(answers)} worker{'' if len(answers) == 1 else 's'}")
 
 
 @app.command()
 def logs(name: Name) -> None:
     """Show what installing a server said last, and what its running children wrote to standard error last."""
     with ending_clearly():
-        answers = asyncio.run(_asked(settled(None).settings))
+        settings = settled(None).settings
+        answers = asyncio.run(_asked(settings))
+        if not answers:
+            raise SwitchboardError(_nobody(settings))
         found = [(answer["worker"], row) for answer in answers for row in _rows(answer, provider_name(name))]
         if not found:
             raise SwitchboardError(f"no running worker has a server {name!r}")
@@ -138,8 +145,14 @@ def logs(name: Name) -> None:
 
 
 async def _asked(settings: Settings, restart: str | None = None) -> list[Mapping[str, Any]]:
+    if settings.state_url is None:
+        return await ask_here(settings.port, restart=restart)
     async with fleet(settings) as state:
         return await ask(state, restart=restart)
+
+
+def _nobody(settings: Settings) -> str:
+    return nobody(settings.port) if settings.state_url is None else "no running worker answered through REDIS_URL"
 
 
 def _rows(answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

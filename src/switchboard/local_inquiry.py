@@ -1,0 +1,110 @@
+"""Asking the worker that serves a port of this machine, where there is no Redis to ask through.
+
+Part of the composition root. The worker listens on a socket file that only its user can reach; one line of JSON asks,
+one answers. Where the folder cannot be had the worker serves all the same, and says in its log that it cannot be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S: Final = 3.0
+LONGEST: Final = 16 * 1024 * 1024
+"""Bytes of an answer."""
+
+Tell = Callable[[], Mapping[str, Any]]
+Restart = Callable[[str], bool]
+
+
+def socket_file(port: int) -> Path:
+    """Where the worker that serves a port listens."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "switchboard" if base else Path(tempfile.gettempdir()) / f"switchboard-{os.getuid()}"
+    return folder / f"{port}.sock"
+
+
+@asynccontextmanager
+async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterator[None]:
+    """Answer whoever asks on this machine, as this user."""
+    file = socket_file(port)
+
+    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                question = json.loads(await reader.readline())
+                name = question.get("restart") if isinstance(question, dict) else None
+                done = restart(name) if isinstance(name, str) else None
+                writer.write(json.dumps({**tell(), "restarted": done}).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    try:
+        _make_private(file.parent)
+        if await _is_answered(file):
+            raise FileExistsError(f"another worker answers at {file}")
+        file.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(answered, file)
+        file.chmod(0o600)
+    except OSError as error:
+        log.warning("inquiry.not_possible", reason=str(error), lost="`switchboard servers` cannot ask this worker")
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.close()
+        file.unlink(missing_ok=True)
+
+
+async def ask_here(port: int, *, restart: str | None = None) -> list[Mapping[str, Any]]:
+    """The answer of the worker that serves a port of this machine; none if there is no such worker."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            reader, writer = await asyncio.open_unix_connection(socket_file(port), limit=LONGEST)
+            try:
+                writer.write(json.dumps({"restart": restart}).encode() + b"\n")
+                return [json.loads(await reader.readline())]
+            finally:
+                writer.close()
+    except (OSError, ValueError, TimeoutError):
+        return []
+
+
+def nobody(port: int) -> str:
+    """What to say when nobody answered."""
+    ports = sorted(file.stem for file in socket_file(port).parent.glob("*.sock"))
+    others = f"; there may be one at {', '.join(ports)}" if ports else ""
+    return f"no running worker answers for port {port}{others}: PORT says which to ask, and for a fleet REDIS_URL"
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder, or see that it is ours alone.
+
+    Raises:
+        OSError: it is not.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise PermissionError(f"{folder} is not this user's own folder, closed to others")
+
+
+async def _is_answered(file: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(file)
+    except OSError:
+        return False
+    writer.close()
+    return True
