@@ -253,6 +253,33 @@ def test_icons_that_are_none_are_left_out_and_told_and_the_tool_is_offered() -> 
     assert reasons["t"].startswith("offered without icons")
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("annotations", {"readOnlyHint": "perhaps"}),
+        ("annotations", "none"),
+        ("title", 5),
+        ("description", ["a"]),
+        ("execution", {"taskSupport": "sometimes"}),
+        ("_meta", "x"),
+    ],
+)
+def test_what_a_tool_can_be_offered_without_does_not_cost_the_tool(member: str, value: Any) -> None:
+    kept, reasons = offered({"name": "t", "inputSchema": {"type": "object"}, member: value})
+    assert kept == [{"name": "t", "inputSchema": {"type": "object"}}]
+    assert reasons["t"].startswith(f"offered without {member}: ")
+
+
+def test_a_resource_is_offered_without_a_size_or_priority_that_is_none() -> None:
+    resource = {"uri": "x://1", "name": "x", "size": 1.5, "annotations": {"priority": 7}}
+    kept, unoffered = cleaning.clean(cleaning.RESOURCES, [resource], Bounds())
+    assert [one.model_dump(exclude_none=True) for one in kept] == [{"uri": "x://1", "name": "x"}]
+    assert [one.reason.partition(":")[0] for one in unoffered] == [
+        "offered without size",
+        "offered without annotations",
+    ]
+
+
 @pytest.mark.parametrize("uri", ["javascript:alert(1)", "JavaScript:alert(1)", "java\tscript:x", " vbscript:x"])
 def test_a_resource_whose_link_would_run_a_program_is_left_out(uri: str) -> None:
     kept, unoffered = cleaning.clean(cleaning.RESOURCES, [{"uri": uri, "name": "x"}], Bounds())

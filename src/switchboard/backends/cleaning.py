@@ -25,6 +25,9 @@ from switchboard.backends.schemas import DEPTH, Unfit
 from switchboard.versions import fitted_definition
 from switchboard.visible import text
 
+BESIDE: Final = frozenset({"annotations", "description", "execution", "icons", "mimeType", "size", "title", "_meta"})
+"""Members of a definition that it can be offered without."""
+
 TOLD: Final = 1_000
 """Definitions of a kind that are left out, each of which is told by its name."""
 
@@ -83,14 +86,14 @@ def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], 
                 raise Unfit(f"it is larger than {bounds.definition_bytes} bytes")
             if size > room:
                 raise Unfit(f"all definitions together are larger than {bounds.offer_bytes} bytes")
-            model = _fit(form, item)
+            model, missing = _fit(form, item)
             identity = item[form.identity]
             if identity in kept:
                 raise Unfit("it is listed twice; the first one counts")
         except Unfit as error:
             unoffered.append(Unoffered(form.kind, _name(form, item), str(error)))
             continue
-        unoffered += [Unoffered(form.kind, _name(form, item), f"offered without {part}") for part in _missing(item)]
+        unoffered += [Unoffered(form.kind, _name(form, item), f"offered without {part}") for part in missing]
         kept[identity] = model
         room -= size
     return list(kept.values()), [*unoffered[:TOLD], *_more(form, unoffered[TOLD:])]
@@ -101,23 +104,35 @@ def _more(form: Form, untold: Sequence[Unoffered]) -> Iterator[Unoffered]:
         yield Unoffered(form.kind, f"{len(untold)} more", untold[0].reason)
 
 
-def _fit(form: Form, item: Any) -> BaseModel:
+def _fit(form: Form, item: Any) -> tuple[BaseModel, list[str]]:
+    """The definition as a model, and what of it is left out because nothing depends on it."""
     if not isinstance(item, dict) or not isinstance(identity := item.get(form.identity), str) or not identity:
         raise Unfit(f"it has no {form.identity}")
     if text(identity) != identity:
         raise Unfit(f"its {form.identity} has hidden characters")
-    try:
-        shaped = form.shaped(described(item))
-        model = form.model.model_validate(shaped, by_name=False)
-        wire = model.model_dump(by_alias=True, mode="json", exclude_none=True)
-        for version in (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION):
-            listed = {form.member: [fitted_definition(version, wire)], "resultType": "complete", "ttlMs": 0}
-            validate_server_result(form.method, version, {**listed, "cacheScope": "private"})
-        return model
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if part not in (form.member, 0))
-        raise Unfit(f"{where}: {first['msg']}") from error
+    shaped, missing = form.shaped(described(item)), list(_missing(item))
+    while True:
+        try:
+            return _modelled(form, shaped), missing
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            path = [str(part) for part in first["loc"] if part not in (form.member, 0)]
+            wrong = f"{'.'.join(path)}: {first['msg']}"
+            member = next((name for name in path if name in BESIDE and name in shaped), None)
+            if member is None:
+                raise Unfit(wrong) from error
+            del shaped[member]
+            missing.append(f"{member}: {wrong}")
+
+
+def _modelled(form: Form, shaped: Mapping[str, Any]) -> BaseModel:
+    """The model, which both eras' clients can be sent."""
+    model = form.model.model_validate(shaped, by_name=False)
+    wire = model.model_dump(by_alias=True, mode="json", exclude_none=True)
+    for version in (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION):
+        listed = {form.member: [fitted_definition(version, wire)], "resultType": "complete", "ttlMs": 0}
+        validate_server_result(form.method, version, {**listed, "cacheScope": "private"})
+    return model
 
 
 def described(item: Mapping[str, Any]) -> dict[str, Any]:
