@@ -329,6 +329,10 @@ async def test_an_update_comes_under_each_form_of_the_uri_that_the_client_subscr
         await hears.next()
         await workers.b.app.rooms.bus.publish(ResourceUpdated("test://static/resource/1"))
         assert {(await hears.message()).message["params"]["uri"] for _ in forms} == forms
+    drop = {"jsonrpc": "2.0", "id": 9, "method": "resources/unsubscribe", "params": {"uri": "test://static/resource/1"}}
+    assert (await session.post(workers.a, drop)).json()["result"] == {}
+    state = workers.a.app.rooms.state
+    assert await state.redis.smembers(state.keys.subscriptions(session.id)) == set()
 
 
 async def test_a_ten_second_call_outlives_a_session_life_of_two(start: Any) -> None:

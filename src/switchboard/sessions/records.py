@@ -15,6 +15,7 @@ from mcp_types import INVALID_PARAMS, InitializeRequestParams, LoggingLevel
 from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone
+from switchboard.resource_uris import equal
 from switchboard.sessions.ownership import Ownership
 from switchboard.state import State
 from switchboard.state.keys import STANDALONE
@@ -164,8 +165,9 @@ class Records:
         await self._subscription(sid, "add", uri)
 
     async def unsubscribe(self, sid: str, uri: str) -> None:
-        """Drop a resource subscription."""
-        await self._subscription(sid, "drop", uri)
+        """Drop a resource subscription, in whichever form of the URI it was made."""
+        for each in dict.fromkeys((uri, *equal(uri, await self.subscriptions(sid)))):
+            await self._subscription(sid, "drop", each)
 
     async def subscriptions(self, sid: str) -> frozenset[str]:
         """The URIs the session is subscribed to."""
