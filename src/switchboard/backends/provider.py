@@ -41,6 +41,7 @@ from switchboard.backends.room import FleetRoom, Unlimited
 from switchboard.backends.roots_changes import pass_on_roots_changes
 from switchboard.backends.scope import LineKey, one_for_all
 from switchboard.backends.sharing import Sharing, Use
+from switchboard.backends.updates import Updates
 from switchboard.backends.upstream import Slot
 from switchboard.backends.watchdog import Watchdog
 from switchboard.state import State
@@ -98,6 +99,7 @@ class BackendProvider:
         self._watchdog = watchdog
         self._state = state
         self._ask_session = ask_session
+        self._updates = Updates(backend.name, lambda uri: self._publish(ResourceUpdated(uri)))
         self._info = info or Implementation(name="switchboard", version="")
         self._lines = Lines(backend, self._line, Unlimited() if state is None else FleetRoom(state, backend))
         self._own = Own(backend, self._lines)
@@ -179,7 +181,7 @@ class BackendProvider:
                 ending = Ending(self._state, self.backend, self._lines, self._road, self._discovery.lead)
                 await stack.enter_async_context(ending.running())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            working = [tasks.create_task(self._look_who_wants(host))]
+            working = [tasks.create_task(self._look_who_wants(host)), tasks.create_task(self._updates.keep_telling())]
             if self._state is not None:
                 working.append(tasks.create_task(pass_on_roots_changes(self._state, self._lines)))
             try:
@@ -252,7 +254,7 @@ class BackendProvider:
 
     async def updated(self, uri: str) -> None:
         """A resource changed: tell whoever subscribed."""
-        await self._publish(ResourceUpdated(uri))
+        await self._updates.say(uri)
 
     async def _told(self, changes: list[str]) -> None:
         for kind in changes:
