@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from switchboard.backends import Backend, Bounds, Http, Patience, Sse, Stdio
 from switchboard.config import PluginSection, ServerSection
@@ -64,6 +65,11 @@ def _transport(section: ServerSection, launch: Launch | None) -> Stdio | Http | 
     if launch is not None:
         cwd = str(launch.cwd) if launch.cwd is not None else None
         return Stdio(launch.command, launch.args, dict(launch.env), cwd, era=section.era)
-    if section.transport == "sse":
+    if section.transport == "sse" or (section.transport is None and _ends_in_sse(section.addresses)):
         return Sse(section.addresses[0], dict(section.headers), section.insecure)
     return Http(section.addresses, dict(section.headers), section.era, section.insecure)
+
+
+def _ends_in_sse(addresses: tuple[str, ...]) -> bool:
+    """Whether it is the one address at which servers of the older transport are found."""
+    return len(addresses) == 1 and urlsplit(addresses[0]).path.rstrip("/").endswith("/sse")

@@ -11,6 +11,9 @@ SwitchboardError
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 
 class SwitchboardError(Exception):
     """Base of every error that Switchboard raises on purpose."""
@@ -31,6 +34,14 @@ class StateBusy(StateUnavailable):
     """No connection to Redis came free in time; the message is meant for the client too, and names the setting."""
 
     event = "redis.busy"
+
+
+_LINK: Final = re.compile(r"\s*For (?:more|further) information,? (?:check|visit|see):?\s*\S+", re.IGNORECASE)
+
+
+def plainly(error: BaseException) -> str:
+    """What an error says, on one line, without where its library is documented."""
+    return " ".join(_LINK.sub("", str(error)).split()) or type(error).__name__
 
 
 class AuthorizationUnavailable(SwitchboardError):

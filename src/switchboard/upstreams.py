@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import structlog
+from mcp.shared.exceptions import MCPError
 
 from switchboard import plugins
-from switchboard.backends import Backend, BackendProvider
+from switchboard.backends import Backend, BackendProvider, failures
 from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.descriptions import backend, plugin_key, server_key
-from switchboard.errors import ConfigurationError, SwitchboardError
+from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
 from switchboard.sources import Ground, prepare
 
@@ -80,6 +81,7 @@ class Upstreams:
             fixed: providers that no configuration speaks of.
         """
         self._live = live
+        live.absent = self.absent
         self._source = source
         self._ground = ground
         self._connect = connect
@@ -144,6 +146,15 @@ class Upstreams:
             ],
         }
 
+    def absent(self, exposed: str) -> MCPError | None:
+        """Why a tool of a server that has offered nothing yet is unknown; `None` if it is no such server's."""
+        for server in self._servers.values():
+            if not exposed.startswith(f"{server.name}{self._configuration.separator}"):
+                continue
+            if (why := _why_absent(server)) is not None:
+                return failures.unavailable(server.name, why, sent=False)
+        return None
+
     def restart(self, name: str) -> bool:
         """Start a server anew, also one that failed for good; whether there is one of that name."""
         server = self._servers.get(name)
@@ -192,7 +203,7 @@ class Upstreams:
                     log.error("server.failed", server=server.name, reason=str(error), again_s=round(pause))
                 said = str(error)
             except Exception as error:  # a boundary: one server's fault is not the others'
-                server.phase, server.reason = "failed", f"{type(error).__name__}: {error}"
+                server.phase, server.reason = "failed", f"{type(error).__name__}: {plainly(error)}"
                 log.exception("server.failed", server=server.name)
             await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311 (jitter)
             pause = min(pause * 2, LONGEST_PAUSE_S)
@@ -258,6 +269,18 @@ def _refused(configuration: Configuration, catalog: Catalog) -> list[dict[str, A
         for name, fault in configuration.broken.items()
         if name not in configuration.servers
     ]
+
+
+def _why_absent(server: Upstream) -> str | None:
+    if server.phase == "disabled" or (isinstance(server.provider, BackendProvider) and server.provider.known().tools):
+        return None
+    if server.phase == "failed":
+        return f"it could not be made ready: {server.reason}"
+    health = getattr(server.provider, "health", None)
+    if health is None:
+        return "it is being made ready" + (f": {server.steps[-1]}" if server.steps else "")
+    told = {"starting": "it has not started yet", "failing": f"it has not started yet: {health.reason}"}
+    return told.get(health.condition)
 
 
 def _cancel(server: Upstream) -> None:

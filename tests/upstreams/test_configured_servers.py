@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 import time
 from typing import Any
 
@@ -8,6 +10,7 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.sse import sse_client
+from mcp.shared.exceptions import MCPError
 
 from switchboard.config.overlay import Overlay
 
@@ -255,3 +258,33 @@ async def test_a_person_s_own_variable_folder_and_argument_come_from_the_file(
     assert upstreams == {"a": "running"}  # the shared one is refused, and stops only itself
     problem = setup.apps[0].rooms.watched.problem
     assert "mcpServers.b" in str(problem)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_tool_of_a_server_that_never_started_says_why_instead_of_being_unknown(
+    setup: Any, until: Any, listed: Any, mode: str
+) -> None:
+    exits = {"command": sys.executable, "args": ["-c", "import sys; sys.exit('Error: no such database')"]}
+    servers = {"gone": {"command": "no-such-program"}, "exits": exits, "slow": setup.server("s", wait=600)}
+    off = {"off": setup.server("off", enabled=False)}
+    setup.write({**servers, **off, "good": setup.server("good")}, presets={"some": {"servers": ["good"]}})
+    url = await setup.start()
+    await until(lambda: listed_is(listed, url, ["good__who"]))
+    rows = setup.apps[0].rooms.upstreams.tell
+    await until(lambda: all(row["reason"] for row in rows()["servers"] if row["name"] in ("gone", "exits")))
+    expected = {
+        "gone__who": "Backend 'gone': it could not be made ready: gone: the program 'no-such-program' is not on the",
+        "exits__who": "Backend 'exits': it has not started yet: it exited with 1: Error: no such database",
+        "slow__who": "Backend 'slow': it has not started yet",
+        "off__who": "Unknown tool: off__who",
+        "good__other": "Unknown tool: good__other",
+        "nothing__who": "Unknown tool: nothing__who",
+    }
+    async with Client(url, mode=mode) as client:
+        for name, says in expected.items():
+            with pytest.raises(MCPError, match=re.escape(says)) as caught:
+                await client.call_tool(name)
+            assert caught.value.error.code == (-32602 if says.startswith("Unknown") else -32010)
+    async with Client(f"{url}?preset=some", mode=mode) as client:
+        with pytest.raises(MCPError, match="Unknown tool: exits__who"):
+            await client.call_tool("exits__who")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import structlog
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 
-from switchboard.backends.description import Backend, Sse, Stdio
+from switchboard.backends.description import Backend, Http, Sse, Stdio
+from switchboard.backends.failures import Broken
 from switchboard.backends.negotiation import negotiate
 from switchboard.backends.opened import Opened
 from switchboard.backends.wire import Wire
+
+OTHER_TRANSPORT: Final = re.compile(r"HTTP 40[0456]\b")
+"""How servers answer that know only the transport with two endpoints.
+https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#backwards-compatibility"""
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -26,6 +34,11 @@ async def agree(backend: Backend, opened: Opened, session: ClientSession, wire: 
         return
     try:
         await _agree_anew(backend, session, wire)
+    except Broken as error:
+        await opened.agreed(None)
+        if isinstance(backend.transport, Http) and OTHER_TRANSPORT.search(str(error)):
+            raise Broken(f"{error}; if it speaks HTTP+SSE, state `type: sse`") from error
+        raise
     except BaseException:
         await opened.agreed(None)
         raise

@@ -89,6 +89,14 @@ def _told(status: int, body: bytes, phrase: str) -> str:
     return f"HTTP {status} {said}".strip()
 
 
+def complaint(response: httpx2.Response) -> str:
+    """What a refusal says; nothing if it has yet to be read."""
+    try:
+        return str(json.loads(response.content)["error"]["message"])
+    except (ValueError, KeyError, TypeError, httpx2.StreamError):
+        return f"HTTP {response.status_code}"
+
+
 def reason(error: Exception) -> str:
     """What went wrong on the network, for people."""
     cause = error.__cause__ or error.__context__

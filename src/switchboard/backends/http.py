@@ -21,7 +21,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import ErrorData, JSONRPCError, RequestId
 
 from switchboard.backends import repairs
-from switchboard.backends.answers import Bounded, beginning, explained, forgotten, reason, refusal, shown
+from switchboard.backends.answers import Bounded, beginning, complaint, explained, forgotten, reason, refusal, shown
 from switchboard.backends.description import Sse
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, BAD_GATEWAY
 from switchboard.backends.road import Road
@@ -56,6 +56,9 @@ class Carrier(httpx2.AsyncBaseTransport):
         self.home = url
         """Which URL made the session."""
         self.used = time.monotonic()
+        self.complaint = ""
+        """Why the last request had no answer of use; the SDK forgets it."""
+
         self.tell: Callable[[SessionMessage], Awaitable[None]] | None = None
         """Where answers come on a stream of their own: what is taken for one there."""
 
@@ -66,6 +69,7 @@ class Carrier(httpx2.AsyncBaseTransport):
                 return refusal(405, BAD_GATEWAY, "this line listens by itself")
             self.used = time.monotonic()
         response = await self._answered(request)
+        self.complaint = complaint(response) if response.status_code >= 400 else ""
         if self.tell is not None and request.method == "POST" and response.status_code >= 300:
             return await self._told(self.tell, request, response)
         return response

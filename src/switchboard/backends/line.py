@@ -41,6 +41,7 @@ from switchboard.backends.roots import AskSession, Roots
 from switchboard.backends.scope import GATEWAY, LineKey
 from switchboard.backends.waiting import first_of
 from switchboard.backends.wire import Wire
+from switchboard.errors import plainly
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -191,7 +192,7 @@ class Line:
             self.failure = error
         except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
             cause = first(error)
-            self.failure = cause if isinstance(cause, BackendFailure) else Ended(str(cause) or type(cause).__name__)
+            self.failure = cause if isinstance(cause, BackendFailure) else Ended(plainly(cause))
         finally:
             self._finish()
 

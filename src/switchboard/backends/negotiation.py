@@ -10,6 +10,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from switchboard.backends.description import Era
 from switchboard.backends.ends import is_end
 from switchboard.backends.failures import ACCESS_REFUSED, BACKEND_UNAVAILABLE, Broken, Unreachable
+from switchboard.errors import plainly
 
 
 async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) -> None:
@@ -32,7 +33,7 @@ async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) 
                 raise Unreachable(error.message) from error
             reasons.append(f"{one}: {error.message}")
         except (RuntimeError, ValueError) as error:  # the SDK's words for a version or an answer it cannot take
-            reasons.append(f"{one}: {error}")
+            reasons.append(f"{one}: {plainly(error)}")
         else:
             return
     raise Broken("no protocol version in common (" + "; ".join(reasons) + ")")

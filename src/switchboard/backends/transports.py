@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from mcp_types import InitializeResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.backends import child, http, stdio
+from switchboard.backends.agreeing import OTHER_TRANSPORT
 from switchboard.backends.child import Child
 from switchboard.backends.description import Backend, Http, Stdio, Transport
+from switchboard.backends.failures import Broken, Unreachable
 from switchboard.backends.http import Carrier
 from switchboard.backends.listening import Listening
 from switchboard.backends.relay import Everywhere, Here
@@ -25,6 +28,8 @@ from switchboard.backends.upstream import Slot, Upstream
 from switchboard.backends.waiting import forever
 from switchboard.backends.watchdog import Watchdog
 from switchboard.backends.wire import Inbound
+
+REFUSED: Final = re.compile(r"HTTP (?:401|403|407)\b")
 
 LAST_WORDS_S: Final = 0.5
 
@@ -156,7 +161,16 @@ async def open_sse(backend: Backend, what: Transport, road: Road, stack: AsyncEx
     if isinstance(what, Stdio | Http):
         raise TypeError(type(what).__name__)
     carrier = Carrier(road, road.choose())
-    streams = await stack.enter_async_context(http.sse(what, carrier))
+    try:
+        streams = await stack.enter_async_context(http.sse(what, carrier))
+    except Exception as error:  # the SDK's error has the status alone, and a link to its library's pages
+        said = carrier.complaint
+        if not said:
+            raise
+        if REFUSED.match(said):
+            raise Broken(said) from error
+        hint = "; if it speaks Streamable HTTP, state `type: http`" if OTHER_TRANSPORT.search(said) else ""
+        raise Unreachable(f"{said}{hint}") from error
     return OpenHttp(streams, carrier, backend.bounds.message_bytes)
 
 

@@ -90,7 +90,7 @@ class ServerSection(Exposure):
     urls: tuple[str, ...] = ()
     """Several addresses of the same server: balanced, failed over."""
     transport: Annotated[Transport | None, Field(validation_alias=AliasChoices("type", "transport"))] = None
-    """`stdio`, `http` (Streamable HTTP) or `sse` (the transport of 2024-11-05)."""
+    """`stdio`, `http` (Streamable HTTP) or `sse` (the transport of 2024-11-05, told by a URL that ends in `/sse`)."""
     headers: Annotated[Headers, Field(repr=False)] = Field(default_factory=dict)
     """Sent with every request."""
     insecure: bool = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mcp.server.context import HandlerResult
 from mcp.server.subscriptions import SubscriptionBus
+from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import (
     PromptsListChanged,
     ResourcesListChanged,
@@ -55,6 +56,8 @@ class LiveCatalog:
         self._tasks: asyncio.TaskGroup | None = None
         self._host: AnnouncingHost | None = None
         self._listeners: list[Callable[[], None]] = []
+        self.absent: Callable[[str], MCPError | None] = lambda _exposed: None
+        """Why there is no tool of that name, where that is known."""
 
     @property
     def providers(self) -> Sequence[Provider]:

@@ -71,6 +71,10 @@ class SelectedCatalog:
         """A snapshot that has every change announced so far."""
         return self._view(await self._live.fresh())
 
+    def absent(self, exposed: str) -> MCPError | None:
+        """Why there is no tool of that name, where that is known; a selection tells of nothing else."""
+        return self._live.absent(exposed) if _wish.get(EVERYTHING) == EVERYTHING else None
+
     def change(self, presets: Mapping[str, Preset], search: ToolSearch) -> None:
         """Go on with other presets."""
         self._presets, self._search = presets, search

@@ -88,6 +88,10 @@ class CatalogSource(Protocol):
         """The provider that an entry of the catalog names."""
         ...
 
+    def absent(self, exposed: str) -> MCPError | None:
+        """Why there is no tool of that name, where that is known."""
+        ...
+
     async def handle(self, name: str, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
         """Let that provider serve one request; names in `params` are its own."""
         ...

@@ -24,7 +24,7 @@ def rows(source: CatalogSource) -> Iterable[Row]:
         if entry is None:
             # A protocol error, not an `isError` result: the model cannot mend a name that was never listed.
             # https://modelcontextprotocol.io/specification/2025-11-25/server/tools#error-handling
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {exposed}")
+            raise source.absent(exposed) or MCPError(INVALID_PARAMS, f"Unknown tool: {exposed}")
         own = params if entry.name == exposed else params.model_copy(update={"name": entry.name})
         return fitted_result(ctx.protocol_version, await ask(source, entry, "tools/call", ctx, own))
 
