@@ -10,6 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import EmptyResult
 from pydantic import ValidationError
 
+from switchboard import unknown_members
 from switchboard.backends import failures, leniency, rounds, texts
 from switchboard.backends.description import Backend
 from switchboard.backends.failures import BACKEND_UNAVAILABLE, BAD_GATEWAY, BackendFailure
@@ -117,6 +118,7 @@ class Calling:
             raise failures.not_understood(
                 self._backend.name, method, "it has a number that JSON has not, such as 1e999"
             )
+        unknown_members.note(raw)
         try:
             return leniency.parsed(method, version, raw)
         except ValidationError as error:

@@ -18,7 +18,7 @@ from mcp_types import METHOD_NOT_FOUND, LoggingLevel
 from pydantic import BaseModel
 
 from switchboard.errors import ConfigurationError
-from switchboard.gateway import completion, logging, prompts, resources, roots, subscriptions, tools
+from switchboard.gateway import completion, logging, prompts, resources, roots, subscriptions, tools, unknown
 from switchboard.gateway.sealing import FleetTime
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
 from switchboard.gateway.wire_pages import WirePages
@@ -147,6 +147,7 @@ def build_gateway(
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)
     server.middleware.append(WirePages(source))
+    server.middleware.append(unknown.put_back)
     return server
 
 

@@ -1,0 +1,41 @@
+"""Members of a backend's result that no version of the protocol knows, on their way past the kernel.
+
+The SDK writes a result by the model of the client's version, which leaves them out; they are for the client to read or
+to ignore. A leaf: whoever passes a result on notes them, and whoever serves the request puts them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+import mcp_types
+
+_noted: ContextVar[dict[str, Any] | None] = ContextVar("switchboard_unknown_members", default=None)
+
+KNOWN: Final = frozenset(
+    field.alias or name
+    for kind in vars(mcp_types).values()
+    if isinstance(kind, type) and issubclass(kind, mcp_types.Result)
+    for name, field in kind.model_fields.items()
+)
+
+
+@contextmanager
+def noting() -> Iterator[Mapping[str, Any]]:
+    """What is noted inside."""
+    found: dict[str, Any] = {}
+    reset = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(reset)
+
+
+def note(result: Mapping[str, Any]) -> None:
+    """Note the unknown members of a result."""
+    found = _noted.get()
+    if found is not None:
+        found.update((name, value) for name, value in result.items() if name not in KNOWN)
