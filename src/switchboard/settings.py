@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from switchboard.errors import ConfigurationError
 from switchboard.hosts import HostPatterns, OriginPatterns
 from switchboard.loopback import is_loopback
+from switchboard.wording import expected
 
 MAKE_A_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 EXAMPLE_KEY = "for-trying-it-out-on-this-machine-only"
@@ -349,16 +350,20 @@ def load_settings(env_file: Path | str | None = ".env", **given: Any) -> Setting
     try:
         return Settings(_env_file=env_file, **said)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_line(each) for each in error.errors())) from None
+        found = error.errors(include_url=False)
+        # A default that is made of another setting cannot be made while that one is wrong, which is said itself.
+        raise ConfigurationError("; ".join(_line(each) for each in found if each["type"] not in _FOLLOWING)) from None
+
+
+_FOLLOWING = frozenset({"default_factory_not_called"})
 
 
 def _line(error: ErrorDetails) -> str:
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if not error["loc"]:
-        return message
+        return expected(error)
     name = str(error["loc"][0])
     shown = _HIDDEN.get(name, repr)(error["input"])
-    return f"{name.upper()} is {shown}: {message} ({Settings.model_fields[name].description})"
+    return f"{name.upper()} is {shown}: {expected(error)} ({Settings.model_fields[name].description})"
 
 
 def _length(value: Any) -> str:

@@ -15,7 +15,7 @@ import httpx2
 import typer
 
 from switchboard.cli.ending import known_cause
-from switchboard.cli.settled import Settled, fleet, settled
+from switchboard.cli.settled import FileOption, Settled, fleet, settled
 from switchboard.errors import SwitchboardError
 from switchboard.inquiry import ask
 from switchboard.local_inquiry import ask_here
@@ -39,7 +39,12 @@ class Finding:
 Check = Callable[[Settled], Iterator[Finding]]
 
 
-def doctor(config: Path | None) -> int:
+def doctor(config: FileOption = None) -> None:
+    """Check settings, configuration, programs, cache, Redis and running workers, and say what to mend."""
+    raise typer.Exit(_examined(config))
+
+
+def _examined(config: Path | None) -> int:
     """Run every check and print what it found; the exit code."""
     try:
         here = settled(config)

@@ -11,13 +11,16 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
+import typer
 
+from switchboard.cli.ending import ending_clearly
 from switchboard.cli.forms import Form, first_form
 from switchboard.errors import SwitchboardError
+from switchboard.settings import load_settings
 
 REDIRECT = "http://127.0.0.1:53682/callback"
 """Never listened on: the redirect that carries the code is read, not followed."""
@@ -37,6 +40,17 @@ class _Target:
     resource: str
     scopes: str
     metadata: Mapping[str, Any]
+
+
+def token(
+    user: Annotated[str, typer.Option(help="Whom to sign in as at the fake identity provider.")] = "alice",
+    scope: Annotated[str | None, typer.Option(help="Scopes, separated by spaces.")] = None,
+    url: Annotated[str | None, typer.Option(help="The server, or its /mcp endpoint [BASE_URI].")] = None,
+) -> None:
+    """Print an access token, got by the real flow: discovery, registration, PKCE, consent, sign-in."""
+    with ending_clearly():
+        target = url or load_settings().base_uri
+        typer.echo(obtain_token(target, user=user, scope=scope))
 
 
 def obtain_token(url: str, *, user: str, scope: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -203,6 +204,8 @@ class _ClearStartup:
             self.error = known_cause(error)
             if self.error is None and not held:
                 raise
+        if self.error is not None:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the line that is said is enough
         if held:  # of a known error without its traceback, which would be logged
             await send(held[0] if self.error is None else {**held[0], "message": ""})
         elif self.error is not None:

@@ -14,31 +14,10 @@ from pydantic_core import ErrorDetails
 from switchboard.config.formats import read_text
 from switchboard.config.layers import Layer, Place, merged, origin, value_at
 from switchboard.config.lines import line_of
+from switchboard.wording import expected
 
 _LONGEST_VALUE_SHOWN: Final = 80
 _NEVER_SHOWN: Final = frozenset({"env", "headers", "client_secret", "args", "run_args", "url", "urls", "config"})
-
-_EXPECTED: Final[Mapping[str, str]] = {
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
-    "mapping_type": "must be an object: name and value",
-    "dict_type": "must be an object: name and value",
-    "model_type": "must be an object: name and value",
-    "model_attributes_type": "must be an object: name and value",
-    "string_type": "must be a text",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a finite number",
-    "path_type": "must be the path of a file or folder",
-    "missing": "is needed",
-    "string_too_short": "must not be empty",
-}
-"""The validator's name of a mistake → what was expected, in the words of the file's formats."""
 
 _PATTERNS: Final[Mapping[str, str]] = {
     r"^[a-z0-9][a-z0-9-]{0,63}$": "may have small letters, digits and hyphens only, 64 at most",
@@ -94,11 +73,9 @@ def _message(item: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return f"is not a known key{_meant(str(place[-1]), model_at(model, place[:-1]))}"
-    if kind == "literal_error":
-        return f"must be one of {str(context['expected']).replace(' or ', ', ')}"
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(str(context["pattern"]), f"must match {context['pattern']}")
-    return _EXPECTED.get(kind) or item["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return expected(item)
 
 
 def _meant(key: str, model: type[BaseModel] | None) -> str:
