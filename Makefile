@@ -75,11 +75,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: pyproject.toml $(PINS) | $(BIN)/python
-	$(PIP) install --constraint $(PINS) --editable .
+	@echo "== setting up $(VENV): about a minute, once"
+	@$(PIP) install --constraint $(PINS) --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
-	$(PIP) install --constraint $(PINS) --editable '.[dev]'
+	@echo "== setting up $(VENV) with what tests and checks need: a minute or two, once"
+	@$(PIP) install --constraint $(PINS) --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
 
 %/node_modules/.installed: %/package.json

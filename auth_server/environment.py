@@ -31,7 +31,7 @@ RESOURCE_PATHS = ("/mcp", "/sse")
 """What an MCP server of ours serves: the endpoint, and the old transport's."""
 
 _FAKE_ADMINS = ("admin",)
-"""Who may grant `admin` at the fake identity provider on loopback, unless ADMINS says otherwise."""
+"""Who may grant `admin` at the fake identity provider that only this machine reaches, unless ADMINS says otherwise."""
 
 NEW_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 
@@ -81,7 +81,9 @@ class Environment(BaseSettings):
     secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items)] = Field(
         (), description="keys of the fleet, the newest first, 32 bytes or more each"
     )
-    allow_fake_idp: bool = Field(False, description="true lets the fake identity provider serve a public issuer")
+    allow_fake_idp: bool = Field(
+        False, description="true lets the fake identity provider be reached from other machines"
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="addresses or networks whose X-Forwarded-* headers count"
     )
@@ -153,12 +155,18 @@ def read(env_file: str | None = ".env", **given: Any) -> Standalone:
         found = Environment(_env_file=env_file, **given)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_line(item["loc"], item["msg"]) for item in error.errors())) from None
+    host = found.auth_server_host or found.host
+    if found.upstream == "fake" and not is_loopback(host) and not found.allow_fake_idp:
+        raise ConfigurationError(
+            f"AUTH_SERVER_HOST={host} lets other machines in, and at the fake identity provider anybody there signs in"
+            " as anyone: use a loopback address, UPSTREAM=oidc, or ALLOW_FAKE_IDP=true for a test"
+        )
     redis_url = found.redis_url.get_secret_value() if found.redis_url else None
     if redis_url and redis_url.startswith("memory:"):
         redis_url = None
     return Standalone(
         auth=_auth(found, _keys(found, redis_url)),
-        host=found.auth_server_host or found.host,
+        host=host,
         port=found.auth_server_port,
         redis_url=redis_url,
         redis_prefix=found.redis_prefix,
@@ -183,8 +191,7 @@ def _auth(found: Environment, keys: tuple[str, ...]) -> AuthSettings:
         access_tokens=found.access_tokens,
         upstream=_upstream(found),
         scopes=tuple(dict.fromkeys((*SCOPES, *found.extra_scopes))),
-        admins=found.admins
-        or _FAKE_ADMINS * (found.upstream == "fake" and is_loopback(urlsplit(issuer).hostname or "")),
+        admins=found.admins or _FAKE_ADMINS * (found.upstream == "fake" and not found.allow_fake_idp),
         clients=_each(StaticClient, found.auth_clients, "AUTH_CLIENTS"),
         trusted_issuers=_each(TrustedIssuer, found.trusted_issuers, "TRUSTED_ISSUERS"),
     )

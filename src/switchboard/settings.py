@@ -205,7 +205,9 @@ class Settings(BaseSettings):
     auth_clients: Objects = Field((), description="JSON array of clients that need not register")
     trusted_issuers: Objects = Field((), description="JSON array of providers whose identity assertions are taken")
     allow_insecure_no_auth: bool = Field(False, description="true lets AUTH_MODE=none be reached from other machines")
-    allow_fake_idp: bool = Field(False, description="true lets the fake identity provider serve a public BASE_URI")
+    allow_fake_idp: bool = Field(
+        False, description="true lets the fake identity provider be reached from other machines"
+    )
 
     allowed_hosts: Annotated[Items, _patterns(HostPatterns)] = Field(
         (), description="Host headers to answer: name, name:port, *.name; empty: BASE_URI's, and loopback when local"
@@ -289,6 +291,12 @@ def _fake_idp_is_public(s: Settings) -> bool:
     return s.auth_mode == "integrated" and s.upstream == "fake" and _is_public(s) and not s.allow_fake_idp
 
 
+def _fake_idp_is_reached(s: Settings) -> bool:
+    """Whether other machines reach it although the server is called by a name of this one."""
+    fake = s.auth_mode == "integrated" and s.upstream == "fake" and not s.allow_fake_idp
+    return fake and not is_loopback(s.host) and not _is_public(s)
+
+
 def _upstream_lacks(s: Settings) -> list[str]:
     """What is not set of that by which an upstream knows us; the standalone server checks its own."""
     needed = {"github": ("client_id", "client_secret"), "oidc": ("issuer", "client_id", "client_secret")}
@@ -331,6 +339,13 @@ _CONTRADICTIONS: tuple[tuple[Callable[[Settings], object], Callable[[Settings], 
         lambda s: (
             f"BASE_URI={s.base_uri} is public, but the fake identity provider lets anybody sign in as anyone:"
             " use UPSTREAM=oidc, AUTH_MODE=separate with a real issuer, or ALLOW_FAKE_IDP=true for a test"
+        ),
+    ),
+    (
+        _fake_idp_is_reached,
+        lambda s: (
+            f"HOST={s.host} lets other machines in, and at the fake identity provider anybody there signs in as anyone:"
+            " use a loopback HOST, UPSTREAM=oidc, or ALLOW_FAKE_IDP=true for a test"
         ),
     ),
     (

@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,11 @@ from typing import Any
 import pytest
 from fleet.children import LOOPBACK, Child, answers, free_port, start
 from fleet.redis_server import RedisServer
+from typer.testing import CliRunner
 
+from switchboard import __version__
+from switchboard.cli.commands import COMMANDS, app
+from switchboard.cli.reloading import watched
 from switchboard.cli.screen import screen
 from switchboard.settings import load_settings
 
@@ -23,6 +28,7 @@ Launch = Callable[..., Child]
 PATIENCE = 40
 WAITED_FOR_REDIS = 100
 """A worker that starts waits half a minute for its Redis, and this machine may be busy."""
+COMMAND = str(Path(sys.executable).parent / "switchboard")
 
 
 def serving(launch: Launch, *arguments: str, **env: str) -> tuple[Child, int]:
@@ -61,8 +67,27 @@ def test_a_person_sees_one_screen(launch: Launch) -> None:
     shown = child.log.read_text()
     assert f"http://localhost:{port}/mcp" in shown
     assert "memory://" in shown
-    assert "inspector" in shown
-    assert f"switchboard token --user alice --url http://localhost:{port}" in shown
+    assert f"inspector@2.12.0 --server-url http://localhost:{port}/mcp --transport http" in shown
+    assert "with the fake identity provider: sign in as anyone" in shown
+    (hint,) = (line for line in shown.splitlines() if "token --user alice" in line)
+    command = hint.split("or get a token")[1].split()
+    token = subprocess.run(command, cwd=child.log.parent, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert len(token.stdout.strip()) > 20
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"upstream": "oidc", "upstream_issuer": "https://idp.example"}, "people sign in at https://idp.example"),
+        ({"upstream": "github"}, "people sign in at GitHub"),
+        ({"auth_mode": "separate", "auth_server_url": "https://login.example"}, "separate, at https://login.example"),
+    ],
+)
+def test_the_screen_says_where_people_sign_in(given: dict[str, str], said: str) -> None:
+    shown = screen(load_settings(None, upstream_client_id="i", upstream_client_secret="s", **given))
+    assert said in shown
+    assert "anyone" not in shown
+    assert "token --user" not in shown, "no command can sign somebody in there"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +158,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(launch: Launch) -> None:
 def test_a_wrong_option_is_said_as_the_setting_it_is(launch: Launch) -> None:
     code, log = ended(launch("serve", "--port", "99999"))
     assert code == 2
-    assert log.startswith("switchboard: PORT is '99999'")
+    assert log == "switchboard: PORT is '99999': must be at most 65535 (port to listen on, 1 to 65535)\n"
 
 
 def test_a_taken_port_is_one_line_and_exit_code_2(launch: Launch) -> None:
@@ -159,8 +184,67 @@ def test_a_redis_that_is_not_there_is_one_clear_line(launch: Launch) -> None:
 def test_a_configuration_file_that_is_not_there_is_one_clear_line(launch: Launch) -> None:
     code, log = ended(launch("serve", "--port", str(free_port()), "--config", "missing.yaml"))
     assert code == 2
-    assert "missing.yaml" in log.splitlines()[-1]
-    assert "Traceback" not in log
+    assert len(log.splitlines()) == 1
+    assert "missing.yaml" in log
+
+
+@pytest.mark.parametrize("asked", [["--version"], ["version"]])
+@pytest.mark.parametrize("command", [[COMMAND], [sys.executable, "-m", "switchboard"]], ids=["command", "module"])
+def test_the_version_is_said_and_nothing_is_imported_for_it(command: list[str], asked: list[str]) -> None:
+    done = subprocess.run(
+        [*command, *asked],
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{__version__}\n"
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "switchboard.cli.commands" in imported
+    assert not imported & {"mcp", "redis", "uvicorn", "httpx2", "starlette", "yaml"}
+
+
+def test_a_list_of_commands_needs_none_of_them() -> None:
+    done = subprocess.run(
+        [COMMAND, "--help"],
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(name in done.stdout for name in COMMANDS)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert not imported & {"mcp", "redis", "uvicorn", "httpx2", "starlette", "yaml"}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_of_the_table_is_there(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"])
+    assert shown.exit_code == 0, shown.output
+
+
+def test_a_plugin_that_is_being_edited_is_watched_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "weather"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    info = tmp_path / "weather-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: weather\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[switchboard.plugins]\nweather = weather.plugin:plugin\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert package in watched()
+
+
+def test_ctrl_c_is_answered_at_once_and_waits_for_no_balancer(launch: Launch, redis_server: RedisServer) -> None:
+    for workers in ("1", "2"):
+        child, _ = serving(
+            launch, "--workers", workers, REDIS_URL=redis_server.url, SECRET_KEY=secrets.token_urlsafe(32),
+            REDIS_PREFIX=f"ctrl-c-{workers}:", DRAIN_GRACE="600",
+        )  # fmt: skip
+        child.process.send_signal(signal.SIGINT)
+        code, log = ended(child)
+        assert code == 0
+        assert log.count("stopping once running requests have ended; Ctrl-C again ends it now") == 1
 
 
 def test_settings_are_read_from_a_file_in_the_folder(launch: Launch, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -99,8 +100,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     ("name", "value", "allowed"),
     [
         ("PORT", "99999", "65535"),
-        ("PORT", "http", "integer"),
-        ("AUTH_MODE", "oauth", "'integrated', 'separate' or 'none'"),
+        ("PORT", "http", "must be a whole number"),
+        ("AUTH_MODE", "oauth", "must be one of 'integrated', 'separate', 'none'"),
         ("LOG_LEVEL", "loud", "debug"),
         ("BASE_URI", "localhost:3232", "http or https URL"),
         ("BASE_URI", "https://user@host", "without user"),
@@ -111,9 +112,11 @@ def refused(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
         ("ALLOWED_ORIGINS", "a.example", "https://app.example.com"),
         ("ALLOWED_HOSTS", "[unfinished", "JSON array"),
         ("TRUSTED_PROXIES", "proxy.example", "networks"),
-        ("SESSION_TTL", "0", "greater than or equal to 1"),
+        ("SESSION_TTL", "0", "must be at least 1 (seconds an idle session lives"),
         ("REDIS_PREFIX", "a{b}", "braces"),
-        ("ALLOW_FAKE_IDP", "perhaps", "true"),
+        ("ALLOW_FAKE_IDP", "perhaps", "must be true or false"),
+        ("MAX_LOOP_LAG", "nan", "must be"),
+        ("SCOPE_MAP", "[]", "must be an object: name and value"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allowed(
@@ -123,6 +126,8 @@ def test_a_wrong_value_is_one_line_with_the_variable_the_value_and_what_is_allow
     assert message.startswith(f"{name} is ")
     assert value in message
     assert allowed in message
+    assert not re.search("; [A-Z_]+ is ", message), "one wrong value is said once"
+    assert not re.search("(?i)pydantic|input should|valid tuple|valid dictionary", message)
 
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,9 +211,17 @@ def test_the_fake_identity_provider_does_not_serve_the_public_unless_allowed(mon
     assert load_settings().base_uri == "https://mcp.example.com"
 
 
-def test_all_loopback_networks_may_be_listened_on_with_authorization(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOST", "0.0.0.0")  # noqa: S104  as in a container
-    assert load_settings().host == "0.0.0.0"  # noqa: S104
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])  # noqa: S104
+def test_the_fake_identity_provider_is_not_reached_from_other_machines_unless_allowed(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    assert f"HOST={host} lets other machines in" in refused(monkeypatch, HOST=host)
+    monkeypatch.setenv("ALLOW_FAKE_IDP", "true")  # as in a container whose port is published on loopback
+    assert load_settings().host == host
+    monkeypatch.setenv("ALLOW_FAKE_IDP", "false")
+    monkeypatch.setenv("AUTH_MODE", "separate")
+    monkeypatch.setenv("AUTH_SERVER_URL", "https://login.example")
+    assert load_settings().host == host
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -12,6 +12,8 @@ from switchboard.errors import ConfigurationError, SwitchboardError
 WRONG_SETTING = 2
 FAILED = 1
 
+STOPPING = "stopping once running requests have ended; Ctrl-C again ends it now"
+
 
 def known_cause(error: BaseException) -> SwitchboardError | None:
     """The error that Switchboard raised on purpose, also from inside a task group."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from switchboard.cli.ending import WRONG_SETTING
+from switchboard.cli.ending import STOPPING, WRONG_SETTING, say
 from switchboard.cli.leaving import lock
 from switchboard.cli.sockets import bind
 from switchboard.process import bare, hand_over
@@ -46,11 +46,14 @@ class _Fleet:
     children: set[asyncio.subprocess.Process] = field(default_factory=set)
     code: int = 0
 
-    def stop(self) -> None:
-        """Once: let the workers drain. Again: end them now."""
-        number = signal.SIGKILL if self.stopping.is_set() else signal.SIGTERM
+    def stop(self, asked: signal.Signals = signal.SIGTERM) -> None:
+        """Once: let the workers drain; after Ctrl-C without the grace for a balancer. Again: end them now."""
+        number = signal.SIGKILL if self.stopping.is_set() else asked
         if not self.stopping.is_set():
-            asyncio.get_running_loop().call_later(self.grace, self._close_door)
+            if asked is signal.SIGINT:
+                say(STOPPING)
+            grace = self.grace if asked is signal.SIGTERM else 0
+            asyncio.get_running_loop().call_later(grace, self._close_door)
         self.stopping.set()
         for child in self.children:
             child.send_signal(number)
@@ -155,7 +158,7 @@ async def _run(settings: Settings, started: Callable[[], None]) -> int:
     fleet = _Fleet(sockets, settings.drain_timeout + _MARGIN, grace, parent_reads)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, fleet.stop)
+        loop.add_signal_handler(number, fleet.stop, number)
     try:
         async with asyncio.TaskGroup() as places:
             await _start_all(fleet, places, settings.workers, started)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 import typer
@@ -18,12 +21,6 @@ from switchboard.settings import Settings
 log = structlog.get_logger(__name__)
 
 INSPECTOR = "npx @modelcontextprotocol/inspector@2.12.0"
-
-_AUTHORIZATION = {
-    "integrated": "integrated, with the fake identity provider: sign in as anyone",
-    "separate": "separate, at {issuer}",
-    "none": "none: everybody who reaches this port may call",
-}
 
 
 def show(settings: Settings) -> None:
@@ -40,8 +37,8 @@ def screen(settings: Settings) -> str:
         ("MCP endpoint", settings.mcp_url),
         ("listens on", f"{settings.host} port {settings.port}, {_plural(settings.workers, 'worker')}"),
         ("state", f"{_state(settings)}{_state_note(settings)}"),
-        ("authorization", _AUTHORIZATION[settings.auth_mode].format(issuer=settings.auth_server_url)),
-        ("try it", f"{INSPECTOR}   (Streamable HTTP, the endpoint above)"),
+        ("authorization", _authorization(settings)),
+        ("try it", f"{INSPECTOR} --server-url {settings.mcp_url} --transport http"),
     )
     more = (*_demo_row(settings), *_token_row(settings))
     lines = "\n".join(f"  {name:<18}{value}" for name, value in (*rows, *more))
@@ -56,10 +53,34 @@ def _state_note(settings: Settings) -> str:
     return "" if settings.redis_url else "   (this process only; set REDIS_URL for more)"
 
 
-def _token_row(settings: Settings) -> tuple[tuple[str, str], ...]:
+def _authorization(settings: Settings) -> str:
     if settings.auth_mode == "none":
+        return "none: everybody who reaches this port may call"
+    if settings.auth_mode == "separate":
+        return f"separate, at {settings.auth_server_url}"
+    people = {
+        "fake": "with the fake identity provider: sign in as anyone",
+        "github": "people sign in at GitHub",
+        "oidc": f"people sign in at {settings.upstream_issuer}",
+    }
+    return f"integrated, {people[settings.upstream]}"
+
+
+def _token_row(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Only at the fake identity provider can a command sign somebody in."""
+    if settings.auth_mode != "integrated" or settings.upstream != "fake":
         return ()
-    return (("or get a token", f"switchboard token --user alice --url {settings.mcp_url}"),)
+    return (("or get a token", f"{_command()} token --user alice --url {settings.mcp_url}"),)
+
+
+def _command() -> str:
+    """How a person at this terminal calls the command."""
+    if shutil.which("switchboard") is not None:
+        return "switchboard"
+    beside = Path(sys.executable).with_name("switchboard")
+    if not beside.exists():
+        return f"{sys.executable} -m switchboard"
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 def _demo_row(settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import log as logs
-from switchboard.cli.ending import FAILED, exit_code, known_cause, say
+from switchboard.cli.ending import FAILED, STOPPING, exit_code, known_cause, say
 from switchboard.cli.leaving import LINGER_S, LastRequests, close_door, repeating
 from switchboard.cli.sockets import explained
 from switchboard.errors import SwitchboardError
@@ -166,6 +166,8 @@ class _Server(uvicorn.Server):
         self._last.leaving = True
         self._drain()
         patient = self._grace > 0 and signal.SIGTERM in self._captured_signals
+        if self._alone and signal.SIGINT in self._captured_signals:
+            say(STOPPING)
         if patient:  # a person who presses Ctrl-C waits for nothing
             await asyncio.sleep(self._grace)
         async with repeating(self._drain):

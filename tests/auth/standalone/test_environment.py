@@ -52,6 +52,7 @@ def test_the_administrator_of_the_fake_provider_is_the_user_admin_and_elsewhere_
 ) -> None:
     assert read(None).auth.admins == ("admin",)
     assert read(None, admins=("alice",)).auth.admins == ("alice",)
+    assert read(None, allow_fake_idp=True).auth.admins == ()
     monkeypatch.setenv("AUTH_SERVER_URL", "https://auth.example")
     assert read(None, allow_fake_idp=True).auth.admins == ()
     github = {"upstream": "github", "upstream_client_id": "i", "upstream_client_secret": "s"}
@@ -210,3 +211,14 @@ def test_alone_it_says_that_it_lives_and_protects_what_it_answers(tmp_path: Path
         assert answer.headers["referrer-policy"]
         assert "strict-transport-security" not in answer.headers, "plain http (RFC 6797 section 7.2)"
     assert (foreign.status_code, allowed.status_code) == (421, 200)
+
+
+@pytest.mark.parametrize("name", ["HOST", "AUTH_SERVER_HOST"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])  # noqa: S104
+def test_the_fake_provider_is_not_reached_from_other_machines_unless_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, host: str
+) -> None:
+    monkeypatch.setenv(name, host)
+    with pytest.raises(ConfigurationError, match="lets other machines in"):
+        read(None)
+    assert read(None, allow_fake_idp=True).host == host
