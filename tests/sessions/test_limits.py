@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.edge.descriptors import ENOUGH, raise_limit, shortage
 from switchboard.edge.shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
+from switchboard.errors import SessionGone
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.reply import Reply
@@ -330,3 +331,17 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_reads_the_rest_on_anoth
 def progress(number: int, text: str) -> dict[str, Any]:
     params = {"progressToken": 1, "progress": number, "message": text}
     return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+
+
+async def test_a_stranger_who_knows_a_session_id_does_not_prolong_the_session(workers: Any) -> None:
+    session = await workers.open()
+    records, redis = workers.a.app.rooms.handshake.records, workers.state.redis
+    if workers.a.app.rooms.state.kind != "redis":
+        redis = workers.a.app.rooms.state.redis
+    key = workers.state.keys.session(session.id)
+    await redis.pexpire(key, 30_000)
+    with pytest.raises(SessionGone):
+        await records.load(session.id, "somebody else")
+    assert 0 < await redis.pttl(key) <= 30_000
+    await records.load(session.id, ANONYMOUS.owner)
+    assert await redis.pttl(key) > 30_000
