@@ -7,7 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import pytest
+from fleet.offers import offered
+
 from switchboard.backends.calls import Call
+from switchboard.backends.description import Patience
 from switchboard.backends.frames import MOST, Outbox
 from switchboard.backends.order import MOST as MOST_HEARD
 from switchboard.backends.order import Heard
@@ -49,6 +53,19 @@ async def test_of_progress_that_waits_the_newest_is_told_and_the_last_always() -
             await asyncio.sleep(0)
         client.ready.set()
     assert client.told == [0, MANY - 1]
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_a_backend_that_reports_ten_thousand_times_at_once_is_heard_to_its_last_report(
+    raw: Any, fleet: Any, connect: Any, person: Any, era: str
+) -> None:
+    [url] = await fleet([raw("own", "busy", patience=Patience(call=60, stop=0.5))])
+    async with connect(url, era, person) as client, asyncio.timeout(60):
+        await offered(client, "own__misbehave")
+        await client.call_tool("own__misbehave", {}, progress_callback=person.progress)
+    steps = [progress for progress, _, _ in person.heard]
+    assert steps[-1] == MANY - 1
+    assert steps == sorted(steps)
 
 
 async def test_progress_does_not_overtake_what_the_call_said_before_it() -> None:

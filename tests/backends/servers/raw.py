@@ -74,6 +74,7 @@ def call(id: Any, params: dict[str, Any]) -> None:
         time.sleep(300 if MODE == "unreading" else 0)
         return
     if name == "misbehave":
+        report(params.get("_meta", {}).get("progressToken") if MODE == "busy" else None)
         misbehave(id)
     say({"id": id, "result": said})
 
@@ -99,6 +100,12 @@ def misbehave(id: Any) -> None:
         say({"id": id, "result": {"content": "none"}})
     if MODE == "chatter":
         chatter()
+
+
+def report(token: Any) -> None:
+    for number in range(10_000 if token is not None else 0):
+        steps = {"progressToken": token, "progress": number, "total": 9_999}
+        say({"method": "notifications/progress", "params": steps})
 
 
 def chatter() -> None:
