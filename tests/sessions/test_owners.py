@@ -262,7 +262,16 @@ async def test_a_modern_request_that_was_not_answered_yet_is_refused_when_its_to
     silent = of_modern(LONG)
     del silent["params"]["_meta"]["progressToken"]
     async with asyncio.timeout(14), asyncio.TaskGroup() as tasks:
-        asking = tasks.create_task(fleet.http.post(fleet.urls[1], json=silent, headers=called))
+        sent = asyncio.Event()
+
+        async def trace(event: str, _info: Any) -> None:
+            if event == "http11.send_request_body.complete":
+                sent.set()
+
+        posting = fleet.http.post(fleet.urls[1], json=silent, headers=called, extensions={"trace": trace})
+        asking = tasks.create_task(posting)
+        await sent.wait()
+        assert (await fleet.post(fleet.urls[1], token, whoami, sid)).status_code == 200  # by now it is being served
         base = fleet.urls[0].removesuffix("/mcp")
         assert (await fleet.http.post(f"{base}/revoke", data={"token": token, "client_id": client})).status_code == 200
     assert asking.result().status_code == 401
