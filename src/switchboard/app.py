@@ -72,7 +72,7 @@ from switchboard.sessions.room import HandshakeRoom
 from switchboard.sessions.streams import Streams
 from switchboard.sessions.unavailable import marking
 from switchboard.settings import Settings
-from switchboard.sources import Ground
+from switchboard.sources import CacheWatch, Ground
 from switchboard.state import Heartbeat, Soundness, State, awaiting_redis, join, mint_worker_id, open_state
 from switchboard.tasks import Tasks
 from switchboard.upstreams import Upstreams
@@ -104,6 +104,7 @@ class Rooms:
     watched: WatchedConfiguration
     upstreams: Upstreams
     tool_of: ToolOf
+    cache: CacheWatch
 
 
 class Application:
@@ -234,7 +235,8 @@ class Application:
         if not rooms.state.hub.connected:
             return said("degraded", details={"redis": "the connection for pub/sub does not answer; it is made anew"})
         state = rooms.state
-        watched = (*state.replicas.warnings(), *state.clock.warnings())
+        await rooms.cache.look()
+        watched = (*state.replicas.warnings(), *state.clock.warnings(), *rooms.cache.warnings())
         warnings = (*await rooms.soundness.warnings(), *watched, *self._shortage)
         return said("ready", warnings=warnings)
 
@@ -318,13 +320,14 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     catalog.on_change(server.refit)
     ground = Ground(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
     upstreams = Upstreams(catalog, selected, ground, partial(_connected, provider), configuration, fixed=reached)
+    cache = CacheWatch(settings.cache_dir, lambda: upstreams.installs)
     handshake = HandshakeRoom(
         server, initialization_options(server), state, records, streams, worker, settings.max_requests
     )
     modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
 
     def tell() -> Mapping[str, Any]:
-        return {"worker": worker, "problem": watched.problem, **upstreams.tell()}
+        return {"worker": worker, "problem": watched.problem, "cache": cache.problem, **upstreams.tell()}
 
     for room in (
         heartbeat.running(),
@@ -333,6 +336,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         upstreams.running(watched),
         answering(state, tell, upstreams.restart),
         nullcontext() if settings.redis_url else answering_here(settings.port, tell, upstreams.restart),
+        cache.running(),
         parking.running(),
         tasks.running(),
         modern.run(),
@@ -374,6 +378,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         watched,
         upstreams,
         selected.tool_of,
+        cache,
     )
 
 

@@ -28,6 +28,7 @@ from switchboard.descriptions import backend, plugin_key, server_key
 from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
 from switchboard.sources import Ground, prepare
+from switchboard.sources.cache import INSTALLED
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +136,11 @@ class Upstreams:
         self._want(configuration)
         await self._publish()
         log.info("configuration.applied", digest=configuration.digest, servers=len(self._servers))
+
+    @property
+    def installs(self) -> bool:
+        """Whether a server is wanted that has to be installed."""
+        return any(server.section.source in INSTALLED and server.section.enabled for server in self._servers.values())
 
     def tell(self) -> dict[str, Any]:
         """How the servers are doing in this worker, as a document."""

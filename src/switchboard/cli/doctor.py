@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from switchboard.cli.settled import FileOption, Settled, fleet, settled
 from switchboard.errors import SwitchboardError
 from switchboard.inquiry import ask
 from switchboard.local_inquiry import ask_here
+from switchboard.sources import unusable
 from switchboard.sources.lacking import PROGRAMS
 from switchboard.state import Soundness
 
@@ -91,14 +91,8 @@ def _version(program: str) -> str:
 
 def _cache(here: Settled) -> Iterator[Finding]:
     folder = here.settings.cache_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        yield Finding("cache", "failed", f"{folder} cannot be written: {error.strerror}; set CACHE_DIR")
-        return
-    yield Finding("cache", "ok", str(folder))
+    problem = unusable(folder)
+    yield Finding("cache", "failed", problem) if problem else Finding("cache", "ok", str(folder))
 
 
 def _fleet(here: Settled) -> Iterator[Finding]:
