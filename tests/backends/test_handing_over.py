@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -17,6 +18,7 @@ from switchboard.backends.holder import Holder
 from switchboard.backends.remote import UNTAKEN_S, Moved, Remote
 from switchboard.backends.scope import LineKey
 from switchboard.state import State, open_state
+from switchboard.state.contact import Contact
 from switchboard.state.keys import LEASE_MS
 
 KEY = LineKey("session", "s1", "c")
@@ -134,3 +136,23 @@ async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(
     assert await other.claim(KEY) == "seat"
     claim.renewed -= LEASE_MS / 1000  # as long as a lease is, it could not reach Redis
     assert cut_off.mine(KEY) is None
+
+
+async def test_a_claim_that_lapsed_while_redis_was_away_is_its_holders_again_before_anybody_elses(
+    state: State, raw: Any
+) -> None:
+    backend, now = raw("own"), 100.0
+    broken = replace(state, contact=Contact(lambda: now))
+    broken.contact.answered()
+    holding, other = Claims(broken, "seat", backend), Claims(broken, "other", backend)
+    claim = await holding.claim(KEY)
+    assert isinstance(claim, Claim)
+    claim.renewed -= LEASE_MS / 1000
+    await state.redis.delete(*holding._keys(KEY)[:1])  # as when it expires
+    taking = asyncio.create_task(other.claim(KEY))
+    done, _ = await asyncio.wait([taking], timeout=0.3)
+    assert not done, "its holder may not have had the time to renew it"
+    assert await holding.claim(KEY) is claim
+    async with asyncio.timeout(5):
+        assert await taking == "seat"
+    assert holding.mine(KEY) is claim, "and its child is kept"

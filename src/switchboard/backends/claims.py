@@ -1,7 +1,8 @@
 """Which worker has a child: a fenced lease in Redis for each line that must exist once in the fleet.
 
-A claim is renewed while the line is wanted. A worker that could not renew for the length of a lease ends its child: by
-then another worker may have started one.
+A claim is renewed while the line is wanted. A worker that could not renew for the length of a lease begins no call on
+its child: by then another worker may have started one. It keeps the child until it knows, for while Redis is away
+nobody can start one; and what lapsed meanwhile is taken over only once its holder has had the time to renew it.
 """
 
 from __future__ import annotations
@@ -26,23 +27,27 @@ from switchboard.state.keys import LEASE_MS, LINE_LIFE_MS, RENEW_S
 DRAIN_S: Final = 5.0
 """What calls in flight get when this worker leaves, or the backend is replaced."""
 
+LOOK_S: Final = 0.5
+
 log = structlog.get_logger("switchboard.backends")
 
-# KEYS lease had · ARGV me lease_ms had_ms
+# KEYS lease had · ARGV me lease_ms had_ms settled ('1', or '0' while a holder may still have to renew)
 _CLAIM: Final = """
 local holder = redis.call('GET', KEYS[1])
 if holder then return {holder, 0} end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local had = redis.call('EXISTS', KEYS[2])
+if had == 1 and ARGV[4] == '0' then return {'', 1} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
 return {ARGV[1], had}
 """
 
 # KEYS lease had · ARGV me lease_ms had_ms
 _RENEW: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+if holder then redis.call('PEXPIRE', KEYS[1], ARGV[2]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+if redis.call('PEXPIRE', KEYS[2], ARGV[3]) == 0 then redis.pcall('SET', KEYS[2], '1', 'PX', ARGV[3]) end
 return 1
 """
 
@@ -91,7 +96,6 @@ class Claims:
         """The claim on a line, if this worker has it, and nobody else can have it yet."""
         claim = self._mine.get(key)
         if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= LEASE_MS / 1000:
-            self._lose(claim)
             return None
         return claim
 
@@ -103,10 +107,20 @@ class Claims:
         """
         if (known := self.mine(key)) is not None:
             return known
+        if (lapsed := self._mine.get(key)) is not None and await self._renewed(lapsed):
+            return lapsed
+        while True:
+            if found := await self._claimed(key):
+                return found
+            await asyncio.sleep(LOOK_S)
+
+    async def _claimed(self, key: LineKey) -> Claim | str:
+        """As `claim`; empty while it cannot be known whether the holder of a claim that lapsed still lives."""
         epoch = f"{self._seat}:{secrets.token_hex(6)}"
         now = asyncio.get_running_loop().time()
         with self._state.guard():
-            holder, had = await self._claim(keys=self._keys(key), args=[epoch, LEASE_MS, LINE_LIFE_MS])
+            settled = "1" if self._state.contact.settled else "0"
+            holder, had = await self._claim(keys=self._keys(key), args=[epoch, LEASE_MS, LINE_LIFE_MS, settled])
         if key in self._mine:
             return self._mine[key]
         if holder != epoch:
@@ -141,16 +155,21 @@ class Claims:
         if not claim.users and (claim.line is None or claim.line.over):
             await self._given_back(claim)
             return
-        now = asyncio.get_running_loop().time()
         try:
-            with self._state.guard():
-                kept: Any = await self._renew(keys=self._keys(claim.key), args=[claim.epoch, LEASE_MS, LINE_LIFE_MS])
-        except StateUnavailable:
-            kept = now - claim.renewed < LEASE_MS / 1000 - RENEW_S
-        else:
+            await self._renewed(claim)
+        except StateUnavailable as error:
+            log.info(error.event, error=str(error))
+
+    async def _renewed(self, claim: Claim) -> bool:
+        """Renew it; `False`, and it is lost, when another worker has it by now."""
+        now = asyncio.get_running_loop().time()
+        with self._state.guard():
+            kept: Any = await self._renew(keys=self._keys(claim.key), args=[claim.epoch, LEASE_MS, LINE_LIFE_MS])
+        if kept:
             claim.renewed = now
-        if not kept:
+        else:
             self._lose(claim)
+        return bool(kept)
 
     def _lose(self, claim: Claim) -> None:
         log.warning("backend.claim_lost", backend=self._backend.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Literal
@@ -24,6 +25,9 @@ from switchboard.state.payloads import parsed
 
 KEPT_S: Final = 30.0
 """How long an outcome waits for an asker that missed it."""
+
+AWAY_S: Final = 90.0
+"""After so long a call is ended whose asker is not heard, also when it is Redis that is away."""
 
 DRAIN_S: Final = 5.0
 """What calls in flight get when this worker leaves, or the backend is replaced."""
@@ -77,7 +81,7 @@ class _Serving:
         self.north = north
         self.outbox = outbox
         self.task: asyncio.Task[None] | None = None
-        self.heard = asyncio.get_running_loop().time()
+        self.heard = time.monotonic()
         self.done: float | None = None
 
 
@@ -129,7 +133,7 @@ class Holder:
             if serving is not None and serving.task is not None:
                 serving.task.cancel()
         elif serving is not None:
-            serving.heard = asyncio.get_running_loop().time()
+            serving.heard = time.monotonic()
             serving.north.answered(frame["answers"])
             unseen = serving.outbox.seen(frame["seen"]) or [{"kind": "alive"}]
             self._tasks.create_task(self._said(reply, *unseen))
@@ -186,6 +190,10 @@ class Holder:
             except StateUnavailable as error:  # it is kept, and sent again when the asker repeats itself
                 log.info("backend.unsaid", backend=self._backend, error=str(error))
 
+    def _silent(self, serving: _Serving) -> bool:
+        """Whether the asker could have been heard, and was not."""
+        return self._state.contact.silence(serving.heard) > SILENT_S or time.monotonic() - serving.heard > AWAY_S
+
     async def _sweep(self) -> None:
         """End what nobody asks for any more; forget what is over."""
         while True:
@@ -194,7 +202,7 @@ class Holder:
             for reply, serving in list(self._serving.items()):
                 if serving.done is not None and now - serving.done > KEPT_S:
                     del self._serving[reply]
-                elif serving.done is None and now - serving.heard > SILENT_S and serving.task is not None:
+                elif serving.done is None and self._silent(serving) and serving.task is not None:
                     serving.task.cancel()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -29,6 +30,10 @@ FIRST_S: Final = 1.0
 
 UNTAKEN_S: Final = 3.0
 """After so long without that, the call is given up, and the claim on the line looked at again."""
+
+
+AWAY_S: Final = 75.0
+"""After so long the call is given up, also when it is Redis that is away."""
 
 
 class Moved(BackendFailure):
@@ -109,6 +114,10 @@ class Remote:
             raise Moved("the worker that had its connection does not answer")
         return True
 
+    def silence(self, heard: float) -> float:
+        """For how long the holder could have been heard, and was not."""
+        return self._state.contact.silence(heard)
+
     def gone(self, *, sent: bool) -> MCPError:
         """The error when the holder is not heard any more."""
         return failures.unavailable(self._backend, "the worker that had its connection was lost", sent=sent)
@@ -128,16 +137,16 @@ class _Talk:
 
     async def outcome(self, call: Frame, inbox: Inbox, north: North) -> Frame:
         """Ask, relay, repeat."""
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         heard, known = clock(), False
         await self._say(inbox, call)
         while True:
             frame = await inbox.get(AGAIN_S if known else FIRST_S)
             if frame is None:
-                silent = clock() - heard
+                silent = self._remote.silence(heard)
                 if not known and silent > UNTAKEN_S:
                     known = await self._remote.was_taken(self._reply)
-                if silent > SILENT_S:
+                if silent > SILENT_S or clock() - heard > AWAY_S:
                     raise self._remote.gone(sent=True)
                 await self._say(inbox, None if known else call)
                 continue
