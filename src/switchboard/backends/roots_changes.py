@@ -14,6 +14,7 @@ from switchboard.backends.scope import user_of
 from switchboard.errors import StateUnavailable
 from switchboard.identity import Caller
 from switchboard.state import State
+from switchboard.state.payloads import parsed
 
 AGAIN_S: Final = 1.0
 
@@ -23,7 +24,7 @@ log = structlog.get_logger("switchboard.backends")
 async def tell_roots_changed(state: State, caller: Caller) -> None:
     """Tell every worker whose roots changed."""
     try:
-        payload = json.dumps([caller.session_id, user_of(caller)])
+        payload = json.dumps({"session": caller.session_id, "user": user_of(caller)})
         await state.hub.publish(state.keys.roots_changed(), payload)
     except StateUnavailable as error:
         log.warning(error.event, error=str(error), lost="that a client's roots changed")
@@ -36,16 +37,18 @@ async def pass_on_roots_changes(state: State, lines: Lines) -> None:
         try:
             async with state.hub.subscribed(state.keys.roots_changed(), heard.put_nowait):
                 while True:
-                    if payload := await heard.get():  # an empty one: some may have been missed, nobody knows whose
-                        await _tell(lines, *json.loads(payload))
+                    told = parsed(await heard.get()) or {}  # of what may have been missed nobody knows whose it was
+                    sid, user = told.get("session"), told.get("user")
+                    if isinstance(sid, str) and isinstance(user, str):
+                        await _tell(lines, sid, user)
         except StateUnavailable as error:
             log.info(error.event, error=str(error))
             await asyncio.sleep(AGAIN_S)
 
 
-async def _tell(lines: Lines, sid: str | None, user: str) -> None:
+async def _tell(lines: Lines, sid: str, user: str) -> None:
     for line in lines.open:
-        if line.key is not None and sid is not None and line.key.concerns(sid, user):
+        if line.key is not None and line.key.concerns(sid, user):
             try:
                 async with asyncio.timeout(AGAIN_S):
                     await line.tell(CHANGED)
