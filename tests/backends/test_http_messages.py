@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from switchboard.backends import Backend, Bounds, Http, Patience, Sse
+from switchboard.backends import Backend, Bounds, Http, Patience, Sse, http
 
 LONG = Patience(start=20, call=60, idle=60, stop=0.5)
 AT_ONCE_S = 15
@@ -137,6 +137,27 @@ async def test_an_answer_over_http_that_cannot_be_taken_is_refused_at_once_and_t
         said = await called(client)
         assert said.startswith("-32011: Backend 'odd': ")
         assert why in said
+        assert await called(client) == "read"
+
+
+async def test_a_notification_that_a_server_never_takes_holds_up_no_call(
+    serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "NOTICE_S", 0.2, raising=False)
+
+    async def endpoint(request: Request) -> Response:
+        message = await request.json()
+        if "id" not in message:
+            await asyncio.sleep(120)
+        if message["method"] == "tools/call":
+            return Response(READ.replace("$ID", json.dumps(message["id"])), media_type="application/json")
+        body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": usual(message)})
+        return Response(body, media_type="application/json")
+
+    url = await serve(Starlette(routes=[Route("/mcp", endpoint, methods=["POST"])]))
+    backend = Backend("odd", Http((url,), era="handshake"), patience=LONG)
+    async with open_gateway(backend) as opened, Client(opened.server) as client:
+        await opened.discovered()
         assert await called(client) == "read"
 
 

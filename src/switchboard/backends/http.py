@@ -6,6 +6,7 @@ status of an answer. So whatever goes wrong here becomes a JSON-RPC error, which
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,6 +32,9 @@ log = structlog.get_logger("switchboard.backends")
 CONNECT_S: Final = 10.0
 READ_S: Final = 300.0
 LEAVE_S: Final = 2.0
+NOTICE_S: Final = 10.0
+"""What a server gets to take a notification or an answer: the SDK sends nothing else on that line meanwhile."""
+
 OURS: Final = "switchboard.listening"
 """The extension of a request that is not the SDK's."""
 
@@ -75,8 +79,13 @@ class Carrier(httpx2.AsyncBaseTransport):
         return response
 
     async def _answered(self, request: httpx2.Request) -> httpx2.Response:
+        notice = request.method == "POST" and repairs.asked(request) is None
         try:
-            response, url = await self._sent(request)
+            async with asyncio.timeout(NOTICE_S if notice else None):
+                response, url = await self._sent(request)
+        except TimeoutError:
+            log.info("backend.notice_unanswered", within_s=NOTICE_S)
+            return httpx2.Response(202)
         except httpx2.TransportError as error:
             return refusal(503, BACKEND_UNAVAILABLE, f"{reason(error)} ({shown(request.url)})")
         in_session = MCP_SESSION_ID in request.headers and request.method == "POST"
