@@ -77,6 +77,12 @@ def witness(ledger: Ledger) -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer("chaos")
     for tool in (_note(ledger), _count(ledger), _say(ledger), _ask(ledger), _bump(ledger), _value(ledger)):
         server.add_tool(tool)
+
+    @server.resource(f"{VALUE}{{client}}")
+    def value(client: str) -> str:
+        """What clients of the modern era follow: there to be subscribed to, its changes are what is counted."""
+        return client
+
     return server
 
 
