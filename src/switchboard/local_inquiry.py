@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
+
+from switchboard.private_files import check_private_folder, make_private_folder
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +52,7 @@ async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterat
         writer.close()
 
     try:
-        _make_private(file.parent)
+        make_private_folder(file.parent)
         if await _is_answered(file):
             raise FileExistsError(f"another worker answers at {file}")
         file.unlink(missing_ok=True)
@@ -72,6 +73,7 @@ async def ask_here(port: int, *, restart: str | None = None) -> list[Mapping[str
     """The answer of the worker that serves a port of this machine; none if there is no such worker."""
     try:
         async with asyncio.timeout(PATIENCE_S):
+            check_private_folder(socket_file(port).parent)  # else whoever made it would answer for our worker
             reader, writer = await asyncio.open_unix_connection(socket_file(port), limit=LONGEST)
             try:
                 writer.write(json.dumps({"restart": restart}).encode() + b"\n")
@@ -84,21 +86,14 @@ async def ask_here(port: int, *, restart: str | None = None) -> list[Mapping[str
 
 def nobody(port: int) -> str:
     """What to say when nobody answered."""
+    with suppress(FileNotFoundError):
+        try:
+            check_private_folder(socket_file(port).parent)
+        except PermissionError as error:
+            return f"no worker can be asked: {error}"
     ports = sorted(file.stem for file in socket_file(port).parent.glob("*.sock"))
     others = f"; there may be one at {', '.join(ports)}" if ports else ""
     return f"no running worker answers for port {port}{others}: PORT says which to ask, and for a fleet REDIS_URL"
-
-
-def _make_private(folder: Path) -> None:
-    """Make the folder, or see that it is ours alone.
-
-    Raises:
-        OSError: it is not.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise PermissionError(f"{folder} is not this user's own folder, closed to others")
 
 
 async def _is_answered(file: Path) -> bool:

@@ -198,3 +198,29 @@ async def test_what_an_installer_prints_is_kept_for_its_failure_and_not_logged_l
         ("info", "installing x from PyPI"),
         ("debug", "Collecting x"),
     ]
+
+
+@pytest.mark.parametrize("others", ["the folder that holds it", "the folder"])
+async def test_nothing_is_started_from_a_cache_folder_that_other_users_can_write(tmp_path: Path, others: str) -> None:
+    async def install(folder: Path) -> dict[str, str]:
+        return {"left": "whole"}
+
+    wanted = {"package": "a"}
+    folder = (await shelved(tmp_path, "npm", wanted, install)).folder
+    opened = folder if others == "the folder" else folder.parent
+    opened.chmod(0o777)
+    with pytest.raises(SourceFailure, match=f"{opened} can be written by other users"):
+        await shelved(tmp_path, "npm", wanted, install)
+
+
+async def test_nothing_is_installed_through_a_link(tmp_path: Path) -> None:
+    async def install(folder: Path) -> dict[str, str]:
+        return {}
+
+    wanted, made = {"package": "a"}, tmp_path / "made"
+    folder = place(tmp_path, "npm", wanted)
+    folder.parent.mkdir()
+    folder.with_name(f"{folder.name}.lock").symlink_to(made)
+    with pytest.raises(SourceFailure, match="is a symbolic link, which is not followed"):
+        await shelved(tmp_path, "npm", wanted, install)
+    assert not made.exists()

@@ -13,12 +13,14 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from switchboard.private_files import open_private
 from switchboard.sources.launch import SourceFailure
 
 NOTE: Final = "installed.json"
@@ -52,6 +54,7 @@ async def shelved(cache: Path, kind: str, wanted: Mapping[str, str], install: In
     try:
         await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
         async with _locked(folder.with_name(f"{folder.name}.lock")):
+            await asyncio.to_thread(_check_owner, folder)
             facts = await asyncio.to_thread(_noted, folder, wanted)
             if facts is not None:
                 return Shelved(folder, facts, fresh=False)
@@ -77,7 +80,7 @@ def forget(cache: Path, kind: str, wanted: Mapping[str, str]) -> None:
 
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncIterator[None]:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    descriptor = open_private(path, os.O_CREAT | os.O_RDWR)
     try:
         await _wait_for(descriptor, path)
         yield
@@ -100,6 +103,23 @@ def _taken(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _check_owner(folder: Path) -> None:
+    """See that nobody but us or root could have put there what will be started.
+
+    Raises:
+        PermissionError: somebody else could.
+    """
+    for place in (folder.parent, folder):
+        try:
+            found = place.lstat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISDIR(found.st_mode):
+            raise PermissionError(f"{place} is not a folder (a link to one is not followed)")
+        if found.st_uid not in (0, os.getuid()) or stat.S_IMODE(found.st_mode) & 0o002:
+            raise PermissionError(f"{place} can be written by other users, and what is in it would be started")
 
 
 def _noted(folder: Path, wanted: Mapping[str, str]) -> Facts | None:

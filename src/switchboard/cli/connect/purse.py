@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final
 import anyio
 
 from switchboard.errors import SwitchboardError
+from switchboard.private_files import make_private_folder, open_private
 
 LOOK_S: Final = 0.1
 
@@ -42,13 +44,14 @@ class Purse:
             PurseTrouble: it may not be read.
         """
         try:
-            found = json.loads(self.file.read_text())
+            with os.fdopen(open_private(self.file, os.O_RDONLY), encoding="utf-8") as file:
+                found = json.load(file)
         except FileNotFoundError:
             return {}
         except ValueError:
             return {}
         except OSError as error:
-            raise PurseTrouble(f"the tokens in {self.file} cannot be read: {error.strerror}") from error
+            raise PurseTrouble(f"the tokens in {self.file} cannot be read: {_reason(error)}") from error
         return found if isinstance(found, dict) and found.get("server") == self._server else {}
 
     def write(self, content: Mapping[str, Any]) -> None:
@@ -57,27 +60,45 @@ class Purse:
         Raises:
             PurseTrouble: it may not be written.
         """
-        fresh = self.file.with_suffix(f".{os.getpid()}")
         try:
-            self._folder()
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                os.fchmod(file.fileno(), 0o600)  # also if a file of this name was left by another
-                json.dump({"server": self._server, **content}, file, indent=2)
-            fresh.replace(self.file)
+            make_private_folder(self.file.parent)
+            descriptor, fresh = tempfile.mkstemp(prefix=f"{self.file.stem}.", dir=self.file.parent)
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    json.dump({"server": self._server, **content}, file, indent=2)
+                os.replace(fresh, self.file)
+            except BaseException:
+                os.unlink(fresh)
+                raise
         except OSError as error:
-            raise PurseTrouble(f"tokens cannot be kept in {self.file}: {error.strerror}") from error
+            raise PurseTrouble(f"tokens cannot be kept in {self.file}: {_reason(error)}") from error
 
     def forget(self) -> bool:
-        """Remove it; whether there was one."""
-        there = self.file.exists()
-        self.file.unlink(missing_ok=True)
-        return there
+        """Remove it; whether there was one.
+
+        Raises:
+            PurseTrouble: it may not be removed.
+        """
+        try:
+            self.file.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise PurseTrouble(f"{self.file} cannot be removed: {_reason(error)}") from error
+        return True
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """While entered, no other process signs in or refreshes: a refresh token may be used once."""
-        self._folder()
-        descriptor = os.open(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        """While entered, no other process signs in or refreshes: a refresh token may be used once.
+
+        Raises:
+            PurseTrouble: the folder or its lock cannot be had.
+        """
+        try:
+            make_private_folder(self.file.parent)
+            descriptor = open_private(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise PurseTrouble(f"tokens cannot be kept in {self.file.parent}: {_reason(error)}") from error
         try:
             while not _locked(descriptor):  # noqa: ASYNC110 (a file's lock has no event)
                 await anyio.sleep(LOOK_S)
@@ -85,11 +106,9 @@ class Purse:
         finally:
             os.close(descriptor)
 
-    def _folder(self) -> None:
-        try:
-            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise PurseTrouble(f"tokens cannot be kept in {self.file.parent}: {error.strerror}") from error
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _locked(descriptor: int) -> bool:
