@@ -20,6 +20,7 @@ from auth_server.settings import SCOPES, AuthSettings, GithubUpstream, OidcUpstr
 from switchboard.errors import ConfigurationError
 from switchboard.hosts import HostPatterns
 from switchboard.state import State, open_state
+from switchboard.wording import expected
 
 T = TypeVar("T", StaticClient, TrustedIssuer)
 
@@ -154,7 +155,9 @@ def read(env_file: str | None = ".env", **given: Any) -> Standalone:
     try:
         found = Environment(_env_file=env_file, **given)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_line(item["loc"], item["msg"]) for item in error.errors())) from None
+        raise ConfigurationError(
+            "; ".join(_line(item["loc"], expected(item)) for item in error.errors(include_url=False))
+        ) from None
     host = found.auth_server_host or found.host
     if found.upstream == "fake" and not is_loopback(host) and not found.allow_fake_idp:
         raise ConfigurationError(

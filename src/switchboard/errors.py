@@ -39,9 +39,14 @@ class StateBusy(StateUnavailable):
 _LINK: Final = re.compile(r"\s*For (?:more|further) information,? (?:check|visit|see):?\s*\S+", re.IGNORECASE)
 
 
+def without_links(text: str) -> str:
+    """A text for people, without where the library that wrote it is documented."""
+    return _LINK.sub("", text)
+
+
 def plainly(error: BaseException) -> str:
     """What an error says, on one line, without where its library is documented."""
-    return " ".join(_LINK.sub("", str(error)).split()) or type(error).__name__
+    return " ".join(without_links(str(error)).split()) or type(error).__name__
 
 
 class AuthorizationUnavailable(SwitchboardError):

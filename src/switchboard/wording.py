@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, ValidationError
 
 _EXPECTED: Final[Mapping[str, str]] = {
     "tuple_type": "must be a list",
@@ -25,7 +26,6 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "finite_number": "must be a finite number",
     "path_type": "must be the path of a file or folder",
     "missing": "is missing",
-    "string_too_short": "must not be empty",
 }
 """The validator's name of a mistake → what was expected, in words that fit any format."""
 
@@ -35,6 +35,8 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+
+_SHOULD: Final = re.compile(r"^(?:Input|String|Value) should")
 
 
 def expected(item: ErrorDetails) -> str:
@@ -47,7 +49,17 @@ def expected(item: ErrorDetails) -> str:
         return f"must be one of {str(context['expected']).replace(' or ', ', ')}"
     if kind == "extra_forbidden":
         return "is not known"
+    if kind == "string_too_short" and context["min_length"] == 1:
+        return "must not be empty"
     if kind in _EXPECTED:
         return _EXPECTED[kind]
     said = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return said.replace("Input should", "must", 1)
+    return _SHOULD.sub("must", said, count=1)
+
+
+def complaints(error: ValidationError, whole: str) -> str:
+    """All mistakes, each with the value's name, or the `whole`'s; never the value, which may be long or private."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or whole} {expected(item)}"
+        for item in error.errors(include_url=False, include_input=False)
+    )

@@ -81,7 +81,7 @@ async def test_an_answer_is_read_as_it_was_meant(lines: list[str], text: str, sc
         ('{"jsonrpc":"2.0","id":null,"result":{"content":[]}}', "it has no id"),
         ('{"jsonrpc":"2.0","id":$ID,"result":' + "[" * 3000 + "]" * 3000 + "}", "recursion"),
         ('{"jsonrpc":"2.0","id":$ID,"result":{"a":' + "[" * 400 + "]" * 400 + "}}", "recursion"),
-        ('{"jsonrpc":"2.0","id":$ID,"result":{}}', "content: Field required"),
+        ('{"jsonrpc":"2.0","id":$ID,"result":{}}', "content is missing"),
     ],
 )
 async def test_an_answer_that_cannot_be_taken_is_refused_at_once_with_the_backends_name(

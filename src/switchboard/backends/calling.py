@@ -19,6 +19,7 @@ from switchboard.backends.offer import BackendOffer
 from switchboard.backends.scope import ABLE, LineKey, default_scope, key
 from switchboard.backends.sharing import Reach, Use
 from switchboard.identity import current
+from switchboard.wording import expected
 
 SERVED: Final[Mapping[str, str]] = {
     "tools/call": "name",
@@ -122,9 +123,9 @@ class Calling:
         try:
             return leniency.parsed(method, version, raw)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise failures.not_understood(self._backend.name, method, f"{where}: {first['msg']}") from error
+            raise failures.not_understood(self._backend.name, method, f"{where} {expected(first)}") from error
         except KeyError as error:
             why = f"{version} has no {method}"
             raise failures.not_understood(self._backend.name, method, why) from error

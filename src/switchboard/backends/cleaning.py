@@ -24,6 +24,7 @@ from switchboard.backends.description import Bounds
 from switchboard.backends.schemas import DEPTH, Unfit
 from switchboard.versions import fitted_definition
 from switchboard.visible import text
+from switchboard.wording import expected
 
 BESIDE: Final = frozenset({"annotations", "description", "execution", "icons", "mimeType", "size", "title", "_meta"})
 """Members of a definition that it can be offered without."""
@@ -115,9 +116,9 @@ def _fit(form: Form, item: Any) -> tuple[BaseModel, list[str]]:
         try:
             return _modelled(form, shaped), missing
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            first = error.errors(include_url=False, include_input=False)[0]
             path = [str(part) for part in first["loc"] if part not in (form.member, 0)]
-            wrong = f"{'.'.join(path)}: {first['msg']}"
+            wrong = f"{'.'.join(path)} {expected(first)}"
             member = next((name for name in path if name in BESIDE and name in shaped), None)
             if member is None:
                 raise Unfit(wrong) from error

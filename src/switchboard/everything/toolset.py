@@ -29,6 +29,7 @@ from switchboard.everything.apps import hello_world_app
 from switchboard.everything.ticker import Beat, LoopClock, log_messages, resource_updates, stderr_messages, ticking
 from switchboard.everything.whoami import WhoAmI
 from switchboard.plugins import Host, Plugin
+from switchboard.wording import complaints
 
 NAME, VERSION = "everything", "1.0.0"
 
@@ -70,8 +71,7 @@ def _intervals(config: Mapping[str, object]) -> Intervals:
     try:
         return Intervals.model_validate(config)
     except ValidationError as wrong:
-        faults = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in wrong.errors())
-        allowed = ", ".join(Intervals.model_fields)
+        faults, allowed = complaints(wrong, "config"), ", ".join(Intervals.model_fields)
         raise ConfigurationError(f"plugin {NAME!r}: {faults} (seconds from 0.1 to 86400; known: {allowed})") from wrong
 
 

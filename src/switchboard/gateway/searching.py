@@ -17,6 +17,7 @@ from switchboard.catalog.search import CALL, DISCOVER, MOST, SEARCHER, USUAL, se
 from switchboard.errors import SwitchboardError
 from switchboard.gateway.source import CatalogSource, Context, ask
 from switchboard.plugins import Host
+from switchboard.wording import complaints
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -68,8 +69,7 @@ class Searcher:
                 return self._discover(Discover.model_validate(params.arguments or {}))
             return await self._call(ctx, params, Call.model_validate(params.arguments or {}))
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-            text = f"Invalid arguments for tool {params.name}: {wrong}"
+            text = f"Invalid arguments for tool {params.name}: {complaints(error, 'arguments')}"
             return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
     def _discover(self, wanted: Discover) -> CallToolResult:

@@ -36,9 +36,10 @@ from mcp_types.methods import SPEC_CLIENT_METHODS
 from pydantic import BaseModel, ValidationError
 
 from switchboard.config import Prefix
-from switchboard.errors import ConfigurationError
+from switchboard.errors import ConfigurationError, without_links
 from switchboard.plugins.api import Host, Kind, Plugin
 from switchboard.plugins.bus import HostBus, forwarded
+from switchboard.wording import complaints
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,13 @@ class PluginProvider:
         own = replace(ctx, lifespan_context=self._lifespan_context)
         try:
             result = await entry.handler(own, params)
+        except MCPError as error:
+            raise MCPError(error.code, without_links(error.message), error.data) from error
         except ValueError as error:
             _raise_for_prompt_arguments(params, error)
             raise
         if isinstance(result, CallToolResult) and result.is_error and isinstance(params, CallToolRequestParams):
-            return self._explained(params, result)
+            return _without_links(self._explained(params, result))
         return result
 
     @asynccontextmanager
@@ -144,11 +147,20 @@ class PluginProvider:
         try:
             tool.fn_metadata.validate_arguments(params.arguments or {})
         except ValidationError as error:
-            text = f"Invalid arguments for tool {params.name}: {_complaints(error)}"
+            text = f"Invalid arguments for tool {params.name}: {complaints(error, 'arguments')}"
             return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
         except Exception:  # a boundary: a stranger's validator crashed again, and the SDK has reported it already
             return failed
         return failed
+
+
+def _without_links(failed: CallToolResult) -> CallToolResult:
+    """What a plugin says of an error may be the text of another library's."""
+    content = [
+        block.model_copy(update={"text": without_links(block.text)}) if isinstance(block, TextContent) else block
+        for block in failed.content
+    ]
+    return failed.model_copy(update={"content": content})
 
 
 def _refuse_middleware(plugin: Plugin) -> None:
@@ -164,13 +176,5 @@ def _raise_for_prompt_arguments(params: BaseModel, error: ValueError) -> None:
     """Unwrap a prompt's invalid arguments, which the SDK wraps twice on the way out of `prompts/get`."""
     inner = error.__cause__.__cause__ if error.__cause__ is not None else None
     if isinstance(params, GetPromptRequestParams) and isinstance(inner, ValidationError):
-        message = f"Invalid arguments for prompt {params.name}: {_complaints(inner)}"
+        message = f"Invalid arguments for prompt {params.name}: {complaints(inner, 'arguments')}"
         raise MCPError(INVALID_PARAMS, message) from error
-
-
-def _complaints(error: ValidationError) -> str:
-    """`argument: what is wrong`, without the rejected values, which may be long or private."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'arguments'}: {item['msg']}"
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    )
