@@ -102,7 +102,9 @@ def test_resources_come_in_pages_of_ten() -> None:
     ],
 )
 def test_a_wrong_configuration_is_refused_with_the_name_of_the_value(config: dict[str, object], named: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"plugin 'everything': {named} (must be|is not known).*known: resource_updates"):
+    with pytest.raises(
+        ConfigurationError, match=rf"plugin 'everything': {named} (must be|is not known).*known: resource_updates"
+    ):
         plugin(config)
 
 
