@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from auth_server.redirects import is_loopback
 from auth_server.settings import SCOPES, AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
+from auth_server.upstream.client import signing_key
 from switchboard.errors import ConfigurationError
 from switchboard.hosts import HostPatterns
 from switchboard.state import State, open_state
@@ -97,6 +99,13 @@ class Environment(BaseSettings):
     upstream_issuer: str | None = Field(None, description="issuer of the OpenID provider, exactly as it writes it")
     upstream_client_id: str | None = Field(None, description="this server's client id at the upstream")
     upstream_client_secret: SecretStr | None = Field(None, description="this server's client secret at the upstream")
+    upstream_client_auth: Literal["basic", "post", "private_key_jwt"] | None = Field(
+        None,
+        description="basic, post or private_key_jwt: how the upstream is told who we are; empty goes by its metadata",
+    )
+    upstream_client_key_file: Path | None = Field(
+        None, description="private key for private_key_jwt, PEM or JWK, whose public half the upstream knows"
+    )
     upstream_scopes: Items = Field(("openid", "offline_access"), description="what to ask the OpenID provider for")
     upstream_subject_claim: str = Field("sub", description="the claim that identifies a person for good")
     upstream_groups_claim: str = Field("groups", description="the claim that holds a person's groups")
@@ -203,7 +212,9 @@ def _auth(found: Environment, keys: tuple[str, ...]) -> AuthSettings:
 def _upstream(found: Environment) -> OidcUpstream | GithubUpstream | None:
     if found.upstream == "fake":
         return None
-    needed = ("upstream_client_id", "upstream_client_secret") + (("upstream_issuer",) * (found.upstream == "oidc"))
+    by_key = found.upstream == "oidc" and found.upstream_client_auth == "private_key_jwt"
+    proof = "upstream_client_key_file" if by_key else "upstream_client_secret"
+    needed = ("upstream_client_id", proof) + (("upstream_issuer",) * (found.upstream == "oidc"))
     for name in needed:
         if not getattr(found, name):
             raise ConfigurationError(f"{name.upper()} is not set, but UPSTREAM is {found.upstream}")
@@ -214,11 +225,23 @@ def _upstream(found: Environment) -> OidcUpstream | GithubUpstream | None:
         issuer=found.upstream_issuer or "",
         client_id=found.upstream_client_id or "",
         client_secret=secret,
+        client_auth=found.upstream_client_auth or "",
+        client_key=_key(found.upstream_client_key_file) if by_key else "",
         scopes=found.upstream_scopes,
         subject_claim=found.upstream_subject_claim,
         groups_claim=found.upstream_groups_claim,
         group_scopes=found.upstream_group_scopes,
     )
+
+
+def _key(file: Path | None) -> str:
+    """The private key in the file; checked here, so that a wrong one is found at the start and not at a sign-in."""
+    try:
+        text = file.read_text() if file else ""
+        signing_key(text)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"UPSTREAM_CLIENT_KEY_FILE is {file}: {error}") from None
+    return text
 
 
 def _each(kind: type[T], items: Iterable[dict[str, Any]], name: str) -> tuple[T, ...]:

@@ -46,3 +46,7 @@ class PageRefusal(Exception):
     status: int = 400
     onward: str = ""
     """Where a link leads that the person may follow, if there is a verified address after all."""
+    again: str = ""
+    """Where a link leads that tries again, on this server."""
+    reference: str = ""
+    """What to tell whoever runs this server: the log has a line with it."""

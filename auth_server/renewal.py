@@ -82,18 +82,18 @@ class Renewal:
         try:
             identity = await self._upstream.renew(grant.upstream)
         except UpstreamRefusal as refusal:
-            await self._end(found, grant)
+            await self._end(found, grant, str(refusal))
             raise Refusal("invalid_grant", "the person is not signed in any more") from refusal
         scope = entitlement.allowed(grant.scope, identity, self._admins)
         if identity.subject != grant.subject or not scope:
-            await self._end(found, grant)
+            await self._end(found, grant, "another person, or none of the scopes is left")
             raise Refusal("invalid_grant", "the person may not do this any more")
         return replace(grant, upstream=identity.kept or grant.upstream, scope=scope)
 
-    async def _end(self, found: Found, grant: Grant) -> None:
+    async def _end(self, found: Found, grant: Grant, reason: str) -> None:
         await self._families.revoke(found.family)
         await self._audit.record(
-            "refused by the upstream, family revoked", subject=grant.subject, client=grant.client_id
+            "refused by the upstream, family revoked", subject=grant.subject, client=grant.client_id, reason=reason
         )
 
     async def _others(self, token: str) -> Found:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from auth_server import targets
 from auth_server.quotas import QUOTAS, Name, Quota
 from auth_server.redirects import is_loopback
+from switchboard.claim_paths import claim_at
 from switchboard.errors import ConfigurationError
 
 DAY = 86_400
@@ -62,6 +63,8 @@ class OidcUpstream:
 
     Args:
         issuer: byte for byte as the provider writes it, a trailing slash included.
+        client_auth: `basic`, `post` or `private_key_jwt`; empty goes by the provider's metadata.
+        client_key: for `private_key_jwt`, a private key as PEM or JWK.
         scopes: what to ask for; `offline_access` lets us ask again at refresh, where the provider has it.
         subject_claim: what identifies a person for good.
         groups_claim: where the provider says what groups somebody is in.
@@ -71,6 +74,8 @@ class OidcUpstream:
     issuer: str
     client_id: str
     client_secret: str
+    client_auth: str = ""
+    client_key: str = field(default="", repr=False)
     scopes: tuple[str, ...] = ("openid", "offline_access")
     subject_claim: str = "sub"
     groups_claim: str = "groups"
@@ -80,7 +85,7 @@ class OidcUpstream:
         """What a person with these claims may grant; `None` for everything. The group `*` is everybody's."""
         if self.group_scopes is None:
             return None
-        said = claims.get(self.groups_claim)
+        said = claim_at(claims, self.groups_claim)
         groups = {said} if isinstance(said, str) else {item for item in _items(said) if isinstance(item, str)}
         return frozenset(scope for group in groups | {"*"} for scope in self.group_scopes.get(group, ()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -10,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from auth_server.endpoints.trouble import noted
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.pages import Pages
 from auth_server.redirects import display
@@ -52,7 +54,8 @@ class Api:
             return await self._respond(request)
         except Refusal as refusal:
             return JSONResponse(refusal.body(), refusal.status, headers={**NO_STORE, **refusal.headers})
-        except (StateUnavailable, AuthorizationUnavailable):
+        except (StateUnavailable, AuthorizationUnavailable) as error:
+            log.warning("request.unanswered", path=request.url.path, reason=str(error))
             body = {"error": "temporarily_unavailable", "error_description": "try again in a moment"}
             return JSONResponse(body, 503, headers={**NO_STORE, "Retry-After": RETRY_AFTER})
         except ClientDisconnect:
@@ -87,20 +90,25 @@ class Page:
         try:
             return await self._respond(request)
         except PageRefusal as refusal:
-            return self._error(refusal.title, refusal.message, refusal.status, refusal.onward)
+            return self._error(
+                refusal.title, refusal.message, refusal.status, refusal.onward, refusal.again, refusal.reference
+            )
         except Refusal as refusal:
             return self._refused(refusal)
-        except (StateUnavailable, AuthorizationUnavailable):
-            response = self._error("One moment, please", "The server cannot be reached right now. Try again.", 503)
-            response.headers["Retry-After"] = RETRY_AFTER
-            return response
+        except (StateUnavailable, AuthorizationUnavailable) as error:
+            reference = noted("page.unanswered", str(error), path=request.url.path)
+            query = f"?{request.url.query}" if request.url.query else ""
+            again = f"{request.url.path}{query}" if request.method == "GET" else ""
+            message = "The server cannot be reached right now. Try again."
+            return self._error("One moment, please", message, 503, again=again, reference=reference)
         except ClientDisconnect:
             return Response(status_code=400)
         except HTTPException as error:  # as above
             return self._error("That request does not work", f"It was refused: {error.detail}.", error.status_code)
         except Exception:  # as above: a person sees no internals either
-            log.exception("request failed", path=request.url.path)
-            return self._error("Something went wrong", "The error has been noted. Try again.", 500)
+            reference = secrets.token_hex(4)
+            log.exception("request failed", path=request.url.path, reference=reference)
+            return self._error("Something went wrong", "The error has been noted. Try again.", 500, reference=reference)
 
     def _refused(self, refusal: Refusal) -> Response:
         # Neither its status nor its challenge: a 401 would make the browser ask for a password.
@@ -110,6 +118,11 @@ class Page:
             response.headers["Retry-After"] = refusal.headers["Retry-After"]
         return response
 
-    def _error(self, title: str, message: str, status: int, onward: str = "") -> Response:
-        place = display(onward) if onward else ""
-        return self._pages.show("error.html", status, title=title, message=message, onward=onward, place=place)
+    def _error(
+        self, title: str, message: str, status: int, onward: str = "", again: str = "", reference: str = ""
+    ) -> Response:
+        shown = {"title": title, "message": message, "onward": onward, "place": display(onward) if onward else ""}
+        response = self._pages.show("error.html", status, **shown, again=again, reference=reference)
+        if status == 503:
+            response.headers["Retry-After"] = RETRY_AFTER
+        return response

@@ -12,11 +12,13 @@ from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.consent import LOGIN
 from auth_server.endpoints.redirect import answer, refused, see
 from auth_server.endpoints.sessions import Sessions
+from auth_server.endpoints.trouble import asking_again, noted, sign_in_trouble
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.models import Grant, Pending
 from auth_server.params import parse
 from auth_server.shared import Shared
 from auth_server.upstream import Identity, UpstreamRefusal
+from switchboard.errors import AuthorizationUnavailable
 
 PATH = "/upstream/callback"
 
@@ -51,12 +53,17 @@ class Callback:
 
     async def _begin_session(self, params: dict[str, str], kept: dict[str, Any]) -> Response:
         """The person came to look after their grants; no client is waiting."""
+        grants = f"{self._shared.settings.base}/grants"
         try:
             identity = await self._person(params, kept)
         except UpstreamRefusal as refusal:
-            raise PageRefusal("You are not signed in", f"{TEXTS.get(refusal.code, refusal.code)}.") from refusal
+            reference = noted("sign-in.refused", str(refusal))
+            message = f"{TEXTS.get(refusal.code, refusal.code)}."
+            raise PageRefusal("You are not signed in", message, again=grants, reference=reference) from refusal
+        except AuthorizationUnavailable as error:
+            raise sign_in_trouble(error, grants) from error
         await self._shared.limits.person(identity.subject)
-        response = see(f"{self._shared.settings.base}/grants")
+        response = see(grants)
         await self._sessions.begin(response, identity)
         return response
 
@@ -74,9 +81,15 @@ class Callback:
         try:
             identity = await self._person(params, kept)
         except UpstreamRefusal as refusal:
-            await self._shared.audit.record("login refused", client=pending.client_id, error=refusal.code)
-            told = Refusal(refusal.code, TEXTS.get(refusal.code, TEXTS["server_error"]))
+            reference = noted("sign-in.refused", str(refusal), client=pending.client_id)
+            await self._shared.audit.record(
+                "login refused", client=pending.client_id, error=refusal.code, reason=str(refusal), reference=reference
+            )
+            text = TEXTS.get(refusal.code, TEXTS["server_error"])
+            told = Refusal(refusal.code, f"{text} (the server's log says why, at the reference {reference})")
             return refused(pending.redirect_uri, issuer, pending.state, told)
+        except AuthorizationUnavailable as error:
+            raise sign_in_trouble(error, asking_again(self._shared.settings, pending), pending.client_id) from error
         await self._shared.limits.person(identity.subject)
         scope = entitlement.allowed(pending.scope, identity, self._shared.settings.admins)
         if not scope:

@@ -15,11 +15,13 @@ from starlette.responses import Response
 from auth_server.crypto import random_token
 from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.redirect import refused, see
+from auth_server.endpoints.trouble import asking_again, sign_in_trouble
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.models import Client, Pending
 from auth_server.params import form
 from auth_server.redirects import display, is_loopback, split
 from auth_server.shared import Shared
+from switchboard.errors import AuthorizationUnavailable
 
 TRANSACTION = "pending"
 LOGIN = "login"
@@ -67,7 +69,10 @@ class Consent:
 
     async def _leave(self, pending: Pending) -> Response:
         state = random_token()
-        departure = await self._shared.upstream.begin(state)
+        try:
+            departure = await self._shared.upstream.begin(state)
+        except AuthorizationUnavailable as error:
+            raise sign_in_trouble(error, asking_again(self._shared.settings, pending), pending.client_id) from error
         kept = {"browser": pending.browser, "kept": departure.kept, "pending": asdict(pending)}
         await self._shared.records.put(LOGIN, kept, self._shared.settings.lifetimes.pending, token=state)
         await self._shared.audit.record("consent given", client=pending.client_id, scope=pending.scope)

@@ -14,8 +14,10 @@ from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.consent import LOGIN, SCOPE_TEXTS
 from auth_server.endpoints.redirect import see
 from auth_server.endpoints.sessions import Session, Sessions
+from auth_server.endpoints.trouble import sign_in_trouble
 from auth_server.params import form
 from auth_server.shared import Shared
+from switchboard.errors import AuthorizationUnavailable
 
 PATH = "/grants"
 _FORM = "grants"
@@ -39,7 +41,10 @@ class Granted:
 
     async def _sign_in(self, request: Request) -> Response:
         secret, state = self._browser.known(request), random_token()
-        departure = await self._shared.upstream.begin(state)
+        try:
+            departure = await self._shared.upstream.begin(state)
+        except AuthorizationUnavailable as error:
+            raise sign_in_trouble(error, f"{self._shared.settings.base}{PATH}") from error
         kept = {"browser": self._browser.mark(secret), "kept": departure.kept, "pending": None}
         await self._shared.records.put(LOGIN, kept, self._shared.settings.lifetimes.pending, token=state)
         response = see(departure.url)

@@ -20,6 +20,7 @@ from auth_server.upstream import Identity
 
 TYPE = "oauth-id-jag+jwt"
 INVALID = "the assertion is not valid"
+BOUND = "the assertion is bound to a key (cnf), which this server does not check; send one without"
 
 
 class JwtBearer:
@@ -55,6 +56,8 @@ class JwtBearer:
         found = await self._shared.assertions.by_issuer(assertion, trusted.jwks_uri, audiences, trusted.issuer)
         if found is None:
             raise Refusal("invalid_grant", INVALID)
+        if found.claims.get("cnf") is not None:
+            raise Refusal("invalid_grant", BOUND)
         return trusted, found
 
     def _grant(

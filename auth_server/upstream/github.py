@@ -11,9 +11,12 @@ from starlette.routing import Route
 
 from auth_server.crypto import b64, random_token
 from auth_server.settings import GithubUpstream
-from auth_server.upstream.seam import Departure, Identity, UpstreamRefusal
+from auth_server.upstream.seam import Departure, Identity, UpstreamMisconfigured, UpstreamRefusal
 from auth_server.upstream.web import Web
 from switchboard.errors import AuthorizationUnavailable
+from switchboard.visible import escaped
+
+_LONGEST_SAID = 300
 
 
 class GitHub:
@@ -40,7 +43,9 @@ class GitHub:
         """Who came back."""
         if params.get("error"):
             denied = params["error"] == "access_denied"
-            raise UpstreamRefusal("access_denied" if denied else "server_error", "GitHub refused")
+            said = [params[name] for name in ("error", "error_description") if params.get(name)]
+            why = f"GitHub refused: {escaped(': '.join(said)[:_LONGEST_SAID])}"
+            raise UpstreamRefusal("access_denied" if denied else "server_error", why)
         sent = {
             "client_id": self._settings.client_id,
             "client_secret": self._settings.client_secret,
@@ -51,8 +56,12 @@ class GitHub:
         # Errors come with status 200 and an `error` member.
         status, tokens = await self._web.post(f"{self._settings.site}/login/oauth/access_token", sent)
         token = tokens.get("access_token")
+        if status == 200 and tokens.get("error") in ("incorrect_client_credentials", "redirect_uri_mismatch"):
+            trouble = f"GitHub does not take this server as its client ({tokens['error']})"
+            raise UpstreamMisconfigured(f"{trouble}: check UPSTREAM_CLIENT_ID and UPSTREAM_CLIENT_SECRET")
         if status != 200 or not isinstance(token, str) or not token:
-            raise UpstreamRefusal("server_error", "GitHub gave no token")
+            answered = escaped(str(tokens.get("error", "without an error"))[:_LONGEST_SAID])
+            raise UpstreamRefusal("server_error", f"GitHub gave no token: {status}, {answered}")
         return await self._person(token)
 
     async def renew(self, kept: str) -> Identity:

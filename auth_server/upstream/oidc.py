@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
-import httpx2
 from starlette.routing import Route
 
 from auth_server.assertions import Assertions
@@ -21,12 +20,16 @@ from auth_server.crypto import b64, random_token
 from auth_server.jose import InvalidJwt, Verified
 from auth_server.jwks import KeySets
 from auth_server.settings import OidcUpstream
-from auth_server.upstream.seam import Departure, Identity, UpstreamRefusal
+from auth_server.upstream.client import ProvenClient, trouble
+from auth_server.upstream.seam import Departure, Identity, UpstreamMisconfigured, UpstreamRefusal
 from auth_server.upstream.web import Web
+from switchboard.claim_paths import claim_at
 from switchboard.errors import AuthorizationUnavailable
+from switchboard.visible import escaped
 
 KEPT = 3_600.0
 SKEW = 60
+_LONGEST_SAID = 300
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 
@@ -46,6 +49,7 @@ class OpenIdConnect:
         self._settings = settings
         self._callback = callback
         self._web = web
+        self._client = ProvenClient(settings, web, clock)
         self._key_sets = key_sets
         self._assertions = assertions
         self._clock = clock
@@ -77,7 +81,9 @@ class OpenIdConnect:
         self._check_issuer(params, metadata)
         if params.get("error"):
             denied = params["error"] == "access_denied"
-            raise UpstreamRefusal("access_denied" if denied else "server_error", "the provider refused")
+            said = [params[name] for name in ("error", "error_description") if params.get(name)]
+            why = f"the provider refused: {escaped(': '.join(said)[:_LONGEST_SAID])}"
+            raise UpstreamRefusal("access_denied" if denied else "server_error", why)
         tokens = await self._tokens(
             {
                 "grant_type": "authorization_code",
@@ -98,7 +104,8 @@ class OpenIdConnect:
         refresh = str(tokens.get("refresh_token") or before["refresh_token"])
         # OpenID Connect Core §12.2: a new ID token is optional; without one, what was known still holds.
         claims = await self._id_token(str(tokens["id_token"])) if tokens.get("id_token") else before["claims"]
-        return self._identity(before["claims"] | claims, refresh)
+        # By the settings' names: what is nested now must win over what was kept flat before.
+        return self._identity(before["claims"] | claims | self._known(claims), refresh)
 
     async def logged_out(self, token: str) -> str | None:
         """OpenID Connect Back-Channel Logout §2.6."""
@@ -119,58 +126,67 @@ class OpenIdConnect:
         """RFC 9207: whose answer is this?"""
         required = metadata.get("authorization_response_iss_parameter_supported") is True
         if params.get("iss", "" if required else self._settings.issuer) != self._settings.issuer:
-            raise UpstreamRefusal("server_error", "the answer came from another issuer")
+            found = escaped(params.get("iss", "none")[:_LONGEST_SAID])
+            raise UpstreamRefusal("server_error", f"the answer names the issuer {found}, not {self._settings.issuer}")
 
     async def _tokens(self, form: dict[str, str]) -> dict[str, Any]:
-        metadata, settings = await self._discovered(), self._settings
-        auth = None
-        if "client_secret_basic" in metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"]):
-            auth = httpx2.BasicAuth(quote_plus(settings.client_id), quote_plus(settings.client_secret))
-        else:
-            form = form | {"client_id": settings.client_id, "client_secret": settings.client_secret}
-        status, tokens = await self._web.post(metadata["token_endpoint"], form, auth)
+        answer = await self._client.post(await self._discovered(), form)
+        status, tokens = answer
         if status == 200:
             return tokens
         if tokens.get("error") == "invalid_grant":
-            raise UpstreamRefusal("access_denied", "the provider does not take the code or refresh token")
+            raise UpstreamRefusal("access_denied", trouble(answer))
         # Anything else is between the provider and us; nobody is signed out for it.
-        raise AuthorizationUnavailable(f"the provider answered {status} at its token endpoint")
+        raise (UpstreamMisconfigured if status < 500 else AuthorizationUnavailable)(trouble(answer))
 
     async def _id_token(self, token: str) -> dict[str, Any]:
         metadata = await self._discovered()
         try:
             found = await self._key_sets.verified(token, metadata["jwks_uri"])
         except InvalidJwt as error:
-            raise UpstreamRefusal("server_error", "the ID token is not signed by the provider") from error
-        if not self._is_for_us(found):
-            raise UpstreamRefusal("server_error", "the ID token is not for this server, or not current")
+            raise UpstreamRefusal("server_error", f"the ID token is not signed by the provider: {error}") from error
+        wrong = self._unlike_ours(found)
+        if wrong:
+            said = escaped(str(found.claims.get(wrong, "missing"))[:_LONGEST_SAID])
+            raise UpstreamRefusal(
+                "server_error", f"the ID token is not for this server, or not current: {wrong} is {said}"
+            )
         return found.claims
 
-    def _is_for_us(self, found: Verified) -> bool:
-        """OpenID Connect Core §3.1.3.7."""
+    def _unlike_ours(self, found: Verified) -> str:
+        """The claim that is wrong (OpenID Connect Core §3.1.3.7), or nothing."""
         claims, now = found.claims, self._clock()
         audience, expires = claims.get("aud"), claims.get("exp")
         named = [audience] if isinstance(audience, str) else audience
-        if claims.get("iss") != self._settings.issuer or not isinstance(named, list):
-            return False
-        if self._settings.client_id not in named or claims.get("azp", self._settings.client_id) not in named:
-            return False
+        if claims.get("iss") != self._settings.issuer:
+            return "iss"
+        if not isinstance(named, list) or self._settings.client_id not in named:
+            return "aud"
+        if claims.get("azp", self._settings.client_id) not in named:
+            return "azp"
         if len(named) > 1 and claims.get("azp") != self._settings.client_id:
-            return False
-        return isinstance(expires, (int, float)) and expires > now - SKEW
+            return "azp"
+        return "" if isinstance(expires, (int, float)) and expires > now - SKEW else "exp"
 
     def _identity(self, claims: Mapping[str, Any], refresh: str) -> Identity:
-        subject = claims.get(self._settings.subject_claim)
-        if not isinstance(subject, str):
-            raise UpstreamRefusal("server_error", "the provider did not say who it is")
-        named = ("sub", "sid", "aud", self._settings.subject_claim, self._settings.groups_claim)
-        known = {name: claims[name] for name in named if name in claims}
+        subject = claim_at(claims, self._settings.subject_claim)
+        if not isinstance(subject, str) or not subject:
+            raise UpstreamRefusal(
+                "server_error", f"the ID token has no text in {self._settings.subject_claim} (UPSTREAM_SUBJECT_CLAIM)"
+            )
+        known = self._known(claims)
         return Identity(
             subject=subject,
             kept=json.dumps({"refresh_token": refresh, "claims": known}) if refresh else "",
             scopes=self._settings.allowed(claims),
             aliases=tuple(f"{name} {claims[name]}" for name in ("sub", "sid") if claims.get(name)),
         )
+
+    def _known(self, claims: Mapping[str, Any]) -> dict[str, Any]:
+        """What is kept of the claims until the next look, by the names in the settings."""
+        named = ("sub", "sid", "aud", self._settings.subject_claim, self._settings.groups_claim)
+        found = {name: claim_at(claims, name) for name in named}
+        return {name: value for name, value in found.items() if value is not None}
 
     async def _discovered(self) -> dict[str, Any]:
         if self._until <= self._clock():
@@ -184,6 +200,15 @@ class OpenIdConnect:
             if self._metadata:
                 return  # an old document is better than none
             raise
-        if found.get("issuer") != self._settings.issuer or not all(isinstance(found.get(n), str) for n in _NEEDED):
-            raise AuthorizationUnavailable("the provider's metadata is incomplete, or another issuer's")
+        fault = self._fault(found)
+        if fault:
+            raise UpstreamMisconfigured(fault)
         self._metadata, self._until = found, self._clock() + KEPT
+
+    def _fault(self, found: Mapping[str, Any]) -> str:
+        """What keeps this metadata from being the provider's, in words; nothing when it is."""
+        if found.get("issuer") != self._settings.issuer:
+            named = escaped(str(found.get("issuer", "nowhere"))[:_LONGEST_SAID])
+            return f"the provider's metadata names the issuer {named}, UPSTREAM_ISSUER is {self._settings.issuer}"
+        lacking = [name for name in _NEEDED if not isinstance(found.get(name), str)]
+        return f"the provider's metadata has no {', '.join(lacking)}" if lacking else ""

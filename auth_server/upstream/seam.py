@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from starlette.routing import Route
 
+from switchboard.errors import AuthorizationUnavailable
+
 
 class UpstreamRefusal(Exception):
     """The upstream did not sign the person in. `code` is the OAuth error the client is told."""
@@ -15,6 +17,10 @@ class UpstreamRefusal(Exception):
     def __init__(self, code: str, why: str) -> None:
         super().__init__(why)
         self.code = code
+
+
+class UpstreamMisconfigured(AuthorizationUnavailable):
+    """The upstream answers, but does not know us, or is not the one that the settings name: trying again is no help."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Web:
         """A JSON object that has to be there."""
         status, found = await self.get(url)
         if status != 200 or not found:
-            raise AuthorizationUnavailable(f"the upstream answered {status} for a document")
+            raise AuthorizationUnavailable(f"the upstream answered {status} for {url}")
         return found
 
     async def _send(self, request: httpx2.Request, auth: httpx2.BasicAuth | None = None) -> tuple[int, dict[str, Any]]:

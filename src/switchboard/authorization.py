@@ -5,7 +5,7 @@ Part of the composition root (`app.py`), in a file of its own because it is a su
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,7 +18,7 @@ from auth_server import AuthorizationServer, AuthSettings, environment
 from switchboard.edge.bearer import Anonymous, Bearer
 from switchboard.edge.metadata import resource_metadata_routes, resource_metadata_url
 from switchboard.errors import ConfigurationError
-from switchboard.identity import ADVERTISED, IMPLIES, Discovery, InProcessVerifier, TokenVerifier
+from switchboard.identity import ADVERTISED, IMPLIES, Discovery, InProcessVerifier, ScopeNames, TokenVerifier
 from switchboard.issuer import TIMEOUT_S, VALIDATIONS, Issuer, check, resources
 from switchboard.settings import Settings
 from switchboard.state import State
@@ -71,6 +71,8 @@ _ISSUING: Final = (
     "upstream_issuer",
     "upstream_client_id",
     "upstream_client_secret",
+    "upstream_client_auth",
+    "upstream_client_key_file",
     "upstream_scopes",
     "upstream_subject_claim",
     "upstream_groups_claim",
@@ -101,7 +103,9 @@ async def _separate(settings: Settings, state: State, stack: AsyncExitStack) -> 
     http = await _client(stack, TIMEOUT_S)
     reached = Issuer(issuer, settings, http, Discovery(http, issuer), state.clock)
     await check(reached)
-    return _bearer(settings, issuer, VALIDATIONS[settings.token_validation](reached), names=settings.scope_map)
+    return _bearer(
+        settings, issuer, VALIDATIONS[settings.token_validation](reached), names=ScopeNames(settings.scope_map or {})
+    )
 
 
 def _bearer(
@@ -109,15 +113,18 @@ def _bearer(
     issuer: str,
     verifier: TokenVerifier,
     routes: Sequence[BaseRoute] = (),
-    names: Mapping[str, str] | None = None,
+    names: ScopeNames | None = None,
 ) -> Authorization:
+    names = names or ScopeNames()
+
     def protect(app: ASGIApp, path: str) -> ASGIApp:
         return Bearer(
             app,
             verifier,
             resource_metadata_url=resource_metadata_url(settings.base_uri + path),
-            advertised_scopes=_called(DEFAULT_SCOPES, names),
+            advertised_scopes=DEFAULT_SCOPES,
             implies=IMPLIES,
+            names=names,
         )
 
     metadata = [
@@ -126,19 +133,12 @@ def _bearer(
         for route in resource_metadata_routes(
             resource,
             authorization_servers=[issuer],
-            scopes=_called(ADVERTISED, names),
+            scopes=names.offered(ADVERTISED),
             name="Switchboard",
             at_root=resource == settings.mcp_url,
         )
     ]
     return Authorization(protect, [*metadata, *routes])
-
-
-def _called(scopes: Sequence[str], names: Mapping[str, str] | None) -> tuple[str, ...]:
-    """Scopes by the issuer's names, as clients must ask for them there; those it has no name for are left out."""
-    if not names:
-        return tuple(scopes)
-    return tuple(theirs for theirs, ours in names.items() if ours in scopes) or tuple(names)
 
 
 _MODES: Final[dict[str, Callable[[Settings, State, AsyncExitStack], Awaitable[Authorization]]]] = {

@@ -24,6 +24,7 @@ from switchboard.identity import (
     JwksVerifier,
     Principal,
     TokenVerifier,
+    Unfit,
     resource_server_secret,
     shortcomings,
 )
@@ -84,11 +85,14 @@ class ListedClients(ClaimRules):
 
     clients: frozenset[str]
 
-    def principal(self, claims: Mapping[str, Any], now: float, skew: float = 0.0) -> Principal | None:
+    def read(self, claims: Mapping[str, Any], now: float, skew: float = 0.0) -> Principal:
         """As the base class says."""
         named = claims if claims.get("aud") is not None else {**claims, "aud": next(iter(self.audiences))}
-        found = ClaimRules.principal(self, named, now, skew)
-        return found if found and found.client_id in self.clients else None
+        found = ClaimRules.read(self, named, now, skew)
+        if found.client_id not in self.clients:
+            expected = f"one of {', '.join(sorted(self.clients))} (TOKEN_CLIENTS)"
+            raise Unfit(" or ".join(self.client), expected, found.client_id or None)
+        return found
 
 
 def _by_asking(issuer: Issuer) -> TokenVerifier:
@@ -118,8 +122,10 @@ class ByShape:
         """Satisfies `TokenVerifier`."""
         if token.count(".") == 2:
             return await self._keys.verify(token)
-        asks = "introspection_endpoint" in await self._issuer.metadata()
-        return await self._asking.verify(token) if asks else None
+        if "introspection_endpoint" in await self._issuer.metadata():
+            return await self._asking.verify(token)
+        Unfit("the token", "a JWT, as the issuer has no introspection_endpoint", "opaque").log(self._issuer.url)
+        return None
 
 
 VALIDATIONS: Final[Mapping[str, Callable[[Issuer], TokenVerifier]]] = {
@@ -141,9 +147,9 @@ async def check(issuer: Issuer) -> None:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             metadata = await issuer.metadata()
-    except (AuthorizationUnavailable, TimeoutError):
-        why = "its metadata cannot be read, or names another issuer; until it can, requests are answered 503"
-        events.warning("issuer.unreadable", issuer=issuer.url, why=why)
+    except (AuthorizationUnavailable, TimeoutError) as error:
+        why = str(error) or f"it did not answer within {TIMEOUT_S:.0f} seconds"
+        events.warning("issuer.unreadable", issuer=issuer.url, why=f"{why}; until then requests are answered 503")
         return
     validation = issuer.settings.token_validation
     lacking = "; ".join(shortcomings(metadata, introspecting=validation == "introspection"))

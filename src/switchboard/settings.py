@@ -192,6 +192,10 @@ class Settings(BaseSettings):
     upstream_issuer: Url | None = Field(None, description="issuer of the OpenID provider, exactly as it writes it")
     upstream_client_id: str | None = Field(None, description="our client id at the upstream")
     upstream_client_secret: SecretStr | None = Field(None, description="our client secret at the upstream")
+    upstream_client_auth: Literal["basic", "post", "private_key_jwt"] | None = Field(
+        None, description="basic, post or private_key_jwt; empty goes by the upstream's metadata"
+    )
+    upstream_client_key_file: Path | None = Field(None, description="private key for private_key_jwt, PEM or JWK")
     upstream_scopes: Items = Field(("openid", "offline_access"), description="what to ask the OpenID provider for")
     upstream_subject_claim: str = Field("sub", description="the claim that identifies a person for good")
     upstream_groups_claim: str = Field("groups", description="the claim that holds a person's groups")
@@ -300,6 +304,8 @@ def _fake_idp_is_reached(s: Settings) -> bool:
 def _upstream_lacks(s: Settings) -> list[str]:
     """What is not set of that by which an upstream knows us; the standalone server checks its own."""
     needed = {"github": ("client_id", "client_secret"), "oidc": ("issuer", "client_id", "client_secret")}
+    if s.upstream_client_auth == "private_key_jwt":
+        needed["oidc"] = ("issuer", "client_id", "client_key_file")
     names = [f"upstream_{name}" for name in needed.get(s.upstream, ())] if s.auth_mode == "integrated" else []
     return [name.upper() for name in names if not getattr(s, name)]
 

@@ -39,7 +39,7 @@ class Issuer:
     async def introspect(self, request: Request) -> Response:
         token = parse_qs((await request.body()).decode())["token"][0]
         self.asked.append(token)
-        self.credentials.append(request.headers["authorization"])
+        self.credentials.append(request.headers.get("authorization", ""))
         self.reached.set()
         if self.gate:
             await self.gate.wait()
@@ -211,3 +211,31 @@ async def test_the_cache_is_bounded(issuer: Issuer, make_verifier: Any) -> None:
         await verifier.verify(name)
 
     assert issuer.asked == ["a", "b", "c", "a"]
+
+
+@pytest.mark.parametrize("way", ["basic", "post"])
+async def test_a_secret_that_is_refused_in_one_place_is_sent_in_the_other_and_then_only_there(way: str) -> None:
+    """RFC 6749 §2.3.1: not every issuer decodes the header, nor takes a secret in the form."""
+    asked: list[str] = []
+
+    async def introspect(request: Request) -> Response:
+        sent = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        header = request.headers.get("authorization", "")
+        asked.append("basic" if header else "post")
+        good = (
+            sent.get("client_secret") == "a+b/c= %"
+            or header == "Basic " + base64.b64encode(b"rs:a%2Bb%2Fc%3D+%25").decode()
+        )
+        if asked[-1] != way or not good:
+            return JSONResponse({"error": "invalid_client"}, 401)
+        return JSONResponse({"active": True, "iss": ISSUER, "sub": "alice", "aud": AUDIENCE})
+
+    app = Starlette(routes=[Route("/introspect", introspect, methods=["POST"])])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=ISSUER) as http:
+        rules = ClaimRules(issuer=ISSUER, audiences={AUDIENCE})
+        verifier = IntrospectionVerifier(
+            http, f"{ISSUER}/introspect", client_id="rs", client_secret="a+b/c= %", rules=rules
+        )
+        assert await verifier.verify("one") is not None
+        assert await verifier.verify("two") is not None
+    assert asked == (["basic", "basic"] if way == "basic" else ["basic", "post", "post"])

@@ -51,6 +51,10 @@ class Issuer:
     opaque: dict[str, dict[str, Any]] = field(default_factory=dict)
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "one"}))
     asked: list[dict[str, str]] = field(default_factory=list)
+    knows: Callable[[str, Mapping[str, str]], bool] = lambda _header, _form: True
+    """Whether the token endpoint knows the client by its Authorization header and form."""
+    proofs: list[str] = field(default_factory=list)
+    """How the client authenticated there, each time."""
 
     @property
     def url(self) -> str:
@@ -97,6 +101,11 @@ class Issuer:
 
     async def exchange(self, request: Request) -> Response:
         sent = dict(parse_qsl((await request.body()).decode()))
+        header = request.headers.get("authorization", "")
+        ways = {"basic": header, "post": sent.get("client_secret"), "private_key_jwt": sent.get("client_assertion")}
+        self.proofs += [name for name, found in ways.items() if found]
+        if not self.knows(header, sent):
+            return JSONResponse({"error": "invalid_client", "error_description": "no\x1b[1m such client"}, 401)
         asked = self.asked[int(sent["code"].removeprefix("code-"))]
         claims = dict(self.person) | {"aud": asked["client_id"], "nonce": asked["nonce"]}
         return JSONResponse({"access_token": "opaque to everybody", "id_token": self.token(**claims)})

@@ -60,7 +60,9 @@ async def test_a_worker_starts_while_the_issuer_is_away_or_another_and_works_whe
     issuer = await start_issuer(extra={"issuer": "https://other.example"})
     with capture_logs() as logs:
         http = await resource(_separate(issuer, token_validation="jwt"))
-    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["issuer.unreadable"]
+    [line] = [line for line in logs if line["log_level"] == "warning"]
+    assert (line["event"], line["issuer"]) == ("issuer.unreadable", issuer.url)
+    assert "names the issuer https://other.example, which must be the same" in line["why"]
     issuer.extra = {}
     assert (await ask(http, issuer.token(aud="http://localhost:3232/mcp", scope="mcp")))[0] == 200
 
@@ -68,7 +70,9 @@ async def test_a_worker_starts_while_the_issuer_is_away_or_another_and_works_whe
 async def test_nobody_listening_is_a_warning_too(unused: str, resource: Any) -> None:
     with capture_logs() as logs:
         http = await resource(load_settings(None, auth_mode="separate", auth_server_url=unused))
-    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["issuer.unreadable"]
+    [line] = [line for line in logs if line["log_level"] == "warning"]
+    assert line["event"] == "issuer.unreadable"
+    assert f"{unused}/.well-known/openid-configuration cannot be reached (ConnectError)" in line["why"]
     answer = await http.post("/mcp", headers={"Authorization": "Bearer any"})
     assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.edge.replies import refuse
 from switchboard.errors import AuthorizationUnavailable, StateBusy, StateUnavailable
-from switchboard.identity import ANONYMOUS, Caller, Principal, TokenVerifier, serving
+from switchboard.identity import ANONYMOUS, Caller, KeyBoundToken, Principal, ScopeNames, TokenVerifier, serving
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,9 @@ class Challenge:
 
     resource_metadata_url: str
     scopes: tuple[str, ...] = ()
-    """What to ask for when nothing is known yet: the scopes of ordinary use."""
+    """What to ask for when nothing is known yet: the scopes of ordinary use, by the issuer's names."""
+    names: ScopeNames = field(default_factory=ScopeNames)
+    """What the issuer calls our scopes."""
 
     def unauthenticated(self) -> bytes:
         """No credentials were sent: where to look and what to ask for, and no `error` (RFC 6750 §3.1)."""
@@ -60,7 +62,7 @@ class Challenge:
 
     def insufficient(self, needed: Iterable[str]) -> bytes:
         """The token is good, but the operation needs all of `needed`."""
-        return self._header(needed, error="insufficient_scope", description=_INSUFFICIENT)
+        return self._header(self.names.needed(needed), error="insufficient_scope", description=_INSUFFICIENT)
 
     def _header(self, scopes: Iterable[str], *, error: str = "", description: str = "") -> bytes:
         parts = {
@@ -103,12 +105,14 @@ class Bearer:
         required_scopes: Iterable[str] = (),
         advertised_scopes: Iterable[str] | None = None,
         implies: Mapping[str, Collection[str]] | None = None,
+        names: ScopeNames | None = None,
     ) -> None:
         self.app = app
         self._verifier = verifier
         self._needed = Scopes(tuple(required_scopes), implies or {})
         advertised = self._needed.required if advertised_scopes is None else tuple(advertised_scopes)
-        self.challenge = Challenge(resource_metadata_url, advertised)
+        names = names or ScopeNames()
+        self.challenge = Challenge(resource_metadata_url, names.offered(advertised), names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -128,6 +132,8 @@ class Bearer:
             return await self._verifier.verify(token) is not None
         except (AuthorizationUnavailable, StateUnavailable):
             return True  # not knowing is not a revocation; the next look may tell
+        except KeyBoundToken:
+            return False
 
     async def _principal(self, scope: Scope) -> tuple[Principal, str]:
         if _token_in_query(scope["query_string"]):
@@ -139,6 +145,8 @@ class Bearer:
             log.warning("authorization unavailable", reason=str(error))
             message = str(error) if isinstance(error, StateBusy) else _UNAVAILABLE
             raise _Refused(503, message, retry_after=RETRY_AFTER) from error
+        except KeyBoundToken as error:
+            raise _Refused(401, str(error), self.challenge.invalid(str(error))) from error
         if principal is None:
             raise _Refused(401, _INVALID, self.challenge.invalid(_INVALID))
         if self._needed.missing(principal.scopes):

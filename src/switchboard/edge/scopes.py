@@ -88,7 +88,14 @@ async def answer(error: InsufficientScope, scope: Scope, send: Send) -> None:
     headers = []
     if isinstance(challenge, Challenge):
         headers.append((b"www-authenticate", challenge.insufficient(sorted(error.needed))))
-    await refuse(scope, send, 403, f"The token lacks a scope: {error} is needed", headers=headers)
+    await refuse(scope, send, 403, told(error, scope), headers=headers)
+
+
+def told(error: InsufficientScope, scope: Scope) -> str:
+    """What the client is told, in the names by which it can ask the issuer."""
+    challenge = scope.get("state", {}).get("challenge")
+    names = challenge.names.needed(sorted(error.needed)) if isinstance(challenge, Challenge) else sorted(error.needed)
+    return f"The token lacks a scope: {' '.join(names)} is needed"
 
 
 @lru_cache(maxsize=1024)

@@ -28,7 +28,7 @@ from switchboard.edge.access import noted, word
 from switchboard.edge.limits import RateLimited, spend_message
 from switchboard.edge.messages import Malformed, checked, is_enveloped, parse
 from switchboard.edge.replies import refuse
-from switchboard.edge.scopes import EntryScopes, InsufficientScope, no_scopes, require
+from switchboard.edge.scopes import EntryScopes, InsufficientScope, no_scopes, require, told
 from switchboard.errors import SessionGone, StateBusy, StateUnavailable, TooMany
 from switchboard.identity import Principal, current
 from switchboard.sessions.legacy import QUIET, LegacyRoom, OneStream
@@ -93,7 +93,7 @@ class WebSocketEdge:
         except Malformed as error:
             return _error(message, error.code, error.message)
         except InsufficientScope as error:
-            return _error(message, INVALID_REQUEST, f"The token lacks a scope: {error} is needed")
+            return _error(message, INVALID_REQUEST, told(error, scope))
         except TooMany as error:
             return _error(message, INVALID_REQUEST, str(error))
         except StateUnavailable as error:

@@ -5,15 +5,15 @@ The only bridge to authorization. Rooms above read the principal of the request 
 """
 
 from switchboard.identity.anonymous import AnonymousVerifier
-from switchboard.identity.claims import ClaimRules
+from switchboard.identity.claims import ClaimRules, Unfit
 from switchboard.identity.credentials import RESOURCE_SERVER, resource_server_secret
 from switchboard.identity.discovery import Discovery
 from switchboard.identity.fitness import shortcomings
 from switchboard.identity.in_process import InProcessVerifier
 from switchboard.identity.introspection import IntrospectionVerifier
 from switchboard.identity.jwks import IssuerKeys, JwksVerifier
-from switchboard.identity.principal import ANONYMOUS, Caller, Principal, TokenVerifier, current, serving
-from switchboard.identity.scopes import ADVERTISED, IMPLIES
+from switchboard.identity.principal import ANONYMOUS, Caller, KeyBoundToken, Principal, TokenVerifier, current, serving
+from switchboard.identity.scopes import ADVERTISED, IMPLIES, ScopeNames
 
 __all__ = [
     "ADVERTISED",
@@ -28,8 +28,11 @@ __all__ = [
     "IntrospectionVerifier",
     "IssuerKeys",
     "JwksVerifier",
+    "KeyBoundToken",
     "Principal",
+    "ScopeNames",
     "TokenVerifier",
+    "Unfit",
     "current",
     "resource_server_secret",
     "serving",

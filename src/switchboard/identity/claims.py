@@ -1,4 +1,7 @@
-"""From the claims of a verified token to a principal. Pure; issuers name their claims differently."""
+"""From the claims of a verified token to a principal, or to a log line that says why not.
+
+Issuers name their claims differently; a name with dots is a path into nested ones (`switchboard.claim_paths`).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,38 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from switchboard.identity.principal import Principal
+import structlog
+
+from switchboard.claim_paths import claim_at
+from switchboard.identity.principal import KeyBoundToken, Principal
+from switchboard.visible import escaped
 
 SKEW = 60.0
 """Seconds by which an issuer's clock may differ from ours, for `nbf` and `exp` of tokens verified here."""
 
 _NOT_ACCESS = frozenset({"id_token", "id", "refresh_token", "refresh", "offline"})
+
+
+_BOUND = frozenset({"dpop", "pop"})
+_LONGEST_SHOWN = 200
+
+log = structlog.get_logger("switchboard.authorization")
+
+
+class Unfit(Exception):
+    """A token that does not count here: which claim or header, what was expected, what was found. Never the token."""
+
+    def __init__(self, what: str, expected: str, found: object) -> None:
+        super().__init__(f"{what} is {_shown(found)}, expected: {expected}")
+        self.what, self.expected, self.found = what, expected, _shown(found)
+
+    def log(self, issuer: str) -> None:
+        """For the operator; the client is told nothing of it."""
+        log.info("token.refused", issuer=issuer, what=self.what, expected=self.expected, found=self.found)
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else escaped(str(value)[:_LONGEST_SHOWN])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +66,31 @@ class ClaimRules:
     scope_map: Mapping[str, str] = field(default_factory=dict)
 
     def principal(self, claims: Mapping[str, Any], now: float, skew: float = 0.0) -> Principal | None:
-        """Whom the claims speak for, or `None` when the token is not for us, not valid now, or not an access token."""
-        subject = claims.get(self.subject)
-        if not (self._is_ours(claims) and _is_current(claims, now, skew) and _is_access_token(claims)):
+        """Whom the claims speak for, or `None` when the token is not for us, not valid now, or not an access token.
+
+        Raises:
+            KeyBoundToken: it is all that, but bound to a key.
+        """
+        try:
+            return self.read(claims, now, skew)
+        except Unfit as unfit:
+            unfit.log(self.issuer)
             return None
+
+    def read(self, claims: Mapping[str, Any], now: float, skew: float = 0.0) -> Principal:
+        """As `principal`.
+
+        Raises:
+            Unfit: with what was expected, and what was found.
+        """
+        self._must_be_ours(claims)
+        _must_be_current(claims, now, skew)
+        _must_be_access_token(claims)
+        subject = claim_at(claims, self.subject)
         if not isinstance(subject, str) or not subject:
-            return None
+            raise Unfit(self.subject, "a text that names the person (SUBJECT_CLAIM)", subject)
+        if claims.get("cnf") is not None or str(claims.get("token_type", "")).lower() in _BOUND:
+            raise KeyBoundToken
         expires = claims.get("exp")
         return Principal(
             issuer=self.issuer,
@@ -52,21 +100,23 @@ class ClaimRules:
             expires_at=float(expires) if expires is not None else None,
         )
 
-    def _is_ours(self, claims: Mapping[str, Any]) -> bool:
+    def _must_be_ours(self, claims: Mapping[str, Any]) -> None:
         if claims.get("iss", self.issuer) != self.issuer:
-            return False
+            raise Unfit("iss", self.issuer, claims["iss"])
         named = claims.get("aud")
         audiences = {named} if isinstance(named, str) else set(_strings(named))
-        return bool(audiences & set(self.audiences)) and all(
-            claims.get(name) == value for name, value in self.required.items()
-        )
+        if not audiences & set(self.audiences):
+            raise Unfit("aud", f"one of {', '.join(sorted(self.audiences))} (TOKEN_AUDIENCES)", named)
+        for name, value in self.required.items():
+            if claim_at(claims, name) != value:
+                raise Unfit(name, f"{value} (REQUIRED_CLAIMS)", claim_at(claims, name))
 
     def _client(self, claims: Mapping[str, Any]) -> str:
-        found = (claims.get(name) for name in self.client)
+        found = (claim_at(claims, name) for name in self.client)
         return next((value for value in found if isinstance(value, str) and value), "")
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[str]:
-        values = (claims.get(name) for name in self.scopes)
+        values = (claim_at(claims, name) for name in self.scopes)
         named = [scope for value in values for scope in (value.split() if isinstance(value, str) else _strings(value))]
         return frozenset(self.scope_map.get(scope, scope) for scope in named)
 
@@ -75,18 +125,26 @@ def _strings(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _is_current(claims: Mapping[str, Any], now: float, skew: float) -> bool:
+def _must_be_current(claims: Mapping[str, Any], now: float, skew: float) -> None:
     expires, not_before = claims.get("exp"), claims.get("nbf")
-    if not (_is_time(expires) and _is_time(not_before)):
-        return False
-    return (expires is None or now < expires + skew) and (not_before is None or now >= not_before - SKEW)
+    for name, value in (("exp", expires), ("nbf", not_before)):
+        if not _is_time(value):
+            raise Unfit(name, "a number of seconds", value)
+    if expires is not None and now >= expires + skew:
+        raise Unfit("exp", f"later than {now:.0f}", expires)
+    if not_before is not None and now < not_before - SKEW:
+        raise Unfit("nbf", f"{now:.0f} or earlier", not_before)
 
 
 def _is_time(value: object) -> bool:
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
-def _is_access_token(claims: Mapping[str, Any]) -> bool:
+def _must_be_access_token(claims: Mapping[str, Any]) -> None:
     """ID tokens and refresh tokens are told by what some issuers call them, and by claims that only ID tokens have."""
-    kinds = {str(claims.get(name, "")).lower() for name in ("token_type", "token_use", "typ")}
-    return not kinds & _NOT_ACCESS and not ({"at_hash", "c_hash"} & set(claims))
+    for name in ("token_type", "token_use", "typ"):
+        if str(claims.get(name, "")).lower() in _NOT_ACCESS:
+            raise Unfit(name, "that of an access token", claims[name])
+    for name in ("at_hash", "c_hash"):
+        if name in claims:
+            raise Unfit(name, "none, as in access tokens; this is an ID token", "one")

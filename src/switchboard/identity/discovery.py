@@ -13,9 +13,11 @@ from switchboard import strict_json
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import OneAtATime
+from switchboard.visible import escaped
 
 KEPT = 3_600.0
 MAX_DOCUMENT = 1_048_576
+_LONGEST_NAME = 300
 
 
 class Discovery:
@@ -36,6 +38,7 @@ class Discovery:
         self._turns = OneAtATime()
         self._found: Mapping[str, Any] | None = None
         self._until = 0.0
+        self._why = "it was not asked"
 
     async def endpoint(self, name: str) -> str:
         """An address the metadata names.
@@ -54,18 +57,25 @@ class Discovery:
             if self._found is None or self._until <= self._clock():
                 await self._renew()
             if self._found is None:
-                raise AuthorizationUnavailable(f"the metadata of {self._issuer} cannot be read")
+                raise AuthorizationUnavailable(f"the metadata of {self._issuer} cannot be read: {self._why}")
             return self._found
 
     async def _renew(self) -> None:
         if not self._breaker.allows(self._clock()):
             return
+        other, faults = "", []
         for url in addresses(self._issuer):
-            document = await fetch_json(self._http, url)
-            if document is not None and document.get("issuer") == self._issuer:
+            try:
+                document = await read_json(self._http, url)
+            except Unreadable as error:
+                faults.append(f"{url} {error}")
+                continue
+            if document.get("issuer") == self._issuer:
                 self._found, self._until = document, self._clock() + KEPT
                 self._breaker.succeeded()
                 return
+            other = other or f"{url} names the issuer {named(document)}, which must be the same, byte for byte"
+        self._why = other or "; ".join(faults)
         self._breaker.failed(self._clock())
 
 
@@ -81,13 +91,43 @@ def addresses(issuer: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-async def fetch_json(http: httpx2.AsyncClient, url: str) -> dict[str, Any] | None:
-    """The JSON object at `url`, or `None` when there is none to be had: every failure of the network means the same."""
+class Unreadable(Exception):
+    """A document that cannot be had: says what was answered instead, and nothing of its text."""
+
+
+async def read_json(http: httpx2.AsyncClient, url: str) -> dict[str, Any]:
+    """The JSON object at `url`.
+
+    Raises:
+        Unreadable: there is none to be had.
+    """
     try:
         response = await http.get(url, headers={"Accept": "application/json"})
-        if response.status_code != 200 or len(response.content) > MAX_DOCUMENT:
-            return None
+    except httpx2.HTTPError as error:
+        # The class alone: the message may hold parts of the request.
+        raise Unreadable(f"cannot be reached ({type(error).__name__})") from None
+    if response.status_code != 200:
+        raise Unreadable(f"answers {response.status_code}")
+    if len(response.content) > MAX_DOCUMENT:
+        raise Unreadable(f"has more than {MAX_DOCUMENT} bytes")
+    try:
         document = strict_json.read(response.content)
-    except (httpx2.HTTPError, ValueError):
+    except ValueError:
+        raise Unreadable("is not JSON") from None
+    if not isinstance(document, dict):
+        raise Unreadable("is not a JSON object")
+    return document
+
+
+async def fetch_json(http: httpx2.AsyncClient, url: str) -> dict[str, Any] | None:
+    """As `read_json`, or `None`, where every failure means the same."""
+    try:
+        return await read_json(http, url)
+    except Unreadable:
         return None
-    return document if isinstance(document, dict) else None
+
+
+def named(document: Mapping[str, Any]) -> str:
+    """What a document calls its issuer, fit for a line of a log."""
+    said = document.get("issuer")
+    return escaped(said[:_LONGEST_NAME]) if isinstance(said, str) else "nowhere"

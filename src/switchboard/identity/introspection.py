@@ -11,16 +11,16 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote_plus
 
 import httpx2
 
 from switchboard import strict_json
+from switchboard.client_secret import ClientSecret
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import ExpiringCache, OneAtATime
-from switchboard.identity.claims import ClaimRules
-from switchboard.identity.principal import Principal
+from switchboard.identity.claims import ClaimRules, Unfit
+from switchboard.identity.principal import KeyBoundToken, Principal
 
 MOST_CACHED = 30.0
 """Seconds: how old an answer may be, and so how long a revocation may go unseen."""
@@ -34,7 +34,7 @@ class IntrospectionVerifier:
     Args:
         http: one pooled client, with a timeout; the caller closes it.
         endpoint: the address, or what finds it (`Discovery.endpoint`).
-        client_id: with `client_secret`, how this resource server authenticates (HTTP Basic).
+        client_id: with `client_secret`, how this resource server authenticates.
         client_secret: see `client_id`.
         rules: issuer, audiences, and where the claims are.
         cache_seconds: how long an answer is believed, 30 at most and never beyond the token's `exp`.
@@ -58,11 +58,10 @@ class IntrospectionVerifier:
     ) -> None:
         self._http = http
         self._endpoint = endpoint
-        # RFC 6749 §2.3.1: both are form-encoded before they are joined.
-        self._auth = httpx2.BasicAuth(quote_plus(client_id), quote_plus(client_secret))
+        self._secret = ClientSecret(client_id, client_secret)
         self._rules = rules
         self._cache_seconds = min(cache_seconds, MOST_CACHED)
-        self._cache: ExpiringCache[Principal | None] = ExpiringCache(cache_size)
+        self._cache: ExpiringCache[Principal | KeyBoundToken | None] = ExpiringCache(cache_size)
         self._turns = OneAtATime()
         self._breaker = breaker or Breaker()
         self._clock = clock
@@ -76,19 +75,30 @@ class IntrospectionVerifier:
             async with self._turns.holding(name):
                 found = self._cache.get(name, self._clock()) or await self._ask(name, token)
         principal = found[0]
+        if isinstance(principal, KeyBoundToken):
+            raise KeyBoundToken
         if principal and principal.expires_at is not None and principal.expires_at <= self._clock():
             return None
         return principal
 
-    async def _ask(self, name: str, token: str) -> tuple[Principal | None]:
+    async def _ask(self, name: str, token: str) -> tuple[Principal | KeyBoundToken | None]:
         claims = await self._claims(token)
         now = self._clock()
-        principal = self._rules.principal(claims, now) if claims.get("active") is True else None
+        principal = self._judged(claims, now)
         until = now + self._cache_seconds
-        if principal and principal.expires_at is not None:
+        if isinstance(principal, Principal) and principal.expires_at is not None:
             until = min(until, principal.expires_at)
         self._cache.put(name, principal, until)
         return (principal,)
+
+    def _judged(self, claims: dict[str, Any], now: float) -> Principal | KeyBoundToken | None:
+        if claims.get("active") is not True:
+            Unfit("active", "true", claims.get("active")).log(self._rules.issuer)
+            return None
+        try:
+            return self._rules.principal(claims, now)
+        except KeyBoundToken as bound:
+            return bound
 
     async def _claims(self, token: str) -> dict[str, Any]:
         if not self._breaker.allows(self._clock()):
@@ -104,12 +114,25 @@ class IntrospectionVerifier:
     async def _post(self, token: str) -> dict[str, Any]:
         url = self._endpoint if isinstance(self._endpoint, str) else await self._endpoint()
         sent = {"token": token, "token_type_hint": "access_token"}
+
+        async def post(form: dict[str, str], auth: httpx2.BasicAuth | None) -> httpx2.Response:
+            return await self._http.post(
+                url, data=form, auth=auth or httpx2.USE_CLIENT_DEFAULT, headers={"Accept": "application/json"}
+            )
+
         try:
-            response = await self._http.post(url, data=sent, auth=self._auth, headers={"Accept": "application/json"})
+            response = await self._secret.send(sent, post, lambda answer: answer.status_code == 401)
             claims = strict_json.read(response.content) if response.status_code == 200 else None
         except (httpx2.HTTPError, ValueError) as error:
             # The class alone: a message of the HTTP client may hold parts of the request.
             raise AuthorizationUnavailable(f"introspection failed: {type(error).__name__}") from None
         if not isinstance(claims, dict):
-            raise AuthorizationUnavailable(f"introspection was answered with status {response.status_code}")
+            raise AuthorizationUnavailable(_trouble(response.status_code))
         return claims
+
+
+def _trouble(status: int) -> str:
+    said = f"introspection was answered with status {status}"
+    if status in (401, 403):
+        return f"{said}: the issuer does not take INTROSPECTION_CLIENT_ID and INTROSPECTION_CLIENT_SECRET"
+    return said

@@ -22,7 +22,7 @@ from switchboard import strict_json
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import OneAtATime
-from switchboard.identity.claims import SKEW, ClaimRules
+from switchboard.identity.claims import SKEW, ClaimRules, Unfit
 from switchboard.identity.discovery import fetch_json
 from switchboard.identity.principal import Principal
 
@@ -127,30 +127,51 @@ class JwksVerifier:
 
     async def verify(self, token: str) -> Principal | None:
         """Satisfies `TokenVerifier`."""
-        header = _header(token)
-        algorithm = header.get("alg") if header else None
-        if not header or not isinstance(algorithm, str) or algorithm not in self._algorithms or "crit" in header:
-            return None
-        if str(header.get("typ", "jwt")).lower() not in TYPES:
-            return None
-        keys = await self._keys.candidates(header.get("kid"), algorithm)
-        claims = _claims(token, keys, algorithm)
-        # RFC 9068 §2.2: both must be there. An introspection answer may leave them out (RFC 7662 §2.2), a token not.
-        if claims is None or claims.get("exp") is None or "iss" not in claims:
+        try:
+            claims = await self._read(token)
+        except Unfit as unfit:
+            unfit.log(self._rules.issuer)
             return None
         return self._rules.principal(claims, self._clock(), SKEW)
 
+    async def _read(self, token: str) -> dict[str, Any]:
+        header, said = _parts(token)
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self._algorithms:
+            raise Unfit("the header alg", f"one of {', '.join(sorted(self._algorithms))}", algorithm)
+        if "crit" in header:
+            raise Unfit("the header crit", "none", header["crit"])
+        if str(header.get("typ", "jwt")).lower() not in TYPES:
+            raise Unfit("the header typ", f"one of {', '.join(sorted(TYPES))}", header["typ"])
+        keys = await self._keys.candidates(header.get("kid"), algorithm)
+        claims = _claims(token, keys, algorithm)
+        if claims is None:
+            if said.get("iss") != self._rules.issuer:  # not verified, but the likely reason
+                raise Unfit("iss", self._rules.issuer, said.get("iss"))
+            raise Unfit("the signature", "by a key of the issuer", f"by no key of it (kid {header.get('kid')})")
+        # RFC 9068 §2.2: both must be there. An introspection answer may leave them out (RFC 7662 §2.2), a token not.
+        if claims.get("exp") is None:
+            raise Unfit("exp", "a number of seconds", None)
+        if "iss" not in claims:
+            raise Unfit("iss", self._rules.issuer, None)
+        return claims
 
-def _header(token: str) -> dict[str, Any] | None:
+
+def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims as they stand, not verified."""
     parts = token.split(".")
     if len(parts) != 3:
-        return None
+        raise Unfit("the token", "a JWT (TOKEN_VALIDATION)", "opaque")
     try:
         # The claims too: the library that verifies them takes NaN, half surrogates and any depth.
-        header, _ = (strict_json.read(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
+        header, claims = (
+            strict_json.read(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2]
+        )
     except (ValueError, binascii.Error):
-        return None
-    return header if isinstance(header, dict) else None
+        raise Unfit("the token", "a JWT (TOKEN_VALIDATION)", "something else with two dots") from None
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise Unfit("the token", "a JWT (TOKEN_VALIDATION)", "JSON that is no object")
+    return header, claims
 
 
 def _claims(token: str, keys: Sequence[dict[str, Any]], algorithm: str) -> dict[str, Any] | None:

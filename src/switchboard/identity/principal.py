@@ -37,6 +37,16 @@ ANONYMOUS = Principal(issuer="", subject="anonymous", client_id="", scopes=froze
 """The principal of every request when `AUTH_MODE=none`."""
 
 
+class KeyBoundToken(Exception):
+    """A token that counts only with a proof of its key (RFC 9449, RFC 8705); whoever just has it may have stolen it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The token is bound to a key (DPoP or mutual TLS), which this server does not check:"
+            " ask for one without, of the type Bearer"
+        )
+
+
 class TokenVerifier(Protocol):
     """Turns a bearer token into a principal."""
 
@@ -45,6 +55,7 @@ class TokenVerifier(Protocol):
 
         Raises:
             AuthorizationUnavailable: the issuer or its store cannot be asked now (the edge answers 503).
+            KeyBoundToken: the token is good, but no bearer token.
         """
         ...
 

@@ -215,3 +215,11 @@ async def test_nobody_is_called_like_a_machine_or_like_another_providers_people(
     else:
         found = [await world.server.introspect_token(answer.json()["access_token"]) for answer in answers]
         assert [claims["sub"] for claims in found] == [f"{IDP}#client:gw", f"{IDP}#{IDP}#u-17"]
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_an_assertion_that_is_bound_to_a_key_is_refused_and_says_so(company: Any) -> None:
+    """RFC 7800: without the proof of its key it may be a stolen one."""
+    answer = await ask(company, assertion(cnf={"jkt": "x"}))
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert "bound to a key" in answer.json()["error_description"]

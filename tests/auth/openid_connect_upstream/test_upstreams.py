@@ -242,6 +242,21 @@ async def test_losing_a_group_narrows_the_next_token(make_world: Any, web: Any, 
     assert (await world.refresh(tokens["client"], tokens["refresh_token"])).json()["scope"] == "mcp"
 
 
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_groups_may_be_nested_and_are_those_of_the_latest_answer(
+    make_world: Any, web: Any, provider: Provider
+) -> None:
+    groups = {"devs": ("mcp", "admin"), "*": ("mcp",)}
+    provider.person |= {"realm": {"roles": ["devs"]}, "who": {"id": "p-7"}}
+    world = make_world(upstream=oidc(subject_claim="who.id", groups_claim="realm.roles", group_scopes=groups), http=web)
+    tokens = await sign_in(world, web, scope="mcp admin")
+    assert tokens["scope"] == "mcp admin"
+    assert (await world.server.introspect_token(tokens["access_token"]))["sub"] == "p-7"
+    provider.person["realm"] = {"roles": []}
+
+    assert (await world.refresh(tokens["client"], tokens["refresh_token"])).json()["scope"] == "mcp"
+
+
 def logout_token(provider: Provider, **changes: Any) -> str:
     """A logout token, good unless changed."""
     claims = {"sub": None, "sid": None, "oid": None, "groups": None, "jti": "l-1", "events": {LOGOUT: {}}} | changes
