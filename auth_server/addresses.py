@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from switchboard.networks import carried_ipv4
+
 _NOT_PUBLIC_IPV4 = tuple(
     map(
         IPv4Network,
@@ -53,9 +55,6 @@ def is_public(address: str) -> bool:
 
 
 def _embedded(ip: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that this IPv6 address leads to: mapped, translated (RFC 6052), 6to4 or ISATAP (RFC 5214)."""
-    low = IPv4Address(int(ip) & 0xFFFFFFFF)
-    if ip in _TRANSLATED:
-        return low
+    """The IPv4 address that this IPv6 address leads to: one that it carries, or ISATAP (RFC 5214)."""
     isatap = int(ip) >> 32 & 0xFFFFFFFF in _ISATAP
-    return ip.ipv4_mapped or ip.sixtofour or (low if isatap else None)
+    return carried_ipv4(ip) or (IPv4Address(int(ip) & 0xFFFFFFFF) if isatap else None)

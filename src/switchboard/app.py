@@ -359,8 +359,8 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     one_stream = LegacyRoom(handshake, heartbeat.alive)
     legacy = LegacyEdge(one_stream, settings.base_path, selected.entry_scopes)
     socket = WebSocketEdge(one_stream, settings.max_body_bytes, selected.entry_scopes)
-    doors = (endpoint, socket, legacy.stream, legacy.message)
-    selecting, websocket, sse, message = (Selecting(door, selected.serving) for door in doors)
+    transports = (endpoint, socket, legacy.stream, legacy.message)
+    selecting, websocket, sse, message = (Selecting(each, selected.serving) for each in transports)
     soundness = Soundness(state)
     await soundness.warnings()
     return Rooms(

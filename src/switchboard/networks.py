@@ -1,4 +1,4 @@
-"""Whom an IP address stands for when requests are counted: the one rule, for every limit by address. Pure.
+"""Whom an IP address stands for when requests are counted, in every limit by address; and which IPv4 it carries. Pure.
 
 IPv4 is counted by address, IPv6 by its /64, which is one customer's share. An IPv6 address that only carries an IPv4
 address counts as that one: a socket that listens on `::` shows all IPv4 clients in one /64 (`::ffff:192.0.2.1`), and so
@@ -21,6 +21,7 @@ _LAST_FOUR_BYTES: Final = (
     IPv6Network("::ffff:0:0:0/96"),  # SIIT, RFC 2765
     IPv6Network("::/96"),  # IPv4-compatible, RFC 4291 §2.5.5.1
 )
+_UNSPECIFIED, _LOOPBACK = IPv6Address("::"), IPv6Address("::1")
 _LONGEST: Final = 100
 """Characters that an address with brackets, zone and port can have."""
 
@@ -53,10 +54,11 @@ def parsed(address: str) -> IPv4Address | IPv6Address | None:
 
 
 def carried_ipv4(ip: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address of the client that reached us as `ip`: mapped, translated, or through 6to4 or Teredo."""
+    """The IPv4 address that `ip` only carries: mapped, translated, or through 6to4 or Teredo."""
     if ip.ipv4_mapped or ip.sixtofour:
         return ip.ipv4_mapped or ip.sixtofour
     if ip.teredo:
         return ip.teredo[1]
-    low = int(ip) & 0xFFFF_FFFF
-    return IPv4Address(low) if low > 1 and any(ip in network for network in _LAST_FOUR_BYTES) else None
+    if ip in (_UNSPECIFIED, _LOOPBACK) or not any(ip in network for network in _LAST_FOUR_BYTES):
+        return None
+    return IPv4Address(int(ip) & 0xFFFF_FFFF)

@@ -1,26 +1,68 @@
-"""JSON that others wrote, read so that whatever passes can be kept and written again.
+"""JSON that others wrote, read so that whatever passes can be kept, and written again as it was.
 
 A leaf. Python's own reader takes NaN, infinities, half surrogates and any depth, and the writer then fails on them,
-after something was stored.
+after something was stored. Whole numbers are carried as they are, up to 4,300 digits. Others are doubles, as RFC 8259
+§6 advises: whoever reads them at the other end gets the double that the text stood for. `1e999` would be infinite then
+and `1e-999` zero, which is not what was written, so they are refused.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+import re
+from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json
 
-_MARK = b"\xef\xbb\xbf"
+_MARK: Final = b"\xef\xbb\xbf"
 """Some write it first, and readers may ignore it (RFC 8259 §8.1)."""
 
+_SUSPECT: Final = re.compile(rb"[eE][+-]?[0-9]{3}|[0-9]{300}|NaN|Infinity|-0(?![.0-9])")
+"""What numbers need a closer look for; it may well stand in a text instead."""
 
-def read(data: bytes | str) -> Any:
+SHOWN: Final = 40
+"""Characters of a number that a message shows."""
+
+
+class UnfitNumber(ValueError):
+    """A number that cannot be carried; the message names it."""
+
+
+def read(document: bytes) -> Any:
+    """The value of a JSON document, which may begin with a byte order mark; raises as `exactly` does."""
+    return exactly(document.removeprefix(_MARK))
+
+
+def exactly(text: bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: not JSON, not UTF-8, nested more than 200 deep, or with a number or character that is none.
+        UnfitNumber: a number in it cannot be carried.
+        ValueError: not JSON, not UTF-8, nested more than 200 deep, or with half a surrogate pair.
     """
-    value = from_json(data.removeprefix(_MARK) if isinstance(data, bytes) else data, allow_inf_nan=False)
-    json.dumps(value, allow_nan=False)  # numbers such as 1e999 are read as infinite
+    value = from_json(text, allow_inf_nan=False)
+    if not is_suspect(text):
+        return value
+    return json.loads(text, parse_float=_double, parse_int=_whole, parse_constant=_constant)
+
+
+def is_suspect(text: bytes) -> bool:
+    """Whether a number in this JSON may be read as another one by any parser but ours."""
+    return _SUSPECT.search(text) is not None
+
+
+def _double(text: str) -> float:
+    value = float(text)
+    digits = text.lower().partition("e")[0]
+    if math.isinf(value) or (value == 0 and re.search("[1-9]", digits)):
+        raise UnfitNumber(f"the number {text[:SHOWN]} is beyond what a double can hold")
     return value
+
+
+def _whole(text: str) -> int | float:
+    return -0.0 if text == "-0" else int(text)
+
+
+def _constant(text: str) -> NoReturn:
+    raise UnfitNumber(f"{text} is no number in JSON")

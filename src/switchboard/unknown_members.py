@@ -1,17 +1,17 @@
 """Members of a backend's result that no version of the protocol knows, on their way past the kernel.
 
 The SDK writes a result by the model of the client's version, which leaves them out; they are for the client to read or
-to ignore. A leaf: whoever passes a result on notes them, and whoever serves the request puts them back.
+to ignore. A leaf: whoever passes a result on notes them, and a middleware puts them back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
 import mcp_types
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
 _noted: ContextVar[dict[str, Any] | None] = ContextVar("switchboard_unknown_members", default=None)
 
@@ -23,15 +23,15 @@ KNOWN: Final = frozenset(
 )
 
 
-@contextmanager
-def noting() -> Iterator[Mapping[str, Any]]:
-    """What is noted inside."""
-    found: dict[str, Any] = {}
-    reset = _noted.set(found)
+async def put_back(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Serve a request, and add what its backend said beyond the protocol."""
+    noted: dict[str, Any] = {}
+    reset = _noted.set(noted)
     try:
-        yield found
+        result = await call_next(ctx)
     finally:
         _noted.reset(reset)
+    return {**noted, **result} if noted and isinstance(result, dict) else result
 
 
 def note(result: Mapping[str, Any]) -> None:

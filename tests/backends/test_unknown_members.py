@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types.version import LATEST_MODERN_VERSION
 
-from switchboard.unknown_members import KNOWN, note, noting
+from switchboard.unknown_members import KNOWN, note, put_back
 
 RESULT = {"content": [{"type": "text", "text": "done", "later": 1}], "later": {"b": [1, None]}, "structuredContent": {}}
 
@@ -43,8 +43,10 @@ async def test_unknown_members_of_a_result_reach_the_client(version: str, script
     assert result["content"][0]["text"] == "done"
 
 
-def test_only_what_no_version_knows_is_noted() -> None:
-    assert {"content", "structuredContent", "isError", "_meta", "resultType", "ttlMs"} <= KNOWN
-    with noting() as noted:
+async def test_only_what_no_version_knows_is_put_back() -> None:
+    async def passed_on(_ctx: Any) -> dict[str, Any]:
         note({"content": [], "resultType": "complete", "later": 1})
-    assert noted == {"later": 1}
+        return {"isError": False}
+
+    assert {"content", "structuredContent", "isError", "_meta", "resultType", "ttlMs"} <= KNOWN
+    assert await put_back(cast("Any", None), passed_on) == {"isError": False, "later": 1}

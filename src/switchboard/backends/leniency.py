@@ -1,9 +1,9 @@
-"""Answers that are meant well: what a reader can do without, or can tell from the rest, costs no answer."""
+"""Answers read leniently: what a reader can do without, or can tell from the rest, costs no answer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mcp_types import CallToolResult, Result
@@ -26,10 +26,7 @@ def parsed(method: str, version: str, raw: Mapping[str, Any]) -> Result:
     """
     fit = {**(UNSTATED if version in MODERN_PROTOCOL_VERSIONS else {}), **raw}
     if method == "prompts/get" and isinstance(fit.get("messages"), list):
-        fit["messages"] = [
-            {**each, "content": _block(each.get("content"))} if isinstance(each, dict) else each
-            for each in fit["messages"]
-        ]
+        fit["messages"] = with_blocks(fit["messages"], _block)
     if method != "tools/call":
         return parse_server_result(method, version, fit)
     structured = fit.get("structuredContent")
@@ -45,6 +42,11 @@ def parsed(method: str, version: str, raw: Mapping[str, Any]) -> Result:
     if structured is None or not isinstance(result, CallToolResult):
         return result
     return result.model_copy(update={"structured_content": structured})
+
+
+def with_blocks(messages: list[Any], changed: Callable[[Any], Any]) -> list[Any]:
+    """The messages of a prompt or of a question, with each content block as `changed` gives it."""
+    return [{**each, "content": changed(each.get("content"))} if isinstance(each, dict) else each for each in messages]
 
 
 def is_json(raw: Mapping[str, Any]) -> bool:

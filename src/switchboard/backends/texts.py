@@ -17,6 +17,7 @@ from mcp_types import INVALID_PARAMS, URL_ELICITATION_REQUIRED
 
 from switchboard.backends.cleaning import OURS, described, runs_programs
 from switchboard.backends.envelope import RESERVED
+from switchboard.backends.leniency import with_blocks
 from switchboard.backends.schemas import outcome
 from switchboard.visible import plain, text
 
@@ -36,10 +37,7 @@ def result(raw: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(fit.get("content"), list):
         fit["content"] = [_block(block) for block in fit["content"]]
     if isinstance(fit.get("messages"), list):
-        fit["messages"] = [
-            {**each, "content": _block(each.get("content"))} if isinstance(each, dict) else each
-            for each in fit["messages"]
-        ]
+        fit["messages"] = with_blocks(fit["messages"], _block)
     if isinstance(fit.get("description"), str):
         fit["description"] = text(fit["description"])
     if isinstance(fit.get("inputRequests"), dict):

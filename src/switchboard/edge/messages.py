@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mcp_types import INVALID_REQUEST, PARSE_ERROR, PROTOCOL_VERSION_META_KEY
-from pydantic_core import from_json
 
-from switchboard.json_numbers import exactly, is_suspect
+from switchboard import strict_json
 
 LARGEST_BATCH: Final = 100
 
@@ -44,8 +43,7 @@ def parse(body: bytes) -> Any:
         Malformed: not JSON, not UTF-8, nested too deep, or with a number that cannot be carried.
     """
     try:
-        value = from_json(body, allow_inf_nan=False)
-        return exactly(body) if is_suspect(body) else value
+        return strict_json.exactly(body)
     except ValueError as error:
         raise Malformed(400, PARSE_ERROR, f"Parse error: {error}") from None
 

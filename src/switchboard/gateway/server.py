@@ -18,11 +18,12 @@ from mcp_types import METHOD_NOT_FOUND, LoggingLevel
 from pydantic import BaseModel
 
 from switchboard.errors import ConfigurationError
-from switchboard.gateway import completion, logging, prompts, resources, roots, subscriptions, tools, unknown
+from switchboard.gateway import completion, logging, prompts, resources, roots, subscriptions, tools
 from switchboard.gateway.sealing import FleetTime
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
 from switchboard.gateway.wire_pages import WirePages
 from switchboard.identity import Caller, current
+from switchboard.unknown_members import put_back
 
 _EVERYTHING_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
 
@@ -147,7 +148,7 @@ def build_gateway(
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)
     server.middleware.append(WirePages(source))
-    server.middleware.append(unknown.put_back)
+    server.middleware.append(put_back)
     return server
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from switchboard.edge.messages import Malformed, parse
-from switchboard.json_numbers import is_suspect
+from switchboard.strict_json import is_suspect
 
 
 @pytest.mark.parametrize(
