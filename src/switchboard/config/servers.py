@@ -79,7 +79,7 @@ class ServerSection(Exposure):
     """Arguments of the command, or of the server that a source brings."""
     env: Annotated[Environment, Field(repr=False)] = Field(default_factory=dict)
     """Added to the environment of the child, which otherwise gets only what no secret is kept in."""
-    env_file: Annotated[Path | None, Field(validation_alias=AliasChoices("envFile", "env_file"))] = None
+    env_file: Annotated[Path | None, Field(validation_alias=AliasChoices("env_file", "envFile"))] = None
     """A file with more such variables, `NAME=value` a line; `env` wins. It is read with the configuration."""
     cwd: Path | None = None
     """The folder the child starts in."""
