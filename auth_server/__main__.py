@@ -17,6 +17,7 @@ from auth_server.app import AuthorizationServer
 from auth_server.environment import Standalone, read
 from auth_server.front import Front, own_hosts
 from auth_server.operations import operate, parsed
+from auth_server.upstream.examination import announce
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.http_bounds import BoundedHttp
@@ -72,6 +73,7 @@ async def _serve(settings: Standalone) -> None:
         server = AuthorizationServer(
             settings.auth, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
         )
+        await announce(settings.auth, http)
         log.info("authorization server", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
         await uvicorn.Server(_uvicorn(settings, server)).serve()
 

@@ -195,20 +195,30 @@ class OpenIdConnect:
 
     async def _discover(self) -> None:
         try:
-            found = await self._web.document(f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+            self._metadata = await discovered(self._settings, self._web)
+        except UpstreamMisconfigured:
+            raise
         except AuthorizationUnavailable:
             if self._metadata:
                 return  # an old document is better than none
             raise
-        fault = self._fault(found)
-        if fault:
-            raise UpstreamMisconfigured(fault)
-        self._metadata, self._until = found, self._clock() + KEPT
+        self._until = self._clock() + KEPT
 
-    def _fault(self, found: Mapping[str, Any]) -> str:
-        """What keeps this metadata from being the provider's, in words; nothing when it is."""
-        if found.get("issuer") != self._settings.issuer:
-            named = escaped(str(found.get("issuer", "nowhere"))[:_LONGEST_SAID])
-            return f"the provider's metadata names the issuer {named}, UPSTREAM_ISSUER is {self._settings.issuer}"
-        lacking = [name for name in _NEEDED if not isinstance(found.get(name), str)]
-        return f"the provider's metadata has no {', '.join(lacking)}" if lacking else ""
+
+async def discovered(settings: OidcUpstream, web: Web) -> dict[str, Any]:
+    """The provider's metadata.
+
+    Raises:
+        UpstreamMisconfigured: it is another issuer's, or lacks what a sign-in takes.
+        AuthorizationUnavailable: it cannot be had.
+    """
+    found = await web.document(f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+    if found.get("issuer") != settings.issuer:
+        named = escaped(str(found.get("issuer", "nowhere"))[:_LONGEST_SAID])
+        raise UpstreamMisconfigured(
+            f"the provider's metadata names the issuer {named}, UPSTREAM_ISSUER is {settings.issuer}"
+        )
+    lacking = [name for name in _NEEDED if not isinstance(found.get(name), str)]
+    if lacking:
+        raise UpstreamMisconfigured(f"the provider's metadata has no {', '.join(lacking)}")
+    return found

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from auth_server import AuthorizationServer, AuthSettings, environment
+from auth_server.upstream.examination import announce
 from switchboard.edge.bearer import Anonymous, Bearer
 from switchboard.edge.metadata import resource_metadata_routes, resource_metadata_url
 from switchboard.errors import ConfigurationError
@@ -50,11 +51,13 @@ async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack) -> A
 
 
 async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
-    issuing = _issuing(settings)
+    issuing = issuing_settings(settings)
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
     server = AuthorizationServer(
         issuing, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
     )
+    if http is not None:
+        await announce(issuing, http)
     verifier = InProcessVerifier(
         server.introspect_token, issuer=settings.base_uri, resource=resources(settings), clock=state.clock
     )
@@ -85,7 +88,7 @@ _ISSUING: Final = (
 """The settings that the part which issues tokens shares with us."""
 
 
-def _issuing(settings: Settings) -> AuthSettings:
+def issuing_settings(settings: Settings) -> AuthSettings:
     """What the authorization server is told, by its own reading of the settings, so that both modes mean the same."""
     shared = {name: getattr(settings, name) for name in _ISSUING}
     read = environment.read(None, auth_server_url=settings.base_uri, resource_urls=resources(settings), **shared)

@@ -19,6 +19,7 @@ from switchboard.identity import (
     RESOURCE_SERVER,
     ClaimRules,
     Discovery,
+    IntrospectionRefused,
     IntrospectionVerifier,
     IssuerKeys,
     JwksVerifier,
@@ -105,6 +106,19 @@ def _by_asking(issuer: Issuer) -> TokenVerifier:
         rules=issuer.rules,
         clock=issuer.clock,
     )
+
+
+async def introspection_refusal(issuer: Issuer) -> str:
+    """What the issuer has against our introspection client, tried with a token that nobody was given; or nothing.
+
+    Raises:
+        AuthorizationUnavailable: it cannot be asked.
+    """
+    try:
+        await _by_asking(issuer).verify("switchboard-doctor")
+    except IntrospectionRefused as refused:
+        return str(refused)
+    return ""
 
 
 def _by_keys(issuer: Issuer) -> TokenVerifier:

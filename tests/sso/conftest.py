@@ -106,6 +106,8 @@ class Issuer:
         self.proofs += [name for name, found in ways.items() if found]
         if not self.knows(header, sent):
             return JSONResponse({"error": "invalid_client", "error_description": "no\x1b[1m such client"}, 401)
+        if not sent["code"].startswith("code-"):
+            return JSONResponse({"error": "invalid_grant"}, 400)
         asked = self.asked[int(sent["code"].removeprefix("code-"))]
         claims = dict(self.person) | {"aud": asked["client_id"], "nonce": asked["nonce"]}
         return JSONResponse({"access_token": "opaque to everybody", "id_token": self.token(**claims)})

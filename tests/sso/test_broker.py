@@ -36,6 +36,7 @@ class Provider:
 
 
 PROVIDERS = {
+    "generic": Provider("", {"sub": "g-1", "groups": ["operators"]}, "g-1"),
     "keycloak-broker": Provider("/realms/staff", {"sub": "k-1", "groups": ["operators"], "typ": "ID"}, "k-1"),
     "okta-broker": Provider("/oauth2/aus000000000000000", {"sub": "00u1", "groups": ["mcp-users"]}, "00u1", {}),
     "auth0-broker": Provider("/", {"sub": "auth0|1"}, "auth0|1"),

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from switchboard.errors import ConfigurationError
 from switchboard.settings import Settings, load_settings
 
+PAGE = Path(__file__).parents[2] / "docs" / "sso.md"
 CALLBACK = "http://127.0.0.1:33418/callback"
 SECRET = "a+b/c= %ü:&"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -183,3 +184,22 @@ async def test_what_is_wrong_with_an_id_token_is_in_the_log_at_the_reference_the
     assert back["error"] == "server_error"
     assert line["reference"] in back["error_description"]
     assert reason in line["reason"]
+
+
+async def test_the_pages_block_with_a_key_signs_people_in(
+    start_issuer: Any, resource: Any, block: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "client-key.pem"
+    file.write_bytes(ECKey.generate_key("P-256").as_pem(private=True))
+    issuer = await start_issuer()
+    http = await resource(block("generic-key", issuer, upstream_client_key_file=file))
+    assert "code" in _back(await _consent(http))
+    assert issuer.proofs == ["private_key_jwt"]
+
+
+def test_the_page_says_the_redirect_uri_for_every_provider() -> None:
+    """A broker at a provider that was not told of it ends on the provider's own page of errors."""
+    sections = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
+    brokers = [section for section in sections if "\nUPSTREAM=oidc" in section]
+    assert len(brokers) == 7
+    assert [text[:20] for text in brokers if "https://mcp.example.com/upstream/callback" not in text] == []

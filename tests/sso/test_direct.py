@@ -28,6 +28,12 @@ class Provider:
 
 
 PROVIDERS = {
+    "generic-direct": Provider(
+        "",
+        {"aud": MCP, "client_id": "desk", "scope": "openid mcp", "sub": "g-1"},
+        ("g-1", "desk", ["mcp", "openid"]),
+        {"aud": "https://other.example", "token_use": "id"},
+    ),
     "keycloak": Provider(
         "/realms/staff",
         {"aud": [MCP, "account"], "azp": "desk", "typ": "Bearer", "scope": "openid mcp", "sub": "k-1"},

@@ -6,14 +6,15 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 import typer
 
 from switchboard.cli.ending import known_cause
+from switchboard.cli.finding import Finding
+from switchboard.cli.provider_check import provider_findings
 from switchboard.cli.settled import FileOption, Settled, fleet, settled
 from switchboard.errors import SwitchboardError
 from switchboard.inquiry import ask
@@ -22,18 +23,7 @@ from switchboard.sources import unusable
 from switchboard.sources.lacking import PROGRAMS
 from switchboard.state import Soundness
 
-Verdict = Literal["ok", "warning", "failed"]
-
 _PATIENCE_S = 5.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found."""
-
-    check: str
-    verdict: Verdict
-    said: str
 
 
 Check = Callable[[Settled], Iterator[Finding]]
@@ -132,6 +122,11 @@ async def _answers(here: Settled) -> tuple[list[Mapping[str, Any]], tuple[str, .
         return await ask(state), await Soundness(state).warnings()
 
 
+def _provider(here: Settled) -> Iterator[Finding]:
+    """Whoever signs people in, or issues the tokens."""
+    yield from asyncio.run(provider_findings(here.settings))
+
+
 def _reached(here: Settled) -> Iterator[Finding]:
     url = f"{here.settings.base_uri}/readyz"
     try:
@@ -142,4 +137,4 @@ def _reached(here: Settled) -> Iterator[Finding]:
     yield Finding("server", "ok" if answer.status_code == 200 else "failed", f"{url} answers {answer.status_code}")
 
 
-CHECKS: tuple[Check, ...] = (_configuration, _cache, _fleet, _reached)
+CHECKS: tuple[Check, ...] = (_configuration, _cache, _fleet, _provider, _reached)

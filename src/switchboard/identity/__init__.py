@@ -7,10 +7,10 @@ The only bridge to authorization. Rooms above read the principal of the request 
 from switchboard.identity.anonymous import AnonymousVerifier
 from switchboard.identity.claims import ClaimRules, Unfit
 from switchboard.identity.credentials import RESOURCE_SERVER, resource_server_secret
-from switchboard.identity.discovery import Discovery
+from switchboard.identity.discovery import Discovery, Unreadable, read_json
 from switchboard.identity.fitness import shortcomings
 from switchboard.identity.in_process import InProcessVerifier
-from switchboard.identity.introspection import IntrospectionVerifier
+from switchboard.identity.introspection import IntrospectionRefused, IntrospectionVerifier
 from switchboard.identity.jwks import IssuerKeys, JwksVerifier
 from switchboard.identity.principal import ANONYMOUS, Caller, KeyBoundToken, Principal, TokenVerifier, current, serving
 from switchboard.identity.scopes import ADVERTISED, IMPLIES, ScopeNames
@@ -25,6 +25,7 @@ __all__ = [
     "ClaimRules",
     "Discovery",
     "InProcessVerifier",
+    "IntrospectionRefused",
     "IntrospectionVerifier",
     "IssuerKeys",
     "JwksVerifier",
@@ -33,7 +34,9 @@ __all__ = [
     "ScopeNames",
     "TokenVerifier",
     "Unfit",
+    "Unreadable",
     "current",
+    "read_json",
     "resource_server_secret",
     "serving",
     "shortcomings",

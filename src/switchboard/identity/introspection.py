@@ -28,6 +28,13 @@ MOST_CACHED = 30.0
 Endpoint = Callable[[], Awaitable[str]]
 
 
+_NOT_TAKEN = "the issuer does not take INTROSPECTION_CLIENT_ID and INTROSPECTION_CLIENT_SECRET"
+
+
+class IntrospectionRefused(AuthorizationUnavailable):
+    """The issuer answers, but does not take us as a client that may ask."""
+
+
 class IntrospectionVerifier:
     """Asks the introspection endpoint, once for a token at a time.
 
@@ -127,12 +134,8 @@ class IntrospectionVerifier:
             # The class alone: a message of the HTTP client may hold parts of the request.
             raise AuthorizationUnavailable(f"introspection failed: {type(error).__name__}") from None
         if not isinstance(claims, dict):
-            raise AuthorizationUnavailable(_trouble(response.status_code))
+            said = f"introspection was answered with status {response.status_code}"
+            if response.status_code in (401, 403):
+                raise IntrospectionRefused(f"{said}: {_NOT_TAKEN}")
+            raise AuthorizationUnavailable(said)
         return claims
-
-
-def _trouble(status: int) -> str:
-    said = f"introspection was answered with status {status}"
-    if status in (401, 403):
-        return f"{said}: the issuer does not take INTROSPECTION_CLIENT_ID and INTROSPECTION_CLIENT_SECRET"
-    return said
