@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from fleet.offers import offered
 
-from switchboard.backends.calls import Call
+from switchboard.backends.calls import MOST_REPORTS, Call
 from switchboard.backends.description import Patience
 from switchboard.backends.frames import MOST, Outbox
 from switchboard.backends.order import MOST as MOST_HEARD
@@ -49,10 +49,21 @@ async def test_of_progress_that_waits_the_newest_is_told_and_the_last_always() -
     async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         for number in range(MANY):
             tasks.create_task(call.progress(number, MANY, None))
-        while len(asyncio.all_tasks()) > 5:  # those whose progress was replaced have nothing left to do
+        while len(asyncio.all_tasks()) > MOST_REPORTS + 5:  # those whose progress was replaced have nothing left to do
             await asyncio.sleep(0)
         client.ready.set()
-    assert client.told == [0, MANY - 1]
+    assert client.told == [*range(MOST_REPORTS - 1), MANY - 1]
+
+
+async def test_all_progress_is_told_that_does_not_come_much_faster_than_it_is_taken() -> None:
+    client = Gated()
+    call = Call(client, 60)
+    async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        for number in range(MOST_REPORTS):
+            tasks.create_task(call.progress(number, None, None))
+        await asyncio.sleep(0)
+        client.ready.set()
+    assert client.told == list(range(MOST_REPORTS))
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])
@@ -72,14 +83,15 @@ async def test_progress_does_not_overtake_what_the_call_said_before_it() -> None
     client = Gated()
     call = Call(client, 60)
     async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        for number in range(30):
-            said = {"data": f"before {number}"}
-            tasks.create_task(
-                call.notify("notifications/message", said) if number % 10 == 5 else call.progress(number, None, None)
-            )
+        said = {"data": "between"}
+        for number in range(MOST_REPORTS + 20):
+            tasks.create_task(call.progress(number, None, None))
+        tasks.create_task(call.notify("notifications/message", said))
+        for number in range(MANY, MANY + 30):
+            tasks.create_task(call.progress(number, None, None))
         await asyncio.sleep(0)
         client.ready.set()
-    assert client.told == [0, 4, "before 5", 14, "before 15", 24, "before 25", 29]
+    assert client.told == [*range(MOST_REPORTS - 1), MOST_REPORTS + 19, "between", MANY + 29]
 
 
 async def test_progress_finds_room_where_other_notifications_fill_it() -> None:

@@ -28,6 +28,9 @@ ABILITIES: Final = {"elicitation/create": "elicitation", "sampling/createMessage
 MAX_ASKS: Final = 50
 """Questions that one call may have open at once."""
 
+MOST_REPORTS: Final = 100
+"""Progress of one call that may wait for its client."""
+
 
 class CallOver(MCPError):
     """The call ended before its client answered."""
@@ -50,8 +53,10 @@ class Call:
         self._asks: set[anyio.CancelScope] = set()
         self._order = asyncio.Lock()
         """Notifications go on in the order they came."""
-        self._waiting: Progress | None = None
-        """The progress that waits for its turn, if nothing came after it: newer progress takes its place."""
+        self._reports = 0
+        """Progress that waits for its turn."""
+        self._newest: Progress | None = None
+        """The last of it, if nothing came after it: newer progress takes its place once there are many."""
 
     @asynccontextmanager
     async def clock(self) -> AsyncIterator[None]:
@@ -74,22 +79,26 @@ class Call:
             self._set(asyncio.get_running_loop().time() + self._patience)
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Pass progress on; of what comes faster than the client takes it, the newest, and always the last."""
+        """Pass progress on; of what comes much faster than the client takes it, the newest, and always the last."""
         self.alive()
         if not self.north.wants_progress:
             return
-        if self._waiting is not None:
-            self._waiting.steps = (progress, total, message)
+        if self._newest is not None and self._reports >= MOST_REPORTS:
+            self._newest.steps = (progress, total, message)
             return
-        waiting = self._waiting = Progress((progress, total, message))
-        async with self._order:
-            if self._waiting is waiting:
-                self._waiting = None
-            await self.north.progress(*waiting.steps)
+        waiting = self._newest = Progress((progress, total, message))
+        self._reports += 1
+        try:
+            async with self._order:
+                if self._newest is waiting:
+                    self._newest = None
+                await self.north.progress(*waiting.steps)
+        finally:
+            self._reports -= 1
 
     async def notify(self, method: str, params: Params | None) -> None:
         """Pass a notification on."""
-        self._waiting = None  # progress that comes after it must not overtake it
+        self._newest = None  # progress that comes after it must not overtake it
         async with self._order:
             await self.north.notify(method, params)
 

@@ -45,11 +45,11 @@ class _Target:
 def token(
     user: Annotated[str, typer.Option(help="Whom to sign in as at the fake identity provider.")] = "alice",
     scope: Annotated[str | None, typer.Option(help="Scopes, separated by spaces.")] = None,
-    url: Annotated[str | None, typer.Option(help="The server, or its /mcp endpoint [BASE_URI].")] = None,
+    url: Annotated[str | None, typer.Option(help="The server, or with a path its endpoint [BASE_URI/mcp].")] = None,
 ) -> None:
     """Print an access token, got by the real flow: discovery, registration, PKCE, consent, sign-in."""
     with ending_clearly():
-        target = url or load_settings().base_uri
+        target = url or load_settings().mcp_url
         typer.echo(obtain_token(target, user=user, scope=scope))
 
 

@@ -54,9 +54,10 @@ class _Inbox:
             log.warning("parking.not_understood", length=len(payload))  # a worker of another version
             return
         final, progress = frame["kind"] in ("result", "error"), frame["kind"] == "progress"
-        if progress and self._frames and self._frames[-1]["kind"] == "progress":
+        full = len(self._frames) >= MAX_FRAMES
+        if progress and full and self._frames[-1]["kind"] == "progress":
             self._frames[-1] = frame
-        elif final or progress or len(self._frames) < MAX_FRAMES:
+        elif final or progress or not full:
             self._frames.append(frame)
             self._filled.set()
 
