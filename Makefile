@@ -21,6 +21,8 @@ serve: $(VENV)/.runtime ## set up, then serve on http://localhost:3232
 	$(BIN)/switchboard serve $(ARGS)
 
 test: $(VENV)/.dev ## set up, then run the tests (ARGS="tests/state -k lease" runs a part of them)
+	@command -v npm >/dev/null || { echo "npm is not there: what needs Node is not run"; exit 0; }; \
+	$(MAKE) --no-print-directory node || echo "what npm should bring could not be had: what needs it is not run"
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=90)
 
