@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## set up, then run the tests (ARGS="tests/state -k lease" ru
 	@command -v npm >/dev/null || { echo "npm is not there: what needs Node is not run"; exit 0; }; \
 	$(MAKE) --no-print-directory node || echo "what npm should bring could not be had: what needs it is not run"
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov --cov-report=term --cov-fail-under=90)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadscope --cov --cov-report=term --cov-fail-under=90)
 
 check: $(VENV)/.dev ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
