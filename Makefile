@@ -9,6 +9,8 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE    := tests/journeys/clients
 OIDC    := tests/sso/provider
 SUITE   := .cache/conformance
+# A fetch that stalls is tried again after a minute.
+NPM     := --no-audit --no-fund --no-package-lock --silent --fetch-timeout=60000
 ARGS    ?=
 
 .DEFAULT_GOAL := help
@@ -87,11 +89,11 @@ $(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
 	@touch $@ $(VENV)/.runtime
 
 %/node_modules/.installed: %/package.json
-	npm install --prefix $* --no-audit --no-fund --no-package-lock --silent
+	npm install --prefix $* $(NPM)
 	@touch $@
 
 $(SUITE)/.installed: scratch/conformance/package.json
 	mkdir -p $(SUITE)
 	cp $< $(SUITE)/
-	npm install --prefix $(SUITE) --no-audit --no-fund --no-package-lock --silent
+	npm install --prefix $(SUITE) $(NPM)
 	@touch $@
