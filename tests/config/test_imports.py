@@ -91,3 +91,60 @@ def test_a_row_without_an_id_is_numbered_and_one_that_is_no_object_is_reported()
 def test_what_cannot_be_understood_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         imported(document)
+
+
+@pytest.mark.parametrize(
+    ("row", "server"),
+    [
+        ({"url": "https://a", "headers": ["K: a:b"]}, {"url": "https://a", "headers": {"K": "a:b"}}),
+        ({"command": "a", "env": ["K=a=b", "L="]}, {"command": "a", "env": {"K": "a=b", "L": ""}}),
+        ({"command": "a", "env": [{"name": "K", "value": "v"}]}, {"command": "a", "env": {"K": "v"}}),
+        (
+            {"url": "https://a", "requestInit": {"headers": {"K": "v"}}},
+            {"url": "https://a", "headers": {"K": "v"}},
+        ),
+        ({"transport": {"type": "sse", "url": "https://a"}}, {"type": "sse", "url": "https://a"}),
+        ({"type": "STDIO", "command": "a"}, {"type": "stdio", "command": "a"}),
+        ({"type": "streamable", "url": "https://a"}, {"type": "http", "url": "https://a"}),
+        ({"command": "a", "timeout": 60000, "autoApprove": []}, {"command": "a", "timeout": 60}),
+    ],
+)
+def test_what_programs_write_in_several_ways_is_taken_over(row: dict[str, Any], server: dict[str, Any]) -> None:
+    assert imported({"mcpServers": {"x": row}}).servers == {"x": server}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"command": "a", "env": ["K"]}, "x: env must be an object: name and value"),
+        ({"url": "https://a", "headers": "K"}, "x: headers must be an object: name and value"),
+        ({"command": ["a"], "args": "b c"}, "x: args must be a list"),
+        ({"command": "a", "env_keys": True}, "x: a value in it has a shape that is not understood"),
+        ({"url": "https://a", "env_http_headers": 1}, "x: env_http_headers must be an object: name and value"),
+    ],
+)
+def test_a_row_of_an_odd_shape_leaves_out_only_itself(row: dict[str, Any], told: str) -> None:
+    found = imported({"mcpServers": {"x": row, "y": {"command": "b"}}})
+    assert found.servers == {"y": {"command": "b"}}
+    assert found.left_out == [told]
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("stdio", 120), ("local", 0.12)])
+def test_a_time_limit_under_mcp_counts_milliseconds_where_the_program_is_the_one_that_does(
+    kind: str, seconds: float
+) -> None:
+    found = imported({"mcp": {"x": {"type": kind, "command": ["a"], "timeout": 120}}})
+    assert found.servers["x"]["timeout"] == seconds
+
+
+@pytest.mark.parametrize("written", ["$TOKEN", "Bearer $A_B", "{{ USER }}", "$(cat key)"])
+def test_what_another_program_would_replace_is_pointed_at(written: str) -> None:
+    found = imported({"mcpServers": {"x": {"command": "a", "env": {"K": written}}}})
+    shown = written.removeprefix("Bearer ")
+    assert f"x: K: {shown} is handed on as it is written; a variable is written ${{NAME}}" in found.hints
+
+
+@pytest.mark.parametrize("written", ["cost $5", "${TOKEN}", "a$B", "$$TOKEN", "us$"])
+def test_what_no_program_replaces_is_no_matter(written: str) -> None:
+    found = imported({"mcpServers": {"x": {"command": "a", "env": {"K": written}}}})
+    assert not any("as it is written" in hint for hint in found.hints)

@@ -59,6 +59,10 @@ def test_yaml_toml_and_json_say_the_same(write: WriteFile) -> None:
     assert found.servers["time"].package == "mcp-server-time"
 
 
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+"""A few lines that stand for 43 million values."""
+
+
 @pytest.mark.parametrize("word", ["no", "on", "yes", "off", "2025-06-18"])
 def test_yaml_words_that_only_look_like_something_else_are_texts(write: WriteFile, word: str) -> None:
     text = f"mcpServers: {{x: {{command: a, args: [{word}]}}}}"
@@ -69,6 +73,8 @@ def test_yaml_words_that_only_look_like_something_else_are_texts(write: WriteFil
     ("name", "text", "complaint"),
     [
         ("c.yaml", "mcpServers:\n  a: {command: x}\n  a: {command: y}\n", "line 3, column 3: the key 'a' stands twice"),
+        ("c.yaml", "mcpServers:\n  a: &a\n    env: *a\n", "line 2, column 6: an alias stands within its own anchor"),
+        ("c.yaml", ALIASES, "is more than 1000000 values with its aliases written out"),
         ("c.json", '{"presets": {}, "presets": {}}', "the key 'presets' stands twice"),
         ("c.yaml", "mcpServers: [", "line 1, column 14"),
         ("c.yaml", "mcpServers: !!python/object:os.system {}", "could not determine a constructor"),
@@ -247,7 +253,8 @@ def test_variables_of_a_file_lie_beneath_those_of_the_row(write: WriteFile) -> N
     [
         ("${env:KEY}", "v"), ("${KEY}", "v"), ("${env:GONE:-d}", "d"), ("${GONE:-}", ""), ("a${/}b", f"a{os.sep}b"),
         ("${userHome}/x", f"{Path.home()}/x"), ("$${KEY}", "${KEY}"), ("$KEY", "$KEY"), ("{KEY}", "{KEY}"),
-        ("${KEY}${KEY}", "vv"), ("$", "$"), ("${", "${"),
+        ("${KEY}${KEY}", "vv"), ("$", "$"), ("$${", "${"), ("${GONE:-${KEY}}/x", "v/x"),
+        ("${GONE:-${env:GONE:-${KEY}}}", "v"), ("${KEY:-${GONE}}", "v"), ("${GONE:-{}}", "{}"), ("${KEY:-a}b}", "vb}"),
     ],
 )  # fmt: skip
 def test_references_are_expanded_as_they_are_written_by_editors_too(
@@ -272,6 +279,9 @@ def test_references_are_expanded_as_they_are_written_by_editors_too(
         ("${env:GONE}", "the variable GONE is not set"),
         ("${A:+b}", "is not understood: write ${NAME} or ${NAME:-default}, or $${ for a literal ${"),
         ("${}", "is not understood"),
+        ("${", "a ${ has no closing }: write ${NAME}, or $${ for a literal ${"),
+        ("${GONE:-${A}", "has no closing }"),
+        ("${GONE:-${input:key}}", "is asked for by an editor"),
     ],
 )
 def test_a_reference_that_stands_for_nothing_is_refused_and_never_handed_on(

@@ -1,19 +1,20 @@
 """References to variables in the values of the configuration file.
 
-`${VAR}`, `${VAR:-default}`, and what editors write: `${env:VAR}`, `${userHome}`, `${pathSeparator}`, `${/}`. `$${` is a
-literal `${`. Whatever else stands in `${…}` is refused, so that no program is started with a reference in place of a
-value: editors ask a person for `${input:…}` and know a folder for `${workspaceFolder}`, and a server has neither.
+`${VAR}`, `${VAR:-default}` (a default may have references too), and what editors write: `${env:VAR}`, `${userHome}`,
+`${pathSeparator}`, `${/}`. `$${` is a literal `${`. Whatever else stands in `${…}`, or has no end, is refused, so that
+no program is started with a reference in place of a value: editors ask a person for `${input:…}` and know a folder for
+`${workspaceFolder}`, and a server has neither.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-_REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+_EDGE: Final = re.compile(r"\$\{|\}")
 _VARIABLE: Final = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _EDITORS_OWN: Final = re.compile(
     r"workspace(Folder|Root)(Basename)?(:.*)?|file[A-Z]?\w*|relativeFile\w*|fileBasename\w*|cwd|execPath|"
@@ -46,7 +47,7 @@ def expanded(value: object, variables: Mapping[str, str], path: Place = (), kept
         UnresolvedReference: with the path of the value that needs it.
     """
     if isinstance(value, str):
-        return _REFERENCE.sub(lambda found: _resolved(found, variables, path, kept), value)
+        return "".join(_expanded(value, variables, path, kept))
     if isinstance(value, Mapping):
         return {key: expanded(member, variables, (*path, key), kept) for key, member in value.items()}
     if isinstance(value, list):
@@ -54,26 +55,50 @@ def expanded(value: object, variables: Mapping[str, str], path: Place = (), kept
     return value
 
 
-def _resolved(found: re.Match[str], variables: Mapping[str, str], path: Place, kept: Collection[str]) -> str:
-    inside: str | None = found[1]
-    if inside is None:
-        return "${"
+def _expanded(text: str, variables: Mapping[str, str], path: Place, kept: Collection[str]) -> Iterator[str]:
+    """The parts of a text, each reference replaced."""
+    at = 0
+    while (start := text.find("${", at)) >= 0:
+        if text.startswith("$", start - 1) and start > at:
+            yield text[at : start - 1] + "${"
+            at = start + 2
+            continue
+        yield text[at:start]
+        at = _end(text, start, path)
+        yield _resolved(text[start:at], variables, path, kept)
+    yield text[at:]
+
+
+def _end(text: str, start: int, path: Place) -> int:
+    """Where the reference ends that begins there: as in a shell, one in its default is a part of it."""
+    open_ = 0
+    for edge in _EDGE.finditer(text, start):
+        open_ += 1 if edge[0] == "${" else -1
+        if not open_:
+            return edge.end()
+    raise UnresolvedReference("a ${ has no closing }: write ${NAME}, or $${ for a literal ${", path)
+
+
+def _resolved(written: str, variables: Mapping[str, str], path: Place, kept: Collection[str]) -> str:
+    inside = written[2:-1]
     if inside in kept:
-        return found[0]
+        return written
     if inside in ("/", "pathSeparator"):
         return os.sep
     if inside == "userHome":
         return str(Path.home())
     variable = _VARIABLE.fullmatch(inside)
-    value = _looked_up(variable[1], variable[2], variables) if variable else None
-    if value is None:
-        raise UnresolvedReference(_problem(inside, variable), path)
-    return value
+    if variable and (value := _looked_up(variable[1], variable[2], variables)) is not None:
+        return value
+    if variable and variable[2] is not None:
+        return "".join(_expanded(variable[2], variables, path, kept))
+    raise UnresolvedReference(_problem(inside, variable), path)
 
 
 def _looked_up(name: str, default: str | None, variables: Mapping[str, str]) -> str | None:
+    """The variable's value. Where there is a default, an empty one counts as unset."""
     value = variables.get(name)
-    return value if default is None else value or default
+    return value if default is None else value or None
 
 
 def _problem(inside: str, variable: re.Match[str] | None) -> str:

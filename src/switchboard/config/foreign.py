@@ -40,6 +40,9 @@ MILLISECONDS: Final[Mapping[str, str]] = {
 SECONDS: Final = frozenset({"alwaysAllow", "autoApprove", "watchPaths", "bundled", "env_keys", "envs", "env_vars"})
 """Keys of programs whose `timeout` counts seconds, so that a large one is believed."""
 
+LONGEST_S: Final = 10_000
+"""What counts milliseconds after all."""
+
 NOT_SERVERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ws", "websocket"), "it is reached over WebSocket, which the gateway does not speak to backends"),
     **dict.fromkeys(
@@ -48,6 +51,10 @@ NOT_SERVERS: Final[Mapping[str, str]] = {
     ),
 }
 """A row's type → why there is no such server here."""
+
+
+_TYPES: Final = {"stdio": "stdio", "sse": "sse", "http": "http", "streamable": "http"}
+"""A row's type in small letters → ours, where the row may write it otherwise."""
 
 
 class NotAServer(ValueError):
@@ -107,6 +114,11 @@ def our_row(row: Mapping[str, Any], origin: Origin, notes: Notes) -> Row:
 
 
 def _typed(own: Row, _notes: Notes) -> Row:
+    if isinstance(inside := own.get("transport"), Mapping):  # all of it stands in there
+        own = {**{key: value for key, value in own.items() if key != "transport"}, **inside}
+    for key in ("type", "transport", "transportType"):
+        if isinstance(own.get(key), str):
+            own[key] = _TYPES.get(own[key].lower(), own[key])
     kind = own.get("type", own.get("transport", own.get("transportType")))
     if isinstance(kind, str) and kind.lower() in NOT_SERVERS:
         raise NotAServer(NOT_SERVERS[kind.lower()])
@@ -119,7 +131,9 @@ def _commanded(own: Row, _notes: Notes) -> Row:
     """One program and its arguments, where they stand in a list or an object."""
     command = own.get("command")
     if isinstance(command, list) and command:
-        return {**own, "command": command[0], "args": [*command[1:], *own.get("args", [])]}
+        if not isinstance(more := own.get("args", []), list):
+            raise NotAServer("args must be a list")
+        return {**own, "command": command[0], "args": [*command[1:], *more]}
     if isinstance(command, Mapping):
         inside = {("command" if key == "path" else key): value for key, value in command.items()}
         return {**{key: value for key, value in own.items() if key != "command"}, **inside}
@@ -130,18 +144,19 @@ def _named(own: Row, _notes: Notes) -> Row:
     if isinstance(own.get("disabled"), bool) and "enabled" not in own:
         own = {**own, "enabled": not own["disabled"]}
         del own["disabled"]
-    requests = own.get("requestOptions")
-    if isinstance(requests, Mapping) and isinstance(requests.get("headers"), Mapping):
-        own = {**own, "headers": {**requests["headers"], **own.get("headers", {})}}
-        rest = {key: value for key, value in requests.items() if key != "headers"}
-        own = {key: value for key, value in {**own, "requestOptions": rest}.items() if key != "requestOptions" or rest}
+    for options in ("requestOptions", "requestInit"):
+        requests = own.get(options)
+        if isinstance(requests, Mapping) and isinstance(requests.get("headers"), Mapping):
+            own = {**own, "headers": {**requests["headers"], **_named_values(own, "headers")}}
+            rest = {key: value for key, value in requests.items() if key != "headers"}
+            own = {key: value for key, value in {**own, options: rest}.items() if key != options or rest}
     return {(RENAMED[key] if key in RENAMED and RENAMED[key] not in own else key): value for key, value in own.items()}
 
 
 def _with_credentials(own: Row, notes: Notes) -> Row:
     """Variables and headers that are named elsewhere in the row."""
     own = dict(own)
-    env, headers = dict(own.get("env") or {}), dict(own.get("headers") or {})
+    env, headers = _named_values(own, "env"), _named_values(own, "headers")
     for key in ("env_keys", "env_vars"):
         for each in own.pop(key, ()) or ():
             name = each.get("name") if isinstance(each, Mapping) else each
@@ -150,7 +165,9 @@ def _with_credentials(own: Row, notes: Notes) -> Row:
     if variable := own.pop("bearer_token_env_var", None):
         headers["Authorization"] = f"Bearer ${{{variable}}}"
         notes.hints.append(f"set the variable {variable}")
-    for header, variable in dict(own.pop("env_http_headers", None) or {}).items():
+    named = _named_values(own, "env_http_headers")
+    own.pop("env_http_headers", None)
+    for header, variable in named.items():
         headers[header] = f"${{{variable}}}"
         notes.hints.append(f"set the variable {variable}")
     if "url" in own and isinstance(own.get("apiKey"), str):
@@ -159,6 +176,29 @@ def _with_credentials(own: Row, notes: Notes) -> Row:
         if value or key in own:
             own[key] = value
     return own
+
+
+def _named_values(own: Mapping[str, Any], key: str) -> Row:
+    """Variables or headers, which some write as a list: of `NAME=value`, `Name: value`, or objects with both.
+
+    Raises:
+        NotAServer: they are something else.
+    """
+    given = own.get(key) or {}
+    if isinstance(given, Mapping):
+        return dict(given)
+    found: Row = {}
+    for each in given if isinstance(given, list) else [given]:
+        if isinstance(each, Mapping) and isinstance(each.get("name"), str) and "value" in each:
+            found[each["name"]] = each["value"]
+        elif isinstance(each, str) and (parts := _NAMED_VALUE.fullmatch(each)):
+            found[parts["name"]] = parts["value"]
+        else:
+            raise NotAServer(f"{key} must be an object: name and value")
+    return found
+
+
+_NAMED_VALUE: Final = re.compile(r"(?P<name>[^\s=:]+)\s*[=:]\s*(?P<value>.*)", re.DOTALL)
 
 
 def _timed(own: Row, origin: Origin, notes: Notes, *, seconds: bool) -> Row:
@@ -173,7 +213,7 @@ def _timed(own: Row, origin: Origin, notes: Notes, *, seconds: bool) -> Row:
     if timeout <= 0:
         notes.left_out.append(f"timeout: {timeout} is no time")
         del own["timeout"]
-    elif origin.milliseconds or (origin.milliseconds is None and not seconds and timeout >= 1000):
+    elif origin.milliseconds or (origin.milliseconds is None and timeout >= (LONGEST_S if seconds else 1000)):
         own["timeout"] = timeout / 1000
         notes.hints.append(f"timeout {timeout} was read as milliseconds: {timeout / 1000:g} s")
     return own
@@ -188,6 +228,9 @@ _FOREIGN: Final = re.compile(
     r"|\$\{input:(?P<input>[^}]+)\}"  # VS Code
     r"|\$\{(?P<workspace>workspaceFolder|workspaceRoot|workspaceFolderBasename)\}"
 )
+_AS_WRITTEN: Final = re.compile(r"(?<![\w$])\$(?:\([^)]*\)|[A-Z_][A-Z0-9_]*\b)|(?<!\$)\{\{\s*[\w.]+\s*\}\}")
+"""What other programs replace: `$NAME`, `$(command)`, `{{NAME}}`."""
+
 _DOLLAR: Final = re.compile(r"\$(?=([A-Za-z_]\w*))\1")
 
 
@@ -200,7 +243,11 @@ def _referring(value: Any, key: str, origin: Origin, notes: Notes) -> Any:
     if not isinstance(value, str):
         return value
     text = _FOREIGN.sub(lambda found: _ours(found, key, origin, notes), value)
-    return _DOLLAR.sub(r"${\1}", text) if origin.gemini else text
+    if origin.gemini:
+        return _DOLLAR.sub(r"${\1}", text)
+    if kept := _AS_WRITTEN.search(text):
+        notes.hints.append(f"{key}: {kept[0]} is handed on as it is written; a variable is written ${{NAME}}")
+    return text
 
 
 def _ours(found: re.Match[str], key: str, origin: Origin, notes: Notes) -> str:

@@ -19,6 +19,9 @@ from switchboard.errors import ConfigurationError
 LARGEST = 4 * 1024 * 1024
 """Bytes; a configuration file is written by people."""
 
+MOST_VALUES = 1_000_000
+"""Of a YAML document: a few aliases of aliases stand for any number."""
+
 
 def parsed(path: Path) -> dict[str, Any]:
     """The document in the file.
@@ -99,10 +102,37 @@ class _Loader(yaml.SafeLoader):
             keys.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def get_single_node(self) -> yaml.Node | None:
+        root: yaml.Node | None = super().get_single_node()
+        if root is not None:
+            _weighed(root, {})
+        return root
+
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+
+
+def _weighed(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node is with every alias written out.
+
+    Raises:
+        yaml.MarkedYAMLError: too many, or an alias stands within what it stands for.
+    """
+    if (weight := known.get(id(node))) is not None:
+        if not weight:
+            raise yaml.MarkedYAMLError(problem="an alias stands within its own anchor", problem_mark=node.start_mark)
+        return weight
+    known[id(node)] = 0
+    weight = 1
+    for inner in node.value if isinstance(node, yaml.CollectionNode) else ():
+        weight += sum(_weighed(each, known) for each in (inner if isinstance(inner, tuple) else (inner,)))
+    if weight > MOST_VALUES:
+        problem = f"is more than {MOST_VALUES} values with its aliases written out"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    known[id(node)] = weight
+    return weight
 
 
 def _yaml(text: str) -> object:

@@ -117,7 +117,13 @@ def _origin(document: Mapping[str, Any], path: Path) -> Origin:
         for _, rows in _containers(document)
         for _, row, _ in _rows(rows)
     )
-    in_milliseconds = gemini or "mcp" in document or "projects" in document or path.name == ".mcp.json"
+    opencode = any(
+        isinstance(row, Mapping) and row.get("type") in ("local", "remote")
+        for key, rows in _containers(document)
+        for _, row, _ in _rows(rows)
+        if key == "mcp"
+    )
+    in_milliseconds = gemini or opencode or "projects" in document or path.name == ".mcp.json"
     workspace = folder.parent if folder.name in (".vscode", ".cursor", ".roo", ".kiro") else None
     if path.name == ".mcp.json":
         workspace = folder
@@ -145,6 +151,9 @@ def _add(result: Imported, name: str, row: Any, shape: Callable[[Row], Row], ori
             raise NotAServer(f"there is another server called {called!r} in the file")
     except NotAServer as error:
         result.left_out.append(f"{name}: {error}")
+        return
+    except (TypeError, AttributeError, ValueError):  # one row is no reason to refuse the others
+        result.left_out.append(f"{name}: a value in it has a shape that is not understood")
         return
     result.servers[name] = kept
     result.left_out.extend(f"{name}.{each}" for each in notes.left_out)
