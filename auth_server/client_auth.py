@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
@@ -92,6 +91,6 @@ def basic(header: str) -> tuple[str, str]:
         raise InvalidClient("the Authorization header must be Basic")
     try:
         name, _, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # not Base64, not ASCII, or not UTF-8 in it
         raise InvalidClient("the Authorization header is not well-formed") from error
     return unquote_plus(name), unquote_plus(secret)

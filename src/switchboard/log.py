@@ -43,6 +43,9 @@ _QUIET: Mapping[str, int] = {
 _HIDDEN = "[redacted]"
 _SHORTEST_SECRET = 6
 _LONGEST_VALUE = 2000
+_LOOKED_AT = 2 * _LONGEST_VALUE
+"""Characters of a value that are searched for secrets: more than are shown, whose ends may be cut."""
+
 _WHOLE = frozenset({"exception", "stack"})
 """What is never cut: it is ours, and of use only as a whole."""
 
@@ -62,7 +65,7 @@ _SECRET_TEXT = re.compile(
         (?: (?:access|refresh|id|subject|actor|registration_access)_token | code | code_verifier | client_secret
           | client_assertion | assertion | password | secret | secret_key | set-cookie | cookie )
         ["']? \s* [=:] \s* ["']? )  [^\s"'&;,)}]{6,}
-    | (?P<user> \b[a-z][a-z0-9+.-]*://[^\s/:@]* : )  [^\s/@]+ (?=@)
+    | (?P<user> ://[^\s/:@]* : )  [^\s/@]+ (?=@)
     """
 )
 
@@ -122,13 +125,12 @@ def _blank(found: re.Match[str]) -> str:
     return (found["keep"] or found["pair"] or found["user"] or "") + _HIDDEN
 
 
-def _cut(text: str) -> str:
-    """Clients choose names, ids and reasons: none shall fill the disk with one request."""
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
-
-
 def _shown(text: str) -> str:
-    return escaped(_cut(redact_text(text)))
+    """Clients choose paths, names, ids and reasons: none shall fill the disk, or take the worker's time."""
+    seen = redact_text(text[:_LOOKED_AT])
+    if len(text) > _LOOKED_AT or len(seen) > _LONGEST_VALUE:
+        seen = f"{seen[:_LONGEST_VALUE]}… ({len(text)} characters)"
+    return escaped(seen)
 
 
 def _redacted(value: object) -> object:

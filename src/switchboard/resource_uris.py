@@ -30,7 +30,7 @@ _START: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#{]*)(?=[/?#]|$
 _EXPRESSION: Final = re.compile(r"(\{[^{}]*\})")
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def canonical(uri: str) -> str:
     """Equal for URIs that are the same."""
     parts = _PARTS.fullmatch(_encoded(uri.replace("\\", "/") if _SPECIAL.match(uri) else uri))
@@ -92,6 +92,7 @@ def _encoded(text: str) -> str:
     return _ENCODED.sub(lambda found: _character(found[0]), text)
 
 
+@lru_cache(maxsize=4096)
 def _character(found: str) -> str:
     if found == "%":
         return "%25"

@@ -247,6 +247,12 @@ MANY_DIGITS = 10**4000
         {"id": 1, "method": "tasks/get", "params": {"taskId": LONG_ID}},
         {"id": 1, "method": "resources/subscribe", "params": {"uri": "test://static/resource/" + "1" * 2_048}},
         {"id": 1, "method": "resources/unsubscribe", "params": {"uri": "test://static/resource/" + "1" * 2_048}},
+        {"id": 1, "method": "resources/read", "params": {"uri": "test://static/resource/" + "{" * 8_192}},
+        {
+            "id": 1,
+            "method": "completion/complete",
+            "params": {"ref": {"type": "ref/resource", "uri": "test://" + "{" * 8_192}, "argument": {}},
+        },
         {
             "id": 1,
             "method": "subscriptions/listen",

@@ -218,3 +218,14 @@ def test_no_token_survives_behind_the_word_bearer(token: str) -> None:
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     once = redact_text(text)
     assert redact_text(once) == once
+
+
+def test_no_text_that_a_stranger_sends_holds_the_worker_up_while_it_is_searched_for_secrets() -> None:
+    (line,) = run_json("structlog.get_logger().info('x', path='/' + 'a.' * 500_000 + ':=')")  # run has a deadline
+    assert line["path"].endswith("… (1000003 characters)")
+    assert len(line["path"]) < 2100
+
+
+def test_a_trace_that_holds_a_long_text_of_a_stranger_is_searched_in_a_time_that_grows_with_it() -> None:
+    (line,) = run_json("structlog.get_logger().info('x', exception='a.' * 200_000 + ' x://u:hunter22@h')")
+    assert line["exception"].endswith(" x://u:[redacted]@h")

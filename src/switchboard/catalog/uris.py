@@ -24,7 +24,7 @@ _IGNORED: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PORTS: Final = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def readings(uri: str) -> frozenset[str]:
     """Every URI that this one may be taken for; none when it is encoded too deep to tell."""
     found: set[str] = set()
@@ -37,7 +37,7 @@ def readings(uri: str) -> frozenset[str]:
     return frozenset()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def places(uri: str) -> frozenset[str]:
     """The readings, and each without its fragment, its query, and the slash at its end."""
     found: set[str] = set()

@@ -107,8 +107,11 @@ class McpEndpoint:
             await self._post_modern(found, scope, receive, send)
             return
         value = parse(await read_body(receive))
+        messages = value if isinstance(value, list) else [value]
+        for message in messages:
+            bounded(message)
         note(scope, value)
-        require(_principal(), value if isinstance(value, list) else [value], self._entry_scopes)
+        require(_principal(), messages, self._entry_scopes)
         if is_enveloped(value) and value.get("method") != "initialize":
             await _reject_contradiction(value, found, send)
             return

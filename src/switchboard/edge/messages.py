@@ -24,6 +24,9 @@ LARGEST_ID: Final = 1 << 63
 LONGEST_URI: Final = 2_048
 """Characters of a resource's URI that is subscribed to: a session keeps a thousand of them."""
 
+LONGEST_READ_URI: Final = 8_192
+"""Characters of any other URI of a resource: policy is held against all that it may be taken for."""
+
 Message = dict[str, Any]
 
 
@@ -106,7 +109,7 @@ def _invalid(reason: str) -> Malformed:
 
 
 def bounded(value: Any) -> None:
-    """Refuse a message whose ids are longer than any client's; other shapes are left to whoever serves it.
+    """Refuse a message whose ids or URIs are longer than any client's; other shapes are left to whoever serves it.
 
     Raises:
         Malformed: naming what is too long.
@@ -167,6 +170,10 @@ _TOO_LONG: Final[tuple[tuple[Callable[[Message], bool], str], ...]] = (
     (lambda message: _long(_param(message, "_meta", "progressToken")), f'"progressToken" is {_AN_ID}'),
     (lambda message: _long(_param(message, "requestId")), f'"requestId" is {_AN_ID}'),
     (lambda message: _long(_param(message, "taskId")), f'"taskId" has {LONGEST_ID} characters at most'),
+    (
+        lambda message: any(_long(_param(message, *path), LONGEST_READ_URI) for path in (("uri",), ("ref", "uri"))),
+        f"the URI of a resource has {LONGEST_READ_URI} characters at most",
+    ),
     (
         lambda message: message.get("method") in _SUBSCRIBING and _long(_param(message, "uri"), LONGEST_URI),
         f"the URI of a subscription has {LONGEST_URI} characters at most",

@@ -13,6 +13,8 @@ from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 from auth_server import StaticClient
+from auth_server.client_auth import basic
+from auth_server.errors import InvalidClient
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 KEY = ECKey.generate_key("P-256", {"kid": "k1"})
@@ -91,6 +93,11 @@ async def test_a_header_that_is_no_basic_authentication_is_401(world: Any, heade
     response = await world.token({"grant_type": "authorization_code"}, headers={"Authorization": header})
 
     assert response.status_code == 401
+
+
+def test_a_header_that_is_not_ascii_is_no_basic_authentication() -> None:
+    with pytest.raises(InvalidClient):
+        basic("Basic \xff\xfe")
 
 
 def assertion(client_id: str, key: Any = KEY, alg: str = "ES256", header: Any = None, **changes: Any) -> str:
