@@ -41,6 +41,35 @@ def test_a_block_of_an_unknown_type_is_shown_as_it_was_written_and_a_link_needs_
     assert link.name == "x://1"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"capabilities": {"tools": {}}},
+        {"capabilities": {"tools": {}}, "serverInfo": None},
+        {"capabilities": {"tools": {}}, "serverInfo": {"name": "odd"}},
+        {"capabilities": {"tools": {}}, "serverInfo": {"name": 5, "version": 1.2}},
+        {
+            "capabilities": {"tools": True, "resources": False, "prompts": None},
+            "serverInfo": {"name": "odd", "version": "1"},
+        },
+        {"serverInfo": {"name": "odd", "version": "1"}},
+    ],
+)
+async def test_a_server_that_says_too_little_of_itself_is_used(said: Any, scripted: Any, open_gateway: Any) -> None:
+    answers = {
+        "initialize": {"protocolVersion": "2025-06-18", **said},
+        "tools/list": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "done"}]},
+    }
+    say = {method: [f'{{"jsonrpc":"2.0","id":$ID,"result":{json.dumps(given)}}}'] for method, given in answers.items()}
+    async with open_gateway(scripted({"say": say})) as opened:
+        await opened.discovered()
+        assert opened.providers["odd"].known().unoffered == ()
+        async with Client(opened.server) as client:
+            (block,) = (await client.call_tool("odd__t")).content
+            assert block == TextContent(type="text", text="done")
+
+
 def test_a_modern_result_that_states_nothing_about_itself_is_complete_and_private() -> None:
     result = leniency.parsed("resources/read", "2026-07-28", {"contents": [{"uri": "x:y", "text": "t"}]})
     stated = result.model_dump(by_alias=True)

@@ -44,6 +44,18 @@ def parsed(method: str, version: str, raw: Mapping[str, Any]) -> Result:
     return result.model_copy(update={"structured_content": structured})
 
 
+def introduced(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to `initialize` of a server that says too little of itself, or says yes and no of its capabilities."""
+    info, able = result.get("serverInfo"), result.get("capabilities")
+    named = {key: value for key, value in info.items() if value is not None} if isinstance(info, Mapping) else {}
+    for key in ("name", "version"):
+        named[key] = str(named.get(key, "unknown"))
+    if not isinstance(able, Mapping):
+        able = {"tools": {}}  # what nearly every server is for; one that has none says so when it is asked for them
+    stated = {key: {} if value is True else value for key, value in able.items() if value not in (False, None)}
+    return {**result, "serverInfo": named, "capabilities": stated}
+
+
 def with_blocks(messages: list[Any], changed: Callable[[Any], Any]) -> list[Any]:
     """The messages of a prompt or of a question, with each content block as `changed` gives it."""
     return [{**each, "content": changed(each.get("content"))} if isinstance(each, dict) else each for each in messages]

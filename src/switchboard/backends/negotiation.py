@@ -6,11 +6,13 @@ from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from switchboard.backends.description import Era
 from switchboard.backends.ends import is_end
 from switchboard.backends.failures import ACCESS_REFUSED, BACKEND_UNAVAILABLE, Broken, Unreachable
 from switchboard.errors import plainly
+from switchboard.wording import complaints
 
 
 async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) -> None:
@@ -32,6 +34,8 @@ async def negotiate(session: ClientSession, era: Era, *, handshake_first: bool) 
             if is_end(error) or error.code == BACKEND_UNAVAILABLE or _hopeless(error):
                 raise Unreachable(error.message) from error
             reasons.append(f"{one}: {error.message}")
+        except ValidationError as error:
+            reasons.append(f"{one}: {complaints(error, 'the answer')}")
         except (RuntimeError, ValueError) as error:  # the SDK's words for a version or an answer it cannot take
             reasons.append(f"{one}: {plainly(error)}")
         else:

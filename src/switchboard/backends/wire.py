@@ -40,6 +40,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.backends.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
 from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
+from switchboard.backends.leniency import introduced
 from switchboard.backends.north import Params
 from switchboard.backends.order import Heard
 
@@ -149,7 +150,7 @@ class Wire:
         named.setdefault("request_id", self._mint())
         result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
         repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
-        return repaired
+        return introduced(repaired) if method == "initialize" else repaired
 
     async def notify(self, method: str, params: Params | None, opts: CallOptions | None = None) -> None:
         """Send a notification."""
