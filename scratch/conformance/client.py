@@ -43,8 +43,12 @@ def runs() -> tuple[Run, ...]:
 def lines(suite: Suite, chosen: Sequence[Run], out: Path) -> Iterator[Line]:
     """Run what was chosen."""
     for run in chosen:
-        names = _listed(suite, run)
-        outcome = _run(suite, run, names, out / run.name.replace(", ", "-").replace(" ", "-"))
+        names, folder = _listed(suite, run), out / run.name.replace(", ", "-").replace(" ", "-")
+        outcome = _run(suite, run, names, folder)
+        if outcome.faults:
+            # One scenario asks on the session's own stream at once: what comes before that stream is open is lost.
+            print(f"again   {run.name}: {'; '.join(outcome.faults)}", flush=True)
+            outcome = _run(suite, run, names, folder)
         faults = list(outcome.faults)
         if len(names) != run.scenarios:
             faults.append(f"the suite lists {len(names)} scenarios, not {run.scenarios}")
