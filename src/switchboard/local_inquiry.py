@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -53,7 +54,7 @@ async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterat
 
     try:
         make_private_folder(file.parent)
-        if await _is_answered(file):
+        if _listens(file):
             raise FileExistsError(f"another worker answers at {file}")
         file.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(answered, file)
@@ -91,15 +92,13 @@ def nobody(port: int) -> str:
             check_private_folder(socket_file(port).parent)
         except PermissionError as error:
             return f"no worker can be asked: {error}"
-    ports = sorted(file.stem for file in socket_file(port).parent.glob("*.sock"))
-    others = f"; there may be one at {', '.join(ports)}" if ports else ""
+    ports = sorted(file.stem for file in socket_file(port).parent.glob("*.sock") if _listens(file))
+    others = f"; there is one at {', '.join(ports)}" if ports else ""
     return f"no running worker answers for port {port}{others}: PORT says which to ask, and for a fleet REDIS_URL"
 
 
-async def _is_answered(file: Path) -> bool:
-    try:
-        _, writer = await asyncio.open_unix_connection(file)
-    except OSError:
-        return False
-    writer.close()
-    return True
+def _listens(file: Path) -> bool:
+    """Whether a process listens there; a worker that was killed leaves its socket file behind."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        tried.settimeout(PATIENCE_S)
+        return tried.connect_ex(str(file)) == 0

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,7 @@ class Stage:
     fleet: Fleet
     folder: Path
     page: str
+    memory: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
     async def client(self, era: str, person: Person) -> AsyncIterator[Client]:
@@ -214,7 +215,8 @@ async def _small_servers(s: Stage, client: Client, era: str) -> None:
         return client.call_tool(tool, arguments)
 
     entity = {"name": f"Ada {era}", "entityType": "person", "observations": ["counts"]}
-    said(await call("memory__create_entities", entities=[entity]))
+    async with s.memory:  # the server reads its file, adds to it and writes it: of two calls at once one is lost
+        said(await call("memory__create_entities", entities=[entity]))
     assert f"Ada {era}" in said(await call("memory__read_graph"))
     file = s.folder / f"{era}.txt"
     said(await call("filesystem__write_file", path=str(file), content="written"))
