@@ -106,6 +106,16 @@ async def test_an_assertion_that_is_not_quite_right_gives_nothing(
     assert (response.status_code, response.json()["error"]) == (400, error)
 
 
+@pytest.mark.parametrize("expires", [1_799_999_970, 1_800_000_300])
+async def test_an_assertion_is_remembered_until_it_could_not_be_used_again(company: Any, expires: int) -> None:
+    """It is taken for a minute longer than it says, since clocks differ, and that long it cannot be replayed."""
+    await ask(company, assertion(exp=expires))
+
+    [name] = await company.redis.keys("auth:once:*")
+    usable_ms = (expires + 60 - company.clock()) * 1000
+    assert usable_ms - 5_000 < await company.redis.pttl(name) <= usable_ms
+
+
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
 async def test_a_provider_that_rotated_its_keys_is_looked_up_again_but_not_by_every_forgery(
     company: Any, site: Any

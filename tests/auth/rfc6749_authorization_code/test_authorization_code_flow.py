@@ -111,6 +111,19 @@ async def test_a_redemption_that_differs_from_the_authorization_is_refused(
     assert (await world.redeem(client, back["code"], pkce)).status_code == 200, "the rightful redemption still works"
 
 
+@pytest.mark.parametrize("length", [42, 129])
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_a_verifier_of_a_wrong_length_proves_nothing_though_the_challenge_was_made_from_it(
+    world: Any, length: int
+) -> None:
+    client = await world.register()
+    pkce = type(world.pkce())("x" * length)
+    async with world.browser() as http:
+        back = await world.authorize(http, client, pkce)
+
+    assert (await world.redeem(client, back["code"], pkce)).json()["error"] == "invalid_grant"
+
+
 async def test_another_clients_code_is_worth_nothing(world: Any) -> None:
     """AUTH.md row 15."""
     mine, other = await world.register(), await world.register()

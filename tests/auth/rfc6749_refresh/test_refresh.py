@@ -193,3 +193,24 @@ async def test_a_family_is_kept_seven_days_from_its_last_refresh(world: Any) -> 
     life = await world.redis.pttl(f"auth:family:{{{family}}}")
 
     assert 0.99 < life / (7 * 86_400_000) <= 1
+
+
+async def test_refreshing_keeps_a_family_no_longer_than_thirty_days_from_its_beginning(world: Any) -> None:
+    day_ms = 86_400_000
+    tokens = await world.tokens()
+    family = f"auth:family:{{{tokens['refresh_token'][4:26]}}}"
+    world.clock.pass_(29 * 86_400)
+
+    await world.refresh(tokens["client"], tokens["refresh_token"])
+
+    assert 0.99 < await world.redis.pttl(family) / day_ms <= 1
+
+
+async def test_the_last_refresh_of_a_family_leaves_nothing_behind(world: Any) -> None:
+    tokens = await world.tokens()
+    family = f"auth:family:{{{tokens['refresh_token'][4:26]}}}"
+    world.clock.pass_(30 * 86_400 + 1)
+
+    await world.refresh(tokens["client"], tokens["refresh_token"])
+
+    assert await world.redis.pttl(family) <= 1

@@ -107,6 +107,20 @@ async def test_a_code_from_before_the_revocation_is_worth_nothing(world: Any) ->
     assert (await world.redeem(client, code, pkce)).json()["error"] == "invalid_grant"
 
 
+@pytest.mark.parametrize("by", ["user", "client", "all"])
+async def test_a_code_written_while_whose_it_is_was_revoked_cannot_be_redeemed(world: Any, by: str) -> None:
+    """The mark outlives the sweep, so a code that the sweep missed is refused when it is redeemed."""
+    client, pkce = await world.register(), world.pkce()
+    async with world.browser() as http:
+        code = (await world.authorize(http, client, pkce, "alice"))["code"]
+    family = f"auth:family:{{{code[4:26]}}}"
+    missed = await world.redis.hgetall(family)
+    await world.server.revoke(by, {"user": "alice", "client": client["client_id"], "all": ""}[by])
+    await world.redis.hset(family, mapping=missed)
+
+    assert (await world.redeem(client, code, pkce)).json()["error"] == "invalid_grant"
+
+
 async def test_a_family_written_while_its_user_was_revoked_cannot_be_used(world: Any) -> None:
     """AUTH.md row 29: the mark outlives the sweep, so a write that the sweep missed is refused at its next use."""
     tokens = await world.tokens(user="alice")
