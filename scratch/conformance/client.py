@@ -45,10 +45,6 @@ def lines(suite: Suite, chosen: Sequence[Run], out: Path) -> Iterator[Line]:
     for run in chosen:
         names, folder = _listed(suite, run), out / run.name.replace(", ", "-").replace(" ", "-")
         outcome = _run(suite, run, names, folder)
-        if outcome.faults:
-            # One scenario asks on the session's own stream at once: what comes before that stream is open is lost.
-            print(f"again   {run.name}: {'; '.join(outcome.faults)}", flush=True)
-            outcome = _run(suite, run, names, folder)
         faults = list(outcome.faults)
         if len(names) != run.scenarios:
             faults.append(f"the suite lists {len(names)} scenarios, not {run.scenarios}")

@@ -18,7 +18,7 @@ from fleet.offers import offered
 from mcp import Client
 from mcp_types import TextContent
 
-from switchboard.backends import Backend, Http, Patience
+from switchboard.backends import Backend, Http, Patience, transports
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 
@@ -106,6 +106,26 @@ async def test_a_question_on_the_stream_without_a_call_is_refused_unless_it_is_f
             assert answer["result"]["roots"] == [{"uri": "file:///home"}]
         else:
             assert "no call in flight" in answer["error"]["message"]
+
+
+async def test_the_first_call_of_a_session_waits_until_its_stream_is_open(
+    stateful: Any, serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transports, "HEARD_S", 15.0)
+    server = stateful(opening=lambda: asyncio.sleep(0.3))  # a call that waits for nothing comes within that time
+    async with open_gateway(backend(await serve(server.app))) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        assert text(await client.call_tool("own__streams")) == "1"
+
+
+async def test_a_server_that_leaves_open_whether_it_has_such_a_stream_is_called_after_a_moment(
+    stateful: Any, serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transports, "HEARD_S", 0.05)
+    server = stateful(opening=asyncio.Event().wait)
+    async with open_gateway(backend(await serve(server.app))) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        assert [text(await client.call_tool("own__streams")) for _ in range(2)] == ["0", "0"]
 
 
 async def test_a_server_without_such_streams_is_asked_once_by_each_worker_and_serves(

@@ -286,6 +286,8 @@ class Line:
             BackendFailure: the line was over before anything was sent.
         """
         await self.ready()
+        if self._opened is not None:
+            await self._opened.heard()
         told = isinstance(self.backend.transport, Http)
         async with self.calls.turn(north, told=told):
             if self._roots is not None:

@@ -54,6 +54,7 @@ class Listening:
     Args:
         most: bytes of a message.
         inbound: who deals with what comes.
+        tried: set once the server has opened the stream for the first time, or has not.
         late: whether to look once for what may have changed before the stream was there.
     """
 
@@ -65,6 +66,7 @@ class Listening:
         most: int,
         relay: Relay,
         inbound: Inbound,
+        tried: asyncio.Event,
         *,
         late: bool = False,
     ) -> None:
@@ -76,6 +78,7 @@ class Listening:
         self._headers = {MCP_SESSION_ID: carrier.session or "", MCP_PROTOCOL_VERSION_HEADER: version}
         self._pause = FIRST_S
         self._was_open = False
+        self._tried = tried
         self._late = late
         self._forgot = False
         self._tasks: asyncio.TaskGroup | None = None
@@ -108,11 +111,14 @@ class Listening:
                     if self._late and not self._was_open:  # calls came before it: what they changed was told to nobody
                         await self._inbound.told("notifications/tools/list_changed", None)
                     self._was_open, self._pause = True, FIRST_S
+                    self._tried.set()
                     await self._hear(events)
             except Deaf:
+                self._tried.set()
                 await forever()  # with the lease: nobody else needs to ask
             except (httpx2.HTTPError, httpx2.StreamError) as error:
                 log.debug("backend.stream_broke", error=str(error))
+            self._tried.set()
             await asyncio.sleep(self._pause)
             self._pause = min(self._pause * 2, LONGEST_S)
 

@@ -47,6 +47,10 @@ class Opened(Protocol):
         """Hear what belongs to no request; returns when the backend does not know the session any more."""
         ...
 
+    async def heard(self) -> None:
+        """Wait, for a moment at most, until what belongs to no request is heard."""
+        ...
+
     async def forget(self) -> None:
         """Have nobody resume the session any more."""
         ...

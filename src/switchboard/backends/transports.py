@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 
@@ -33,6 +33,9 @@ REFUSED: Final = re.compile(r"HTTP (?:401|403|407)\b")
 
 LAST_WORDS_S: Final = 0.5
 
+HEARD_S: Final = 1.0
+"""How long the first call of a new session waits for the session's own stream: what is said before it is lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenChild:
@@ -51,6 +54,9 @@ class OpenChild:
     async def listen(self, _inbound: Inbound, _busy: Callable[[], bool]) -> None:
         """All it says comes on its standard output."""
         await forever()
+
+    async def heard(self) -> None:
+        """From its start."""
 
     async def forget(self) -> None:
         """Nor can it forget one."""
@@ -88,6 +94,9 @@ class OpenHttp:
     """Whether the session may be used by others, or later."""
 
     version: str = ""
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the session's own stream was opened, or was not."""
+
     busy: Callable[[], bool] = lambda: False
     """Whether a call is in flight."""
 
@@ -128,13 +137,28 @@ class OpenHttp:
     async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
         """Hear what belongs to no request; returns when the session is over."""
         self.busy = busy
-        if self.client is None or self.carrier.session is None or self.version in MODERN_PROTOCOL_VERSIONS:
+        if self.client is None or not self._has_stream:
             await forever()
             return
         slot = self.slot
         relay = Here() if slot is None else Everywhere(slot.state, slot.backend.place, slot.key, slot.worker)
         late = slot is not None and slot.key.kind == "shared"
-        await Listening(self.client, self.carrier, self.version, self.most, relay, inbound, late=late).run(busy)
+        stream = Listening(self.client, self.carrier, self.version, self.most, relay, inbound, self.tried, late=late)
+        await stream.run(busy)
+
+    @property
+    def _has_stream(self) -> bool:
+        modern = self.version in MODERN_PROTOCOL_VERSIONS
+        return self.client is not None and self.carrier.session is not None and not modern
+
+    async def heard(self) -> None:
+        """A new session's first calls wait for its stream; whoever holds its head back makes one wait, not all."""
+        if self._has_stream and self.resumed is None:
+            try:
+                async with asyncio.timeout(HEARD_S):
+                    await self.tried.wait()
+            except TimeoutError:
+                self.tried.set()
 
     async def forget(self) -> None:
         """Have the next line make a new one."""

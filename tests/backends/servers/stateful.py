@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("count", "roots", "fail", "slow")]
+TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("count", "roots", "fail", "slow", "streams")]
 
 
 @dataclass
@@ -37,15 +37,16 @@ class Session:
 
 
 class Stateful:
-    """The server; `unknown` is how it answers a session that it does not know."""
+    """The server; `unknown` is how it answers a session that it does not know, `opening` what a stream waits for."""
 
-    def __init__(self, unknown: int = 404, get: int = 200) -> None:
+    def __init__(self, unknown: int = 404, get: int = 200, opening: Callable[[], Awaitable[Any]] | None = None) -> None:
         self.sessions: dict[str, Session] = {}
         self.made: list[str] = []
         self.ended: list[str] = []
         self.called: list[str] = []
         self._unknown = unknown
         self._get = get
+        self._opening = opening
         self._numbers = itertools.count(1)
         self._questions = itertools.count(1)
         self.app = Starlette(routes=[Route("/mcp", self._serve, methods=["GET", "POST", "DELETE"])])
@@ -67,6 +68,8 @@ class Stateful:
             session.changed.set()
             return Response(status_code=204)
         if request.method == "GET":
+            if self._opening is not None:
+                await self._opening()
             return self._stream(sid, session, request)
         return await self._posted(session, message)
 
@@ -121,6 +124,8 @@ class Stateful:
         if name == "fail":
             error = {"code": -32000, "message": "no luck"}
             return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "error": error})
+        if name == "streams":
+            text = str(session.streams)
         if name == "roots":
             number = next(self._questions)
             session.answers[number] = asyncio.get_running_loop().create_future()
