@@ -1,0 +1,76 @@
+"""Background tasks, and waiting with a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+Start = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+"""Runs one more coroutine in the background."""
+
+
+@asynccontextmanager
+async def background(*coroutines: Coroutine[Any, Any, Any]) -> AsyncIterator[Start]:
+    """Run coroutines beside the body of the context; when it ends, cancel what still runs, and wait for it.
+
+    Gives what starts more of them. What the body raises is raised as it is. When a coroutine raises, the body is
+    cancelled, and all that was raised is raised in an `ExceptionGroup`, as by a task group.
+    """
+    running: set[asyncio.Task[Any]] = set()
+    failure: Exception | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+
+            def start(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+                task = group.create_task(coroutine)
+                running.add(task)
+                task.add_done_callback(running.discard)
+                return task
+
+            for coroutine in coroutines:
+                start(coroutine)
+            try:
+                yield start
+            except Exception as error:
+                failure = error
+                raise
+            finally:
+                for task in running:
+                    task.cancel()
+    except BaseExceptionGroup as raised:
+        if raised.exceptions != (failure,):
+            raise
+    if failure is not None:
+        raise failure
+
+
+async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait until the event is set, for so many seconds at most; whether it is. `None` waits without a limit."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return event.is_set()
+
+
+async def first_of(*awaitables: Awaitable[Any]) -> None:
+    """Wait until the first of these ends, and cancel the others; what it raised is raised, unlike what they raise."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task in done:
+            task.result()
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The first error in nested exception groups; any other error is itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
