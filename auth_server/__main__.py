@@ -14,10 +14,10 @@ import structlog
 import uvicorn
 
 from auth_server.app import AuthorizationServer
+from auth_server.connectors.provider_check import announce
 from auth_server.environment import Standalone, read
-from auth_server.front import Front, own_hosts
+from auth_server.http.front import Front, own_hosts
 from auth_server.operations import operate, parsed
-from auth_server.upstream.examination import announce
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.http_bounds import BoundedHttp

@@ -14,31 +14,31 @@ from starlette.routing import Route
 
 from auth_server.assembly import assemble
 from auth_server.crypto import KeyRing
-from auth_server.endpoints import callback, granted, metadata
+from auth_server.endpoints import callback, grants_page, metadata
 from auth_server.endpoints.authorize import Authorize
-from auth_server.endpoints.boundary import Api, Page
-from auth_server.endpoints.browser import Browser
 from auth_server.endpoints.callback import Callback
+from auth_server.endpoints.client_configuration import Registered
 from auth_server.endpoints.consent import Consent
 from auth_server.endpoints.introspect import Introspect, active
 from auth_server.endpoints.jwks import Jwks
 from auth_server.endpoints.logout import Logout
 from auth_server.endpoints.metadata import Metadata
 from auth_server.endpoints.register import Register
-from auth_server.endpoints.registered import Registered
 from auth_server.endpoints.revoke import Revoke
-from auth_server.endpoints.sessions import Sessions
 from auth_server.endpoints.token import Token
-from auth_server.fetch import Fetcher
+from auth_server.fetch.fetcher import Fetcher
 from auth_server.grants import GrantStrategy
 from auth_server.grants.authorization_code import AuthorizationCode
 from auth_server.grants.client_credentials import ClientCredentials
 from auth_server.grants.jwt_bearer import JwtBearer
 from auth_server.grants.refresh_token import RefreshToken
 from auth_server.grants.token_exchange import TokenExchange
+from auth_server.http.error_middleware import Api, Page
+from auth_server.jwt.signing_keys import SigningKeys
 from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TOKEN_EXCHANGE
+from auth_server.pages.browser import Browser
+from auth_server.pages.sessions import Sessions
 from auth_server.settings import AuthSettings
-from auth_server.signing import SigningKeys
 from auth_server.store.connection import Connection, Hold, at_once
 from auth_server.store.revocation import By
 
@@ -176,7 +176,7 @@ class AuthorizationServer:
             ("/authorize", limited("authorize", Authorize(shared, browser)), ["GET", "POST"]),
             ("/consent", limited("authorize", Consent(shared, browser)), ["POST"]),
             (callback.PATH, limited("login", Callback(shared, browser, sessions)), ["GET"]),
-            (granted.PATH, limited("authorize", granted.Granted(shared, browser, sessions)), ["GET", "POST"]),
+            (grants_page.PATH, limited("authorize", grants_page.Granted(shared, browser, sessions)), ["GET", "POST"]),
         )
         return [
             Route(place + name, Page(respond, shared.pages), methods=methods, max_body_size=MAX_BODY)

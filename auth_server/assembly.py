@@ -8,30 +8,31 @@ from typing import Any
 
 import httpx2
 
-from auth_server.access import Opaque, SignedJwt, TokenFormat
-from auth_server.assertions import Assertions
 from auth_server.audit import Audit
-from auth_server.client_auth import ClientAuthentication
+from auth_server.clients.authentication import ClientAuthentication
+from auth_server.clients.client_id_metadata import Documents
+from auth_server.connectors import Upstream
+from auth_server.connectors.fake import FakeUpstream
+from auth_server.connectors.github import GitHub
+from auth_server.connectors.oidc import OpenIdConnect
+from auth_server.connectors.web import Web
 from auth_server.crypto import KeyRing
-from auth_server.documents import Documents
-from auth_server.endpoints import callback, sessions
-from auth_server.fetch import Fetcher
-from auth_server.jwks import LARGEST, Get, KeySets
-from auth_server.limits import Limits
-from auth_server.pages import Pages
-from auth_server.renewal import Renewal
+from auth_server.endpoints import callback
+from auth_server.fetch.fetcher import Fetcher
+from auth_server.http.limits import Limits
+from auth_server.jwt.assertions import Assertions
+from auth_server.jwt.key_sets import LARGEST, Get, KeySets
+from auth_server.jwt.signing_keys import SigningKeys
+from auth_server.pages import sessions
+from auth_server.pages.renderer import Pages
 from auth_server.settings import AuthSettings, GithubUpstream
 from auth_server.shared import Shared
-from auth_server.signing import SigningKeys
 from auth_server.store import AccessTokens, Clients, Families, Fetched, Records, Revocation
 from auth_server.store.connection import Connection
 from auth_server.store.fetched import Bounds
-from auth_server.tokens import Issuer
-from auth_server.upstream import Upstream
-from auth_server.upstream.fake import FakeUpstream
-from auth_server.upstream.github import GitHub
-from auth_server.upstream.oidc import OpenIdConnect
-from auth_server.upstream.web import Web
+from auth_server.tokens.formats import Opaque, SignedJwt, TokenFormat
+from auth_server.tokens.issuer import Issuer
+from auth_server.tokens.renewal import Renewal
 from switchboard.errors import ConfigurationError
 
 OF_OUR_CHOICE = Bounds(of_a_host=1_000, bytes=1_048_576)

@@ -16,9 +16,9 @@ import structlog
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from auth_server.redirects import is_loopback
+from auth_server.clients.redirect_uris import is_loopback
+from auth_server.connectors.client import signing_key
 from auth_server.settings import SCOPES, AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
-from auth_server.upstream.client import signing_key
 from switchboard.errors import ConfigurationError
 from switchboard.hosts import HostPatterns
 from switchboard.state import State, open_state

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from auth_server import targets
-from auth_server.quotas import QUOTAS, Name, Quota
-from auth_server.redirects import is_loopback
+from auth_server.authorization import resource_indicators
+from auth_server.clients.redirect_uris import is_loopback
+from auth_server.http.quotas import QUOTAS, Name, Quota
 from switchboard.claim_paths import claim_at
 from switchboard.errors import ConfigurationError
 
@@ -146,7 +146,7 @@ class AuthSettings:
             raise ConfigurationError("resources: empty; name at least one resource that tokens are for")
         if not self.secret_keys or not all(self.secret_keys):
             raise ConfigurationError("SECRET_KEY: empty; give at least one key, newest first")
-        if not all(map(targets.well_formed, self.scopes)):
+        if not all(map(resource_indicators.well_formed, self.scopes)):
             raise ConfigurationError(
                 "EXTRA_SCOPES: a scope has no spaces, quotes or backslashes (RFC 6749 section 3.3)"
             )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from auth_server.assertions import Assertions
 from auth_server.audit import Audit
-from auth_server.client_auth import ClientAuthentication
+from auth_server.clients.authentication import ClientAuthentication
+from auth_server.connectors import Upstream
 from auth_server.crypto import KeyRing
-from auth_server.limits import Limits
-from auth_server.pages import Pages
-from auth_server.renewal import Renewal
+from auth_server.http.limits import Limits
+from auth_server.jwt.assertions import Assertions
+from auth_server.pages.renderer import Pages
 from auth_server.settings import AuthSettings
 from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
-from auth_server.tokens import Issuer
-from auth_server.upstream import Upstream
+from auth_server.tokens.issuer import Issuer
+from auth_server.tokens.renewal import Renewal
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,14 @@ from dataclasses import asdict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server.authorization import Asked, checked, echoed_state
-from auth_server.endpoints.browser import Browser
+from auth_server.authorization.request import Asked, checked, echoed_state
+from auth_server.clients.redirect_uris import is_loopback_http, matches, problem
 from auth_server.endpoints.consent import TRANSACTION, consent_page
-from auth_server.endpoints.redirect import refused, refused_at
 from auth_server.errors import PageRefusal, Refusal
+from auth_server.http.params import Params, form, parse
+from auth_server.http.redirect import refused, refused_at
 from auth_server.models import Client, Pending
-from auth_server.params import Params, form, parse
-from auth_server.redirects import is_loopback_http, matches, problem
+from auth_server.pages.browser import Browser
 from auth_server.shared import Shared
 
 AMBIGUOUS = ("That link is not right", "It names its application more than once.")

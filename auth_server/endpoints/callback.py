@@ -7,17 +7,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server import entitlement, subjects
-from auth_server.endpoints.browser import Browser
+from auth_server.authorization import scope_policy, subjects
+from auth_server.connectors import Identity, UpstreamRefusal
 from auth_server.endpoints.consent import LOGIN
-from auth_server.endpoints.redirect import answer, refused, see
-from auth_server.endpoints.sessions import Sessions
-from auth_server.endpoints.trouble import asking_again, noted, sign_in_trouble
 from auth_server.errors import PageRefusal, Refusal
+from auth_server.http.params import parse
+from auth_server.http.redirect import answer, refused, see
 from auth_server.models import Grant, Pending
-from auth_server.params import parse
+from auth_server.pages.browser import Browser
+from auth_server.pages.sessions import Sessions
+from auth_server.pages.trouble import asking_again, noted, sign_in_trouble
 from auth_server.shared import Shared
-from auth_server.upstream import Identity, UpstreamRefusal
 from switchboard.errors import AuthorizationUnavailable
 
 PATH = "/upstream/callback"
@@ -91,7 +91,7 @@ class Callback:
         except AuthorizationUnavailable as error:
             raise sign_in_trouble(error, asking_again(self._shared.settings, pending), pending.client_id) from error
         await self._shared.limits.person(identity.subject)
-        scope = entitlement.allowed(pending.scope, identity, self._shared.settings.admins)
+        scope = scope_policy.allowed(pending.scope, identity, self._shared.settings.admins)
         if not scope:
             return refused(
                 pending.redirect_uri, issuer, pending.state, Refusal("access_denied", "nothing of it may be granted")

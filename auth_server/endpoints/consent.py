@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from auth_server.clients.redirect_uris import display, is_loopback, split
 from auth_server.crypto import random_token
-from auth_server.endpoints.browser import Browser
-from auth_server.endpoints.redirect import refused, see
-from auth_server.endpoints.trouble import asking_again, sign_in_trouble
 from auth_server.errors import PageRefusal, Refusal
+from auth_server.http.params import form
+from auth_server.http.redirect import refused, see
 from auth_server.models import Client, Pending
-from auth_server.params import form
-from auth_server.redirects import display, is_loopback, split
+from auth_server.pages.browser import Browser
+from auth_server.pages.trouble import asking_again, sign_in_trouble
 from auth_server.shared import Shared
 from switchboard.errors import AuthorizationUnavailable
 

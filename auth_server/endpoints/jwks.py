@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth_server.signing import SigningKeys
+from auth_server.jwt.signing_keys import SigningKeys
 
 
 class Jwks:

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from auth_server.authorization.pkce import METHOD
+from auth_server.clients.registration import AUTH_METHODS
 from auth_server.grants import GRANT_TYPES
-from auth_server.jose import ALGORITHMS
-from auth_server.pkce import METHOD
-from auth_server.registration import AUTH_METHODS
+from auth_server.jwt.jose import ALGORITHMS
 from auth_server.settings import ADMIN, AuthSettings
 
 OAUTH = "/.well-known/oauth-authorization-server"

@@ -9,12 +9,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth_server.client_auth import SECRET_METHODS
+from auth_server.clients.authentication import SECRET_METHODS
+from auth_server.clients.registration import checked, described
 from auth_server.crypto import random_token
-from auth_server.endpoints.boundary import NO_STORE
 from auth_server.errors import Refusal
+from auth_server.http.error_middleware import NO_STORE
 from auth_server.models import Client
-from auth_server.registration import checked, described
 from auth_server.shared import Shared
 from switchboard import strict_json
 

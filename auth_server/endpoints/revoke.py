@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server.endpoints.boundary import NO_STORE
+from auth_server.http.error_middleware import NO_STORE
+from auth_server.http.params import form
 from auth_server.models import Client
-from auth_server.params import form
 from auth_server.shared import Shared
 
 

@@ -3,6 +3,6 @@
 A strategy gets an authenticated client and parsed parameters, and returns a token response or raises a `Refusal`.
 """
 
-from auth_server.grants.seam import GRANT_TYPES, GrantStrategy, TokenRequest
+from auth_server.grants.base import GRANT_TYPES, GrantStrategy, TokenRequest
 
 __all__ = ["GRANT_TYPES", "GrantStrategy", "TokenRequest"]

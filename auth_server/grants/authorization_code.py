@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server import pkce, targets
+from auth_server.authorization import pkce, resource_indicators
 from auth_server.errors import Refusal
-from auth_server.grants.seam import TokenRequest
+from auth_server.grants.base import TokenRequest
+from auth_server.http.params import Params
 from auth_server.models import REFRESH_TOKEN, Client, Grant
-from auth_server.params import Params
 from auth_server.shared import Shared
 from auth_server.store.families import Found
 
@@ -32,7 +32,7 @@ class AuthorizationCode:
         grant = found.grant
         _check(grant, client, params)
         if params.resources:
-            targets.resource(params.resources, [grant.resource])
+            resource_indicators.resource(params.resources, [grant.resource])
         if not await self._shared.revocation.stands(grant.who, grant.cuts):
             raise Refusal("invalid_grant", INVALID)
         return await self._redeem(found, grant, client)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server import subjects, targets
+from auth_server.authorization import resource_indicators, subjects
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
-from auth_server.grants.seam import TokenRequest
+from auth_server.grants.base import TokenRequest
 from auth_server.models import Grant
 from auth_server.shared import Shared
 
@@ -25,8 +25,10 @@ class ClientCredentials:
         grant = Grant(
             subject=subjects.of_machine(client.id),
             client_id=client.id,
-            scope=targets.scopes(params.get("scope"), client.scope.split(), client.scope, self._shared.settings.scopes),
-            resource=targets.resource(params.resources, self._shared.settings.resources),
+            scope=resource_indicators.scopes(
+                params.get("scope"), client.scope.split(), client.scope, self._shared.settings.scopes
+            ),
+            resource=resource_indicators.resource(params.resources, self._shared.settings.resources),
             created=self._shared.clock(),
         )
         family = new_family()

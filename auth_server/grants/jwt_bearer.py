@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server import entitlement, subjects, targets
+from auth_server.authorization import resource_indicators, scope_policy, subjects
+from auth_server.connectors import Identity
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
-from auth_server.grants.seam import TokenRequest
-from auth_server.jose import InvalidJwt, Verified, peek
+from auth_server.grants.base import TokenRequest
+from auth_server.jwt.jose import InvalidJwt, Verified, peek
 from auth_server.models import Client, Grant
 from auth_server.settings import OidcUpstream, TrustedIssuer
 from auth_server.shared import Shared
-from auth_server.upstream import Identity
 
 TYPE = "oauth-id-jag+jwt"
 INVALID = "the assertion is not valid"
@@ -70,14 +70,14 @@ class JwtBearer:
             raise Refusal("invalid_grant", INVALID) from error
         if not isinstance(named, str):
             raise Refusal("invalid_grant", INVALID)
-        resource = targets.resource((named,), settings.resources)
+        resource = resource_indicators.resource((named,), settings.resources)
         if resources:
-            targets.resource(resources, [resource])
+            resource_indicators.resource(resources, [resource])
         held = self._held(trusted, found, client, subject)
         return Grant(
             subject=subject,
             client_id=client.id,
-            scope=targets.scopes(scope, held, " ".join(held), settings.scopes),
+            scope=resource_indicators.scopes(scope, held, " ".join(held), settings.scopes),
             resource=resource,
             created=self._shared.clock(),
         )
@@ -95,4 +95,4 @@ class JwtBearer:
         both = " ".join(item for item in client.scope.split() if item in said.split())
         upstream = settings.upstream
         groups = upstream.allowed(found.claims) if isinstance(upstream, OidcUpstream) and trusted.same_people else None
-        return entitlement.allowed(both, Identity(subject, scopes=groups), settings.admins).split()
+        return scope_policy.allowed(both, Identity(subject, scopes=groups), settings.admins).split()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server import entitlement, targets
+from auth_server.authorization import resource_indicators, scope_policy
 from auth_server.errors import Refusal
-from auth_server.grants.seam import TokenRequest
+from auth_server.grants.base import TokenRequest
+from auth_server.http.params import Params
 from auth_server.models import Client, Grant
-from auth_server.params import Params
 from auth_server.shared import Shared
 from auth_server.store.families import Found
 
@@ -44,11 +44,11 @@ class RefreshToken:
         if grant.client_id != client.id:
             raise Refusal("invalid_grant", INVALID)
         if params.resources:
-            targets.resource(params.resources, [grant.resource])
+            resource_indicators.resource(params.resources, [grant.resource])
         if not await self._shared.revocation.stands(grant.who, grant.cuts):
             raise Refusal("invalid_grant", INVALID)
-        held = entitlement.held(grant, self._shared.settings)
-        return targets.scopes(params.get("scope"), held, " ".join(held), self._shared.settings.scopes)
+        held = scope_policy.held(grant, self._shared.settings)
+        return resource_indicators.scopes(params.get("scope"), held, " ".join(held), self._shared.settings.scopes)
 
     async def _rotate(self, found: Found, token: str, scope: str, client: Client) -> Found:
         grant = found.live_grant

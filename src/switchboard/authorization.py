@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from auth_server import AuthorizationServer, AuthSettings, environment
-from auth_server.upstream.examination import announce
+from auth_server.connectors.provider_check import announce
 from switchboard.edge.bearer import Anonymous, Bearer
 from switchboard.edge.metadata import resource_metadata_routes, resource_metadata_url
 from switchboard.errors import ConfigurationError

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import httpx2
 
+from auth_server.connectors.provider_check import examine, redirect_uri
 from auth_server.settings import AuthSettings, OidcUpstream
-from auth_server.upstream.examination import examine, redirect_uri
 from switchboard.authorization import issuing_settings
 from switchboard.cli.finding import Finding
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError

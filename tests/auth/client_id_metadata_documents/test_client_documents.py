@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from auth_server.addresses import is_public
-from auth_server.breakers import FAILURES, PAUSE, Breakers
-from auth_server.documents import is_document_id, lifetime
-from auth_server.fetch import Fetcher, FetchRefused
+from auth_server.clients.client_id_metadata import is_document_id, lifetime
+from auth_server.fetch.breakers import FAILURES, PAUSE, Breakers
+from auth_server.fetch.fetcher import Fetcher, FetchRefused
+from auth_server.fetch.public_addresses import is_public
 from switchboard.errors import AuthorizationUnavailable
 
 HOST = "app.example"

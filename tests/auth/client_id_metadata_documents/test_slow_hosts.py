@@ -15,9 +15,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from auth_server import StaticClient, fetch
-from auth_server.breakers import FAILURES
-from auth_server.fetch import Fetcher, FetchRefused
+from auth_server import StaticClient
+from auth_server.fetch import fetcher as fetching
+from auth_server.fetch.breakers import FAILURES
+from auth_server.fetch.fetcher import Fetcher, FetchRefused
 from auth_server.settings import TrustedIssuer
 from switchboard.errors import AuthorizationUnavailable
 
@@ -31,7 +32,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is slow here ends when it is told to, also on a busy machine."""
-    monkeypatch.setattr(fetch, "TIMEOUT", 60.0)
+    monkeypatch.setattr(fetching, "TIMEOUT", 60.0)
 
 
 async def ask(world: Any, client_id: str, address: str) -> int:
@@ -81,14 +82,14 @@ async def test_slow_names_of_one_source_stop_neither_other_clients_nor_other_loo
     slow = [
         asyncio.ensure_future(ask(world, f"https://{number}.slow.example/c.json", ATTACKER)) for number in range(MANY)
     ]
-    refused = await asyncio.wait_for(_some(slow, MANY - fetch.LOOK_UPS_BY_SOURCE), 60)
+    refused = await asyncio.wait_for(_some(slow, MANY - fetching.LOOK_UPS_BY_SOURCE), 60)
 
     assert set(refused) == {503}
     assert await ask(world, site.client_id, INNOCENT) == 200
     loop = asyncio.get_running_loop()
     assert await asyncio.wait_for(loop.getaddrinfo("backend.example", 443), 30), "a backend that is named by its host"
     assert await asyncio.wait_for(asyncio.to_thread(lambda: True), 30)
-    assert len(names.asked) <= fetch.LOOK_UPS_BY_SOURCE
+    assert len(names.asked) <= fetching.LOOK_UPS_BY_SOURCE
     names.let_go()
     await asyncio.gather(*slow)
 
@@ -106,12 +107,12 @@ async def _some(tasks: Sequence[asyncio.Future[int]], count: int) -> list[int]:
 async def test_look_ups_that_nobody_waits_for_any_more_still_count(
     by_system: Fetcher, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "TIMEOUT", 0.01)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.01)
     for number in range(MANY):
         with pytest.raises((AuthorizationUnavailable, FetchRefused)):
             await by_system.get(f"https://{number}.slow.example/c.json", 5_000)
 
-    assert len(names.asked) == fetch.LOOK_UPS_BY_SOURCE
+    assert len(names.asked) == fetching.LOOK_UPS_BY_SOURCE
 
 
 @pytest.mark.parametrize("trouble", [socket.gaierror(socket.EAI_AGAIN, "try again"), TimeoutError()])
@@ -182,11 +183,11 @@ async def test_slow_documents_of_one_source_do_not_starve_others_even_of_the_sam
 ) -> None:
     world = make_world(fetcher=fetcher)
     slow = [asyncio.ensure_future(ask(world, slow_site.address(f"slow/{n}"), ATTACKER)) for n in range(MANY)]
-    refused = await asyncio.wait_for(_some(slow, MANY - fetch.BY_SOURCE), 60)
+    refused = await asyncio.wait_for(_some(slow, MANY - fetching.BY_SOURCE), 60)
 
     assert set(refused) == {503}
     assert await ask(world, site.client_id, INNOCENT) == 200
-    assert slow_site.held <= fetch.BY_SOURCE
+    assert slow_site.held <= fetching.BY_SOURCE
     slow_site.let_go()
     await asyncio.gather(*slow)
 
@@ -195,7 +196,7 @@ async def test_slow_documents_of_one_host_leave_room_for_other_hosts(
     site: Any, slow_site: SlowSite, fetcher: Fetcher
 ) -> None:
     def of_source(number: int, url: str) -> asyncio.Future[Any]:
-        fetch.source.set(ELSEWHERE[number])
+        fetching.source.set(ELSEWHERE[number])
         return asyncio.ensure_future(fetcher.get(url, 5_000))
 
     slow = [of_source(number, slow_site.address(f"slow/{number}")) for number in range(MANY)]
@@ -207,7 +208,7 @@ async def test_slow_documents_of_one_host_leave_room_for_other_hosts(
         await spared
     slow_site.let_go()
     found = await asyncio.gather(*slow, return_exceptions=True)
-    assert sum(isinstance(one, AuthorizationUnavailable) for one in found) == MANY - fetch.BY_HOST
+    assert sum(isinstance(one, AuthorizationUnavailable) for one in found) == MANY - fetching.BY_HOST
 
 
 async def test_a_document_that_is_under_way_is_fetched_once_for_all_who_ask(
@@ -228,17 +229,17 @@ async def test_a_document_that_is_under_way_is_fetched_once_for_all_who_ask(
 async def test_nobody_can_close_a_host_to_its_clients_by_asking_for_its_slow_pages(
     site: Any, slow_site: SlowSite, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "TIMEOUT", 0.5)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.5)
     pages = (slow_site.address(f"slow/{number}") for number in range(FAILURES))
     slow = await asyncio.gather(*(_from(ELSEWHERE[n], fetcher, page) for n, page in enumerate(pages)))
-    monkeypatch.setattr(fetch, "TIMEOUT", 60.0)
+    monkeypatch.setattr(fetching, "TIMEOUT", 60.0)
 
     assert {type(one) for one in slow} == {FetchRefused}
     assert (await fetcher.get(site.client_id, 5_000)).document["client_name"] == "App"
 
 
 async def _from(address: str, fetcher: Fetcher, page: str) -> Exception | None:
-    fetch.source.set(address)
+    fetching.source.set(address)
     try:
         await fetcher.get(page, 5_000)
     except FetchRefused as refused:

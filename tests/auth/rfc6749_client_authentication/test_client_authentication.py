@@ -13,7 +13,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 from auth_server import StaticClient
-from auth_server.client_auth import basic
+from auth_server.clients.authentication import basic
 from auth_server.errors import InvalidClient
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from auth_server.fetch import Fetcher, FetchRefused
+from auth_server.fetch.fetcher import Fetcher, FetchRefused
 
 pytestmark = pytest.mark.parametrize("redis", ["memory"], indirect=True)
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth_server import AuthorizationServer, AuthSettings
-from auth_server.redirects import matches, problem, split
+from auth_server.clients.redirect_uris import matches, problem, split
 
 ISSUER = "http://localhost:3001"
 PATHS = (

@@ -14,8 +14,8 @@ from fleet.children import Child, answers, free_port, start
 
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.environment import EXAMPLE_KEY, read
-from auth_server.front import Front, own_hosts
-from auth_server.quotas import QUOTAS
+from auth_server.http.front import Front, own_hosts
+from auth_server.http.quotas import QUOTAS
 from auth_server.settings import GithubUpstream, OidcUpstream
 from switchboard.errors import ConfigurationError
 

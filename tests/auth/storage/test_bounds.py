@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from auth_server.clients.registration import LARGEST
 from auth_server.crypto import KeyRing
-from auth_server.registration import LARGEST
 from auth_server.store import Fetched
 from auth_server.store.connection import Connection
 from auth_server.store.fetched import Bounds

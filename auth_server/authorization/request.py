@@ -1,0 +1,116 @@
+"""What an authorization request must be, as a table of steps. Pure.
+
+These run once the client and its redirect URI are verified: what they refuse, the client is told by redirect.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from auth_server.authorization import pkce, resource_indicators
+from auth_server.errors import RedirectRefusal
+from auth_server.http.params import Params
+from auth_server.models import AUTHORIZATION_CODE, Client, Pending
+from auth_server.settings import AuthSettings
+
+MAX_STATE = 4_096
+"""Bytes, as it is kept: what is not ASCII takes more than one for each character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request whose client and redirect URI are verified."""
+
+    client: Client
+    redirect_uri: str
+    params: Params
+    settings: AuthSettings
+
+
+def _once(asked: Asked) -> None:
+    asked.params.refuse_repeated()
+
+
+def _no_request_object(asked: Asked) -> None:
+    for name in ("request", "request_uri"):
+        if asked.params.get(name):
+            raise RedirectRefusal(f"{name}_not_supported", f"{name} is not supported")
+
+
+def _response_type(asked: Asked) -> None:
+    if asked.params.require("response_type") != "code":
+        raise RedirectRefusal("unsupported_response_type", "response_type must be code")
+
+
+def _response_mode(asked: Asked) -> None:
+    if asked.params.get("response_mode") not in ("", "query"):
+        raise RedirectRefusal("invalid_request", "response_mode must be query")
+
+
+def _grant_type(asked: Asked) -> None:
+    if AUTHORIZATION_CODE not in asked.client.grant_types:
+        raise RedirectRefusal("unauthorized_client", "this client may not use the authorization code grant")
+
+
+def _challenge(asked: Asked) -> None:
+    if asked.params.get("code_challenge_method") != pkce.METHOD:
+        raise RedirectRefusal("invalid_request", "PKCE is required: code_challenge_method must be S256")
+    if not pkce.well_formed(asked.params.require("code_challenge")):
+        raise RedirectRefusal("invalid_request", "code_challenge is not well-formed")
+
+
+def _prompt(asked: Asked) -> None:
+    if asked.params.get("prompt") == "none":
+        raise RedirectRefusal("interaction_required", "consent is asked for every time")
+
+
+def _state(asked: Asked) -> None:
+    if _is_too_long(asked.params.get("state")):
+        raise RedirectRefusal("invalid_request", "state is too long")
+
+
+STEPS: tuple[Callable[[Asked], None], ...] = (
+    _once,
+    _state,
+    _no_request_object,
+    _response_type,
+    _response_mode,
+    _grant_type,
+    _challenge,
+    _prompt,
+)
+"""What must hold of a request whose errors its client may see, in the order they are reported."""
+
+
+def checked(asked: Asked, browser_mark: str, now: float) -> Pending:
+    """The request as it is remembered while the person consents and signs in."""
+    for step in STEPS:
+        step(asked)
+    settings, params, client = asked.settings, asked.params, asked.client
+    # A self-registered scope is a wish, not a limit: anybody could have registered any, and step-up depends on asking
+    # for more later. For clients known by settings it is a limit.
+    supported = client.scope.split() if client.trusted else settings.scopes
+    return Pending(
+        client_id=client.id,
+        redirect_uri=asked.redirect_uri,
+        challenge=params.get("code_challenge"),
+        scope=resource_indicators.scopes(
+            params.get("scope"), supported, client.scope or " ".join(settings.default_scopes), settings.scopes
+        ),
+        resource=resource_indicators.resource(params.resources, settings.resources),
+        state=params.values.get("state"),
+        browser=browser_mark,
+        started=now,
+    )
+
+
+def echoed_state(params: Params) -> str | None:
+    """The state an error may carry back: none when it is ambiguous or too long."""
+    state = params.values.get("state")
+    return None if "state" in params.repeated or state is None or _is_too_long(state) else state
+
+
+def _is_too_long(state: str) -> bool:
+    return len(json.dumps(state)) - len('""') > MAX_STATE

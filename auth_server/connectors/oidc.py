@@ -1,0 +1,224 @@
+"""Any OpenID Connect provider as the upstream: code flow with PKCE, state, nonce and `iss`.
+
+Everything the provider says is checked: issuer, audience, nonce and signature of the ID token, by keys from its own
+metadata, with pinned algorithms.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.routing import Route
+
+from auth_server.connectors.base import Departure, Identity, UpstreamMisconfigured, UpstreamRefusal
+from auth_server.connectors.client import ProvenClient, trouble
+from auth_server.connectors.web import Web
+from auth_server.crypto import b64, random_token
+from auth_server.jwt.assertions import Assertions
+from auth_server.jwt.jose import InvalidJwt, Verified
+from auth_server.jwt.key_sets import KeySets
+from auth_server.settings import OidcUpstream
+from switchboard.claim_paths import claim_at
+from switchboard.errors import AuthorizationUnavailable
+from switchboard.visible import escaped
+
+KEPT = 3_600.0
+SKEW = 60
+_LONGEST_SAID = 300
+_NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
+
+
+class OpenIdConnect:
+    """Signs people in at an OpenID provider."""
+
+    def __init__(
+        self,
+        settings: OidcUpstream,
+        callback: str,
+        web: Web,
+        key_sets: KeySets,
+        assertions: Assertions,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._callback = callback
+        self._web = web
+        self._client = ProvenClient(settings, web, clock)
+        self._key_sets = key_sets
+        self._assertions = assertions
+        self._clock = clock
+        self._metadata: dict[str, Any] = {}
+        self._until = 0.0
+
+    async def begin(self, state: str) -> Departure:
+        """To the provider."""
+        metadata = await self._discovered()
+        nonce, verifier = random_token(), random_token()
+        asked = {
+            "response_type": "code",
+            "client_id": self._settings.client_id,
+            "redirect_uri": self._callback,
+            "scope": " ".join(self._settings.scopes),
+            "state": state,
+            "nonce": nonce,
+            # Always sent: some providers know PKCE without saying so, and the others ignore it.
+            "code_challenge": b64(sha256(verifier.encode()).digest()),
+            "code_challenge_method": "S256",
+        }
+        endpoint = metadata["authorization_endpoint"]
+        joint = "&" if "?" in endpoint else "?"
+        return Departure(f"{endpoint}{joint}{urlencode(asked)}", {"nonce": nonce, "verifier": verifier})
+
+    async def finish(self, params: Mapping[str, str], kept: Mapping[str, Any]) -> Identity:
+        """Who came back."""
+        metadata = await self._discovered()
+        self._check_issuer(params, metadata)
+        if params.get("error"):
+            denied = params["error"] == "access_denied"
+            said = [params[name] for name in ("error", "error_description") if params.get(name)]
+            why = f"the provider refused: {escaped(': '.join(said)[:_LONGEST_SAID])}"
+            raise UpstreamRefusal("access_denied" if denied else "server_error", why)
+        tokens = await self._tokens(
+            {
+                "grant_type": "authorization_code",
+                "code": params.get("code", ""),
+                "redirect_uri": self._callback,
+                "code_verifier": kept["verifier"],
+            }
+        )
+        claims = await self._id_token(str(tokens.get("id_token", "")))
+        if claims.get("nonce") != kept["nonce"]:
+            raise UpstreamRefusal("server_error", "the ID token was not made for this login")
+        return self._identity(claims, str(tokens.get("refresh_token") or ""))
+
+    async def renew(self, kept: str) -> Identity:
+        """Ask with the provider's refresh token."""
+        before = json.loads(kept)
+        tokens = await self._tokens({"grant_type": "refresh_token", "refresh_token": before["refresh_token"]})
+        refresh = str(tokens.get("refresh_token") or before["refresh_token"])
+        # OpenID Connect Core §12.2: a new ID token is optional; without one, what was known still holds.
+        claims = await self._id_token(str(tokens["id_token"])) if tokens.get("id_token") else before["claims"]
+        # By the settings' names: what is nested now must win over what was kept flat before.
+        return self._identity(before["claims"] | claims | self._known(claims), refresh)
+
+    async def logged_out(self, token: str) -> str | None:
+        """OpenID Connect Back-Channel Logout §2.6."""
+        metadata = await self._discovered()
+        issuer, audiences = self._settings.issuer, (self._settings.client_id,)
+        found = await self._assertions.by_issuer(token, metadata["jwks_uri"], audiences, issuer)
+        if found is None or "nonce" in found.claims or LOGOUT not in (found.claims.get("events") or {}):
+            return None
+        sid, subject = found.claims.get("sid"), found.claims.get("sub")
+        # A session, if it names one; else all of the person's.
+        return f"sid {sid}" if sid else f"sub {subject}" if subject else None
+
+    def routes(self) -> list[Route]:
+        """None: its pages are elsewhere."""
+        return []
+
+    def _check_issuer(self, params: Mapping[str, str], metadata: Mapping[str, Any]) -> None:
+        """RFC 9207: whose answer is this?"""
+        required = metadata.get("authorization_response_iss_parameter_supported") is True
+        if params.get("iss", "" if required else self._settings.issuer) != self._settings.issuer:
+            found = escaped(params.get("iss", "none")[:_LONGEST_SAID])
+            raise UpstreamRefusal("server_error", f"the answer names the issuer {found}, not {self._settings.issuer}")
+
+    async def _tokens(self, form: dict[str, str]) -> dict[str, Any]:
+        answer = await self._client.post(await self._discovered(), form)
+        status, tokens = answer
+        if status == 200:
+            return tokens
+        if tokens.get("error") == "invalid_grant":
+            raise UpstreamRefusal("access_denied", trouble(answer))
+        # Anything else is between the provider and us; nobody is signed out for it.
+        raise (UpstreamMisconfigured if status < 500 else AuthorizationUnavailable)(trouble(answer))
+
+    async def _id_token(self, token: str) -> dict[str, Any]:
+        metadata = await self._discovered()
+        try:
+            found = await self._key_sets.verified(token, metadata["jwks_uri"])
+        except InvalidJwt as error:
+            raise UpstreamRefusal("server_error", f"the ID token is not signed by the provider: {error}") from error
+        wrong = self._unlike_ours(found)
+        if wrong:
+            said = escaped(str(found.claims.get(wrong, "missing"))[:_LONGEST_SAID])
+            raise UpstreamRefusal(
+                "server_error", f"the ID token is not for this server, or not current: {wrong} is {said}"
+            )
+        return found.claims
+
+    def _unlike_ours(self, found: Verified) -> str:
+        """The claim that is wrong (OpenID Connect Core §3.1.3.7), or nothing."""
+        claims, now = found.claims, self._clock()
+        audience, expires = claims.get("aud"), claims.get("exp")
+        named = [audience] if isinstance(audience, str) else audience
+        if claims.get("iss") != self._settings.issuer:
+            return "iss"
+        if not isinstance(named, list) or self._settings.client_id not in named:
+            return "aud"
+        if claims.get("azp", self._settings.client_id) not in named:
+            return "azp"
+        if len(named) > 1 and claims.get("azp") != self._settings.client_id:
+            return "azp"
+        return "" if isinstance(expires, (int, float)) and expires > now - SKEW else "exp"
+
+    def _identity(self, claims: Mapping[str, Any], refresh: str) -> Identity:
+        subject = claim_at(claims, self._settings.subject_claim)
+        if not isinstance(subject, str) or not subject:
+            raise UpstreamRefusal(
+                "server_error", f"the ID token has no text in {self._settings.subject_claim} (UPSTREAM_SUBJECT_CLAIM)"
+            )
+        known = self._known(claims)
+        return Identity(
+            subject=subject,
+            kept=json.dumps({"refresh_token": refresh, "claims": known}) if refresh else "",
+            scopes=self._settings.allowed(claims),
+            aliases=tuple(f"{name} {claims[name]}" for name in ("sub", "sid") if claims.get(name)),
+        )
+
+    def _known(self, claims: Mapping[str, Any]) -> dict[str, Any]:
+        """What is kept of the claims until the next look, by the names in the settings."""
+        named = ("sub", "sid", "aud", self._settings.subject_claim, self._settings.groups_claim)
+        found = {name: claim_at(claims, name) for name in named}
+        return {name: value for name, value in found.items() if value is not None}
+
+    async def _discovered(self) -> dict[str, Any]:
+        if self._until <= self._clock():
+            await self._discover()
+        return self._metadata
+
+    async def _discover(self) -> None:
+        try:
+            self._metadata = await discovered(self._settings, self._web)
+        except UpstreamMisconfigured:
+            raise
+        except AuthorizationUnavailable:
+            if self._metadata:
+                return  # an old document is better than none
+            raise
+        self._until = self._clock() + KEPT
+
+
+async def discovered(settings: OidcUpstream, web: Web) -> dict[str, Any]:
+    """The provider's metadata.
+
+    Raises:
+        UpstreamMisconfigured: it is another issuer's, or lacks what a sign-in takes.
+        AuthorizationUnavailable: it cannot be had.
+    """
+    found = await web.document(f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+    if found.get("issuer") != settings.issuer:
+        named = escaped(str(found.get("issuer", "nowhere"))[:_LONGEST_SAID])
+        raise UpstreamMisconfigured(
+            f"the provider's metadata names the issuer {named}, UPSTREAM_ISSUER is {settings.issuer}"
+        )
+    lacking = [name for name in _NEEDED if not isinstance(found.get(name), str)]
+    if lacking:
+        raise UpstreamMisconfigured(f"the provider's metadata has no {', '.join(lacking)}")
+    return found

@@ -1,0 +1,4 @@
+"""Signed JWTs: those of others verified by their key sets, our own signed with keys that rotate.
+
+May import the store, `fetch` and `crypto`; never an endpoint.
+"""

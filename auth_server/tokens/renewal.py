@@ -1,0 +1,115 @@
+"""Asking the upstream again at refresh: somebody who left the company keeps nothing.
+
+One caller asks for a family at a time, since upstream refresh tokens may be good for one use only. Who comes meanwhile
+waits for that caller's successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from auth_server.audit import Audit
+from auth_server.authorization import scope_policy
+from auth_server.connectors import Upstream, UpstreamRefusal
+from auth_server.errors import Refusal
+from auth_server.models import Grant
+from auth_server.store import Families
+from auth_server.store.connection import Connection, ms
+from auth_server.store.families import Found
+from switchboard.errors import AuthorizationUnavailable
+
+HELD = 15.0
+"""Seconds: the longest that asking may take."""
+
+_LOOKS = 100
+_PAUSE = 0.1
+
+
+class Renewal:
+    """Keeps grants as good as the upstream says they are."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        upstream: Upstream,
+        families: Families,
+        audit: Audit,
+        admins: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._upstream = upstream
+        self._families = families
+        self._audit = audit
+        self._admins = admins
+        self._clock = clock
+
+    async def renewed(self, found: Found, token: str) -> Found:
+        """The token with what the upstream now says about its grant, or with the successor that somebody else got.
+
+        Raises:
+            Refusal: the upstream does not want the person any more, or the token is spent.
+            AuthorizationUnavailable: the upstream cannot be asked; the token stays good.
+        """
+        grant = found.live_grant
+        if not grant.upstream:
+            return found
+        name = self._connection.keys.name("renewing", family=found.family)
+        async with self._connection.commands() as redis:
+            mine = await redis.set(name, "1", nx=True, px=ms(HELD))
+        if not mine:
+            return await self._others(token)
+        # Somebody may have finished between our look and our turn.
+        again = await self._families.find_refresh(token)
+        if again is None or again.status != "live":
+            await self._let_go(name)
+            return _usable(again)
+        try:
+            return replace(again, grant=await self._ask(again, grant))
+        except AuthorizationUnavailable:
+            await self._let_go(name)
+            raise
+
+    async def finished(self, found: Found) -> None:
+        """The rotation that followed is stored: the next one may ask."""
+        if found.live_grant.upstream:
+            await self._let_go(self._connection.keys.name("renewing", family=found.family))
+
+    async def _ask(self, found: Found, grant: Grant) -> Grant:
+        try:
+            identity = await self._upstream.renew(grant.upstream)
+        except UpstreamRefusal as refusal:
+            await self._end(found, grant, str(refusal))
+            raise Refusal("invalid_grant", "the person is not signed in any more") from refusal
+        scope = scope_policy.allowed(grant.scope, identity, self._admins)
+        if identity.subject != grant.subject or not scope:
+            await self._end(found, grant, "another person, or none of the scopes is left")
+            raise Refusal("invalid_grant", "the person may not do this any more")
+        return replace(grant, upstream=identity.kept or grant.upstream, scope=scope)
+
+    async def _end(self, found: Found, grant: Grant, reason: str) -> None:
+        await self._families.revoke(found.family)
+        await self._audit.record(
+            "refused by the upstream, family revoked", subject=grant.subject, client=grant.client_id, reason=reason
+        )
+
+    async def _others(self, token: str) -> Found:
+        for _ in range(_LOOKS):
+            found = await self._families.find_refresh(token)
+            if found is None or found.status != "live":
+                return _usable(found)
+            await asyncio.sleep(_PAUSE)
+        raise AuthorizationUnavailable("the upstream is being asked about this login for too long")
+
+    async def _let_go(self, name: str) -> None:
+        async with self._connection.commands() as redis:
+            await redis.delete(name)
+
+
+def _usable(found: Found | None) -> Found:
+    if found is None or found.successor is None:
+        raise Refusal("invalid_grant", "the refresh token is not valid")
+    return found
