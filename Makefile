@@ -35,13 +35,13 @@ check: $(VENV)/.dev ## format, lint, types, import directions
 	$(BIN)/lint-imports --no-logo
 
 conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two workers in turn: every version, authorization off and on
-	PYTHONPATH=scratch $(BIN)/python -m conformance $(ARGS)
+	$(BIN)/python -m tools.conformance $(ARGS)
 
 matrix: $(VENV)/.dev ## write into docs/gateway.md what passes through, as seen by official clients
 	WRITE_MATRIX=1 $(BIN)/python -m pytest tests/backends/test_matrix.py -q $(ARGS)
 
 reference: $(VENV)/.dev ## write docs/configuration.md from the models, and the schema for editors
-	$(BIN)/python scratch/reference.py
+	$(BIN)/python tools/reference.py
 	$(BIN)/switchboard config schema > examples/switchboard.schema.json
 
 format: $(VENV)/.dev ## let ruff format and mend what it can
@@ -49,10 +49,10 @@ format: $(VENV)/.dev ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
 
 separate: $(VENV)/.dev ## the authorization server on :3001 and the MCP server on :3232, two processes
-	PYTHONPATH=scratch $(BIN)/python -m fleet separate $(ARGS)
+	$(BIN)/python -m tools.fleet separate $(ARGS)
 
 fleet: $(VENV)/.dev ## two workers on one Redis behind a load balancer on :3232
-	PYTHONPATH=scratch $(BIN)/python -m fleet run $(ARGS)
+	$(BIN)/python -m tools.fleet run $(ARGS)
 
 build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
 	rm -rf dist
@@ -60,13 +60,13 @@ build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
 	$(BIN)/python -m build --outdir dist .
 
 bench: $(VENV)/.dev ## what idle sessions cost, measured on this machine
-	PYTHONPATH=scratch $(BIN)/python scratch/bench/idle_sessions.py $(ARGS)
+	$(BIN)/python scratch/bench/idle_sessions.py $(ARGS)
 
 chaos: $(VENV)/.dev ## a fleet under load while its parts are killed: what is lost, in 10 minutes (ARGS="--seconds 60 --fault roll")
-	PYTHONPATH=scratch $(BIN)/python -m chaos $(ARGS)
+	$(BIN)/python -m tools.chaos $(ARGS)
 
 races: $(VENV)/.dev ## 50 redemptions of one code, 50 uses of one refresh token, on two workers at once, 100 rounds
-	PYTHONPATH=scratch $(BIN)/python -m fleet.redemptions $(ARGS)
+	$(BIN)/python -m tools.fleet.redemptions $(ARGS)
 
 node: $(NODE)/node_modules/.installed $(OIDC)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 
@@ -92,7 +92,7 @@ $(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
 	npm install --prefix $* $(NPM)
 	@touch $@
 
-$(SUITE)/.installed: scratch/conformance/package.json
+$(SUITE)/.installed: tools/conformance/package.json
 	mkdir -p $(SUITE)
 	cp $< $(SUITE)/
 	npm install --prefix $(SUITE) $(NPM)

@@ -72,8 +72,8 @@ def changes(before: dict[str, str], now: dict[str, str]) -> Iterator[str]:
 
 def watch(client: redis.Redis, session: str, started: float, deadline: float) -> None:
     """Print what happens until the session is gone or the time is over."""
-    ears = client.pubsub(ignore_subscribe_messages=True)
-    ears.psubscribe(f"*{{{session}}}*")
+    listening = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    listening.psubscribe(f"*{{{session}}}*")
     before: dict[str, str] = {}
     while time.monotonic() < deadline:
         now = look(client, session)
@@ -83,7 +83,7 @@ def watch(client: redis.Redis, session: str, started: float, deadline: float) ->
             print(f"{time.monotonic() - started:7.2f} the session is gone", flush=True)
             return
         before = now
-        while message := ears.get_message(timeout=LOOK_EVERY):
+        while message := listening.get_message(timeout=LOOK_EVERY):
             said = message["data"] or "(look again)"
             print(f"{time.monotonic() - started:7.2f} > {message['channel']}  {said}", flush=True)
 

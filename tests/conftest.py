@@ -13,11 +13,11 @@ import httpx2
 import pytest
 import redis
 import structlog
-from fleet.redis_server import RedisServer, find_binary, start_redis
-from fleet.wiretap import Wiretap
 from hypothesis import settings
 
 from switchboard.log import _QUIET
+from tools.fleet.redis_server import RedisServer, find_binary, start_redis
+from tools.fleet.wiretap import Wiretap
 
 settings.register_profile("machines differ", deadline=None)
 settings.load_profile("machines differ")

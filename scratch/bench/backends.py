@@ -1,7 +1,7 @@
 """What clients see when backends, and the workers that hold them, fail or change: two workers behind a load balancer.
 
-    PYTHONPATH=scratch .venv/bin/python scratch/bench/backends.py            all, about three minutes
-    PYTHONPATH=scratch .venv/bin/python scratch/bench/backends.py crossing   one of them
+    .venv/bin/python scratch/bench/backends.py            all, about three minutes
+    .venv/bin/python scratch/bench/backends.py crossing   one of them
     … --calls 100 --seconds 5                                                shorter
 
 Starts fleets of its own on loopback and stops them at the end. Ends with exit code 1 when a goal is missed.
@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from fleet.children import LOOPBACK, free_port, start
-from fleet.workers import Fleet, running_fleet
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+
+from tools.fleet.children import LOOPBACK, free_port, start
+from tools.fleet.workers import Fleet, running_fleet
 
 COUNTING = Path(__file__).with_name("counting.py")
 COUNTING_HTTP = Path(__file__).with_name("counting_http.py")

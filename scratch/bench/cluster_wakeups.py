@@ -1,7 +1,7 @@
 """What a wake-up costs a Redis Cluster by plain PUBLISH, which goes to every node, and by SPUBLISH, which goes to one.
 
 Three masters and three replicas; each wake-up names a channel of its own, as sessions do. Nobody listens: what is
-measured is what the nodes tell each other. `PYTHONPATH=scratch python scratch/bench/cluster_wakeups.py`
+measured is what the nodes tell each other. `python scratch/bench/cluster_wakeups.py`
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from fleet.children import LOOPBACK
-from fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 from redis.cluster import RedisCluster as Client
+
+from tools.fleet.children import LOOPBACK
+from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 
 WAKE_UPS = 20_000
 BATCH = 200
@@ -47,7 +48,7 @@ def _wake(cluster: RedisCluster, command: str) -> None:
         queued[client.get_node_from_key(channel).port].append(channel)
     for port, channels in queued.items():
         for start in range(0, len(channels), BATCH):
-            pipe = nodes[port].pipeline(transaction=False)
+            pipe: Any = nodes[port].pipeline(transaction=False)
             for channel in channels[start : start + BATCH]:
                 pipe.execute_command(command, channel, "1")
             pipe.execute()

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 import httpx2
 import redis
-from fleet.workers import Fleet, running_fleet
+
+from tools.fleet.workers import Fleet, running_fleet
 
 VERSION = "2025-11-25"
 AT_ONCE = 40

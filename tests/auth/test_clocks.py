@@ -7,10 +7,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fleet.balancer import find_nginx, start_balancer
-from fleet.children import answers, free_port
-from fleet.redis_server import RedisServer
-from fleet.workers import START_TIMEOUT, drive_token, fleet_settings, launch_worker
+
+from tools.fleet.balancer import find_nginx, start_balancer
+from tools.fleet.children import answers, free_port
+from tools.fleet.redis_server import RedisServer
+from tools.fleet.workers import START_TIMEOUT, drive_token, fleet_settings, launch_worker
 
 MINUTES_AHEAD = """
 import time

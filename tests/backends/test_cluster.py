@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fleet.offers import offered
-from fleet.redis_cluster import running_cluster
 from mcp_types import TextContent
 
 from switchboard.backends import Backend
+from tools.fleet.offers import offered
+from tools.fleet.redis_cluster import running_cluster
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.offers import offered
 from mcp_types import TextContent
 
 from switchboard.backends import Backend
 from switchboard.state import State, open_state
+from tools.fleet.offers import offered
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 

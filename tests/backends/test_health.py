@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import structlog
-from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
@@ -18,6 +17,7 @@ from switchboard.backends.failures import BackendFailure, Broken
 from switchboard.backends.health import Health, pause
 from switchboard.backends.scope import LineKey
 from switchboard.identity.breaker import Breaker
+from tools.fleet.offers import offered
 
 
 def test_pauses_double_up_to_a_bound_that_lets_a_backend_serve_again_within_five_seconds() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ToolsListChanged
@@ -20,6 +19,7 @@ from mcp_types import TextContent
 from switchboard.backends import Bounds, Patience, Watchdog
 from switchboard.backends.scope import default_scope, key
 from switchboard.identity import ANONYMOUS, Caller, Principal
+from tools.fleet.offers import offered
 
 ANN = Principal("https://issuer", "ann", "client")
 

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from fleet.offers import offered
 from mcp.shared.exceptions import MCPError
+
+from tools.fleet.offers import offered
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])

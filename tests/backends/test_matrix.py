@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from matrix import diary as days
-from matrix import table
-from matrix.diary import NORTHS, SOUTHS, Diary
-from matrix.features import FEATURES, Feature
+
+from tools.matrix import diary as days
+from tools.matrix import table
+from tools.matrix.diary import NORTHS, SOUTHS, Diary
+from tools.matrix.features import FEATURES, Feature
 
 PAGE = Path(__file__).parents[2] / "docs" / "gateway.md"
 PAIRS = [pytest.param(north, south, id=f"{north.name}-{south.name}") for north in NORTHS for south in SOUTHS]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.certificates import Certificate, self_made
 from mcp import Client
 from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Patience
+from tools.fleet.certificates import Certificate, self_made
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 QUICK = Patience(start=3, call=3, stop=0.5)

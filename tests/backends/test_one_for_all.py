@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
 from switchboard.backends import Backend, Bounds, Http, Sse
+from tools.fleet.offers import offered
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.offers import offered
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference, ResourceTemplateReference, TextContent
 
 from switchboard.backends import Backend
+from tools.fleet.offers import offered
 
 CLIENTS = ("handshake", "modern")
 BACKENDS = ("stdio", "http-handshake", "http-modern")

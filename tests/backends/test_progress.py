@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
-from fleet.offers import offered
 
 from switchboard.backends.calls import MOST_REPORTS, Call
 from switchboard.backends.description import Patience
@@ -16,6 +15,7 @@ from switchboard.backends.frames import MOST, Outbox
 from switchboard.backends.order import MOST as MOST_HEARD
 from switchboard.backends.order import Heard
 from switchboard.sessions.parking.forward import MAX_FRAMES, _Inbox
+from tools.fleet.offers import offered
 
 MANY = 10_000
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.offers import offered
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Backend, Patience, Stdio, texts
 from switchboard.backends.failures import passed_on
 from switchboard.visible import plain
+from tools.fleet.offers import offered
 
 HIDDEN = "\x1b[31mred\x1b[0m \u202eabc\x07\U000e0041"
 SHOWN = "red abc"

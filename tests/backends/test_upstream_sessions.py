@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import httpx2
 import pytest
-from fleet.offers import offered
 from mcp import Client
 from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Patience, transports
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
+from tools.fleet.offers import offered
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 

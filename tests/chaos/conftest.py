@@ -14,16 +14,15 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def chaos(scratch_folder: Path, tmp_path: Path) -> Run:
-    """Run `python -m chaos` with the arguments, and keep what it wrote in the test's folder.
+def chaos(tmp_path: Path) -> Run:
+    """Run `python -m tools.chaos` with the arguments, and keep what it wrote in the test's folder.
 
     Coverage is not measured in there: it would make every worker several times slower, and killed ones report none.
     """
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "chaos", "--folder", str(tmp_path), *arguments]
+        command = [sys.executable, "-m", "tools.chaos", "--folder", str(tmp_path), *arguments]
         env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-        env["PYTHONPATH"] = str(scratch_folder)
         return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=env)
 
     return run

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from chaos.account import Account, account, believed, routes, troubles
-from chaos.faults import Injected
-from chaos.notes import Call, Heard, Lag, Note, Told
-from chaos.report import promises
+
+from tools.chaos.account import Account, account, believed, routes, troubles
+from tools.chaos.faults import Injected
+from tools.chaos.notes import Call, Heard, Lag, Note, Told
+from tools.chaos.report import promises
 
 KEPT = Told("h0", "session kept", 100)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fleet.children import Child, answers, free_port, start
 
 from switchboard.settings import Settings
+from tools.fleet.children import Child, answers, free_port, start
 
 COMMAND = str(Path(sys.executable).parent / "switchboard")
 

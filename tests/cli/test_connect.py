@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.children import Child, answers, free_port
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import (
@@ -27,11 +26,12 @@ from mcp_types import (
     TextContent,
     ToolListChangedNotification,
 )
-from signing_browser import sign_in
 from typer.testing import CliRunner
 
 from switchboard.cli.commands import app
 from switchboard.cli.connect.purse import Purse
+from tools.fleet.children import Child, answers, free_port
+from tools.signing_browser import sign_in
 
 COMMAND = str(Path(sys.executable).parent / "switchboard")
 PATIENCE = 60

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.children import LOOPBACK, free_port
-from fleet.workers import fleet_settings, start_worker
 
 from switchboard.cli.leaving import lock
+from tools.fleet.children import LOOPBACK, free_port
+from tools.fleet.workers import fleet_settings, start_worker
 
 CALLERS = 40
 TURNS = 20_000

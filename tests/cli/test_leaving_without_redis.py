@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from fleet.children import LOOPBACK, Child, answers, free_port
-from fleet.redis_server import RedisServer
+
+from tools.fleet.children import LOOPBACK, Child, answers, free_port
+from tools.fleet.redis_server import RedisServer
 
 BOTH = {"accept": "application/json, text/event-stream"}
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.children import LOOPBACK, Child, answers, free_port, start
-from fleet.redis_server import RedisServer
 from typer.testing import CliRunner
 
 from switchboard import __version__
@@ -23,6 +21,8 @@ from switchboard.cli.commands import COMMANDS, app
 from switchboard.cli.reloading import watched
 from switchboard.cli.screen import screen
 from switchboard.settings import load_settings
+from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
+from tools.fleet.redis_server import RedisServer
 
 Launch = Callable[..., Child]
 PATIENCE = 40

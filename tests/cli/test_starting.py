@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-from fleet.children import LOOPBACK, Child, answers, free_port
-from fleet.redis_server import RedisServer
+
+from tools.fleet.children import LOOPBACK, Child, answers, free_port
+from tools.fleet.redis_server import RedisServer
 
 Launch = Callable[..., Child]
 PATIENCE = 60

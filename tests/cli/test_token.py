@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 import pytest
-from fleet.children import LOOPBACK, Child, answers, free_port
 
 from switchboard.cli.login import LoginFailed, obtain_token
+from tools.fleet.children import LOOPBACK, Child, answers, free_port
 
 Launch = Callable[..., Child]
 PATIENCE = 40

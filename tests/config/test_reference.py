@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-import reference
 from pydantic import BaseModel
 
 from switchboard.config import read
+from tools import reference
 
 
 def test_the_reference_is_what_the_code_says() -> None:

@@ -7,11 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conformance.front import Edit
-from conformance.results import read
-from conformance.runs import RUNS
-from conformance.suite import nothing_is_expected_to_fail
-from conformance.turns import Turns
+
+from tools.conformance.front import Edit
+from tools.conformance.results import read
+from tools.conformance.runs import RUNS
+from tools.conformance.suite import nothing_is_expected_to_fail
+from tools.conformance.turns import Turns
 
 STAMP = "2026-11-21T01-57-03-823Z"
 

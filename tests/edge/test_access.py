@@ -12,10 +12,10 @@ from typing import Any
 import httpx2
 import pytest
 import websockets
-from fleet.children import Child, answers, free_port, start
-from fleet.workers import COMMAND, drive_token
 
 from switchboard.edge.access import About, as_named, noted, word
+from tools.fleet.children import Child, answers, free_port, start
+from tools.fleet.workers import COMMAND, drive_token
 
 
 def known(params: Mapping[str, Any]) -> tuple[str, str | None]:

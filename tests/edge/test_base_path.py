@@ -14,9 +14,10 @@ from urllib.parse import urljoin, urlsplit
 import httpx2
 import pytest
 import websockets
-from fleet.balancer import find_nginx, start_balancer
-from fleet.children import LOOPBACK, answers, free_port, start
-from fleet.workers import COMMAND, drive_token
+
+from tools.fleet.balancer import find_nginx, start_balancer
+from tools.fleet.children import LOOPBACK, answers, free_port, start
+from tools.fleet.workers import COMMAND, drive_token
 
 BASE_PATH = "/tools"
 INITIALIZE = {

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fleet.children import LOOPBACK, answers, free_port, start
-from fleet.workers import COMMAND
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
@@ -23,6 +21,8 @@ from uvicorn.server import ServerState
 from switchboard.cli.serving import uvicorn_config
 from switchboard.http_bounds import BODY_RATE, BODY_S, HEAD_S, LARGEST_HEAD, LINGER_S, LONGEST_PIPELINE, BoundedHttp
 from switchboard.settings import Settings
+from tools.fleet.children import LOOPBACK, answers, free_port, start
+from tools.fleet.workers import COMMAND
 
 PATIENCE = 20
 HEAD = b"POST /read HTTP/1.1\r\nHost: localhost\r\n"

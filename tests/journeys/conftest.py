@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fleet.redis_server import RedisServer
-from fleet.workers import Fleet, running_fleet
+
+from tools.fleet.redis_server import RedisServer
+from tools.fleet.workers import Fleet, running_fleet
 
 CLIENTS = Path(__file__).parent / "clients"
 QUICK = {"plugins": {"everything": {"config": {"resource_updates": 1, "log_messages": 1, "stderr_messages": 1}}}}

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.workers import Fleet
+
+from tools.fleet.workers import Fleet
 
 CLIENTS = Path(__file__).parent / "clients"
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"

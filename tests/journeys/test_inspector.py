@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.children import LOOPBACK, Child, free_port, start
-from fleet.workers import Fleet
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tools.fleet.children import LOOPBACK, Child, free_port, start
+from tools.fleet.workers import Fleet
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / ".cache" / "screenshots"

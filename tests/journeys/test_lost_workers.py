@@ -12,13 +12,14 @@ import anyio
 import httpx2
 import mcp_types as types
 import pytest
-from fleet.workers import COMMAND, Fleet
 from mcp import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.exceptions import MCPError
+
+from tools.fleet.workers import COMMAND, Fleet
 
 WATCHED = "test://static/resource/7"
 LOSS_IS_TOLD_WITHIN = 20

@@ -19,10 +19,6 @@ from typing import Any
 import httpx2
 import mcp_types as types
 import pytest
-from fleet.workers import Fleet, running_fleet
-from matrix import features, versatile
-from matrix.diary import serving
-from matrix.features import Cell, Person
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
@@ -30,6 +26,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+
+from tools.fleet.workers import Fleet, running_fleet
+from tools.matrix import features, versatile
+from tools.matrix.diary import serving
+from tools.matrix.features import Cell, Person
 
 pytestmark = [
     pytest.mark.registry,

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fleet.workers import Fleet
+
+from tools.fleet.workers import Fleet
 
 
 def run(command: list[str], **env: str) -> str:

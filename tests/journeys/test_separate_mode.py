@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from fleet.children import free_port
-from fleet.workers import drive_token, start_auth_server, start_worker
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
+
+from tools.fleet.children import free_port
+from tools.fleet.workers import drive_token, start_auth_server, start_worker
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from fleet.balancer import SHIPPED, Balancer, find_nginx, render, start_balancer
-from fleet.children import LOOPBACK, free_port
+
+from tools.fleet.balancer import SHIPPED, Balancer, find_nginx, render, start_balancer
+from tools.fleet.children import LOOPBACK, free_port
 
 
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -173,6 +174,6 @@ def test_what_is_run_here_is_what_is_shipped_but_for_places(tmp_path: Path) -> N
 def test_a_configuration_that_cannot_be_rendered_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "nginx.conf"
     other.write_text(SHIPPED.read_text().replace("listen 3232;", "listen 80; # changed\n    listen 3232;"))
-    monkeypatch.setattr("fleet.balancer.SHIPPED", other)
+    monkeypatch.setattr("tools.fleet.balancer.SHIPPED", other)
     with pytest.raises(ValueError, match="listen"):
         render(tmp_path, 1234, [1])

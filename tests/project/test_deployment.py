@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.balancer import find_nginx
-from fleet.children import LOOPBACK, Child, free_port, listens, start
 
 from switchboard.settings import Settings, load_settings
+from tools.fleet.balancer import find_nginx
+from tools.fleet.children import LOOPBACK, Child, free_port, listens, start
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from fleet.children import LOOPBACK
 from mcp import ClientSession, MCPError
 from mcp.client import streamable_http
 from mcp.client.streamable_http import streamable_http_client
+
+from tools.fleet.children import LOOPBACK
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
 OPENED = {"capabilities": {"tools": {}}, "serverInfo": {"name": "probe", "version": "1"}}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fleet.children import answers, free_port, start
 
 from switchboard.settings import Settings
+from tools.fleet.children import answers, free_port, start
 
 ROOT = Path(__file__).parents[2]
 SCREEN = (ROOT / "docs" / "gateway.md").read_text().partition("## What passes through")[0]

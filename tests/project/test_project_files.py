@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from fleet.balancer import find_nginx
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from switchboard.sessions.frames import KEEPALIVE_S
+from tools.fleet.balancer import find_nginx
 
 ROOT = Path(__file__).parents[2]
 SENDING_ONE_CLIENT_TO_ONE_WORKER = ("ip_hash", "hash ", "sticky", "least_conn")

@@ -14,7 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fleet.children import LOOPBACK, free_port, listens, start
+
+from tools.fleet.children import LOOPBACK, free_port, listens, start
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text()
 SBIN = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import redis
-from fleet.redis_server import RedisServer, find_binary
+
+from tools.fleet.redis_server import RedisServer, find_binary
 
 
 def test_the_test_database_is_a_real_empty_redis(redis_url: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 
 from switchboard.state import open_state
+from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 
 LONG = "longRunningOperation"
 

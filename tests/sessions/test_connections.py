@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx2
 import redis.asyncio
-from fleet.redis_server import RedisServer
 
 from switchboard.app import Application
+from tools.fleet.redis_server import RedisServer
 
 BOTH = {"accept": "application/json, text/event-stream"}
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}

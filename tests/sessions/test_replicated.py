@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from fleet.children import free_port
-from fleet.redis_server import RedisServer
 
 from switchboard.cli.login import obtain_token
 from switchboard.state import open_state
+from tools.fleet.children import free_port
+from tools.fleet.redis_server import RedisServer
 
 CLIENT_AND_CODE = 2
 """A client that registers, and a code that is spent for tokens."""

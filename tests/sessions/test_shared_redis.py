@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx2
 import redis
-from fleet.children import free_port
-from fleet.redis_server import RedisServer
 from structlog.testing import capture_logs
 
 from switchboard.cli.login import obtain_token
+from tools.fleet.children import free_port
+from tools.fleet.redis_server import RedisServer
 
 BOTH = {"accept": "application/json, text/event-stream"}
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}

@@ -15,14 +15,15 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import httpx2
 import pytest
-from fleet.children import Child, answers, free_port, start
-from fleet.kept import Kept
-from fleet.workers import start_worker
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientMetadata
 from mcp_types import TextContent
+
+from tools.fleet.children import Child, answers, free_port, start
+from tools.fleet.kept import Kept
+from tools.fleet.workers import start_worker
 
 PROVIDER = Path(__file__).parent / "provider"
 NODE = Path(__file__).parents[1] / "journeys" / "clients" / "node_modules" / ".bin" / "node"

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from fleet.redis_cluster import RedisCluster, running_cluster
+
+from tools.fleet.redis_cluster import RedisCluster, running_cluster
 
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 

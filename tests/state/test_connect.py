@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import redis.asyncio
-from fleet.redis_server import RedisServer
 
 from switchboard.errors import StateBusy, StateUnavailable
 from switchboard.state import State, open_state, pools, servers
+from tools.fleet.redis_server import RedisServer
 
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 

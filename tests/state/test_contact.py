@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import redis
-from fleet.redis_cluster import RedisCluster
-from fleet.redis_server import RedisServer
 from structlog.testing import capture_logs
 
 from switchboard.state import Heartbeat, Lease, check_fingerprint, open_state
 from switchboard.state.clock import DIFFERS_S, FleetClock
 from switchboard.state.contact import LATE_S, SETTLED_S, Contact
 from switchboard.state.keys import WORKER_LIFE_MS
+from tools.fleet.redis_cluster import RedisCluster
+from tools.fleet.redis_server import RedisServer
 
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio
-from fleet.redis_server import RedisServer
 from redis.asyncio.cluster import RedisCluster
 from structlog.testing import capture_logs
 
 from switchboard.state import State, open_state
+from tools.fleet.redis_server import RedisServer
 
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 

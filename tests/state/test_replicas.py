@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 import redis
-from fleet.children import PAUSE, Child
-from fleet.redis_cluster import RedisCluster
-from fleet.redis_server import RedisServer
 from structlog.testing import capture_logs
 
 from switchboard.state import open_state
+from tools.fleet.children import PAUSE, Child
+from tools.fleet.redis_cluster import RedisCluster
+from tools.fleet.redis_server import RedisServer
 
 
 @dataclass

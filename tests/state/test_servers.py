@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from fleet.certificates import Certificate, self_made
-from fleet.children import PAUSE, free_port, listens, start
-from fleet.redis_server import RedisServer, find_binary
 
 from switchboard.errors import StateUnavailable
 from switchboard.state import State, open_state
+from tools.fleet.certificates import Certificate, self_made
+from tools.fleet.children import PAUSE, free_port, listens, start
+from tools.fleet.redis_server import RedisServer, find_binary
 
 SECRET = "p@ss:word/1"
 QUOTED = "p%40ss%3Aword%2F1"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import redis
-from fleet.children import LOOPBACK, free_port
-from fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from switchboard.errors import StateUnavailable
 from switchboard.state import State, open_state
 from switchboard.state.away import AWAY
+from tools.fleet.children import LOOPBACK, free_port
+from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 
 PATIENCE_S = 30
 CHANNELS = [f"c{number}" for number in range(60)]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import redis
-from fleet.redis_cluster import MASTERS, RedisCluster
-from fleet.redis_server import RedisServer
 from structlog.testing import capture_logs
 
 from switchboard.state import Soundness, open_state
 from switchboard.state.soundness import REMEMBERED_S, Master, risks
+from tools.fleet.redis_cluster import MASTERS, RedisCluster
+from tools.fleet.redis_server import RedisServer
 
 SOUND = {"maxmemory_policy": "noeviction", "aof_enabled": 1, "maxmemory": 1000, "used_memory": 500}
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from fleet.workers import Fleet, running_fleet
+
+from tools.fleet.workers import Fleet, running_fleet
 
 VERSION = "2026-07-28"
 ABLE: dict[str, Any] = {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}

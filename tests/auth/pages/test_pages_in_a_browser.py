@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
-from fleet.children import answers, free_port, start
 from playwright.async_api import Browser, Page, async_playwright
+
+from tools.fleet.children import answers, free_port, start
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 

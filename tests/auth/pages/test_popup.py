@@ -9,9 +9,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fleet.children import LOOPBACK, answers, free_port, start
-from fleet.workers import COMMAND
 from playwright.async_api import Browser
+
+from tools.fleet.children import LOOPBACK, answers, free_port, start
+from tools.fleet.workers import COMMAND
 
 from .test_pages_in_a_browser import browser, link
 

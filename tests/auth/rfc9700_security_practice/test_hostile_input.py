@@ -13,12 +13,12 @@ from urllib.parse import quote, urlencode
 import httpx2
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
-from fleet.children import Child, answers, free_port, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.clients.redirect_uris import matches, problem, split
+from tools.fleet.children import Child, answers, free_port, start
 
 ISSUER = "http://localhost:3001"
 PATHS = (

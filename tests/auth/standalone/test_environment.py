@@ -10,7 +10,6 @@ from typing import Any
 import httpx2
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
-from fleet.children import Child, answers, free_port, start
 
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.environment import EXAMPLE_KEY, read
@@ -18,6 +17,7 @@ from auth_server.http.front import Front, own_hosts
 from auth_server.http.quotas import QUOTAS
 from auth_server.settings import GithubUpstream, OidcUpstream
 from switchboard.errors import ConfigurationError
+from tools.fleet.children import Child, answers, free_port, start
 
 KEY = "k" * 32
 

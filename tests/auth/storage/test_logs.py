@@ -8,7 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 import structlog
-from fleet.wiretap import Wiretap
+
+from tools.fleet.wiretap import Wiretap
 
 log = structlog.get_logger("auth_server.test")
 SECRET = "s3cret-0123456789-abcdefghij"

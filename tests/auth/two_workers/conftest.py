@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from fleet.workers import Fleet, running_fleet
+
+from tools.fleet.workers import Fleet, running_fleet
 
 TOOLS = {"echo": {"scopes": ["echo:use"]}, "add": {"scopes": ["echo:use", "numbers"]}}
 """What these tools of the demo toolset need, besides what all tools need."""

@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import httpx2
 import pytest
-from fleet.children import LOOPBACK
-from fleet.tokens import CALLBACK, PublicClient
-from fleet.workers import Fleet
+
+from tools.fleet.children import LOOPBACK
+from tools.fleet.tokens import CALLBACK, PublicClient
+from tools.fleet.workers import Fleet
 
 ACCEPT = "application/json, text/event-stream"
 INITIALIZE = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fleet.redemptions import run
-from fleet.workers import Fleet
+from tools.fleet.redemptions import run
+from tools.fleet.workers import Fleet
 
 
 async def test_a_code_has_one_winner_and_a_refresh_token_one_successor(fleet: Fleet) -> None:

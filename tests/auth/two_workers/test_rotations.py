@@ -15,10 +15,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from fleet.children import LOOPBACK, Child, free_port
-from fleet.redis_server import RedisServer
-from fleet.tokens import PublicClient
-from fleet.workers import Fleet, running_fleet, start_auth_server, start_worker
+
+from tools.fleet.children import LOOPBACK, Child, free_port
+from tools.fleet.redis_server import RedisServer
+from tools.fleet.tokens import PublicClient
+from tools.fleet.workers import Fleet, running_fleet, start_auth_server, start_worker
 
 INITIALIZE = {
     "jsonrpc": "2.0",

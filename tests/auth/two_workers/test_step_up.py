@@ -9,15 +9,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
-from fleet.kept import Kept
-from fleet.person import Person
-from fleet.tokens import CALLBACK, PublicClient
-from fleet.workers import Fleet
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientMetadata
 from mcp_types import TextContent
+
+from tools.fleet.kept import Kept
+from tools.fleet.person import Person
+from tools.fleet.tokens import CALLBACK, PublicClient
+from tools.fleet.workers import Fleet
 
 ACCEPT = "application/json, text/event-stream"
 

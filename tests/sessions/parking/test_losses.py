@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fleet.redis_server import RedisServer
 from mcp.shared.exceptions import MCPError
+
+from tools.fleet.redis_server import RedisServer
 
 ANSWER = {"elicitation-0": {"action": "accept", "content": {"name": "a"}}}
 

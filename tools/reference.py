@@ -1,0 +1,96 @@
+"""docs/configuration.md, written from the models of the configuration: `python tools/reference.py` writes it anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from switchboard.config import Configuration, Preset, ServerSection, ToolSearch
+from switchboard.config.exposure import Exposure, ToolRule
+from switchboard.config.model import PluginSection
+from switchboard.config.servers import NEEDS, Auth
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
+
+HEAD: Final = """# The configuration file, key by key
+
+Written from the code by `make reference`; a test compares it. [gateway.md](gateway.md) says what the layers are and
+which one wins, `examples/` has whole files, `switchboard config check` looks at yours, and `switchboard config schema`
+prints a JSON Schema for editors. `${VAR}` and `${VAR:-default}` are expanded wherever a text stands.
+"""
+
+PARTS: Final[tuple[tuple[str, str, type[BaseModel], type[BaseModel] | None], ...]] = (
+    ("The file", "", Configuration, None),
+    ("Plugins and servers alike", "In each row of `plugins` and of `mcpServers`.", Exposure, None),
+    ("`plugins.NAME`", "Beside those above.", PluginSection, Exposure),
+    ("`mcpServers.NAME`", "Beside those above.", ServerSection, Exposure),
+    ("`mcpServers.NAME.auth`", "Strategies other than `none` are not available yet, and are refused.", Auth, None),
+    ("`tools.PATTERN`", "In a row of `plugins` or `mcpServers`.", ToolRule, None),
+    ("`presets.NAME`", "Chosen by `/mcp?preset=NAME`, on `/sse` and WebSocket too.", Preset, None),
+    ("`tool_search`", "", ToolSearch, None),
+)
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for title, lead, model, without in PARTS:
+        parts += [f"## {title}\n", *([f"{lead}\n"] if lead else []), _table(model, without)]
+        if model is ServerSection:
+            parts += ["### What each source takes\n", _sources()]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(model: type[BaseModel], without: type[BaseModel] | None) -> str:
+    known = without.model_fields if without is not None else {}
+    rows = [
+        f"| `{_written(name, field)}` | {_default(field)} | {_said(field)} |"
+        for name, field in model.model_fields.items()
+        if name not in known
+    ]
+    return "\n".join(["| key | default | |", "|---|---|---|", *rows, ""])
+
+
+def _written(name: str, field: FieldInfo) -> str:
+    other = getattr(field.validation_alias, "choices", None)
+    return str(other[0]) if other else field.alias or name
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None or field.default is PydanticUndefined:
+        return ""
+    value: Any = field.default
+    if value in (None, "", ()) or isinstance(value, BaseModel):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _said(field: FieldInfo) -> str:
+    words = " ".join((field.description or "").split()).replace("|", "\\|")
+    choices = _choices(field.annotation)
+    return f"{words} One of {', '.join(f'`{one}`' for one in choices)}." if choices else words
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """What a field may be, if that is one of a few words."""
+    for one in (annotation, *get_args(annotation)):
+        if get_origin(one) is Literal:
+            return get_args(one)
+    return ()
+
+
+def _sources() -> str:
+    rows = [
+        f"| `{kind}` | {' and '.join(' or '.join(f'`{one}`' for one in group) for group in needs.required)} "
+        f"| {', '.join(f'`{one}`' for one in needs.optional if [one] not in needs.required)} |"
+        for kind, needs in NEEDS.items()
+    ]
+    return "\n".join(["| `source` | needs | also takes |", "|---|---|---|", *rows, ""])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
