@@ -41,6 +41,7 @@ SUPPORT: dict[str, TaskSupport] = {
     "late_round": "optional",
     "report": "optional",
     "late_question": "optional",
+    "impatient": "optional",
 }
 PATIENCE_S = 15
 
@@ -131,6 +132,17 @@ class Tools:
         """Take long, and ask then."""
         await self.gates.hold()
         return f"Hello, {await self._name(ctx, 'first')}!"
+
+    async def impatient(self, ctx: Context[Any, Any]) -> str:
+        """Ask, wait for no time at all, and go on without an answer."""
+        form = {"type": "object", "properties": {"name": {"type": "string"}}}
+        asked = ElicitRequest(params=ElicitRequestFormParams(message="Who?", requested_schema=form))
+        try:
+            await ctx.session.send_request(asked, ElicitResult, request_read_timeout_seconds=0)
+        except MCPError as error:
+            await self.gates.hold()
+            return error.error.message
+        return "answered"
 
     async def _name(self, ctx: Context[Any, Any], which: str) -> str:
         answer = await ctx.elicit(f"What is the {which} name?", schema=Name)

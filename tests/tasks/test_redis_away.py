@@ -55,6 +55,17 @@ async def test_a_question_of_a_task_waits_until_redis_takes_writes(opening: Any,
     assert (await a.become(task, "completed"))["result"]["content"][0]["text"] == "Hello, Ada!"
 
 
+async def test_how_a_task_ended_is_stored_once_redis_takes_writes_again(opening: Any, state: State, gates: Any) -> None:
+    a = await opening()
+    task = (await a.call("hold"))["taskId"]
+    async with full(state):
+        gates.release.set()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(MOMENT_S):
+                await a.become(task, "completed", "failed")
+    assert (await a.become(task, "completed", "failed"))["result"]["content"][0]["text"] == "released"
+
+
 async def test_a_call_that_cannot_be_kept_as_a_task_is_answered_itself(opening: Any, state: State, gates: Any) -> None:
     a = await opening()
     async with full(state):

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from switchboard.state import State
+
 MISSING_CAPABILITY = -32021
 INVALID_PARAMS = -32602
 HEADER_MISMATCH = -32020
@@ -85,6 +87,31 @@ async def test_questions_are_answered_one_by_one_and_an_answered_one_is_not_aske
     assert list(left["inputRequests"]) == [second]
     await a.update(task, {first: named("Eve"), "never-asked": {"x": 1}, second: named("Grace")})
     assert (await b.become(task, "completed"))["result"]["content"][0]["text"] == "Ada and Grace"
+
+
+async def test_a_question_that_timed_out_is_withdrawn_and_the_task_works_on(opening: Any, gates: Any) -> None:
+    a, b = await opening(), await opening()
+    task = (await a.call("impatient"))["taskId"]
+    await gates.entered.wait()
+    found = await b.get(task)
+    assert found["status"] == "working"
+    assert "inputRequests" not in found
+    await b.update(task, {"elicitation-1": named("Ada")})
+    gates.release.set()
+    assert "Timed out" in (await b.become(task, "completed"))["result"]["content"][0]["text"]
+
+
+async def test_a_task_that_ends_leaves_neither_questions_nor_answers_behind(opening: Any, state: State) -> None:
+    a, b = await opening(), await opening()
+    task = (await a.call("both"))["taskId"]
+    asked: dict[str, Any] = {}
+    while len(asked) < 2:
+        asked = (await b.become(task, "input_required"))["inputRequests"]
+    beside = [state.keys.task_asks(task), state.keys.task_answers(task)]
+    await b.update(task, {min(asked): named("Ada")})
+    assert await state.redis.exists(*beside) == 2
+    await b.request("tasks/cancel", {"taskId": task})
+    assert await state.redis.exists(*beside) == 0
 
 
 async def test_an_answer_of_the_wrong_shape_is_refused_and_the_question_stays_open(opening: Any) -> None:
