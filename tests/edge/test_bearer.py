@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from switchboard.edge.bearer import Anonymous, Bearer, Challenge, Scopes
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
-from switchboard.identity import ANONYMOUS, Principal, current
+from switchboard.identity import ANONYMOUS, Caller, KeyBoundToken, Principal, current
 
 METADATA = "http://localhost:3232/.well-known/oauth-protected-resource/mcp"
 ALICE = Principal("http://localhost:3232", "alice", "client", frozenset({"mcp"}))
@@ -97,6 +97,14 @@ async def test_a_malformed_token_never_reaches_the_verifier() -> None:
     assert verifier.asked == []
 
 
+@pytest.mark.parametrize(("length", "status"), [(8192, 200), (8193, 401)])
+async def test_a_token_has_a_bound_and_a_longer_one_never_reaches_the_verifier(length: int, status: int) -> None:
+    token = "x" * length
+    verifier = Known({token: ALICE})
+    assert (await ask(protected(verifier), f"Bearer {token}")).status_code == status
+    assert bool(verifier.asked) is (status == 200)
+
+
 async def test_two_authorization_headers_are_a_bad_request() -> None:
     answer = await ask(protected(everybody()), "Bearer a.1", "Bearer a.1")
     assert answer.status_code == 400
@@ -144,6 +152,34 @@ async def test_when_tokens_cannot_be_checked_the_answer_is_503_and_neither_401_n
     assert int(answer.headers["retry-after"]) > 0
     assert "www-authenticate" not in answer.headers
     assert answer.json()["error"]["code"] == -32603
+
+
+@pytest.mark.parametrize(
+    ("away", "tokens", "good"),
+    [
+        (None, {"a.1": ALICE}, True),
+        (None, {}, False),
+        (AuthorizationUnavailable("issuer down"), {}, True),
+        (StateUnavailable("redis down"), {}, True),
+        (KeyBoundToken(), {}, False),
+    ],
+)
+async def test_a_stream_ends_with_its_token_but_not_because_the_token_cannot_be_checked(
+    away: Exception | None, tokens: dict[str, Principal], good: bool
+) -> None:
+    verifier = everybody()
+    callers: list[Caller] = []
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        callers.append(current())
+        await whoami(scope, receive, send)
+
+    await ask(Bearer(stream, verifier, resource_metadata_url=METADATA), "Bearer a.1")
+    verifier.away, verifier.tokens = away, tokens
+    still_valid = callers[0].still_valid
+    assert still_valid is not None
+    assert await still_valid() is good
+    assert verifier.asked == ["a.1", "a.1"]
 
 
 async def test_a_refusal_is_logged_without_the_token() -> None:

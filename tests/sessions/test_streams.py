@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from mcp.shared.subscriptions import ResourceUpdated
 
+from switchboard.sessions.follow import START, ReplyFollower
+from switchboard.sessions.frames import Frame
 from switchboard.sessions.standalone import append
+from switchboard.state import open_state
 
 LONG = "longRunningOperation"
 
@@ -85,6 +90,21 @@ async def test_a_question_to_the_client_is_answered_through_the_other_worker(
         assert (await session.post(workers.b, answer(question, result))).status_code == 202
         final = (await events.message()).message
     assert "isError" not in final["result"] or final["result"]["isError"] is False
+
+
+async def test_a_question_can_be_answered_for_as_long_as_it_is_asked(two: Any) -> None:
+    """The place for its answer would end with one life of the session; whoever waits for the answer renews it."""
+    session = await two.open()
+    async with session.stream(two.a, call("elicitInputs")) as events:
+        question = (await events.message()).message
+        place = two.state.keys.inbox(session.id, question["id"])
+        await two.state.redis.pexpire(place, 60_000)
+        await two.state.hub.publish(two.state.keys.to_server(session.id), "1")
+        async with asyncio.timeout(15):
+            while await two.state.redis.pttl(place) <= 60_000:
+                await asyncio.sleep(0.01)
+        await session.post(two.b, answer(question, {"action": "accept", "content": {"name": "Ada"}}))
+        assert "Ada" in json.dumps((await events.message()).message)
 
 
 async def test_an_answer_counts_once(workers: Any) -> None:
@@ -214,6 +234,21 @@ async def test_frames_that_were_dropped_are_refused_instead_of_skipped(two: Any)
     assert "replayed" in response.json()["error"]["message"]
 
 
+async def test_a_follower_that_missed_frames_ends_instead_of_skipping_them() -> None:
+    async with open_state(None) as state:
+        sid, stream = "s" * 48, "reply"
+        key = state.keys.events(sid, stream)
+        await state.redis.hset(state.keys.session(sid), "owner", "alice")
+        await state.redis.xadd(key, {"f": "first", "b": 5})
+        follower = ReplyFollower(state, sid, stream, START, 60_000)
+        async with asyncio.timeout(15), aclosing(follower.frames()) as frames:
+            assert await anext(frames) == Frame(ANY, "first", total=5)
+            missing = 10
+            await state.redis.xadd(key, {"f": "third", "b": 5 + missing + 5})
+            await state.hub.publish(state.keys.to_client(sid, stream), "1")
+            assert [frame async for frame in frames] == []
+
+
 async def test_an_unknown_last_event_id_is_refused(workers: Any) -> None:
     session = await workers.open()
     for text in ("nonsense", "abcdefgh.1-1", "../../x.1-1"):
@@ -333,6 +368,24 @@ async def test_an_update_comes_under_each_form_of_the_uri_that_the_client_subscr
     assert (await session.post(workers.a, drop)).json()["result"] == {}
     state = workers.a.app.rooms.state
     assert await state.redis.smembers(state.keys.subscriptions(session.id)) == set()
+
+
+async def test_every_request_keeps_what_stands_beside_the_session_though_no_stream_is_open(two: Any) -> None:
+    session = await two.open()
+    message = {
+        "jsonrpc": "2.0",
+        "id": 5,
+        "method": "resources/subscribe",
+        "params": {"uri": "test://static/resource/1"},
+    }
+    await session.post(two.a, message)
+    await say(two, session, "said before any GET")
+    keys, redis = two.state.keys, two.state.redis
+    beside = [keys.session(session.id), keys.subscriptions(session.id), keys.events(session.id, "s")]
+    for key in beside:
+        assert await redis.pexpire(key, 60_000)
+    await session.call(two.b, "echo", {"message": "here"})
+    assert [key for key in beside if await redis.pttl(key) <= 60_000] == []
 
 
 async def test_a_ten_second_call_outlives_a_session_life_of_two(start: Any) -> None:
