@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,23 @@ def redis_url(redis_server: RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushdb()
     return redis_server.url
+
+
+@pytest.fixture
+async def pass_time() -> AsyncIterator[Callable[[float], Awaitable[None]]]:
+    """`await pass_time(seconds)`: the event loop's clock goes on by so much, and what was due by then is done."""
+    loop = asyncio.get_running_loop()
+    real, passed = loop.time, 0.0
+
+    async def pass_(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "time", lambda: real() + passed)
+        yield pass_
 
 
 @pytest.fixture(scope="session")

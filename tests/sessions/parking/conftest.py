@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,6 +147,12 @@ class Tools:
         )
         await ctx.session.send_request(request, types.ElicitResult, request_read_timeout_seconds=0)
         return "never"
+
+    async def impatient_then(self, ctx: Context[Any, Any]) -> str:
+        """Ask, wait for no time at all, and ask something else in the same round."""
+        with suppress(MCPError):
+            await self.impatient(ctx)
+        return await name(ctx, "second")
 
     async def pinging(self, ctx: Context[Any, Any]) -> str:
         await ctx.session.send_ping()

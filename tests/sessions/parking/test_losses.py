@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -143,6 +143,41 @@ async def test_when_the_relaying_worker_dies_and_nobody_comes_back_the_call_expi
         await asyncio.wait_for(fleet.gates.entered.wait(), 5)
         await asyncio.wait_for(fleet.gates.cancelled.wait(), 5)
         assert fleet.workers["w0"].parking.parked == 0
+
+
+async def test_a_client_that_comes_back_after_the_relaying_worker_died_is_worked_for_as_long_as_it_takes(
+    open_fleet: Any, pass_time: Callable[[float], Awaitable[None]]
+) -> None:
+    async with open_fleet(None, silent_after=3, ttl=4) as fleet:
+        asked = await fleet.call("w0", "hold")
+        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
+        await hub.publish(keys.parked("w0"), fleet.question(asked, "r", ANSWER))
+        await asyncio.wait_for(fleet.gates.entered.wait(), 5)
+        await pass_time(3.5)
+        back = asyncio.create_task(fleet.call("w0", "hold", state=asked["requestState"], responses=ANSWER))
+        await pass_time(0)
+        await pass_time(6)
+        fleet.gates.release.set()
+        assert text(await asyncio.wait_for(back, 5)) == "held a"
+
+
+async def test_a_worker_that_repeats_its_question_is_not_taken_for_dead(
+    open_fleet: Any, pass_time: Callable[[float], Awaitable[None]]
+) -> None:
+    async with open_fleet(None, silent_after=9, ttl=2) as fleet:
+        asked = await fleet.call("w0", "hold")
+        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
+        question = fleet.question(asked, "r", ANSWER)
+        await hub.publish(keys.parked("w0"), question)
+        await asyncio.wait_for(fleet.gates.entered.wait(), 5)
+        await pass_time(8)
+        heard = asyncio.Event()
+        async with hub.subscribed(keys.parked_reply("r"), lambda payload: heard.set() if payload else None):
+            await hub.publish(keys.parked("w0"), question)
+            await asyncio.wait_for(heard.wait(), 5)
+        await pass_time(5)
+        await pass_time(2.5)
+        assert not fleet.gates.cancelled.is_set()
 
 
 async def test_a_retry_survives_pubsub_connections_being_killed(redis_url: str, open_fleet: Any) -> None:

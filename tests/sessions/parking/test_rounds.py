@@ -161,6 +161,12 @@ async def test_a_question_may_have_a_time_limit_of_its_own(open_fleet: Any) -> N
             await fleet.call("w0", "impatient")
 
 
+async def test_a_question_that_timed_out_is_not_offered_with_the_next_one(open_fleet: Any) -> None:
+    async with open_fleet(None, workers=1) as fleet:
+        asked = await fleet.call("w0", "impatient_then")
+        assert [question["params"]["message"] for question in asked["inputRequests"].values()] == ["second"]
+
+
 CAPABILITIES: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
     ("twice", {}, {"elicitation": {"form": {}}}),
     ("twice", {"elicitation": {"url": {}}}, {"elicitation": {"form": {}}}),

@@ -96,6 +96,8 @@ class Call:
             raise not_parked()
         seat = object()
         current.seats[seat] = channel
+        if not current.outcome.done():
+            self.stop_clock()  # it may run since another worker, which attended, was lost
         try:
             return await asyncio.shield(current.outcome)
         finally:
