@@ -15,8 +15,8 @@ import uvicorn
 
 from auth_server.app import AuthorizationServer
 from auth_server.connectors.provider_check import announce
-from auth_server.environment import Standalone, read
-from auth_server.http.front import Front, own_hosts
+from auth_server.environment import StandaloneSettings, read
+from auth_server.http.standalone_middleware import StandaloneMiddleware, own_hosts
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
 from switchboard.errors import ConfigurationError, SwitchboardError
@@ -64,7 +64,7 @@ def _first(group: BaseException) -> BaseException:
     return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
 
 
-async def _serve(settings: Standalone) -> None:
+async def _serve(settings: StandaloneSettings) -> None:
     async with (
         settings.opened() as state,
         httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
@@ -78,9 +78,11 @@ async def _serve(settings: Standalone) -> None:
         await uvicorn.Server(_uvicorn(settings, server)).serve()
 
 
-def _uvicorn(settings: Standalone, server: AuthorizationServer) -> uvicorn.Config:
+def _uvicorn(settings: StandaloneSettings, server: AuthorizationServer) -> uvicorn.Config:
     return uvicorn.Config(
-        Front(server.app(), settings.auth, (*own_hosts(settings.auth, settings.host), *settings.allowed_hosts)),
+        StandaloneMiddleware(
+            server.app(), settings.auth, (*own_hosts(settings.auth, settings.host), *settings.allowed_hosts)
+        ),
         host=settings.host,
         port=settings.port,
         http=BoundedHttp,

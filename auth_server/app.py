@@ -17,14 +17,12 @@ from auth_server.crypto import KeyRing
 from auth_server.endpoints import callback, grants_page, metadata
 from auth_server.endpoints.authorize import Authorize
 from auth_server.endpoints.callback import Callback
-from auth_server.endpoints.client_configuration import Registered
+from auth_server.endpoints.client_configuration import ClientConfiguration
 from auth_server.endpoints.consent import Consent
 from auth_server.endpoints.introspect import Introspect, active
-from auth_server.endpoints.jwks import Jwks
-from auth_server.endpoints.logout import Logout
-from auth_server.endpoints.metadata import Metadata
+from auth_server.endpoints.metadata import Jwks, Metadata
 from auth_server.endpoints.register import Register
-from auth_server.endpoints.revoke import Revoke
+from auth_server.endpoints.revoke import Logout, Revoke
 from auth_server.endpoints.token import Token
 from auth_server.fetch.fetcher import Fetcher
 from auth_server.grants import GrantStrategy
@@ -157,7 +155,7 @@ class AuthorizationServer:
         }
         table = (
             ("/register", limited("register", Register(shared)), ["POST"]),
-            ("/register/{client_id}", limited("manage", Registered(shared)), ["GET", "PUT", "DELETE"]),
+            ("/register/{client_id}", limited("manage", ClientConfiguration(shared)), ["GET", "PUT", "DELETE"]),
             ("/token", limited("token", Token(shared, grants)), ["POST"]),
             ("/revoke", limited("token", Revoke(shared)), ["POST"]),
             ("/introspect", limited("introspect", Introspect(shared)), ["POST"]),
@@ -176,7 +174,11 @@ class AuthorizationServer:
             ("/authorize", limited("authorize", Authorize(shared, browser)), ["GET", "POST"]),
             ("/consent", limited("authorize", Consent(shared, browser)), ["POST"]),
             (callback.PATH, limited("login", Callback(shared, browser, sessions)), ["GET"]),
-            (grants_page.PATH, limited("authorize", grants_page.Granted(shared, browser, sessions)), ["GET", "POST"]),
+            (
+                grants_page.PATH,
+                limited("authorize", grants_page.GrantsPage(shared, browser, sessions)),
+                ["GET", "POST"],
+            ),
         )
         return [
             Route(place + name, Page(respond, shared.pages), methods=methods, max_body_size=MAX_BODY)

@@ -10,32 +10,32 @@ import httpx2
 
 from auth_server.audit import Audit
 from auth_server.clients.authentication import ClientAuthentication
-from auth_server.clients.client_id_metadata import Documents
-from auth_server.connectors import Upstream
-from auth_server.connectors.fake import FakeUpstream
+from auth_server.clients.client_id_metadata import ClientDocuments
+from auth_server.connectors import Connector
+from auth_server.connectors.fake import FakeConnector
 from auth_server.connectors.github import GitHub
 from auth_server.connectors.oidc import OpenIdConnect
-from auth_server.connectors.web import Web
+from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import KeyRing
 from auth_server.endpoints import callback
 from auth_server.fetch.fetcher import Fetcher
-from auth_server.http.limits import Limits
+from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
 from auth_server.jwt.key_sets import LARGEST, Get, KeySets
 from auth_server.jwt.signing_keys import SigningKeys
 from auth_server.pages import sessions
 from auth_server.pages.renderer import Pages
-from auth_server.settings import AuthSettings, GithubUpstream
+from auth_server.settings import AuthSettings, GithubSettings
 from auth_server.shared import Shared
 from auth_server.store import AccessTokens, Clients, Families, Fetched, Records, Revocation
 from auth_server.store.connection import Connection
 from auth_server.store.fetched import Bounds
 from auth_server.tokens.formats import Opaque, SignedJwt, TokenFormat
-from auth_server.tokens.issuer import Issuer
+from auth_server.tokens.issuer import TokenIssuer
 from auth_server.tokens.renewal import Renewal
 from switchboard.errors import ConfigurationError
 
-OF_OUR_CHOICE = Bounds(of_a_host=1_000, bytes=1_048_576)
+CONFIGURED_ADDRESSES = Bounds(of_a_host=1_000, bytes=1_048_576)
 """What is kept of addresses that the settings name: no stranger can make more of them."""
 
 
@@ -58,20 +58,20 @@ def assemble(
     """Every part over one connection."""
     format_: TokenFormat = SignedJwt(ring, signing) if settings.access_tokens == "jwt" else Opaque(ring)
     fetched = partial(Fetched, connection, ring, clock=clock)
-    documents = Documents(fetched("document"), fetcher, settings.scopes)
+    documents = ClientDocuments(fetched("document"), fetcher, settings.scopes)
     clients = Clients(connection, ring, settings, clock, documents)
     key_sets = KeySets(fetched("key-set"), _json_from(fetcher), clock)
-    issuers_key_sets = KeySets(fetched("issuer-key-set", OF_OUR_CHOICE), _json_from(fetcher.apart()), clock)
+    issuers_key_sets = KeySets(fetched("issuer-key-set", CONFIGURED_ADDRESSES), _json_from(fetcher.apart()), clock)
     assertions = Assertions(connection, ring, key_sets, clock, issuers_key_sets)
-    limits = Limits(connection, ring, on=settings.rate_limits, quotas=settings.quotas, clock=clock)
+    limits = RateLimits(connection, ring, on=settings.rate_limits, quotas=settings.quotas, clock=clock)
     records = Records(connection, ring, clock, settings.max_records, unbounded={sessions.KIND})
     revocation = Revocation(connection, ring, settings, clock)
     access = AccessTokens(connection, ring, revocation, format_.family, clock)
     families = Families(connection, ring, settings, revocation, access, clock)
     audit = Audit(connection, ring)
     pages = Pages()
-    named = _named_upstream(settings, connection, ring, clock, http)
-    upstream = named or FakeUpstream(settings, records, pages, callback.PATH, limits)
+    named = _configured_connector(settings, connection, ring, clock, http)
+    upstream = named or FakeConnector(settings, records, pages, callback.PATH, limits)
     return Shared(
         settings=settings,
         ring=ring,
@@ -80,7 +80,7 @@ def assemble(
         families=families,
         access=access,
         revocation=revocation,
-        issuer=Issuer(ring, settings, format_, limits, clock),
+        issuer=TokenIssuer(ring, settings, format_, limits, clock),
         authentication=ClientAuthentication(clients, ring, assertions, settings),
         limits=limits,
         assertions=assertions,
@@ -92,21 +92,21 @@ def assemble(
     )
 
 
-def _named_upstream(
+def _configured_connector(
     settings: AuthSettings,
     connection: Connection,
     ring: KeyRing,
     clock: Callable[[], float],
     http: httpx2.AsyncClient | None,
-) -> Upstream | None:
+) -> Connector | None:
     """The upstream that the settings name, if they name one."""
     named = settings.upstream
     if named is None:
         return None
     if http is None:
         raise ConfigurationError("upstream: an HTTP client is needed to reach it")
-    web, back = Web(http, clock), f"{settings.base}{callback.PATH}"
-    if isinstance(named, GithubUpstream):
+    web, back = ProviderHttp(http, clock), f"{settings.base}{callback.PATH}"
+    if isinstance(named, GithubSettings):
         return GitHub(named, back, web)
-    key_sets = KeySets(Fetched(connection, ring, "issuer-key-set", OF_OUR_CHOICE, clock), web.document, clock)
+    key_sets = KeySets(Fetched(connection, ring, "issuer-key-set", CONFIGURED_ADDRESSES, clock), web.document, clock)
     return OpenIdConnect(named, back, web, key_sets, Assertions(connection, ring, key_sets, clock), clock)

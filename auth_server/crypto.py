@@ -1,4 +1,4 @@
-"""Tokens and the keys around them: minting, look-up names, sealing. Pure; knows nothing of Redis.
+"""Tokens and the keys around them: minting, look-up names, sealing; and PKCE. Pure; knows nothing of Redis.
 
 A token is `<kind>_<family><secret>`. The secret is a random half and a tag over everything before it, so a forged token
 is refused without asking the store, and a token that is genuine but no longer known is known to be a replay.
@@ -7,6 +7,7 @@ is refused without asking the store, and a token that is genuine but no longer k
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import re
 import secrets
@@ -169,3 +170,29 @@ def _tag(key: bytes, head: str, nonce: bytes) -> bytes:
 
 def _mac(pepper: bytes, purpose: str, value: str) -> str:
     return b64(hmac.digest(pepper, f"{purpose}\0{value}".encode(), "sha256"))
+
+
+PKCE_METHOD = "S256"
+"""The only one (RFC 7636): checked for our clients, used where we are the client."""
+
+_VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
+
+
+def is_pkce_value(value: str) -> bool:
+    """Whether `value` may be a challenge or a verifier: 43 to 128 unreserved characters (RFC 7636 §4.1, §4.2)."""
+    return _VERIFIER.fullmatch(value) is not None
+
+
+def pkce_challenge(verifier: str) -> str:
+    """The challenge that goes with a verifier."""
+    return b64(hashlib.sha256(verifier.encode()).digest())
+
+
+def pkce_proves(verifier: str, challenge: str) -> bool:
+    """Whether `verifier` is the secret behind `challenge`."""
+    return is_pkce_value(verifier) and hmac.compare_digest(pkce_challenge(verifier).encode(), challenge.encode())
+
+
+def pkce_parameters(challenge: str) -> dict[str, str]:
+    """What an authorization request says of its challenge."""
+    return {"code_challenge": challenge, "code_challenge_method": PKCE_METHOD}

@@ -16,11 +16,12 @@ import structlog
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from auth_server.clients.redirect_uris import is_loopback
 from auth_server.connectors.client import signing_key
-from auth_server.settings import SCOPES, AuthSettings, GithubUpstream, OidcUpstream, StaticClient, TrustedIssuer
+from auth_server.scopes import SCOPES
+from auth_server.settings import AuthSettings, GithubSettings, OidcSettings, StaticClient, TrustedIssuer
 from switchboard.errors import ConfigurationError
 from switchboard.hosts import HostPatterns
+from switchboard.loopback import is_loopback
 from switchboard.state import State, open_state
 from switchboard.wording import expected
 
@@ -128,7 +129,7 @@ class Environment(BaseSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Standalone:
+class StandaloneSettings:
     """Everything the process needs."""
 
     auth: AuthSettings
@@ -155,7 +156,7 @@ class Standalone:
         )
 
 
-def read(env_file: str | None = ".env", **given: Any) -> Standalone:
+def read(env_file: str | None = ".env", **given: Any) -> StandaloneSettings:
     """The settings of this process.
 
     Raises:
@@ -176,7 +177,7 @@ def read(env_file: str | None = ".env", **given: Any) -> Standalone:
     redis_url = found.redis_url.get_secret_value() if found.redis_url else None
     if redis_url and redis_url.startswith("memory:"):
         redis_url = None
-    return Standalone(
+    return StandaloneSettings(
         auth=_auth(found, _keys(found, redis_url)),
         host=host,
         port=found.auth_server_port,
@@ -209,7 +210,7 @@ def _auth(found: Environment, keys: tuple[str, ...]) -> AuthSettings:
     )
 
 
-def _upstream(found: Environment) -> OidcUpstream | GithubUpstream | None:
+def _upstream(found: Environment) -> OidcSettings | GithubSettings | None:
     if found.upstream == "fake":
         return None
     by_key = found.upstream == "oidc" and found.upstream_client_auth == "private_key_jwt"
@@ -220,8 +221,8 @@ def _upstream(found: Environment) -> OidcUpstream | GithubUpstream | None:
             raise ConfigurationError(f"{name.upper()} is not set, but UPSTREAM is {found.upstream}")
     secret = found.upstream_client_secret.get_secret_value() if found.upstream_client_secret else ""
     if found.upstream == "github":
-        return GithubUpstream(client_id=found.upstream_client_id or "", client_secret=secret)
-    return OidcUpstream(
+        return GithubSettings(client_id=found.upstream_client_id or "", client_secret=secret)
+    return OidcSettings(
         issuer=found.upstream_issuer or "",
         client_id=found.upstream_client_id or "",
         client_secret=secret,

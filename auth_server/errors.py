@@ -4,11 +4,15 @@ Refusal                       an OAuth error: JSON from an API endpoint
 ├── InvalidClient             401 with a challenge (RFC 6749 §5.2)
 └── RedirectRefusal           goes back to the client's verified redirect URI
 PageRefusal                   shown to the person: there is no verified address to send them to
+SignInRefused                 the identity provider did not sign the person in
+ProviderMisconfigured         it answers, but not as the settings expect: trying again is no help
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from switchboard.errors import AuthorizationUnavailable
 
 
 @dataclass(eq=False)
@@ -50,3 +54,15 @@ class PageRefusal(Exception):
     """Where a link leads that tries again, on this server."""
     reference: str = ""
     """What to tell whoever runs this server: the log has a line with it."""
+
+
+class SignInRefused(Exception):
+    """The upstream did not sign the person in. `code` is the OAuth error the client is told."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class ProviderMisconfigured(AuthorizationUnavailable):
+    """The upstream answers, but does not know us, or is not the one that the settings name: trying again is no help."""

@@ -61,7 +61,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class GrantOwner:
     """By what an authorization can be revoked."""
 
     subject: str
@@ -86,16 +86,29 @@ class Grant:
     upstream: str = ""
     """What the upstream needs to be asked again at refresh, sealed with everything else."""
     aliases: tuple[str, ...] = ()
-    """See `Who`."""
+    """See `GrantOwner`."""
 
     @property
-    def who(self) -> Who:
+    def who(self) -> GrantOwner:
         """By what it can be revoked."""
-        return Who(self.subject, self.client_id, self.aliases)
+        return GrantOwner(self.subject, self.client_id, self.aliases)
 
     def scopes(self) -> frozenset[str]:
         """The granted scopes as a set."""
         return frozenset(self.scope.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A signed-in person. `subject` is stable and never an e-mail address that could change hands."""
+
+    subject: str
+    kept: str = ""
+    """What the upstream needs to be asked again at refresh."""
+    scopes: frozenset[str] | None = None
+    """What this person may grant; `None` for everything."""
+    aliases: tuple[str, ...] = ()
+    """What else the upstream calls the person or this login, for its own logout."""
 
 
 T = TypeVar("T", Client, Pending, Grant)

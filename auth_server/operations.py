@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from auth_server.app import AuthorizationServer
-from auth_server.environment import Standalone
+from auth_server.environment import StandaloneSettings
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.state import check_fingerprint
 
 
-class NotOurs(SwitchboardError):
+class UnknownToken(SwitchboardError):
     """The token is none that this server issued."""
 
 
@@ -46,7 +46,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return asked
 
 
-async def operate(settings: Standalone, asked: argparse.Namespace) -> str:
+async def operate(settings: StandaloneSettings, asked: argparse.Namespace) -> str:
     """Do what was asked; what to tell the operator.
 
     Raises:
@@ -65,7 +65,7 @@ async def _revoke(server: AuthorizationServer, asked: argparse.Namespace) -> str
     if asked.token:
         told = await server.revoke_token(sys.stdin.readline().strip())
         if told is None:
-            raise NotOurs("that is no token of this server, or one made with a SECRET_KEY that is gone")
+            raise UnknownToken("that is no token of this server, or one made with a SECRET_KEY that is gone")
         return f"1 authorization ended{told}"
     if asked.client:
         # In this order: what it gets by then is ended too.

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from auth_server.authorization import resource_indicators
-from auth_server.clients.redirect_uris import is_loopback
-from auth_server.http.quotas import QUOTAS, Name, Quota
+from auth_server.quotas import QUOTAS, Name, Quota
+from auth_server.scopes import SCOPES, well_formed
 from switchboard.claim_paths import claim_at
 from switchboard.errors import ConfigurationError
+from switchboard.loopback import is_loopback
 
 DAY = 86_400
-ADMIN = "admin"
-SCOPES = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", ADMIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,7 @@ class TrustedIssuer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OidcUpstream:
+class OidcSettings:
     """An OpenID provider that signs people in.
 
     Args:
@@ -95,7 +93,7 @@ def _items(said: object) -> list[object]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GithubUpstream:
+class GithubSettings:
     """GitHub, or a GitHub Enterprise server, that signs people in."""
 
     client_id: str
@@ -131,7 +129,7 @@ class AuthSettings:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     clients: tuple[StaticClient, ...] = ()
     trusted_issuers: tuple[TrustedIssuer, ...] = ()
-    upstream: OidcUpstream | GithubUpstream | None = None
+    upstream: OidcSettings | GithubSettings | None = None
     """Who signs people in; the fake identity provider when nobody is named."""
     access_tokens: Literal["opaque", "jwt"] = "opaque"
     rate_limits: bool = True
@@ -146,7 +144,7 @@ class AuthSettings:
             raise ConfigurationError("resources: empty; name at least one resource that tokens are for")
         if not self.secret_keys or not all(self.secret_keys):
             raise ConfigurationError("SECRET_KEY: empty; give at least one key, newest first")
-        if not all(map(resource_indicators.well_formed, self.scopes)):
+        if not all(map(well_formed, self.scopes)):
             raise ConfigurationError(
                 "EXTRA_SCOPES: a scope has no spaces, quotes or backslashes (RFC 6749 section 3.3)"
             )
@@ -161,7 +159,7 @@ class AuthSettings:
     @property
     def groups_decide(self) -> bool:
         """Whether what people may grant depends on their groups at the upstream."""
-        return isinstance(self.upstream, OidcUpstream) and self.upstream.group_scopes is not None
+        return isinstance(self.upstream, OidcSettings) and self.upstream.group_scopes is not None
 
     @property
     def secure(self) -> bool:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from auth_server.audit import Audit
 from auth_server.clients.authentication import ClientAuthentication
-from auth_server.connectors import Upstream
+from auth_server.connectors import Connector
 from auth_server.crypto import KeyRing
-from auth_server.http.limits import Limits
+from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
 from auth_server.pages.renderer import Pages
 from auth_server.settings import AuthSettings
 from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
-from auth_server.tokens.issuer import Issuer
+from auth_server.tokens.issuer import TokenIssuer
 from auth_server.tokens.renewal import Renewal
 
 
@@ -29,12 +29,12 @@ class Shared:
     families: Families
     access: AccessTokens
     revocation: Revocation
-    issuer: Issuer
+    issuer: TokenIssuer
     authentication: ClientAuthentication
     assertions: Assertions
-    limits: Limits
+    limits: RateLimits
     renewal: Renewal
     pages: Pages
-    upstream: Upstream
+    upstream: Connector
     audit: Audit
     clock: Callable[[], float]

@@ -9,10 +9,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from auth_server.authorization import pkce, resource_indicators
+from auth_server.authorization import resource_indicators, scope_policy
+from auth_server.crypto import PKCE_METHOD, is_pkce_value
 from auth_server.errors import RedirectRefusal
-from auth_server.http.params import Params
 from auth_server.models import AUTHORIZATION_CODE, Client, Pending
+from auth_server.params import Params
 from auth_server.settings import AuthSettings
 
 MAX_STATE = 4_096
@@ -20,7 +21,7 @@ MAX_STATE = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthorizationRequest:
     """A request whose client and redirect URI are verified."""
 
     client: Client
@@ -29,49 +30,49 @@ class Asked:
     settings: AuthSettings
 
 
-def _once(asked: Asked) -> None:
+def _once(asked: AuthorizationRequest) -> None:
     asked.params.refuse_repeated()
 
 
-def _no_request_object(asked: Asked) -> None:
+def _no_request_object(asked: AuthorizationRequest) -> None:
     for name in ("request", "request_uri"):
         if asked.params.get(name):
             raise RedirectRefusal(f"{name}_not_supported", f"{name} is not supported")
 
 
-def _response_type(asked: Asked) -> None:
+def _response_type(asked: AuthorizationRequest) -> None:
     if asked.params.require("response_type") != "code":
         raise RedirectRefusal("unsupported_response_type", "response_type must be code")
 
 
-def _response_mode(asked: Asked) -> None:
+def _response_mode(asked: AuthorizationRequest) -> None:
     if asked.params.get("response_mode") not in ("", "query"):
         raise RedirectRefusal("invalid_request", "response_mode must be query")
 
 
-def _grant_type(asked: Asked) -> None:
+def _grant_type(asked: AuthorizationRequest) -> None:
     if AUTHORIZATION_CODE not in asked.client.grant_types:
         raise RedirectRefusal("unauthorized_client", "this client may not use the authorization code grant")
 
 
-def _challenge(asked: Asked) -> None:
-    if asked.params.get("code_challenge_method") != pkce.METHOD:
+def _challenge(asked: AuthorizationRequest) -> None:
+    if asked.params.get("code_challenge_method") != PKCE_METHOD:
         raise RedirectRefusal("invalid_request", "PKCE is required: code_challenge_method must be S256")
-    if not pkce.well_formed(asked.params.require("code_challenge")):
+    if not is_pkce_value(asked.params.require("code_challenge")):
         raise RedirectRefusal("invalid_request", "code_challenge is not well-formed")
 
 
-def _prompt(asked: Asked) -> None:
+def _prompt(asked: AuthorizationRequest) -> None:
     if asked.params.get("prompt") == "none":
         raise RedirectRefusal("interaction_required", "consent is asked for every time")
 
 
-def _state(asked: Asked) -> None:
+def _state(asked: AuthorizationRequest) -> None:
     if _is_too_long(asked.params.get("state")):
         raise RedirectRefusal("invalid_request", "state is too long")
 
 
-STEPS: tuple[Callable[[Asked], None], ...] = (
+STEPS: tuple[Callable[[AuthorizationRequest], None], ...] = (
     _once,
     _state,
     _no_request_object,
@@ -84,7 +85,7 @@ STEPS: tuple[Callable[[Asked], None], ...] = (
 """What must hold of a request whose errors its client may see, in the order they are reported."""
 
 
-def checked(asked: Asked, browser_mark: str, now: float) -> Pending:
+def checked(asked: AuthorizationRequest, browser_mark: str, now: float) -> Pending:
     """The request as it is remembered while the person consents and signs in."""
     for step in STEPS:
         step(asked)
@@ -96,7 +97,7 @@ def checked(asked: Asked, browser_mark: str, now: float) -> Pending:
         client_id=client.id,
         redirect_uri=asked.redirect_uri,
         challenge=params.get("code_challenge"),
-        scope=resource_indicators.scopes(
+        scope=scope_policy.granted(
             params.get("scope"), supported, client.scope or " ".join(settings.default_scopes), settings.scopes
         ),
         resource=resource_indicators.resource(params.resources, settings.resources),

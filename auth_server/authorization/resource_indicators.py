@@ -1,4 +1,4 @@
-"""What may be asked for: resources (RFC 8707) and scopes. Pure."""
+"""Which configured resource a request means (RFC 8707). Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from auth_server.errors import Refusal
 SELECTORS = ("preset", "tags")
 """What may select a part of a resource in its query."""
 
-OPENID = ("openid", "profile", "email", "address", "phone", "offline_access")
-"""Scopes of OpenID Connect: they ask about the person, which no token of ours tells."""
-
 _ADDRESS = re.compile(
     r"(?P<scheme>[A-Za-z]+)://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#:@\[\]]+)(:(?P<port>[0-9]*))?"
     r"(?P<path>(/[^?#]*)?)(\?(?P<query>[^#]*))?"
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 def resource(requested: Sequence[str], known: Sequence[str]) -> str:
@@ -57,26 +53,3 @@ def _named(address: str) -> tuple[str, str, str] | None:
 def _selects(query: str | None) -> bool:
     """Whether there is no query, or one that selects a part of the resource."""
     return query is None or all(pair.partition("=")[0] in SELECTORS for pair in query.split("&"))
-
-
-def well_formed(scope: str) -> bool:
-    """Whether this may be a scope (RFC 6749 §3.3)."""
-    return _SCOPE.fullmatch(scope) is not None
-
-
-def scopes(requested: str, held: Sequence[str], default: str, known: Sequence[str]) -> str:
-    """The scopes to grant, in the order of `held`.
-
-    What does not exist here is left out (RFC 6749 §3.3), and the answer says what was granted: clients ask every server
-    for `openid profile email`, and whether they get a refresh token depends on their registration. A scope that exists
-    and is not held is refused, and so is a request of which nothing is left.
-    """
-    wanted = set(requested.split(" ")) - {"", *OPENID} or set(default.split())
-    if not all(map(well_formed, wanted)):
-        raise Refusal("invalid_scope", "the scope is not well-formed")
-    existing = wanted & {*known, *held}
-    if not existing <= set(held):
-        raise Refusal("invalid_scope", "a requested scope cannot be granted here")
-    if not existing:
-        raise Refusal("invalid_scope", "there is no scope that could be granted")
-    return " ".join(scope for scope in held if scope in existing)

@@ -1,4 +1,4 @@
-"""What a person may grant: what their groups allow, and administration for administrators alone. Pure.
+"""Which scopes are granted: those that exist and are held, and of these what the person may grant. Pure.
 
 Clients ask for all that a server offers, and people click on "Allow". So `admin` is nobody's by asking: it takes a
 group that the upstream vouches for, or a name in the settings.
@@ -6,11 +6,29 @@ group that the upstream vouches for, or a name in the settings.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from auth_server.connectors import Identity
-from auth_server.models import Grant
-from auth_server.settings import ADMIN, AuthSettings
+from auth_server.errors import Refusal
+from auth_server.models import Grant, Identity
+from auth_server.scopes import ADMIN, OPENID, well_formed
+
+
+def granted(requested: str, held: Sequence[str], default: str, known: Sequence[str]) -> str:
+    """The scopes to grant, in the order of `held`.
+
+    What does not exist here is left out (RFC 6749 §3.3), and the answer says what was granted: clients ask every server
+    for `openid profile email`, and whether they get a refresh token depends on their registration. A scope that exists
+    and is not held is refused, and so is a request of which nothing is left.
+    """
+    wanted = set(requested.split(" ")) - {"", *OPENID} or set(default.split())
+    if not all(map(well_formed, wanted)):
+        raise Refusal("invalid_scope", "the scope is not well-formed")
+    existing = wanted & {*known, *held}
+    if not existing <= set(held):
+        raise Refusal("invalid_scope", "a requested scope cannot be granted here")
+    if not existing:
+        raise Refusal("invalid_scope", "there is no scope that could be granted")
+    return " ".join(scope for scope in held if scope in existing)
 
 
 def allowed(scope: str, identity: Identity, admins: Collection[str]) -> str:
@@ -24,10 +42,10 @@ def allowed(scope: str, identity: Identity, admins: Collection[str]) -> str:
     return " ".join(item for item in scope.split() if may(item))
 
 
-def held(grant: Grant, settings: AuthSettings) -> list[str]:
-    """What a grant still amounts to at refresh: who is no administrator any more does not go on as one.
+def held(grant: Grant, *, groups_decide: bool, admins: Collection[str]) -> list[str]:
+    """The scopes that a grant still has at refresh: `admin` goes when the person is no administrator any more.
 
-    Where groups decide, the upstream is asked instead, if it can be.
+    Where groups decide (`groups_decide`), the identity provider is asked instead, if it can be.
     """
-    keeps = settings.groups_decide or grant.subject in settings.admins
+    keeps = groups_decide or grant.subject in admins
     return [item for item in grant.scope.split() if item != ADMIN or keeps]

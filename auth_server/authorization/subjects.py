@@ -22,7 +22,7 @@ LONGEST = 255
 """Characters of what a provider calls somebody (OpenID Connect Core §2)."""
 
 
-class NoSubject(ValueError):
+class InvalidSubject(ValueError):
     """A provider's name for somebody that cannot be taken."""
 
 
@@ -39,7 +39,7 @@ def of_person(name: object, others: Sequence[TrustedIssuer] = ()) -> str:
     """
     found = _checked(name)
     if found.startswith((MACHINE, *(f"{trusted.issuer}#" for trusted in others))):
-        raise NoSubject("the subject belongs to somebody else")
+        raise InvalidSubject("the subject belongs to somebody else")
     return found
 
 
@@ -54,7 +54,7 @@ def of_asserted(name: object, trusted: TrustedIssuer, all_trusted: Sequence[Trus
 
 def _checked(name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
-        raise NoSubject(f"a subject is a text of 1 to {LONGEST} characters")
+        raise InvalidSubject(f"a subject is a text of 1 to {LONGEST} characters")
     if not name.isprintable() or visible.text(name) != name or name != name.strip():
-        raise NoSubject("the subject has characters that are not seen")
+        raise InvalidSubject("the subject has characters that are not seen")
     return name

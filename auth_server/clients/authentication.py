@@ -9,9 +9,9 @@ from starlette.requests import Request
 
 from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
-from auth_server.http.params import Params
 from auth_server.jwt.assertions import Assertions, claimed_client
 from auth_server.models import Client
+from auth_server.params import Params
 from auth_server.settings import AuthSettings
 from auth_server.store.clients import Clients
 

@@ -31,8 +31,8 @@ def is_document_id(client_id: str) -> bool:
     return parts is not None and len(parts.path) > 1 and not _DOTS.search(parts.path)
 
 
-class Documents:
-    """Clients by their documents, cached for the fleet by `keep`. Satisfies `store.clients.Elsewhere`."""
+class ClientDocuments:
+    """Clients by their documents, cached for the fleet by `keep`. Satisfies `store.clients.OtherClients`."""
 
     def __init__(self, kept: Fetched, fetcher: Fetcher, scopes: tuple[str, ...]) -> None:
         self._kept = kept

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from switchboard.loopback import is_loopback
+
 MAX_LENGTH = 2_000
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//([^/?#]*))?([^?#]*)(\?[^#]*)?")
@@ -47,17 +49,6 @@ class Parts(NamedTuple):
     rest: str
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` (brackets allowed) can only mean this computer."""
-    name = host.lower()
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def split(uri: str) -> Parts | None:
     """The parts of a URI that may be a redirect URI at all; `None` for anything else."""
     match = _URI.fullmatch(uri)
@@ -83,7 +74,7 @@ def problem(uri: str, application_type: str = "native") -> str | None:
     if application_type == "web":
         return "must be https for a web application"
     if parts.scheme == "http":
-        return None if is_loopback(parts.host) and _port_ok(parts.port) else "http is for loopback addresses only"
+        return None if _is_local(parts) and _port_ok(parts.port) else "http is for loopback addresses only"
     return _scheme_problem(parts, uri)
 
 
@@ -102,6 +93,11 @@ def _scheme_problem(parts: Parts, uri: str) -> str | None:
     if len(uri) == len(parts.scheme) + 1:
         return "must have something after the scheme"
     return None
+
+
+def _is_local(parts: Parts) -> bool:
+    """Whether everybody reads its host as this computer: not `localhost.`, not `evil.example%2f.localhost`."""
+    return is_loopback(parts.host) and _host_ok(parts.host) and not parts.host.endswith(".")
 
 
 def _host_ok(host: str) -> bool:
@@ -124,7 +120,7 @@ def matches(requested: str, registered: Iterable[str]) -> bool:
     if requested in known:
         return True
     wanted = split(requested)
-    if wanted is None or wanted.scheme != "http" or not is_loopback(wanted.host) or not _port_ok(wanted.port):
+    if wanted is None or wanted.scheme != "http" or not _is_local(wanted) or not _port_ok(wanted.port):
         return False
     return any(_same_but_port(wanted, split(uri)) for uri in known)
 
@@ -132,7 +128,7 @@ def matches(requested: str, registered: Iterable[str]) -> bool:
 def is_loopback_http(uri: str) -> bool:
     """Whether a redirect URI leads to a program on the person's own computer, and cannot lead elsewhere."""
     parts = split(uri)
-    return parts is not None and parts.scheme == "http" and is_loopback(parts.host)
+    return parts is not None and parts.scheme == "http" and _is_local(parts)
 
 
 def _same_but_port(wanted: Parts, known: Parts | None) -> bool:

@@ -7,11 +7,12 @@ import unicodedata
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from auth_server.clients.redirect_uris import is_loopback, problem, split
+from auth_server.clients.redirect_uris import problem, split
 from auth_server.errors import Refusal
 from auth_server.jwt.jose import needed
 from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client, dump
 from switchboard import visible
+from switchboard.loopback import is_loopback
 
 MAX_REDIRECTS = 20
 MAX_NAME = 100

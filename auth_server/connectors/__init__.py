@@ -1,9 +1,9 @@
-"""Where people are signed in: the fake identity provider here, or a real one.
+"""Connectors to the identity provider that signs people in: the fake one here, OpenID Connect, or GitHub.
 
-An upstream knows nothing of clients, codes and tokens. It is begun with a single-use state, and answers with an
-identity.
+A connector begins a login with a single-use state and ends it with an identity. It knows nothing of clients, codes and
+tokens of this server, and never imports an endpoint or a grant type.
 """
 
-from auth_server.connectors.base import Departure, Identity, Upstream, UpstreamRefusal
+from auth_server.connectors.base import Connector, LoginRedirect
 
-__all__ = ["Departure", "Identity", "Upstream", "UpstreamRefusal"]
+__all__ = ["Connector", "LoginRedirect"]

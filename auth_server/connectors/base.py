@@ -8,46 +8,21 @@ from typing import Any, Protocol
 
 from starlette.routing import Route
 
-from switchboard.errors import AuthorizationUnavailable
-
-
-class UpstreamRefusal(Exception):
-    """The upstream did not sign the person in. `code` is the OAuth error the client is told."""
-
-    def __init__(self, code: str, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-
-
-class UpstreamMisconfigured(AuthorizationUnavailable):
-    """The upstream answers, but does not know us, or is not the one that the settings name: trying again is no help."""
+from auth_server.models import Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class LoginRedirect:
     """Where to send the browser, and what to remember until it comes back."""
 
     url: str
     kept: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A signed-in person. `subject` is stable and never an e-mail address that could change hands."""
-
-    subject: str
-    kept: str = ""
-    """What the upstream needs to be asked again at refresh."""
-    scopes: frozenset[str] | None = None
-    """What this person may grant; `None` for everything."""
-    aliases: tuple[str, ...] = ()
-    """What else the upstream calls the person or this login, for its own logout."""
-
-
-class Upstream(Protocol):
+class Connector(Protocol):
     """Signs people in."""
 
-    async def begin(self, state: str) -> Departure:
+    async def begin(self, state: str) -> LoginRedirect:
         """Start a login that comes back with `state`."""
         ...
 

@@ -12,9 +12,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from auth_server.connectors.web import Web
+from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import random_token
-from auth_server.settings import OidcUpstream
+from auth_server.settings import OidcSettings
 from switchboard.client_secret import ClientSecret
 from switchboard.visible import escaped
 
@@ -28,10 +28,10 @@ _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 Answer = tuple[int, dict[str, Any]]
 
 
-class ProvenClient:
+class ProviderClient:
     """Sends forms to the token endpoint, with the proof that they come from us."""
 
-    def __init__(self, settings: OidcUpstream, web: Web, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: OidcSettings, web: ProviderHttp, clock: Callable[[], float] = time.time) -> None:
         self._id, self._web, self._clock = settings.client_id, web, clock
         by_key = settings.client_auth == "private_key_jwt"
         self._key = signing_key(settings.client_key) if by_key else None

@@ -16,17 +16,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from auth_server.clients.redirect_uris import is_loopback
-from auth_server.connectors.base import Departure, Identity, UpstreamRefusal
-from auth_server.errors import PageRefusal
+from auth_server.connectors.base import LoginRedirect
+from auth_server.errors import PageRefusal, SignInRefused
 from auth_server.http.error_middleware import Page
-from auth_server.http.limits import Limits
-from auth_server.http.params import form, parse
+from auth_server.http.rate_limits import RateLimits
 from auth_server.http.redirect import see
+from auth_server.models import Identity
 from auth_server.pages.renderer import Pages
+from auth_server.params import form, parse
 from auth_server.settings import AuthSettings
 from auth_server.store import Records
 from switchboard.errors import ConfigurationError
+from switchboard.loopback import is_loopback
 
 AUTHORIZE = "/fakeupstreamauth/authorize"
 REDIRECT = "/fakeupstreamauth/redirect"
@@ -54,10 +55,12 @@ _ANIMALS = ("badger", "crane", "dolphin", "falcon", "gecko", "heron", "ibex", "k
 LOST = ("This sign-in page has lost its way", "Start again from your application.")
 
 
-class FakeUpstream:
+class FakeConnector:
     """Signs people in without asking for proof."""
 
-    def __init__(self, settings: AuthSettings, records: Records, pages: Pages, callback: str, limits: Limits) -> None:
+    def __init__(
+        self, settings: AuthSettings, records: Records, pages: Pages, callback: str, limits: RateLimits
+    ) -> None:
         host = urlsplit(settings.issuer).hostname or ""
         if not (is_loopback(host) or settings.allow_fake_idp):
             raise ConfigurationError(
@@ -72,24 +75,24 @@ class FakeUpstream:
         self._callback = callback
         self._limited = limits.limited
 
-    async def begin(self, state: str) -> Departure:
+    async def begin(self, state: str) -> LoginRedirect:
         """To the picker."""
-        return Departure(f"{self._base}{AUTHORIZE}?{urlencode({'state': state})}")
+        return LoginRedirect(f"{self._base}{AUTHORIZE}?{urlencode({'state': state})}")
 
     async def finish(self, params: Mapping[str, str], kept: Mapping[str, Any]) -> Identity:
         """Whom the person picked."""
         if params.get("error"):
-            raise UpstreamRefusal("access_denied", "the person cancelled")
+            raise SignInRefused("access_denied", "the person cancelled")
         if params.get("iss") != self._issuer:
-            raise UpstreamRefusal("server_error", "the answer came from another issuer")
+            raise SignInRefused("server_error", "the answer came from another issuer")
         found = await self._records.take(CODE, params.get("code", ""))
         if found is None or found["state"] != params.get("state"):
-            raise UpstreamRefusal("server_error", "the code is not valid")
+            raise SignInRefused("server_error", "the code is not valid")
         return Identity(subject=found["user"])
 
     async def renew(self, kept: str) -> Identity:
         """Never called: nothing is kept."""
-        raise UpstreamRefusal("access_denied", "the fake identity provider keeps nothing")
+        raise SignInRefused("access_denied", "the fake identity provider keeps nothing")
 
     async def logged_out(self, token: str) -> str | None:
         """Nobody is ever logged out."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.routing import Route
 
-from auth_server.connectors.base import Departure, Identity, UpstreamMisconfigured, UpstreamRefusal
-from auth_server.connectors.web import Web
-from auth_server.crypto import b64, random_token
-from auth_server.settings import GithubUpstream
+from auth_server.connectors.base import LoginRedirect
+from auth_server.connectors.provider_http import ProviderHttp
+from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
+from auth_server.errors import ProviderMisconfigured, SignInRefused
+from auth_server.models import Identity
+from auth_server.settings import GithubSettings
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.visible import escaped
 
@@ -22,22 +23,21 @@ _LONGEST_SAID = 300
 class GitHub:
     """Signs people in at GitHub, or a GitHub Enterprise server."""
 
-    def __init__(self, settings: GithubUpstream, callback: str, web: Web) -> None:
+    def __init__(self, settings: GithubSettings, callback: str, web: ProviderHttp) -> None:
         self._settings = settings
         self._callback = callback
         self._web = web
 
-    async def begin(self, state: str) -> Departure:
+    async def begin(self, state: str) -> LoginRedirect:
         """To GitHub. No scope is asked for: who it is can be read without one."""
         verifier = random_token()
         asked = {
             "client_id": self._settings.client_id,
             "redirect_uri": self._callback,
             "state": state,
-            "code_challenge": b64(sha256(verifier.encode()).digest()),
-            "code_challenge_method": "S256",
+            **pkce_parameters(pkce_challenge(verifier)),
         }
-        return Departure(f"{self._settings.site}/login/oauth/authorize?{urlencode(asked)}", {"verifier": verifier})
+        return LoginRedirect(f"{self._settings.site}/login/oauth/authorize?{urlencode(asked)}", {"verifier": verifier})
 
     async def finish(self, params: Mapping[str, str], kept: Mapping[str, Any]) -> Identity:
         """Who came back."""
@@ -45,7 +45,7 @@ class GitHub:
             denied = params["error"] == "access_denied"
             said = [params[name] for name in ("error", "error_description") if params.get(name)]
             why = f"GitHub refused: {escaped(': '.join(said)[:_LONGEST_SAID])}"
-            raise UpstreamRefusal("access_denied" if denied else "server_error", why)
+            raise SignInRefused("access_denied" if denied else "server_error", why)
         sent = {
             "client_id": self._settings.client_id,
             "client_secret": self._settings.client_secret,
@@ -58,10 +58,10 @@ class GitHub:
         token = tokens.get("access_token")
         if status == 200 and tokens.get("error") in ("incorrect_client_credentials", "redirect_uri_mismatch"):
             trouble = f"GitHub does not take this server as its client ({tokens['error']})"
-            raise UpstreamMisconfigured(f"{trouble}: check UPSTREAM_CLIENT_ID and UPSTREAM_CLIENT_SECRET")
+            raise ProviderMisconfigured(f"{trouble}: check UPSTREAM_CLIENT_ID and UPSTREAM_CLIENT_SECRET")
         if status != 200 or not isinstance(token, str) or not token:
             answered = escaped(str(tokens.get("error", "without an error"))[:_LONGEST_SAID])
-            raise UpstreamRefusal("server_error", f"GitHub gave no token: {status}, {answered}")
+            raise SignInRefused("server_error", f"GitHub gave no token: {status}, {answered}")
         return await self._person(token)
 
     async def renew(self, kept: str) -> Identity:
@@ -80,7 +80,7 @@ class GitHub:
         status, person = await self._web.get(f"{self._settings.api}/user", bearer=token)
         number = person.get("id")
         if status == 401:
-            raise UpstreamRefusal("access_denied", "the person left, or took the permission back")
+            raise SignInRefused("access_denied", "the person left, or took the permission back")
         if status != 200 or not isinstance(number, int):
             raise AuthorizationUnavailable(f"GitHub answered {status} about the person")
         # The number, not the login name: names change hands.

@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.routing import Route
 
-from auth_server.connectors.base import Departure, Identity, UpstreamMisconfigured, UpstreamRefusal
-from auth_server.connectors.client import ProvenClient, trouble
-from auth_server.connectors.web import Web
-from auth_server.crypto import b64, random_token
+from auth_server.connectors.base import LoginRedirect
+from auth_server.connectors.client import ProviderClient, trouble
+from auth_server.connectors.provider_http import ProviderHttp
+from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
+from auth_server.errors import ProviderMisconfigured, SignInRefused
 from auth_server.jwt.assertions import Assertions
 from auth_server.jwt.jose import InvalidJwt, Verified
 from auth_server.jwt.key_sets import KeySets
-from auth_server.settings import OidcUpstream
+from auth_server.models import Identity
+from auth_server.settings import OidcSettings
 from switchboard.claim_paths import claim_at
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.visible import escaped
@@ -39,9 +40,9 @@ class OpenIdConnect:
 
     def __init__(
         self,
-        settings: OidcUpstream,
+        settings: OidcSettings,
         callback: str,
-        web: Web,
+        web: ProviderHttp,
         key_sets: KeySets,
         assertions: Assertions,
         clock: Callable[[], float] = time.time,
@@ -49,14 +50,14 @@ class OpenIdConnect:
         self._settings = settings
         self._callback = callback
         self._web = web
-        self._client = ProvenClient(settings, web, clock)
+        self._client = ProviderClient(settings, web, clock)
         self._key_sets = key_sets
         self._assertions = assertions
         self._clock = clock
         self._metadata: dict[str, Any] = {}
         self._until = 0.0
 
-    async def begin(self, state: str) -> Departure:
+    async def begin(self, state: str) -> LoginRedirect:
         """To the provider."""
         metadata = await self._discovered()
         nonce, verifier = random_token(), random_token()
@@ -68,12 +69,11 @@ class OpenIdConnect:
             "state": state,
             "nonce": nonce,
             # Always sent: some providers know PKCE without saying so, and the others ignore it.
-            "code_challenge": b64(sha256(verifier.encode()).digest()),
-            "code_challenge_method": "S256",
+            **pkce_parameters(pkce_challenge(verifier)),
         }
         endpoint = metadata["authorization_endpoint"]
         joint = "&" if "?" in endpoint else "?"
-        return Departure(f"{endpoint}{joint}{urlencode(asked)}", {"nonce": nonce, "verifier": verifier})
+        return LoginRedirect(f"{endpoint}{joint}{urlencode(asked)}", {"nonce": nonce, "verifier": verifier})
 
     async def finish(self, params: Mapping[str, str], kept: Mapping[str, Any]) -> Identity:
         """Who came back."""
@@ -83,7 +83,7 @@ class OpenIdConnect:
             denied = params["error"] == "access_denied"
             said = [params[name] for name in ("error", "error_description") if params.get(name)]
             why = f"the provider refused: {escaped(': '.join(said)[:_LONGEST_SAID])}"
-            raise UpstreamRefusal("access_denied" if denied else "server_error", why)
+            raise SignInRefused("access_denied" if denied else "server_error", why)
         tokens = await self._tokens(
             {
                 "grant_type": "authorization_code",
@@ -94,7 +94,7 @@ class OpenIdConnect:
         )
         claims = await self._id_token(str(tokens.get("id_token", "")))
         if claims.get("nonce") != kept["nonce"]:
-            raise UpstreamRefusal("server_error", "the ID token was not made for this login")
+            raise SignInRefused("server_error", "the ID token was not made for this login")
         return self._identity(claims, str(tokens.get("refresh_token") or ""))
 
     async def renew(self, kept: str) -> Identity:
@@ -127,7 +127,7 @@ class OpenIdConnect:
         required = metadata.get("authorization_response_iss_parameter_supported") is True
         if params.get("iss", "" if required else self._settings.issuer) != self._settings.issuer:
             found = escaped(params.get("iss", "none")[:_LONGEST_SAID])
-            raise UpstreamRefusal("server_error", f"the answer names the issuer {found}, not {self._settings.issuer}")
+            raise SignInRefused("server_error", f"the answer names the issuer {found}, not {self._settings.issuer}")
 
     async def _tokens(self, form: dict[str, str]) -> dict[str, Any]:
         answer = await self._client.post(await self._discovered(), form)
@@ -135,20 +135,20 @@ class OpenIdConnect:
         if status == 200:
             return tokens
         if tokens.get("error") == "invalid_grant":
-            raise UpstreamRefusal("access_denied", trouble(answer))
+            raise SignInRefused("access_denied", trouble(answer))
         # Anything else is between the provider and us; nobody is signed out for it.
-        raise (UpstreamMisconfigured if status < 500 else AuthorizationUnavailable)(trouble(answer))
+        raise (ProviderMisconfigured if status < 500 else AuthorizationUnavailable)(trouble(answer))
 
     async def _id_token(self, token: str) -> dict[str, Any]:
         metadata = await self._discovered()
         try:
             found = await self._key_sets.verified(token, metadata["jwks_uri"])
         except InvalidJwt as error:
-            raise UpstreamRefusal("server_error", f"the ID token is not signed by the provider: {error}") from error
+            raise SignInRefused("server_error", f"the ID token is not signed by the provider: {error}") from error
         wrong = self._unlike_ours(found)
         if wrong:
             said = escaped(str(found.claims.get(wrong, "missing"))[:_LONGEST_SAID])
-            raise UpstreamRefusal(
+            raise SignInRefused(
                 "server_error", f"the ID token is not for this server, or not current: {wrong} is {said}"
             )
         return found.claims
@@ -171,7 +171,7 @@ class OpenIdConnect:
     def _identity(self, claims: Mapping[str, Any], refresh: str) -> Identity:
         subject = claim_at(claims, self._settings.subject_claim)
         if not isinstance(subject, str) or not subject:
-            raise UpstreamRefusal(
+            raise SignInRefused(
                 "server_error", f"the ID token has no text in {self._settings.subject_claim} (UPSTREAM_SUBJECT_CLAIM)"
             )
         known = self._known(claims)
@@ -196,7 +196,7 @@ class OpenIdConnect:
     async def _discover(self) -> None:
         try:
             self._metadata = await discovered(self._settings, self._web)
-        except UpstreamMisconfigured:
+        except ProviderMisconfigured:
             raise
         except AuthorizationUnavailable:
             if self._metadata:
@@ -205,7 +205,7 @@ class OpenIdConnect:
         self._until = self._clock() + KEPT
 
 
-async def discovered(settings: OidcUpstream, web: Web) -> dict[str, Any]:
+async def discovered(settings: OidcSettings, web: ProviderHttp) -> dict[str, Any]:
     """The provider's metadata.
 
     Raises:
@@ -215,10 +215,10 @@ async def discovered(settings: OidcUpstream, web: Web) -> dict[str, Any]:
     found = await web.document(f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != settings.issuer:
         named = escaped(str(found.get("issuer", "nowhere"))[:_LONGEST_SAID])
-        raise UpstreamMisconfigured(
+        raise ProviderMisconfigured(
             f"the provider's metadata names the issuer {named}, UPSTREAM_ISSUER is {settings.issuer}"
         )
     lacking = [name for name in _NEEDED if not isinstance(found.get(name), str)]
     if lacking:
-        raise UpstreamMisconfigured(f"the provider's metadata has no {', '.join(lacking)}")
+        raise ProviderMisconfigured(f"the provider's metadata has no {', '.join(lacking)}")
     return found

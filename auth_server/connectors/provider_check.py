@@ -10,12 +10,12 @@ from typing import Final, Literal
 import httpx2
 import structlog
 
-from auth_server.connectors.base import UpstreamMisconfigured
-from auth_server.connectors.client import ProvenClient, refuses_us, trouble
+from auth_server.connectors.client import ProviderClient, refuses_us, trouble
 from auth_server.connectors.oidc import discovered
-from auth_server.connectors.web import Web
+from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import random_token
-from auth_server.settings import AuthSettings, OidcUpstream
+from auth_server.errors import ProviderMisconfigured
+from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.errors import AuthorizationUnavailable
 
 Verdict = Literal["ok", "warning", "failed"]
@@ -40,9 +40,9 @@ async def announce(settings: AuthSettings, http: httpx2.AsyncClient) -> None:
     named = settings.upstream
     if named is None:
         return
-    issuer = named.issuer if isinstance(named, OidcUpstream) else named.site
+    issuer = named.issuer if isinstance(named, OidcSettings) else named.site
     log.info("provider.named", issuer=issuer, redirect_uri=redirect_uri(settings))
-    if not isinstance(named, OidcUpstream):
+    if not isinstance(named, OidcSettings):
         return
     try:
         async with asyncio.timeout(_START_S):
@@ -54,7 +54,7 @@ async def announce(settings: AuthSettings, http: httpx2.AsyncClient) -> None:
 
 
 async def examine(
-    settings: OidcUpstream,
+    settings: OidcSettings,
     callback: str,
     http: httpx2.AsyncClient,
     *,
@@ -62,7 +62,7 @@ async def examine(
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[tuple[Verdict, str]]:
     """Metadata, issuer and keys; with `proving` also whether the provider takes us as its client."""
-    web = Web(http, clock)
+    web = ProviderHttp(http, clock)
     try:
         metadata = await discovered(settings, web)
         yield "ok", f"its metadata names the issuer {settings.issuer}"
@@ -74,9 +74,9 @@ async def examine(
             return
         # A code that nobody was given: a provider that knows us refuses the code, one that does not refuses us.
         form = {"grant_type": "authorization_code", "code": random_token(), "redirect_uri": callback}
-        answer = await ProvenClient(settings, web, clock).post(metadata, form | {"code_verifier": random_token()})
+        answer = await ProviderClient(settings, web, clock).post(metadata, form | {"code_verifier": random_token()})
         yield _proof(answer)
-    except UpstreamMisconfigured as error:
+    except ProviderMisconfigured as error:
         yield "failed", str(error)
     except AuthorizationUnavailable as error:
         yield "warning", str(error)

@@ -13,14 +13,14 @@ from dataclasses import asdict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server.authorization.request import Asked, checked, echoed_state
+from auth_server.authorization.request import AuthorizationRequest, checked, echoed_state
 from auth_server.clients.redirect_uris import is_loopback_http, matches, problem
 from auth_server.endpoints.consent import TRANSACTION, consent_page
 from auth_server.errors import PageRefusal, Refusal
-from auth_server.http.params import Params, form, parse
 from auth_server.http.redirect import refused, refused_at
 from auth_server.models import Client, Pending
 from auth_server.pages.browser import Browser
+from auth_server.params import Params, form, parse
 from auth_server.shared import Shared
 
 AMBIGUOUS = ("That link is not right", "It names its application more than once.")
@@ -52,7 +52,7 @@ class Authorize:
             return self._refused(asked, refusal)
         return await self._ask(asked.client, pending, secret)
 
-    async def _verified(self, request: Request, params: Params) -> Asked:
+    async def _verified(self, request: Request, params: Params) -> AuthorizationRequest:
         if {"client_id", "redirect_uri"} & params.repeated:
             raise PageRefusal(*AMBIGUOUS)
         client_id, redirect_uri = params.get("client_id"), params.get("redirect_uri")
@@ -69,9 +69,9 @@ class Authorize:
             await self._note(client.id, "redirect mismatch")
             raise PageRefusal(*ELSEWHERE)
         await self._shared.clients.keep(client)
-        return Asked(client, redirect_uri, params, self._shared.settings)
+        return AuthorizationRequest(client, redirect_uri, params, self._shared.settings)
 
-    def _refused(self, asked: Asked, refusal: Refusal) -> Response:
+    def _refused(self, asked: AuthorizationRequest, refusal: Refusal) -> Response:
         about = (asked.redirect_uri, self._shared.settings.issuer, echoed_state(asked.params), refusal)
         if asked.client.trusted or is_loopback_http(asked.redirect_uri):
             return refused(*about)

@@ -8,25 +8,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth_server.authorization import scope_policy, subjects
-from auth_server.connectors import Identity, UpstreamRefusal
 from auth_server.endpoints.consent import LOGIN
-from auth_server.errors import PageRefusal, Refusal
-from auth_server.http.params import parse
-from auth_server.http.redirect import answer, refused, see
-from auth_server.models import Grant, Pending
+from auth_server.errors import PageRefusal, Refusal, SignInRefused
+from auth_server.http.redirect import answer, asking_again, refused, see
+from auth_server.models import Grant, Identity, Pending
 from auth_server.pages.browser import Browser
 from auth_server.pages.sessions import Sessions
-from auth_server.pages.trouble import asking_again, noted, sign_in_trouble
+from auth_server.pages.sign_in_errors import REFUSED, noted, sign_in_trouble
+from auth_server.params import parse
 from auth_server.shared import Shared
 from switchboard.errors import AuthorizationUnavailable
 
 PATH = "/upstream/callback"
 
 STALE = ("This sign-in is over", "It was used already or took too long. Start again from your application.")
-TEXTS = {
-    "access_denied": "The person was not signed in",
-    "server_error": "The identity provider could not sign the person in",
-}
 
 
 class Callback:
@@ -56,9 +51,9 @@ class Callback:
         grants = f"{self._shared.settings.base}/grants"
         try:
             identity = await self._person(params, kept)
-        except UpstreamRefusal as refusal:
+        except SignInRefused as refusal:
             reference = noted("sign-in.refused", str(refusal))
-            message = f"{TEXTS.get(refusal.code, refusal.code)}."
+            message = f"{REFUSED.get(refusal.code, refusal.code)}."
             raise PageRefusal("You are not signed in", message, again=grants, reference=reference) from refusal
         except AuthorizationUnavailable as error:
             raise sign_in_trouble(error, grants) from error
@@ -72,20 +67,20 @@ class Callback:
         identity = await self._shared.upstream.finish(params, kept)
         try:
             subjects.of_person(identity.subject, self._shared.settings.trusted_issuers)
-        except subjects.NoSubject as error:
-            raise UpstreamRefusal("server_error", str(error)) from error
+        except subjects.InvalidSubject as error:
+            raise SignInRefused("server_error", str(error)) from error
         return identity
 
     async def _finish(self, pending: Pending, params: dict[str, str], kept: dict[str, Any]) -> Response:
         issuer = self._shared.settings.issuer
         try:
             identity = await self._person(params, kept)
-        except UpstreamRefusal as refusal:
+        except SignInRefused as refusal:
             reference = noted("sign-in.refused", str(refusal), client=pending.client_id)
             await self._shared.audit.record(
                 "login refused", client=pending.client_id, error=refusal.code, reason=str(refusal), reference=reference
             )
-            text = TEXTS.get(refusal.code, TEXTS["server_error"])
+            text = REFUSED.get(refusal.code, REFUSED["server_error"])
             told = Refusal(refusal.code, f"{text} (the server's log says why, at the reference {reference})")
             return refused(pending.redirect_uri, issuer, pending.state, told)
         except AuthorizationUnavailable as error:

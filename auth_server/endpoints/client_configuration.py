@@ -21,7 +21,7 @@ _OURS = ("registration_access_token", "registration_client_uri", "client_secret_
 """What only the server sets: a request that holds one is refused (§2.2)."""
 
 
-class Registered:
+class ClientConfiguration:
     """Reads, replaces and ends a registration, for who holds its registration access token."""
 
     def __init__(self, shared: Shared) -> None:

@@ -12,27 +12,21 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server.clients.redirect_uris import display, is_loopback, split
+from auth_server.clients.redirect_uris import display, split
 from auth_server.crypto import random_token
 from auth_server.errors import PageRefusal, Refusal
-from auth_server.http.params import form
-from auth_server.http.redirect import refused, see
+from auth_server.http.redirect import asking_again, refused, see
 from auth_server.models import Client, Pending
 from auth_server.pages.browser import Browser
-from auth_server.pages.trouble import asking_again, sign_in_trouble
+from auth_server.pages.sign_in_errors import sign_in_trouble
+from auth_server.params import form
+from auth_server.scopes import SCOPE_TEXTS
 from auth_server.shared import Shared
 from switchboard.errors import AuthorizationUnavailable
+from switchboard.loopback import is_loopback
 
 TRANSACTION = "pending"
 LOGIN = "login"
-
-SCOPE_TEXTS = {
-    "mcp": ("Everything", "Use all tools, resources and prompts of this server"),
-    "mcp:tools": ("Tools", "Run tools on your behalf"),
-    "mcp:resources": ("Resources", "Read resources and follow their changes"),
-    "mcp:prompts": ("Prompts", "Use prompt templates"),
-    "admin": ("Administration", "For administrators only: manage the server, its configuration and its sessions"),
-}
 
 USED = (
     "This page was used already",

@@ -10,21 +10,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth_server.crypto import random_token
-from auth_server.endpoints.consent import LOGIN, SCOPE_TEXTS
-from auth_server.http.params import form
+from auth_server.endpoints.consent import LOGIN
 from auth_server.http.redirect import see
 from auth_server.pages.browser import Browser
 from auth_server.pages.sessions import Session, Sessions
-from auth_server.pages.trouble import sign_in_trouble
+from auth_server.pages.sign_in_errors import sign_in_trouble
+from auth_server.params import form
+from auth_server.scopes import SCOPE_TEXTS
 from auth_server.shared import Shared
 from switchboard.errors import AuthorizationUnavailable
 
 PATH = "/grants"
 _FORM = "grants"
-_MOST = 200
+_MAX_SHOWN = 200
 
 
-class Granted:
+class GrantsPage:
     """Shows the signed-in person's authorizations; signs people in who are not."""
 
     def __init__(self, shared: Shared, browser: Browser, sessions: Sessions) -> None:
@@ -62,7 +63,7 @@ class Granted:
 
     async def _theirs(self, session: Session) -> list[tuple[str, dict[str, Any]]]:
         families = await self._shared.revocation.families("user", session.subject)
-        found = [(family, await self._shared.families.about(family)) for family in families[-_MOST:]]
+        found = [(family, await self._shared.families.about(family)) for family in families[-_MAX_SHOWN:]]
         return [(family, about) for family, about in reversed(found) if about is not None]
 
     async def _act(self, request: Request, session: Session) -> Response:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from auth_server.clients.authentication import basic
 from auth_server.errors import InvalidClient
 from auth_server.http.error_middleware import NO_STORE
-from auth_server.http.params import Params, form
+from auth_server.params import Params, form
 from auth_server.shared import Shared
 
 RESOURCE_SERVER = "resource-server"

@@ -1,4 +1,4 @@
-"""Discovery: RFC 8414 and OpenID Connect documents, for issuers with and without a path."""
+"""What the server publishes of itself: its metadata (RFC 8414, OpenID Connect Discovery) and its keys (RFC 7517)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from auth_server.authorization.pkce import METHOD
 from auth_server.clients.registration import AUTH_METHODS
+from auth_server.crypto import PKCE_METHOD
 from auth_server.grants import GRANT_TYPES
 from auth_server.jwt.jose import ALGORITHMS
-from auth_server.settings import ADMIN, AuthSettings
+from auth_server.jwt.signing_keys import SigningKeys
+from auth_server.scopes import ADMIN
+from auth_server.settings import AuthSettings
 
 OAUTH = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
+_CACHED = {"Cache-Control": "public, max-age=300"}
 
 
 def paths(settings: AuthSettings) -> tuple[str, ...]:
@@ -42,7 +45,7 @@ def document(settings: AuthSettings) -> dict[str, Any]:
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANT_TYPES),
         "authorization_grant_profiles_supported": ["urn:ietf:params:oauth:grant-profile:id-jag"],
-        "code_challenge_methods_supported": [METHOD],
+        "code_challenge_methods_supported": [PKCE_METHOD],
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": confidential,
@@ -56,10 +59,20 @@ def document(settings: AuthSettings) -> dict[str, Any]:
 
 
 class Metadata:
-    """`GET /.well-known/…`"""
+    """`GET /.well-known/…`: the document, for issuers with and without a path."""
 
     def __init__(self, settings: AuthSettings) -> None:
         self._document = document(settings)
 
     async def __call__(self, request: Request) -> Response:
-        return JSONResponse(self._document, headers={"Cache-Control": "public, max-age=300"})
+        return JSONResponse(self._document, headers=_CACHED)
+
+
+class Jwks:
+    """`GET /jwks`: the public keys of JWT access tokens."""
+
+    def __init__(self, keys: SigningKeys) -> None:
+        self._keys = keys
+
+    async def __call__(self, request: Request) -> Response:
+        return JSONResponse(await self._keys.published(), headers=_CACHED)

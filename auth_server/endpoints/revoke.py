@@ -1,18 +1,19 @@
-"""`POST /revoke` (RFC 7009): a client ends its own tokens; public clients too."""
+"""Tokens ended from outside: by their client, public ones too (RFC 7009), or by the identity provider's logout."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from auth_server.errors import Refusal
 from auth_server.http.error_middleware import NO_STORE
-from auth_server.http.params import form
 from auth_server.models import Client
+from auth_server.params import form
 from auth_server.shared import Shared
 
 
 class Revoke:
-    """Answers 200 whatever the token was, so that nobody learns about tokens that are not theirs (§2.2)."""
+    """`POST /revoke`: 200 whatever the token was, so that nobody learns about tokens that are not theirs (§2.2)."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -44,3 +45,19 @@ class Revoke:
 
     async def _note(self, client: Client, subject: str, what: str) -> None:
         await self._shared.audit.record("token revoked", subject=subject, client=client.id, what=what)
+
+
+class Logout:
+    """`POST /upstream/logout` (OpenID Connect Back-Channel Logout 1.0): ends all that came of that login."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def __call__(self, request: Request) -> Response:
+        params = (await form(request)).refuse_repeated()
+        alias = await self._shared.upstream.logged_out(params.require("logout_token"))
+        if alias is None:
+            raise Refusal("invalid_request", "the logout token is not valid")
+        count = await self._shared.revocation.revoke("alias", alias)
+        await self._shared.audit.record("logged out by the upstream", count=str(count))
+        return Response(status_code=200, headers=NO_STORE)

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from auth_server.errors import Refusal
 from auth_server.grants import GrantStrategy, TokenRequest
 from auth_server.http.error_middleware import NO_STORE
-from auth_server.http.params import form
+from auth_server.params import form
 from auth_server.shared import Shared
 
 

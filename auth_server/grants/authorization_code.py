@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server.authorization import pkce, resource_indicators
+from auth_server.authorization import resource_indicators
+from auth_server.crypto import pkce_proves
 from auth_server.errors import Refusal
 from auth_server.grants.base import TokenRequest
-from auth_server.http.params import Params
 from auth_server.models import REFRESH_TOKEN, Client, Grant
+from auth_server.params import Params
 from auth_server.shared import Shared
-from auth_server.store.families import Found
+from auth_server.store.families import PresentedToken
 
 INVALID = "the code is not valid"
 
@@ -37,7 +38,7 @@ class AuthorizationCode:
             raise Refusal("invalid_grant", INVALID)
         return await self._redeem(found, grant, client)
 
-    async def _redeem(self, found: Found, grant: Grant, client: Client) -> dict[str, Any]:
+    async def _redeem(self, found: PresentedToken, grant: Grant, client: Client) -> dict[str, Any]:
         refreshable = REFRESH_TOKEN in client.grant_types
         issued = await self._shared.issuer.issue(found.family, grant, grant.scope, refreshable=refreshable)
         if not await self._shared.families.redeem(found, issued):
@@ -48,7 +49,7 @@ class AuthorizationCode:
         )
         return issued.response
 
-    async def _replayed(self, found: Found, client: Client) -> None:
+    async def _replayed(self, found: PresentedToken, client: Client) -> None:
         # RFC 6749 §4.1.2: a code seen twice has leaked; what it led to ends, the first redeemer's tokens too.
         await self._shared.families.revoke(found.family)
         await self._shared.audit.record("code replayed, family revoked", client=client.id, family=found.family)
@@ -61,5 +62,5 @@ def _check(grant: Grant, client: Client, params: Params) -> None:
     sent = params.get("redirect_uri")
     if sent and sent != grant.redirect_uri:
         raise Refusal("invalid_grant", "redirect_uri differs from the one that was authorized")
-    if not pkce.proves(params.require("code_verifier"), grant.challenge):
+    if not pkce_proves(params.require("code_verifier"), grant.challenge):
         raise Refusal("invalid_grant", "code_verifier does not match the challenge")

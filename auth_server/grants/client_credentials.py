@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server.authorization import resource_indicators, subjects
+from auth_server.authorization import resource_indicators, scope_policy, subjects
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
 from auth_server.grants.base import TokenRequest
@@ -25,7 +25,7 @@ class ClientCredentials:
         grant = Grant(
             subject=subjects.of_machine(client.id),
             client_id=client.id,
-            scope=resource_indicators.scopes(
+            scope=scope_policy.granted(
                 params.get("scope"), client.scope.split(), client.scope, self._shared.settings.scopes
             ),
             resource=resource_indicators.resource(params.resources, self._shared.settings.resources),

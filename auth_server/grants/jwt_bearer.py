@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from auth_server.authorization import resource_indicators, scope_policy, subjects
-from auth_server.connectors import Identity
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
 from auth_server.grants.base import TokenRequest
 from auth_server.jwt.jose import InvalidJwt, Verified, peek
-from auth_server.models import Client, Grant
-from auth_server.settings import OidcUpstream, TrustedIssuer
+from auth_server.models import Client, Grant, Identity
+from auth_server.settings import OidcSettings, TrustedIssuer
 from auth_server.shared import Shared
 
 TYPE = "oauth-id-jag+jwt"
@@ -66,7 +65,7 @@ class JwtBearer:
         settings, named = self._shared.settings, found.claims.get("resource")
         try:
             subject = subjects.of_asserted(found.claims.get("sub"), trusted, settings.trusted_issuers)
-        except subjects.NoSubject as error:
+        except subjects.InvalidSubject as error:
             raise Refusal("invalid_grant", INVALID) from error
         if not isinstance(named, str):
             raise Refusal("invalid_grant", INVALID)
@@ -77,7 +76,7 @@ class JwtBearer:
         return Grant(
             subject=subject,
             client_id=client.id,
-            scope=resource_indicators.scopes(scope, held, " ".join(held), settings.scopes),
+            scope=scope_policy.granted(scope, held, " ".join(held), settings.scopes),
             resource=resource,
             created=self._shared.clock(),
         )
@@ -94,5 +93,5 @@ class JwtBearer:
             raise Refusal("invalid_grant", INVALID)
         both = " ".join(item for item in client.scope.split() if item in said.split())
         upstream = settings.upstream
-        groups = upstream.allowed(found.claims) if isinstance(upstream, OidcUpstream) and trusted.same_people else None
+        groups = upstream.allowed(found.claims) if isinstance(upstream, OidcSettings) and trusted.same_people else None
         return scope_policy.allowed(both, Identity(subject, scopes=groups), settings.admins).split()

@@ -11,10 +11,10 @@ from typing import Any
 from auth_server.authorization import resource_indicators, scope_policy
 from auth_server.errors import Refusal
 from auth_server.grants.base import TokenRequest
-from auth_server.http.params import Params
 from auth_server.models import Client, Grant
+from auth_server.params import Params
 from auth_server.shared import Shared
-from auth_server.store.families import Found
+from auth_server.store.families import PresentedToken
 
 INVALID = "the refresh token is not valid"
 
@@ -47,10 +47,11 @@ class RefreshToken:
             resource_indicators.resource(params.resources, [grant.resource])
         if not await self._shared.revocation.stands(grant.who, grant.cuts):
             raise Refusal("invalid_grant", INVALID)
-        held = scope_policy.held(grant, self._shared.settings)
-        return resource_indicators.scopes(params.get("scope"), held, " ".join(held), self._shared.settings.scopes)
+        settings = self._shared.settings
+        held = scope_policy.held(grant, groups_decide=settings.groups_decide, admins=settings.admins)
+        return scope_policy.granted(params.get("scope"), held, " ".join(held), settings.scopes)
 
-    async def _rotate(self, found: Found, token: str, scope: str, client: Client) -> Found:
+    async def _rotate(self, found: PresentedToken, token: str, scope: str, client: Client) -> PresentedToken:
         grant = found.live_grant
         # The upstream may allow less than it did.
         scope = " ".join(item for item in scope.split() if item in grant.scopes())
@@ -66,7 +67,7 @@ class RefreshToken:
             )
         return rotated
 
-    async def _answer(self, found: Found, asked: str) -> dict[str, Any]:
+    async def _answer(self, found: PresentedToken, asked: str) -> dict[str, Any]:
         if found.successor is None:
             raise ValueError("a rotated token has a successor")
         response = dict(found.successor)
@@ -76,7 +77,7 @@ class RefreshToken:
             return response | await self._other_scope(found, asked, response["scope"])
         return response
 
-    async def _other_scope(self, found: Found, asked: str, given: str) -> dict[str, Any]:
+    async def _other_scope(self, found: PresentedToken, asked: str, given: str) -> dict[str, Any]:
         """An access token of its own for a caller that asks for other scopes than the one whose successor it shares."""
         grant = found.live_grant
         scope = " ".join(item for item in asked.split() if item in grant.scopes())
@@ -89,6 +90,6 @@ class RefreshToken:
             raise Refusal("invalid_grant", INVALID)
         return issued.response
 
-    async def _replayed(self, found: Found, client: Client) -> None:
+    async def _replayed(self, found: PresentedToken, client: Client) -> None:
         await self._shared.families.revoke(found.family)
         await self._shared.audit.record("refresh token replayed, family revoked", client=client.id, family=found.family)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_server.authorization import resource_indicators
+from auth_server.authorization import resource_indicators, scope_policy
 from auth_server.errors import Refusal
 from auth_server.grants.base import TokenRequest
-from auth_server.http.params import Params
 from auth_server.models import Client, Grant
+from auth_server.params import Params
 from auth_server.shared import Shared
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name
@@ -48,7 +48,7 @@ class TokenExchange:
         return Grant(
             subject=claims["sub"],
             client_id=client.id,
-            scope=resource_indicators.scopes(params.get("scope"), held, claims["scope"], self._shared.settings.scopes),
+            scope=scope_policy.granted(params.get("scope"), held, claims["scope"], self._shared.settings.scopes),
             resource=resource_indicators.resource(_target(params), self._shared.settings.resources),
             created=self._shared.clock(),
         )

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from auth_server.clients.redirect_uris import display
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.pages.renderer import Pages
-from auth_server.pages.trouble import noted
+from auth_server.pages.sign_in_errors import noted
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
 
 Respond = Callable[[Request], Awaitable[Response]]

@@ -1,4 +1,4 @@
-"""Answers that go back to a client's verified redirect URI, always with `iss` (RFC 9207)."""
+"""Where browsers are sent: back to a client's verified redirect URI, always with `iss` (RFC 9207), or to ask again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from auth_server.crypto import pkce_parameters
 from auth_server.errors import Refusal
+from auth_server.models import Pending
+from auth_server.settings import AuthSettings
 
 
 def see(url: str) -> Response:
@@ -34,3 +37,17 @@ def _address(redirect_uri: str, issuer: str, state: str | None, members: dict[st
     found = members | ({"state": state} if state is not None else {}) | {"iss": issuer}
     joint = "&" if "?" in redirect_uri else "?"
     return f"{redirect_uri}{joint}{urlencode(found)}"
+
+
+def asking_again(settings: AuthSettings, pending: Pending) -> str:
+    """The address at which the application's request is asked once more: what it asked is used up by now."""
+    asked = {
+        "response_type": "code",
+        "client_id": pending.client_id,
+        "redirect_uri": pending.redirect_uri,
+        "scope": pending.scope,
+        "resource": pending.resource,
+        **pkce_parameters(pending.challenge),
+    }
+    state = {} if pending.state is None else {"state": pending.state}
+    return f"{settings.base}/authorize?{urlencode(asked | state)}"

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server.connectors import Identity
-from auth_server.models import Who
+from auth_server.models import GrantOwner, Identity
 from auth_server.settings import AuthSettings
 from auth_server.store import Records, Revocation
 
@@ -38,7 +37,7 @@ class Sessions:
 
     async def begin(self, response: Response, identity: Identity) -> None:
         """Sign a person in."""
-        who = Who(identity.subject, "", identity.aliases)
+        who = GrantOwner(identity.subject, "", identity.aliases)
         kept = {"subject": who.subject, "aliases": who.aliases, "cuts": await self._revocation.cuts(who)}
         secret = await self._records.put(KIND, kept, self._lives)
         response.set_cookie(
@@ -51,7 +50,7 @@ class Sessions:
         kept = await self._records.read(KIND, secret) if secret else None
         if kept is None:
             return None
-        who = Who(kept["subject"], "", tuple(kept["aliases"]))
+        who = GrantOwner(kept["subject"], "", tuple(kept["aliases"]))
         return Session(who.subject, secret) if await self._revocation.stands(who, kept["cuts"]) else None
 
     async def end(self, response: Response, session: Session) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auth_server.crypto import KeyRing, seal, unseal
-from auth_server.models import Who
+from auth_server.models import GrantOwner
 from auth_server.store.connection import Connection, ms
 from auth_server.store.revocation import Revocation
 from auth_server.store.scripts import ATTACH, ISSUE
@@ -65,7 +65,7 @@ class AccessTokens:
             `False`, and the token is dead, when its subject or client was revoked meanwhile.
         """
         value, lives = self.value(issued)
-        who = Who(issued.claims["sub"], issued.claims["client_id"])
+        who = GrantOwner(issued.claims["sub"], issued.claims["client_id"])
         cuts = await self._revocation.begin(issued.family, who, lives / 1000)
         await self._connection.run_lasting(ISSUE, [self._family(issued.family), self.name(issued)], [value, lives])
         # Nothing looks at the marks later, as redeeming and refreshing do.

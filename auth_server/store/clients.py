@@ -12,7 +12,7 @@ from auth_server.settings import AuthSettings, StaticClient
 from auth_server.store.connection import Connection, ms
 
 
-class Elsewhere(Protocol):
+class OtherClients(Protocol):
     """Clients that did not register here."""
 
     async def find(self, client_id: str) -> Client | None:
@@ -33,7 +33,7 @@ class Clients:
         ring: KeyRing,
         settings: AuthSettings,
         clock: Callable[[], float] = time.time,
-        elsewhere: Elsewhere | None = None,
+        elsewhere: OtherClients | None = None,
     ) -> None:
         self._elsewhere = elsewhere
         self._connection = connection

@@ -24,7 +24,7 @@ Status = Literal["live", "graced", "spent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PresentedToken:
     """A genuine code or refresh token, looked at but not yet used."""
 
     family: str
@@ -91,7 +91,7 @@ class Families:
         found = (self._ring.family(kind, token) for kind in kinds)
         return next((family for family in found if family), None) or await self._access.family(token)
 
-    async def find_code(self, code: str) -> Found | None:
+    async def find_code(self, code: str) -> PresentedToken | None:
         """A code as it stands; `None` when it is forged, expired, or its family is gone."""
         family = self._ring.family("code", code)
         if family is None:
@@ -100,13 +100,13 @@ class Families:
         if not mac or not self._ring.matches("code", code, mac):
             return None
         if used:
-            return Found(family, mac, "spent")
+            return PresentedToken(family, mac, "spent")
         grant = self._open_grant(code, sealed, family)
         if grant is None or grant.created + self._lives.code <= self._clock():
             return None
-        return Found(family, mac, "live", grant)
+        return PresentedToken(family, mac, "live", grant)
 
-    async def redeem(self, found: Found, issued: Issued) -> bool:
+    async def redeem(self, found: PresentedToken, issued: Issued) -> bool:
         """Spend the code for these tokens; `False` when somebody else did, which ends the family."""
         grant = found.live_grant
         lives = self._family_lives(grant, issued)
@@ -119,7 +119,7 @@ class Families:
         )
         return bool(status == "redeemed")
 
-    async def find_refresh(self, token: str) -> Found | None:
+    async def find_refresh(self, token: str) -> PresentedToken | None:
         """A refresh token as it stands; `None` when it is forged, expired, or its family is gone."""
         family = self._ring.family("refresh", token)
         if family is None:
@@ -129,28 +129,28 @@ class Families:
             return None
         if self._ring.matches("refresh", token, current):
             grant = self._open_grant(token, sealed, family)
-            return Found(family, current, "live", grant) if grant else None
+            return PresentedToken(family, current, "live", grant) if grant else None
         return await self._find_graced(family, token)
 
-    async def _find_graced(self, family: str, token: str) -> Found:
+    async def _find_graced(self, family: str, token: str) -> PresentedToken:
         macs = self._ring.macs("refresh", token)
         values = await self._connection.pipeline(*(("get", self._grace(family, mac)) for mac in macs))
         for mac, value in zip(macs, values, strict=True):
             graced = self._graced(family, mac, token, value) if value else None
             if graced:
                 return graced
-        return Found(family, macs[0], "spent")
+        return PresentedToken(family, macs[0], "spent")
 
-    def _graced(self, family: str, mac: str, token: str, value: str) -> Found | None:
+    def _graced(self, family: str, mac: str, token: str, value: str) -> PresentedToken | None:
         payload = unseal(token, value, f"grace {family}")
         if payload is None:
             return None
         kept = json.loads(payload)
         if kept["until"] <= self._clock():
             return None
-        return Found(family, mac, "graced", load(Grant, json.dumps(kept["grant"])), kept["response"])
+        return PresentedToken(family, mac, "graced", load(Grant, json.dumps(kept["grant"])), kept["response"])
 
-    async def rotate(self, found: Found, token: str, issued: Issued) -> Found | None:
+    async def rotate(self, found: PresentedToken, token: str, issued: Issued) -> PresentedToken | None:
         """Replace a refresh token by its successor.
 
         Returns:

@@ -14,7 +14,7 @@ from typing import Any
 from auth_server.crypto import KeyRing, random_token, seal, unseal
 from auth_server.store.connection import Connection, ms
 
-MOST = 10_000
+MAX_RECORDS = 10_000
 """Records of a kind that anybody can make; the oldest makes room."""
 
 
@@ -31,7 +31,7 @@ class Records:
         connection: Connection,
         ring: KeyRing,
         clock: Callable[[], float] = time.time,
-        most: int = MOST,
+        most: int = MAX_RECORDS,
         unbounded: Container[str] = (),
     ) -> None:
         self._most = most

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from auth_server.crypto import KeyRing
-from auth_server.models import Who
+from auth_server.models import GrantOwner
 from auth_server.settings import AuthSettings
 from auth_server.store.connection import Connection, ms
 
@@ -35,7 +35,7 @@ class Revocation:
         self._clock = clock
         self._longest = settings.lifetimes.family
 
-    async def begin(self, family: str, who: Who, lives: float) -> tuple[str, ...]:
+    async def begin(self, family: str, who: GrantOwner, lives: float) -> tuple[str, ...]:
         """List a family that is about to be written; the marks it has to remember."""
         cuts = await self.cuts(who)
         await self.keep(family, who, lives)
@@ -51,7 +51,7 @@ class Revocation:
         """As `stands`, for the clients that have a part in a token."""
         return set(await self._marks(_of(clients))) <= set(remembered)
 
-    async def keep(self, family: str, who: Who, lives: float) -> None:
+    async def keep(self, family: str, who: GrantOwner, lives: float) -> None:
         """List a family (again), for `lives` seconds more."""
         await self._list(family, _axes(who), lives)
 
@@ -66,7 +66,7 @@ class Revocation:
                 pipe.pexpire(name, ms(self._longest))
             await pipe.execute()
 
-    async def cuts(self, who: Who) -> tuple[str, ...]:
+    async def cuts(self, who: GrantOwner) -> tuple[str, ...]:
         """The marks that stand now."""
         return await self._marks(_axes(who))
 
@@ -74,7 +74,7 @@ class Revocation:
         names = [name for by, value in axes for name in self._names("cut", by, value)]
         return tuple(mark for mark in await self._connection.pipeline(*(("get", name) for name in names)) if mark)
 
-    async def stands(self, who: Who, remembered: Sequence[str]) -> bool:
+    async def stands(self, who: GrantOwner, remembered: Sequence[str]) -> bool:
         """Whether no mark was set since `remembered`."""
         return set(await self.cuts(who)) <= set(remembered)
 
@@ -115,6 +115,6 @@ def _of(clients: Sequence[str]) -> Axes:
     return [("client", client) for client in dict.fromkeys(clients)]
 
 
-def _axes(who: Who) -> Axes:
+def _axes(who: GrantOwner) -> Axes:
     aliases: tuple[tuple[By, str], ...] = tuple(("alias", alias) for alias in who.aliases)
     return (("user", who.subject), ("client", who.client_id), ("all", ""), *aliases)

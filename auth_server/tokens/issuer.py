@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from auth_server.crypto import KeyRing
-from auth_server.http.limits import Limits
+from auth_server.http.rate_limits import RateLimits
 from auth_server.models import Grant
 from auth_server.settings import AuthSettings
 from auth_server.store import Issued
 from auth_server.tokens.formats import TokenFormat
 
 
-class Issuer:
+class TokenIssuer:
     """Mints access and refresh tokens for this issuer."""
 
     def __init__(
@@ -22,7 +22,7 @@ class Issuer:
         ring: KeyRing,
         settings: AuthSettings,
         format_: TokenFormat,
-        limits: Limits,
+        limits: RateLimits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._format = format_

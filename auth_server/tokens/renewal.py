@@ -13,12 +13,12 @@ from dataclasses import replace
 
 from auth_server.audit import Audit
 from auth_server.authorization import scope_policy
-from auth_server.connectors import Upstream, UpstreamRefusal
-from auth_server.errors import Refusal
+from auth_server.connectors import Connector
+from auth_server.errors import Refusal, SignInRefused
 from auth_server.models import Grant
 from auth_server.store import Families
 from auth_server.store.connection import Connection, ms
-from auth_server.store.families import Found
+from auth_server.store.families import PresentedToken
 from switchboard.errors import AuthorizationUnavailable
 
 HELD = 15.0
@@ -34,7 +34,7 @@ class Renewal:
     def __init__(
         self,
         connection: Connection,
-        upstream: Upstream,
+        upstream: Connector,
         families: Families,
         audit: Audit,
         admins: tuple[str, ...] = (),
@@ -47,7 +47,7 @@ class Renewal:
         self._admins = admins
         self._clock = clock
 
-    async def renewed(self, found: Found, token: str) -> Found:
+    async def renewed(self, found: PresentedToken, token: str) -> PresentedToken:
         """The token with what the upstream now says about its grant, or with the successor that somebody else got.
 
         Raises:
@@ -73,15 +73,15 @@ class Renewal:
             await self._let_go(name)
             raise
 
-    async def finished(self, found: Found) -> None:
+    async def finished(self, found: PresentedToken) -> None:
         """The rotation that followed is stored: the next one may ask."""
         if found.live_grant.upstream:
             await self._let_go(self._connection.keys.name("renewing", family=found.family))
 
-    async def _ask(self, found: Found, grant: Grant) -> Grant:
+    async def _ask(self, found: PresentedToken, grant: Grant) -> Grant:
         try:
             identity = await self._upstream.renew(grant.upstream)
-        except UpstreamRefusal as refusal:
+        except SignInRefused as refusal:
             await self._end(found, grant, str(refusal))
             raise Refusal("invalid_grant", "the person is not signed in any more") from refusal
         scope = scope_policy.allowed(grant.scope, identity, self._admins)
@@ -90,13 +90,13 @@ class Renewal:
             raise Refusal("invalid_grant", "the person may not do this any more")
         return replace(grant, upstream=identity.kept or grant.upstream, scope=scope)
 
-    async def _end(self, found: Found, grant: Grant, reason: str) -> None:
+    async def _end(self, found: PresentedToken, grant: Grant, reason: str) -> None:
         await self._families.revoke(found.family)
         await self._audit.record(
             "refused by the upstream, family revoked", subject=grant.subject, client=grant.client_id, reason=reason
         )
 
-    async def _others(self, token: str) -> Found:
+    async def _others(self, token: str) -> PresentedToken:
         for _ in range(_LOOKS):
             found = await self._families.find_refresh(token)
             if found is None or found.status != "live":
@@ -109,7 +109,7 @@ class Renewal:
             await redis.delete(name)
 
 
-def _usable(found: Found | None) -> Found:
+def _usable(found: PresentedToken | None) -> PresentedToken:
     if found is None or found.successor is None:
         raise Refusal("invalid_grant", "the refresh token is not valid")
     return found

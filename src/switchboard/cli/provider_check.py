@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx2
 
 from auth_server.connectors.provider_check import examine, redirect_uri
-from auth_server.settings import AuthSettings, OidcUpstream
+from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.authorization import issuing_settings
 from switchboard.cli.finding import Finding
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
@@ -34,7 +34,7 @@ async def provider_findings(settings: Settings) -> list[Finding]:
 async def _broker(issuing: AuthSettings, http: httpx2.AsyncClient) -> list[Finding]:
     back = redirect_uri(issuing)
     found = [Finding(CHECK, "ok", f"the redirect URI to register there is {back}")]
-    if isinstance(issuing.upstream, OidcUpstream):
+    if isinstance(issuing.upstream, OidcSettings):
         looked = examine(issuing.upstream, back, http, proving=True)
         found += [Finding(CHECK, verdict, said) async for verdict, said in looked]
     return found

@@ -11,7 +11,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from auth_server import StaticClient
-from auth_server.settings import OidcUpstream, TrustedIssuer
+from auth_server.settings import OidcSettings, TrustedIssuer
 
 KEY = ECKey.generate_key("P-256", {"kid": "idp-1"})
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -194,7 +194,7 @@ async def test_a_scope_that_is_null_is_refused(make_company: Any) -> None:
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
 async def test_groups_decide_for_the_same_people_here_too(make_company: Any) -> None:
-    sso = OidcUpstream(
+    sso = OidcSettings(
         issuer=IDP, client_id="i", client_secret="s", group_scopes={"staff": ("mcp:tools",), "ops": ("admin",)}
     )
     async with httpx2.AsyncClient() as http:

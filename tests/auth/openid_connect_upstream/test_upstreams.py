@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from auth_server.settings import GithubUpstream, OidcUpstream
+from auth_server.settings import GithubSettings, OidcSettings
 from switchboard.errors import ConfigurationError
 
 SSO = "https://sso.example/realms/r"
@@ -92,10 +92,10 @@ async def web(provider: Provider) -> AsyncIterator[httpx2.AsyncClient]:
         yield http
 
 
-def oidc(**changes: Any) -> OidcUpstream:
+def oidc(**changes: Any) -> OidcSettings:
     """How the broker knows the provider."""
     plain: dict[str, Any] = {"issuer": SSO, "client_id": "broker", "client_secret": "broker secret"}
-    return OidcUpstream(**(plain | changes))
+    return OidcSettings(**(plain | changes))
 
 
 @pytest.fixture
@@ -364,7 +364,7 @@ async def test_a_person_of_github_is_known_by_number_and_asked_about_at_refresh(
     """AUTH.md rows 8 and 28."""
     hub = Hub()
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=hub.app())) as web:
-        world = make_world(upstream=GithubUpstream(client_id="i", client_secret="s"), http=web)
+        world = make_world(upstream=GithubSettings(client_id="i", client_secret="s"), http=web)
         tokens = await sign_in(world, web)
         claims = await world.server.introspect_token(tokens["access_token"])
         assert claims["sub"] == "583231"
@@ -382,7 +382,7 @@ async def test_a_person_of_github_is_known_by_number_and_asked_about_at_refresh(
 async def test_a_code_that_github_does_not_take_signs_nobody_in(make_world: Any) -> None:
     hub = Hub(tokens={"error": "bad_verification_code"})
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=hub.app())) as web:
-        world = make_world(upstream=GithubUpstream(client_id="i", client_secret="s"), http=web)
+        world = make_world(upstream=GithubSettings(client_id="i", client_secret="s"), http=web)
         back = await come_back(world, web, await world.register(), world.pkce())
 
     assert back["error"] == "server_error"

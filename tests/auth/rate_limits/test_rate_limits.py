@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from auth_server import StaticClient
-from auth_server.http.quotas import QUOTAS, Quota
+from auth_server.quotas import QUOTAS, Quota
 
 BODY = {"redirect_uris": ["http://localhost/cb"]}
 

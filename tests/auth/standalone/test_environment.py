@@ -13,9 +13,9 @@ from fakeredis import FakeAsyncRedis, FakeServer
 
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.environment import EXAMPLE_KEY, read
-from auth_server.http.front import Front, own_hosts
-from auth_server.http.quotas import QUOTAS
-from auth_server.settings import GithubUpstream, OidcUpstream
+from auth_server.http.standalone_middleware import StandaloneMiddleware, own_hosts
+from auth_server.quotas import QUOTAS
+from auth_server.settings import GithubSettings, OidcSettings
 from switchboard.errors import ConfigurationError
 from tools.fleet.children import Child, answers, free_port, start
 
@@ -94,6 +94,12 @@ def test_a_wrong_value_is_one_line_that_names_it_and_holds_no_secret(
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_name_below_localhost_is_this_computer_for_every_part_of_the_settings() -> None:
+    found = read(None, auth_server_url="http://mcp.localhost:3001", base_uri="http://mcp.localhost:3232")
+    server = AuthorizationServer(found.auth, FakeAsyncRedis(server=FakeServer(), decode_responses=True))
+    assert server.settings.issuer == "http://mcp.localhost:3001"
+
+
 def test_an_upstream_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"CLIENT_ID": "i", "CLIENT_SECRET": "s", "ISSUER": "https://sso.example/"}.items():
         monkeypatch.setenv(f"UPSTREAM_{name}", value)
@@ -102,9 +108,9 @@ def test_an_upstream_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch
     provider = read(None).auth.upstream
     monkeypatch.setenv("UPSTREAM", "github")
 
-    assert isinstance(provider, OidcUpstream)
+    assert isinstance(provider, OidcSettings)
     assert (provider.issuer, provider.group_scopes) == ("https://sso.example/", {"*": ("mcp",)})
-    assert isinstance(read(None).auth.upstream, GithubUpstream)
+    assert isinstance(read(None).auth.upstream, GithubSettings)
 
 
 def launch(folder: Path, **variables: str) -> Child:
@@ -179,7 +185,8 @@ async def test_alone_it_answers_for_its_own_host_and_for_those_that_are_allowed(
         issuer=issuer, resources=("http://localhost:3232/mcp",), secret_keys=(KEY,), allow_fake_idp=True
     )
     redis: Any = FakeAsyncRedis(server=FakeServer(), decode_responses=True)
-    app = Front(AuthorizationServer(settings, redis).app(), settings, (*own_hosts(settings, "0.0.0.0"), "internal"))  # noqa: S104
+    hosts = (*own_hosts(settings, "0.0.0.0"), "internal")  # noqa: S104
+    app = StandaloneMiddleware(AuthorizationServer(settings, redis).app(), settings, hosts)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=settings.base) as http:
         answers = [
             await http.get(path, headers={"Host": host}) for path in ("/jwks", "/.well-known/openid-configuration")

@@ -17,7 +17,7 @@ import pytest
 
 from auth_server import operations
 from auth_server.environment import read
-from auth_server.operations import NotOurs, parsed
+from auth_server.operations import UnknownToken, parsed
 from switchboard.errors import ConfigurationError
 
 SECURITY = Path(__file__).parents[3] / "SECURITY.md"
@@ -61,7 +61,7 @@ async def test_a_leaked_token_is_ended_with_all_that_came_of_the_same_consent(
 
 @on_redis
 async def test_what_is_no_token_of_ours_ends_nothing_and_is_said(world: Any, operate: Any) -> None:
-    with pytest.RaisesGroup(NotOurs, flatten_subgroups=True):
+    with pytest.RaisesGroup(UnknownToken, flatten_subgroups=True):
         await operate("revoke", "--token", given="sba_" + "A" * 65)
 
 

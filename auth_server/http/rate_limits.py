@@ -1,4 +1,4 @@
-"""Rate limits, counted in Redis for the fleet: so many requests of a kind, from whom, in a window."""
+"""Rate limits, counted in Redis for the fleet, by the table in `quotas`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from starlette.responses import Response
 from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
 from auth_server.fetch.fetcher import source
-from auth_server.http.quotas import QUOTAS, Name, Quota
 from auth_server.models import Client
+from auth_server.quotas import QUOTAS, Name, Quota
 from auth_server.store.connection import Connection
 from switchboard.networks import UNKNOWN, bucket_of
 
 Respond = Callable[[Request], Awaitable[Response]]
 
 
-class Limits:
-    """Counts and refuses, by the table in `quotas`."""
+class RateLimits:
+    """Counts and refuses, by the table."""
 
     def __init__(
         self,

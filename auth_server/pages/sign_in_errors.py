@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from urllib.parse import urlencode
 
 import structlog
 
-from auth_server.connectors.base import UpstreamMisconfigured
-from auth_server.errors import PageRefusal
-from auth_server.models import Pending
-from auth_server.settings import AuthSettings
+from auth_server.errors import PageRefusal, ProviderMisconfigured
 from switchboard.errors import AuthorizationUnavailable
 
 log = structlog.get_logger("auth_server")
@@ -24,6 +20,11 @@ MISCONFIGURED = (
     "This server and the identity provider, where people sign in, are not set up for each other. You have not been"
     " signed in, and trying again helps only after somebody has mended that.",
 )
+REFUSED = {
+    "access_denied": "The person was not signed in",
+    "server_error": "The identity provider could not sign the person in",
+}
+"""By the OAuth error that the client is told."""
 
 
 def noted(event: str, reason: str, **about: str) -> str:
@@ -36,20 +37,5 @@ def noted(event: str, reason: str, **about: str) -> str:
 def sign_in_trouble(error: AuthorizationUnavailable, again: str, client: str = "") -> PageRefusal:
     """The page for a sign-in that the identity provider or its settings prevent."""
     reference = noted("sign-in.failed", str(error), client=client)
-    title, message = MISCONFIGURED if isinstance(error, UpstreamMisconfigured) else AWAY
+    title, message = MISCONFIGURED if isinstance(error, ProviderMisconfigured) else AWAY
     return PageRefusal(title, message, 503, again=again, reference=reference)
-
-
-def asking_again(settings: AuthSettings, pending: Pending) -> str:
-    """The address at which the application's request is asked once more: what it asked is used up by now."""
-    asked = {
-        "response_type": "code",
-        "client_id": pending.client_id,
-        "redirect_uri": pending.redirect_uri,
-        "scope": pending.scope,
-        "resource": pending.resource,
-        "code_challenge": pending.challenge,
-        "code_challenge_method": "S256",
-    }
-    state = {} if pending.state is None else {"state": pending.state}
-    return f"{settings.base}/authorize?{urlencode(asked | state)}"

@@ -16,7 +16,7 @@ _FAILURES = 5
 _PAUSE = 5.0
 
 
-class Web:
+class ProviderHttp:
     """Gets and posts for JSON objects."""
 
     def __init__(self, http: httpx2.AsyncClient, clock: Callable[[], float] = time.time) -> None:

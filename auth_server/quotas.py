@@ -1,4 +1,4 @@
-"""How often anybody may ask: the one table. Pure.
+"""How often anybody may ask: a table. Pure.
 
 Addresses are real ones (only trusted proxies are believed); they are limited generously, since offices sit behind one.
 A public client's name is in everybody's hands, so it is counted with the address that uses it: nobody can use up

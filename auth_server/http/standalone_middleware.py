@@ -12,9 +12,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from auth_server.clients.redirect_uris import is_loopback
 from auth_server.settings import AuthSettings
 from switchboard.hosts import LOOPBACK, HostPatterns, split_origin
+from switchboard.loopback import is_loopback
 
 HEALTH = "/healthz"
 ANY_HOST = frozenset({HEALTH, "/introspect"})
@@ -31,7 +31,7 @@ def own_hosts(settings: AuthSettings, bind: str) -> tuple[str, ...]:
     return (*([host] if host else []), *(LOOPBACK if is_loopback(bind) or is_loopback(host) else ()))
 
 
-class Front:
+class StandaloneMiddleware:
     """Wraps the application.
 
     Args:
