@@ -147,14 +147,19 @@ async def test_another_client_cannot_refresh(world: Any) -> None:
     assert (await world.refresh(old["client"], old["refresh_token"])).status_code == 200
 
 
-async def test_the_resource_cannot_change_at_refresh(make_world: Any) -> None:
-    """AUTH.md row 13."""
+@pytest.mark.parametrize("asked", [{}, {"resource": "http://localhost:3232/other"}])
+async def test_a_refreshed_token_is_for_the_resource_of_the_first_one_and_for_no_other(
+    make_world: Any, asked: dict[str, str]
+) -> None:
+    """AUTH.md row 13. The resource is not the first one, which requests mean that name none."""
     world = make_world(resources=("http://localhost:3232/mcp", "http://localhost:3232/other"))
-    old = await world.tokens()
+    old = await world.tokens(resource="http://localhost:3232/other")
 
-    response = await world.refresh(old["client"], old["refresh_token"], resource="http://localhost:3232/other")
+    refused = await world.refresh(old["client"], old["refresh_token"], resource="http://localhost:3232/mcp")
+    kept = (await world.refresh(old["client"], old["refresh_token"], **asked)).json()
 
-    assert response.json()["error"] == "invalid_target"
+    assert refused.json()["error"] == "invalid_target"
+    assert (await world.server.introspect_token(kept["access_token"]))["aud"] == "http://localhost:3232/other"
 
 
 async def test_a_client_that_did_not_register_for_refresh_gets_no_refresh_token(world: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,33 +74,49 @@ async def test_a_confidential_clients_stolen_refresh_token_is_worth_nothing_with
     assert rightful.status_code == 200, "the thief's attempt took nothing from the owner"
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "http://127.0.0.1/jwks",
-        "https://127.0.0.1/jwks",
-        "https://169.254.169.254/latest/meta-data",
-        "https://[::1]/jwks",
-        "https://localhost/jwks",
-        "https://evil.example:0/jwks",
-        "https://someone@app.example/jwks",
-    ],
-)
+PRIVATE_KEY_JWT = {"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "private_key_jwt"}
+
+
+async def authenticate_by_key_set(world: Any, jwks_uri: str) -> int:
+    """The status that a client gets which authenticates by a key set at an address."""
+    client = await world.register(**PRIVATE_KEY_JWT, jwks_uri=jwks_uri)
+    unsigned = "eyJhbGciOiJFUzI1NiJ9." + unpadded({"sub": client["client_id"]}) + ".AAAA"
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    sent = {"grant_type": "refresh_token", "client_assertion_type": kind, "client_assertion": unsigned}
+    status: int = (await world.token(sent | {"refresh_token": "x"})).status_code
+    return status
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "app.example", "internal.example"])
 async def test_a_clients_key_set_is_not_fetched_from_the_network_we_run_in(
-    make_world: Any, site: Any, fetcher: Any, address: str
+    make_world: Any, site: Any, tmp_path: Path, host: str
 ) -> None:
-    """SSRF by jwks_uri: registered by anybody, fetched when the client authenticates."""
-    world = make_world(fetcher=fetcher)
-    asked = {"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "private_key_jwt"}
+    """SSRF by jwks_uri: registered by anybody, fetched when the client authenticates.
+
+    The same site is asked when its address counts as public, so nothing else stands between.
+    """
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    context.check_hostname = False
+    address = f"https://{host}:{site.port}/jwks"
+
+    refused = await authenticate_by_key_set(make_world(fetcher=Fetcher(resolve, context=context)), address)
+    assert (refused, site.requests) == (503, [])
+    everywhere = Fetcher(resolve, lambda _: True, context)
+    await authenticate_by_key_set(make_world(fetcher=everywhere), address)
+    assert len(site.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1/jwks", "file:///etc/jwks", "https://someone@app.example/jwks", "https://[::1/jwks"]
+)
+async def test_a_key_set_is_registered_at_a_plain_https_address_only(world: Any, address: str) -> None:
     async with world.browser() as http:
-        registered = await http.post("/register", json=asked | {"jwks_uri": address})
-    if registered.status_code == 201:
-        unsigned = "eyJhbGciOiJFUzI1NiJ9." + unpadded({"sub": registered.json()["client_id"]}) + ".AAAA"
-        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-        sent = {"grant_type": "refresh_token", "client_assertion_type": kind, "client_assertion": unsigned}
-        answer = await world.token(sent | {"refresh_token": "x"})
-        assert answer.status_code in (401, 503)
-    assert site.requests == []
+        answer = await http.post("/register", json=PRIVATE_KEY_JWT | {"jwks_uri": address})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
 def unpadded(claims: dict[str, Any]) -> str:

@@ -42,6 +42,20 @@ async def test_a_secret_that_went_over_the_wire_is_found_in_a_log(world: Any, he
     assert tap.found_in(f'{{"event": "request", "path": "/x?y={story[what]}&z=1"}}') != set()
 
 
+@pytest.mark.parametrize("run", ["AbCdEfGhIjKlMnOpQrStUv", "aaaaaaaaaaaaaaaaaaaa_A", "0123456789abcdef"])
+def test_a_secret_is_one_with_or_without_a_digit(run: str) -> None:
+    tap = Wiretap()
+    tap.note([run])
+    assert tap.found_in(f"token={run}") == {run}
+
+
+@pytest.mark.parametrize("run", ["not-a-token-of-ours", "THIS_IS_NO_SECRET_EITHER"])
+def test_words_that_a_test_sent_as_a_token_may_stand_in_a_log(run: str) -> None:
+    tap = Wiretap()
+    tap.note([run])
+    assert tap.found_in(run) == set()
+
+
 async def test_a_familys_name_alone_is_found_too(world: Any, hearing: Any) -> None:
     tap, story = await seen(world, hearing)
     assert tap.found_in(f"family={story['access_token'][4:26]}") != set()
