@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from switchboard.catalog import Catalog, Entry, Listing, UnknownSelection, Wish,
 from switchboard.catalog.search import CALL, DISCOVER, search, tokens, words
 from switchboard.catalog.selection import tags
 from switchboard.config import Preset, ToolSearch
+from switchboard.resource_uris import Template
 
 ENTRIES = {
     "web__fetch": ("web", "Fetch a page from the web by its URL", {"web"}),
@@ -74,6 +76,22 @@ def test_a_selection_holds_for_every_kind_and_what_it_leaves_out_is_unknown() ->
     assert view.tools.find("web__fetch") is None
     assert view.reader_of("x://a") is None
     assert view.tools.digest != CATALOG.tools.digest
+
+
+@pytest.mark.parametrize(
+    "preset", [Preset(tags="web"), Preset(servers=("web",)), Preset(deny=("templates:notes://*",))]
+)
+def test_a_template_that_is_left_out_reads_nothing(preset: Preset) -> None:
+    template = Entry("notes://{id}", "notes", "notes://{id}", {}, frozenset({"notes"}))
+    whole = replace(
+        CATALOG,
+        templates=Listing("templates", {template.exposed: template}),
+        matchers=((Template.parse(template.exposed), template),),
+    )
+    assert whole.reader_of("notes://7") is not None
+    view = select(whole, resolved(Wish(preset="part"), {"part": preset}, ToolSearch()))
+    assert list(view.templates.entries) == []
+    assert view.reader_of("notes://7") is None
 
 
 def test_who_asks_for_nothing_gets_the_snapshot_itself() -> None:
