@@ -16,7 +16,6 @@ def test_without_a_file_everything_is_enabled_and_has_no_prefix() -> None:
     configuration = read(None, {})
     assert configuration.plugins == BUILT_IN
     assert configuration.plugins["everything"] == PluginSection(enabled=True, prefix="never")
-    assert not configuration.plugins["conformance"].enabled
     assert configuration.separator == "__"
 
 
@@ -29,11 +28,10 @@ def test_json_and_toml_say_the_same(write: WriteFile) -> None:
 
 
 def test_a_row_states_only_what_differs_from_what_is_built_in(write: WriteFile) -> None:
-    path = write("c.json", '{"plugins": {"mine": {}, "everything": {"enabled": false}, "conformance": {}}}')
+    path = write("c.json", '{"plugins": {"mine": {}, "everything": {"enabled": false}}}')
     plugins = read(path, {}).plugins
-    assert list(plugins) == ["everything", "conformance", "mine"]
+    assert list(plugins) == ["everything", "mine"]
     assert (plugins["everything"].enabled, plugins["everything"].prefix) == (False, "never")
-    assert (plugins["conformance"].enabled, plugins["conformance"].prefix) == (True, "never")
     assert (plugins["mine"].enabled, plugins["mine"].prefix) == (True, "always")
 
 
@@ -119,8 +117,8 @@ def test_the_demo_stays_beside_servers_where_the_file_has_a_row_for_it(write: Wr
     assert read(write("c.json", '{"mcpServers": {}}'), {}).plugins["everything"].enabled
 
 
-@pytest.mark.parametrize("name", ["everything", "conformance"])
-def test_a_server_called_like_a_built_in_plugin_takes_its_place(write: WriteFile, name: str) -> None:
+def test_a_server_called_like_a_built_in_plugin_takes_its_place(write: WriteFile) -> None:
+    name = "everything"
     configuration = read(write("c.json", json.dumps({"mcpServers": {name: {"command": "x"}}})), {})
     assert name not in configuration.plugins
     assert list(configuration.servers) == [name]

@@ -20,7 +20,7 @@ from mcp_types import (
 )
 from pydantic import FileUrl
 
-from switchboard.conformance import plugin
+from tools.conformance.fixtures import plugin
 
 
 class Person:

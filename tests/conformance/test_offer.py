@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,27 +11,24 @@ from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp_types import PromptReference
 
-from switchboard import config, plugins
-from switchboard.config import Configuration, PluginSection
-from switchboard.conformance import plugin
-from switchboard.conformance.schemas import CONTACT
+from switchboard import plugins
+from switchboard.config import PluginSection
 from switchboard.errors import ConfigurationError
+from tools.conformance.fixtures import plugin
+from tools.conformance.fixtures.schemas import CONTACT
+from tools.fleet.plugins import installed
 
 Connect = Callable[..., Client]
 
 
-def test_the_plugin_is_off_until_the_configuration_switches_it_on() -> None:
-    assert [provider.name for provider in plugins.load()] == ["everything"]
-    sections = {"conformance": PluginSection(enabled=True, prefix="never")}
+def test_the_fixtures_are_found_only_by_a_fleet_that_they_are_installed_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections = {"conformance": PluginSection(prefix="never")}
+    with pytest.raises(ConfigurationError, match="no such plugin is installed"):
+        plugins.load(sections)
+    monkeypatch.syspath_prepend(installed(tmp_path, "conformance", "tools.conformance.fixtures:plugin")["PYTHONPATH"])
     assert [provider.name for provider in plugins.load(sections)] == ["conformance"]
-
-
-def test_switching_it_on_in_a_file_keeps_its_names_without_a_prefix(tmp_path: Any) -> None:
-    file = tmp_path / "switchboard.json"
-    file.write_text('{"plugins": {"conformance": {"enabled": true}, "everything": {"enabled": false}}}')
-    read: Configuration = config.read(file, {})
-    assert read.plugins["conformance"].prefix == "never"
-    assert not read.plugins["everything"].enabled
 
 
 def test_a_configuration_is_refused_because_there_is_nothing_to_configure() -> None:

@@ -23,7 +23,7 @@ from mcp_types import (
     LoggingMessageNotificationParams,
 )
 
-from switchboard.conformance import forms
+from tools.conformance.fixtures import forms
 
 Connect = Callable[..., Client]
 Words = Callable[[CallToolResult], str]

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tools.fleet.plugins import only
 from tools.fleet.workers import Fleet, running_fleet
 
 VERSION = "2026-07-28"
@@ -21,9 +22,8 @@ LOST_WITHIN_S = 20
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """Two workers with the conformance fixtures, whose tools run as tasks."""
-    configuration = tmp_path / "fixtures.json"
-    configuration.write_text(json.dumps({"plugins": {"conformance": {"enabled": True}}}))
-    with running_fleet(tmp_path, env={"AUTH_MODE": "none", "CONFIG_FILE": str(configuration)}) as running:
+    env = only(tmp_path, "conformance", "tools.conformance.fixtures:plugin") | {"AUTH_MODE": "none"}
+    with running_fleet(tmp_path, env=env) as running:
         yield running
 
 

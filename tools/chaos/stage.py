@@ -20,6 +20,7 @@ from tools.chaos.cluster import Masters
 from tools.chaos.witness import ROWS
 from tools.fleet.balancer import Balancer, find_nginx, start_balancer
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, listens, start
+from tools.fleet.plugins import only
 from tools.fleet.redis_cluster import running_cluster
 from tools.fleet.redis_server import find_binary, start_redis
 from tools.fleet.workers import drive_token, fleet_settings, launch_worker
@@ -30,12 +31,8 @@ START_S: Final = 120
 Launcher = Callable[[Path, int, Mapping[str, str]], Child]
 """Starts a worker: its folder, port and environment."""
 
-ENTRY_POINT: Final = "[switchboard.plugins]\nchaos = tools.chaos.witness:plugin\n"
-METADATA: Final = "Metadata-Version: 2.1\nName: chaos-witness\nVersion: 1.0.0\n"
 SECTION: Final = {"ledger": "${CHAOS_LEDGER}", "worker": "${CHAOS_WORKER}"}
-CONFIG: Final = {"plugins": {"everything": {"enabled": False}, "chaos": {"prefix": "never", "config": SECTION}}}
-NO_CONFIG: Final[Mapping[str, object]] = {}
-"""What `--tools everything` needs."""
+"""What the plugin is told, by variables of each worker's environment."""
 
 
 @dataclass
@@ -101,7 +98,9 @@ def running(
         else:
             stored = _durable_redis(folder, redis_port, fsync)
         env = fleet_settings(f"http://localhost:{front}", url)
-        env |= _plugged(folder, CONFIG if tools == "chaos" else NO_CONFIG) | {
+        if tools == "chaos":
+            env |= only(folder, "chaos", "tools.chaos.witness:plugin", SECTION)
+        env |= {
             "CHAOS_LEDGER": ledger.url,
             "AUTH_MODE": auth,
             "DRAIN_GRACE": str(drain_grace),
@@ -137,7 +136,7 @@ def start_clients(stage: Stage, *, clients: int, processes: int, **spec_of_all: 
         spec |= {"notes": str(stage.folder / f"notes-{number}.jsonl"), "ready": str(stage.folder / f"ready-{number}")}
         spec |= {"patience": 30 if stage.launcher is launch_worker else 2}
         command = [sys.executable, "-m", "tools.chaos.clients", json.dumps(spec)]
-        stage.clients.append(start(f"clients-{number}", command, stage.folder, _path()))
+        stage.clients.append(start(f"clients-{number}", command, stage.folder))
     for number, child in enumerate(stage.clients):
         child.wait_until((stage.folder / f"ready-{number}").exists, timeout=120)
 
@@ -164,22 +163,6 @@ def _durable_redis(folder: Path, port: int, fsync: str) -> Child:
     child = start("redis", [binary.path, "--port", str(port), "--bind", LOOPBACK, *kept], folder / "redis")
     child.wait_until(lambda: listens(port), timeout=20)
     return child
-
-
-def _plugged(folder: Path, content: Mapping[str, object]) -> dict[str, str]:
-    """Install the plugin for the workers alone: its metadata in a folder of its own, put on their path."""
-    installed = folder / "plugins" / "chaos_witness-1.0.0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "entry_points.txt").write_text(ENTRY_POINT)
-    (installed / "METADATA").write_text(METADATA)
-    config = folder / "config.json"
-    config.write_text(json.dumps(content))
-    return {**_path(str(installed.parent)), "CONFIG_FILE": str(config)}
-
-
-def _path(*more: str) -> dict[str, str]:
-    given = [each for each in (os.environ.get("PYTHONPATH"),) if each]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*more, *given])}
 
 
 def _end(stage: Stage, ledger: Child | None) -> None:

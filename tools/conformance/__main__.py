@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -22,12 +21,13 @@ from tools.conformance.turns import settled
 from tools.fleet.balancer import Balancer
 from tools.fleet.children import free_port, listens, start
 from tools.fleet.issuers import running_issuers
+from tools.fleet.plugins import only
 from tools.fleet.workers import Fleet, running_fleet
 
 CACHE = Path(".cache/conformance")
 WORKERS = 2
 MODES = {"off": "none", "on": "integrated"}
-PLUGINS = {"plugins": {"conformance": {"enabled": True}, "everything": {"enabled": False}}}
+FIXTURES = "tools.conformance.fixtures:plugin"
 
 
 def main() -> None:
@@ -68,9 +68,7 @@ def _in_mode(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run
     """The server's scenarios; and, where it issues tokens itself, those for authorization servers."""
     with tempfile.TemporaryDirectory(prefix="switchboard-") as name:
         folder = Path(name)
-        configuration = folder / "conformance.json"
-        configuration.write_text(json.dumps(PLUGINS))
-        env = {"AUTH_MODE": MODES[mode], "CONFIG_FILE": str(configuration)}
+        env = only(folder, "conformance", FIXTURES) | {"AUTH_MODE": MODES[mode]}
         with running_fleet(folder, workers=WORKERS, env=env) as fleet:
             token = fleet.token() if mode == "on" else None
             lines = [_line(run, mode, suite, fleet, token) for run in runs]

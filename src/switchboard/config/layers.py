@@ -13,7 +13,7 @@ from switchboard.config.formats import json_object
 from switchboard.errors import ConfigurationError
 
 OVERRIDES = "CONFIG_OVERRIDES"
-"""The variable with the environment's layer, a JSON object: `{"plugins": {"conformance": {"enabled": true}}}`."""
+"""The variable with the environment's layer, a JSON object: `{"plugins": {"everything": {"enabled": false}}}`."""
 
 Place = tuple[str | int, ...]
 

@@ -34,10 +34,7 @@ class PluginSection(Exposure):
 DEMO = "everything"
 """The plugin that shows what there is in MCP; it steps back once the file names servers."""
 
-BUILT_IN: Mapping[str, PluginSection] = {
-    DEMO: PluginSection(prefix="never"),
-    "conformance": PluginSection(enabled=False, prefix="never"),
-}
+BUILT_IN: Mapping[str, PluginSection] = {DEMO: PluginSection(prefix="never")}
 """What holds for plugins that the file does not mention, and beneath what it says of these."""
 
 
