@@ -91,9 +91,10 @@ def _credentials(header: str) -> Iterator[str]:
     yield value
     if scheme.lower() == "basic":
         try:
-            yield unquote_plus(base64.b64decode(value).decode().partition(":")[2])
-        except (binascii.Error, UnicodeDecodeError):
+            pair = base64.b64decode(value.encode("latin-1", "ignore")).decode("latin-1")
+        except binascii.Error:
             return
+        yield unquote_plus(pair.partition(":")[2])
 
 
 def _of_body(kind: str, body: bytes) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ from tools.fleet.wiretap import Wiretap
 
 log = structlog.get_logger("auth_server.test")
 SECRET = "s3cret-0123456789-abcdefghij"
+SEEN = b"a=cookie-0123456789abcdef\xe9"
 
 
 async def seen(world: Any, hearing: Any) -> tuple[Wiretap, dict[str, Any]]:
@@ -54,6 +56,14 @@ def test_words_that_a_test_sent_as_a_token_may_stand_in_a_log(run: str) -> None:
     tap = Wiretap()
     tap.note([run])
     assert tap.found_in(run) == set()
+
+
+@pytest.mark.parametrize("header", [b"Basic \xe9", b"Bearer \xe9", b"Basic !", b"Basic " + base64.b64encode(b"a:\xe9")])
+def test_a_header_that_is_not_ascii_or_not_base64_is_looked_through_like_any_other(header: bytes) -> None:
+    tap = Wiretap()
+    request = httpx2.Request("POST", "http://localhost/token", headers=[(b"Authorization", header), (b"Cookie", SEEN)])
+    tap.passed(httpx2.Response(200, request=request))
+    assert tap.found_in("cookie-0123456789abcdef") != set()
 
 
 async def test_a_familys_name_alone_is_found_too(world: Any, hearing: Any) -> None:
