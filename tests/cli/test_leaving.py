@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import http.client
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
 
-from switchboard.cli.leaving import lock
+from switchboard.cli.leaving import close_door, lock
 from tools.fleet.children import LOOPBACK, free_port
 from tools.fleet.workers import fleet_settings, start_worker
 
@@ -66,6 +69,28 @@ def test_no_request_is_reset_by_workers_that_leave(redis_url: str, tmp_path: Pat
     for caller in callers:
         caller.join()
     assert (code, set(seen), seen["refused"]) == (0, {"HTTP/1.1 200 OK", "refused"}, CALLERS), worker.tail()
+
+
+async def test_a_connection_that_nobody_has_accepted_yet_is_served_and_the_next_one_refused() -> None:
+    loop = asyncio.get_running_loop()
+    config = uvicorn.Config(PlainTextResponse("served"), lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    with socket.create_server((LOOPBACK, 0)) as door, socket.socket() as early, socket.socket() as late:
+        where = door.getsockname()
+        server.servers = [await loop.create_server(asyncio.Protocol, sock=door, start_serving=False)]
+        early.connect(where)
+        early.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        early.setblocking(False)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            leaving = tasks.create_task(close_door(server, [door], 5, alone=False))
+            assert (await loop.sock_recv(early, 4096)).startswith(b"HTTP/1.1 200")
+            assert not leaving.done(), "connections stay open for a while"
+            late.setblocking(False)
+            with pytest.raises(ConnectionRefusedError):
+                await loop.sock_connect(late, where)
+            leaving.cancel()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a door cannot be locked")
