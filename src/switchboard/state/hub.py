@@ -130,14 +130,14 @@ class Hub:
         finally:
             self._forget(channel, wish, token)
 
-    async def publish(self, channel: str, payload: str) -> None:
-        """Publish; nothing is known of who listens.
+    async def publish(self, channel: str, payload: str) -> int:
+        """Publish; gives how many connections were subscribed to the channel.
 
         Raises:
             StateUnavailable: Redis is away.
         """
         try:
-            await self._redis.execute_command(self._publish, channel, payload)
+            return int(await self._redis.execute_command(self._publish, channel, payload))
         except _FAILED as error:
             raise unavailable(error) from error
 

@@ -15,6 +15,8 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:shttp:toclient:{sid}:<stream>` | pub/sub | wakes the follower of a stream | - |
 | `mcp:events:{sid}:<stream>` | stream | the frames, all of them | bounded, as the record |
 | `mcp:exchange:{sid}:<stream>` | string | `worker:epoch` of a reply that became a stream, or `done` | LEASE, renewed |
+| `mcp:peer:<version>:<worker>` | pub/sub | frames of calls that the worker serves or makes | - |
+| `mcp:peer:call:<id>` | string | which worker began the call, or that its caller gave it up before | 60 s |
 | `mcp:parked:<worker>` | pub/sub | retries of calls parked on that worker | - |
 | `mcp:parked:reply:<id>` | pub/sub | what the holder answers to a forwarded retry | - |
 | `mcp:task:{task}` | hash | owner, worker, status, outcome of a task | its time to live, and a minute |
@@ -42,8 +44,6 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
-| `mcp:servers` | pub/sub | questions about servers, and orders to restart one | - |
-| `mcp:servers:<reply>` | list | the workers' answers to a question | 15 s |
 | `worker:<id>` | hash | heartbeat: state, version, started | WORKER_LIFE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
@@ -71,6 +71,9 @@ COMMIT_GRACE_MS = 30_000
 
 TAKEN_MS = 60_000
 """How long it is remembered whether a call to another worker was taken."""
+
+PEER_CALL_MS = 60_000
+"""How long it is remembered whether a call to another worker began."""
 
 LINE_LIFE_MS = 3_600_000
 """How long it is remembered that a backend's line was there, or is resumed."""
@@ -126,6 +129,12 @@ class Keys:
 
     def exchange(self, sid: str, stream: str) -> str:
         return f"{self.prefix}mcp:exchange:{{{sid}}}:{stream}"
+
+    def peer(self, protocol: int, worker: str) -> str:
+        return f"{self.prefix}mcp:peer:{protocol}:{worker}"
+
+    def peer_call(self, call: str) -> str:
+        return f"{self.prefix}mcp:peer:call:{call}"
 
     def parked(self, worker: str) -> str:
         return f"{self.prefix}mcp:parked:{worker}"
@@ -213,12 +222,6 @@ class Keys:
 
     def overlay_changed(self) -> str:
         return f"{self.prefix}mcp:config:changed"
-
-    def servers(self) -> str:
-        return f"{self.prefix}mcp:servers"
-
-    def servers_answer(self, reply: str) -> str:
-        return f"{self.prefix}mcp:servers:{reply}"
 
     def worker(self, worker: str) -> str:
         return f"{self.prefix}worker:{worker}"

@@ -33,6 +33,28 @@ def mint_worker_id() -> str:
     return "w" + secrets.token_hex(4)
 
 
+async def alive(state: State, worker: str) -> bool:
+    """Whether the worker of that id may still be: nobody is taken for dead for what lapsed while Redis was away.
+
+    Raises:
+        StateUnavailable: Redis is away.
+    """
+    with state.guard():
+        beats = await state.redis.exists(state.keys.worker(worker))
+    return bool(beats) or not state.contact.settled
+
+
+async def living(state: State) -> list[str]:
+    """The ids of all workers that have a heartbeat.
+
+    Raises:
+        StateUnavailable: Redis is away.
+    """
+    first = state.keys.worker("")
+    with state.guard():
+        return [str(key).removeprefix(first) async for key in state.redis.scan_iter(match=f"{first}*", count=500)]
+
+
 class Heartbeat:
     """Keeps `worker:<id>` alive while the worker is, and tells whether another one is.
 
@@ -59,10 +81,8 @@ class Heartbeat:
                 await self._stop()
 
     async def alive(self, worker: str) -> bool:
-        """Whether the worker of that id may still be: nobody is taken for dead for what lapsed while Redis was away."""
-        with self._state.guard():
-            beats = await self._state.redis.exists(self._state.keys.worker(worker))
-        return bool(beats) or not self._state.contact.settled
+        """As the function of that name."""
+        return await alive(self._state, worker)
 
     async def _beat(self) -> None:
         with self._state.guard():

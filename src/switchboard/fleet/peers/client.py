@@ -1,0 +1,218 @@
+"""The calling side: says what it wants until the other worker has it, passes on what comes, and notices its loss."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, ErrorData
+from pydantic import ValidationError
+
+from switchboard.errors import StateUnavailable
+from switchboard.fleet.peers.channel import Channel, Params, PeerLost
+from switchboard.fleet.peers.frames import ENDS, Frame
+from switchboard.fleet.peers.link import GIVEN_UP, End, Link
+
+SEEN_EVERY: Final = 256
+"""After so many frames the other end hears that they were seen, and has room for more."""
+
+
+class Call(End):
+    """One call to another worker.
+
+    Args:
+        worker: whom to call.
+        channel: the client whose request the call belongs to.
+        once: whether it must not begin twice.
+    """
+
+    def __init__(self, link: Link, worker: str, channel: Channel, *, once: bool) -> None:
+        super().__init__(link, worker, secrets.token_hex(12))
+        self.over = False
+        """Whether the other side has ended it, or has nothing of it."""
+        self._channel = channel
+        self._once = once
+        self._known = False
+        """Whether the other side has it."""
+        self._told = 0
+        self._came = asyncio.Event()
+        self._behind = asyncio.Event()
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def hear(self, frame: Frame) -> None:
+        """Take a frame of the other side's."""
+        if frame.sender != self.peer:
+            return
+        self.take(frame)
+        if frame.kind in ENDS and (frame.number or self._known):
+            self.over = True
+            if not frame.number:
+                self.inbox.end(frame)
+        self._known = self._known or bool(frame.number) or frame.kind == "alive"
+        if self.inbox.behind():
+            self._behind.set()
+        self._came.set()
+
+    def renewed(self) -> None:
+        """Something may have been missed."""
+        self._behind.set()
+
+    async def outcome(self, method: str, params: Params) -> Any:
+        """What the handler returned.
+
+        Raises:
+            MCPError: what the handler raised, or that the parameters cannot be sent.
+            PeerLost: there will be no answer.
+            StateUnavailable: a call that is made once could not be sent.
+        """
+        try:
+            self.outbox.put("call", {"method": method, "params": params, "once": self._once})
+        except ValueError as error:
+            self.over = True
+            raise MCPError(INTERNAL_ERROR, f"The request cannot be handed to another worker: {error}") from error
+        unsent = await self.flush()
+        if unsent is not None and self._once:
+            raise unsent
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(self._keep())
+                end = await self._relayed(tasks)
+                for task in (keeping, *self._asking):
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            raise _innermost(group) from None
+        return _given(end)
+
+    async def withdraw(self) -> None:
+        """Cancel the call: until the other side has ended it, or for as long as it takes to be lost."""
+        timing = self.link.timing
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timing.silent):
+                while not self.over:
+                    self._came.clear()
+                    await self.say("cancel", again=True)
+                    await self._wait(self._came, timing.first)
+
+    # -- what comes -----------------------------------------------------------------------------------------------
+
+    async def _relayed(self, tasks: asyncio.TaskGroup) -> Frame:
+        """Pass on what comes before the end, which is returned."""
+        while True:
+            frame = await self._next()
+            body = frame.body
+            if frame.kind in ENDS:
+                return frame
+            if frame.kind == "progress":
+                await self._channel.progress(body["progress"], body["total"], body["message"])
+            elif frame.kind == "notify":
+                await self._channel.notify(body["method"], body["params"])
+            elif frame.kind == "ask":
+                task = tasks.create_task(self._ask(body))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+
+    async def _next(self) -> Frame:
+        while (frame := self.inbox.pop()) is None:
+            if self.inbox.behind():
+                self._behind.set()
+            self._came.clear()
+            await self._came.wait()
+        if self.inbox.seen - self._told >= SEEN_EVERY:
+            self._told = self.inbox.seen
+            await self.say("seen")
+        return frame
+
+    async def _ask(self, asked: Mapping[str, Any]) -> None:
+        result: dict[str, Any] | None = None
+        error: MCPError | None = None
+        try:
+            result = await self._channel.ask(asked["method"], asked["params"])
+        except MCPError as raised:
+            error = raised
+        except ValueError:
+            error = MCPError(INTERNAL_ERROR, "The client's answer is not valid")
+        body = {"question": asked["question"], "result": result, "error": dumped(error) if error else None}
+        try:
+            self.outbox.put("answer", body)
+        except ValueError as unsent:
+            error = MCPError(INTERNAL_ERROR, f"The client's answer cannot be handed to another worker: {unsent}")
+            self.outbox.put("answer", {**body, "result": None, "error": dumped(error)})
+        await self.flush()
+
+    # -- that it comes --------------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Repeat what the other side has not seen, and notice when it is lost.
+
+        Raises:
+            PeerLost: it is.
+        """
+        timing = self.link.timing
+        while True:
+            await self._wait(self._behind, timing.again if self._known else timing.first)
+            if self._behind.is_set():
+                await asyncio.sleep(timing.gap)  # what is missing may be on its way
+            self._behind.clear()
+            await self._check()
+            await self.repeat("seen", again=True)
+
+    async def _check(self) -> None:
+        timing, silent = self.link.timing, self.link.silence(self.heard)
+        if silent > timing.again and await self.link.dead(self.peer):
+            self.over = True
+            raise PeerLost("the worker was lost", begun=await self._begun(), dead=True)
+        if self._once and not self._known and silent > timing.begin and not await self._begun():
+            raise PeerLost(self._unanswered(), begun=False)
+        if silent > timing.silent or self.unheard() > (timing.away if self._once else timing.silent):
+            raise PeerLost("the worker was lost" if self._known else self._unanswered(), begun=await self._begun())
+
+    async def _begun(self) -> bool:
+        """Whether the other side may have begun; if it has not, it will not. Unknown counts as begun."""
+        if self._known or not self._once:
+            return self._known or self.reached
+        try:
+            self._known = await self.link.decide(self.call, GIVEN_UP) != GIVEN_UP
+        except StateUnavailable:
+            return True
+        self.over = not self._known
+        return self._known
+
+    def _unanswered(self) -> str:
+        return "the worker does not answer" if self.reached else "the worker does not listen, or runs another version"
+
+    @staticmethod
+    async def _wait(event: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
+
+
+def dumped(error: MCPError) -> dict[str, Any]:
+    """An error as JSON."""
+    return error.error.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def loaded(error: Mapping[str, Any]) -> MCPError:
+    """The error that the other worker dumped."""
+    try:
+        return MCPError.from_error_data(ErrorData.model_validate(error))
+    except ValidationError:
+        return MCPError(INTERNAL_ERROR, "The other worker's error was not understood")
+
+
+def _given(end: Frame) -> Any:
+    if end.kind == "error":
+        raise loaded(end.body["error"])
+    if end.kind in ("refused", "lost"):
+        raise PeerLost(end.body["reason"], begun=end.kind == "lost")
+    return end.body["result"]
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
