@@ -49,6 +49,7 @@ from switchboard.edge.stack import Policy, wrap
 from switchboard.edge.starting import Starting
 from switchboard.edge.websocket import WebSocketEdge
 from switchboard.errors import StateUnavailable
+from switchboard.fleet.peers import Peers
 from switchboard.gateway import (
     LiveCatalog,
     Provider,
@@ -267,6 +268,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     worker = mint_worker_id()
     log.name_worker(worker)
     heartbeat = Heartbeat(state, worker, __version__, settings.key_ring)
+    peers = Peers(state, worker)
     bus = RedisBus(state)
     records = Records(state, settings.session_ttl, settings.max_sessions)
     streams = Streams(state, bus, worker, settings.session_ttl, settings.max_streams)
@@ -331,10 +333,11 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
 
     for room in (
         heartbeat.running(),
+        peers.running(),
         bus.running(),
         catalog.running(WorkerHost(worker, state.kind, streams, bus)),
         upstreams.running(watched),
-        answering(state, tell, upstreams.restart),
+        answering(peers, tell, upstreams.restart),
         nullcontext() if settings.redis_url else answering_here(settings.port, tell, upstreams.restart),
         cache.running(),
         parking.running(),

@@ -10,6 +10,7 @@ from mcp import Client
 
 from switchboard.config.overlay import Overlay
 from switchboard.errors import ConfigurationError
+from switchboard.fleet.peers.frames import PROTOCOL
 from switchboard.inquiry import ask
 from switchboard.state import open_state
 from switchboard.state.payloads import parsed
@@ -21,10 +22,9 @@ FOREIGN = (
     "[]",
     "{}",
     DEEP,
-    json.dumps({"reply": ["a"], "restart": None}),
-    json.dumps({"reply": "ab", "restart": ["a"]}),
-    json.dumps({"reply": "\ud800", "restart": None}),
-    json.dumps({"reply": "config", "restart": None}),
+    json.dumps({"call": "c", "from": "w", "kind": "call", "n": 1, "seen": 0, "body": {"method": "servers"}}),
+    json.dumps({"call": "c", "from": "w", "kind": "cancel", "n": 0, "seen": 0, "body": {}, "again": True}),
+    json.dumps({"call": "c", "from": "../", "kind": "seen", "n": 0, "seen": 0, "body": {}, "again": True}),
     json.dumps({"kind": ["tools"]}),
     json.dumps({"kind": "resource", "uri": 5}),
     json.dumps({"kind": "resource", "uri": ["a"]}),
@@ -48,7 +48,7 @@ async def test_nothing_that_is_published_on_the_fleets_channels_ends_a_worker(
 
         await until(there)
         channels = set(await state.redis.pubsub_channels())
-        assert state.keys.servers() in channels
+        assert state.keys.peer(PROTOCOL, setup.apps[0].rooms.worker) in channels
         for channel in channels:
             for payload in FOREIGN:
                 await state.hub.publish(channel, payload)
