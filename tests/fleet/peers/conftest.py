@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from fleet.redis_cluster import RedisCluster, running_cluster
 from mcp.shared.exceptions import MCPError
 
 from switchboard.fleet.peers import Peers, Timing
 from switchboard.state import State, open_state
+from tools.fleet.redis_cluster import RedisCluster, running_cluster
 
 HASTE = Timing(first=0.05, again=0.1, begin=20, silent=20, abandoned=20, away=30, kept=20, gap=0.01)
 """Repeats soon, and gives nobody up."""

@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fleet.redis_server import RedisServer
 from mcp.shared.exceptions import MCPError
 
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers import PeerLost, Timing, frames, server
 from switchboard.fleet.peers.frames import PROTOCOL
+from tools.fleet.redis_server import RedisServer
 
 IMPATIENT = Timing(first=0.05, again=0.1, begin=0.3, silent=1, abandoned=1, away=2, kept=20, gap=0.01)
 

@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, ErrorData
 from pydantic import ValidationError
 
+from switchboard.aio import first_error, wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers.channel import Channel, Params, PeerLost
 from switchboard.fleet.peers.frames import ENDS, Frame
@@ -84,7 +85,7 @@ class Call(End):
                 for task in (keeping, *self._asking):
                     task.cancel()
         except BaseExceptionGroup as group:
-            raise _innermost(group) from None
+            raise first_error(group) from None
         return _given(end)
 
     async def withdraw(self) -> None:
@@ -95,7 +96,7 @@ class Call(End):
                 while not self.over:
                     self._came.clear()
                     await self.say("cancel", again=True)
-                    await self._wait(self._came, timing.first)
+                    await wait_for_event(self._came, timing.first)
 
     # -- what comes -----------------------------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class Call(End):
         """
         timing = self.link.timing
         while True:
-            await self._wait(self._behind, timing.again if self._known else timing.first)
+            await wait_for_event(self._behind, timing.again if self._known else timing.first)
             if self._behind.is_set():
                 await asyncio.sleep(timing.gap)  # what is missing may be on its way
             self._behind.clear()
@@ -184,12 +185,6 @@ class Call(End):
     def _unanswered(self) -> str:
         return "the worker does not answer" if self.reached else "the worker does not listen, or runs another version"
 
-    @staticmethod
-    async def _wait(event: asyncio.Event, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await event.wait()
-
 
 def dumped(error: MCPError) -> dict[str, Any]:
     """An error as JSON."""
@@ -210,9 +205,3 @@ def _given(end: Frame) -> Any:
     if end.kind in ("refused", "lost"):
         raise PeerLost(end.body["reason"], begun=end.kind == "lost")
     return end.body["result"]
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
