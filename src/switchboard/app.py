@@ -76,6 +76,7 @@ from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, Ground
 from switchboard.state import Heartbeat, Soundness, State, awaiting_redis, join, mint_worker_id, open_state
 from switchboard.tasks import Tasks
+from switchboard.timing import Timing
 from switchboard.upstreams import Upstreams
 
 events = structlog.get_logger(__name__)
@@ -111,8 +112,9 @@ class Rooms:
 class Application:
     """The ASGI application of one worker."""
 
-    def __init__(self, settings: Settings, backends: Sequence[Backend] = ()) -> None:
+    def __init__(self, settings: Settings, backends: Sequence[Backend], timing: Timing) -> None:
         self._settings = settings
+        self._timing = timing
         self._backends = backends
         self._served: ASGIApp | None = None
         self._lifespan = Starlette(lifespan=self._run)
@@ -179,7 +181,7 @@ class Application:
     async def _live(self, serves: Callable[[], None], leaving: asyncio.Event) -> None:
         """Open the rooms, serve, and close them; `StateUnavailable` while Redis is away."""
         async with AsyncExitStack() as stack:
-            state = await _joined(self._settings, stack)
+            state = await _joined(self._settings, self._timing, stack)
             self._rooms = await _open(self._settings, self._backends, state, stack)
             served = await self._serve(self._rooms, stack)
             self._shortage = shortage(raise_limit())
@@ -242,7 +244,7 @@ class Application:
         return said("ready", warnings=warnings)
 
 
-async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
+async def _joined(settings: Settings, timing: Timing, stack: AsyncExitStack) -> State:
     """Open shared state, and join the fleet that uses it.
 
     Raises:
@@ -257,6 +259,7 @@ async def _joined(settings: Settings, stack: AsyncExitStack) -> State:
             wait_replicas=settings.redis_wait_replicas,
             wait_ms=settings.redis_wait_ms,
             stream_bytes=settings.max_stream_bytes,
+            timing=timing,
         )
     )
     await join(state, settings.key_ring)
@@ -413,9 +416,14 @@ class WorkerHost:
         await self.bus.publish(event)
 
 
-def build(settings: Settings, backends: Sequence[Backend] = ()) -> Application:
-    """The application of one worker; nothing is opened before its lifespan starts."""
-    return Application(settings, backends)
+def build(settings: Settings, backends: Sequence[Backend] = (), timing: Timing | None = None) -> Application:
+    """The application of one worker; nothing is opened before its lifespan starts.
+
+    Args:
+        backends: besides those of the configuration file.
+        timing: how long workers wait for one another; the same for all that share a Redis.
+    """
+    return Application(settings, backends, timing or Timing())
 
 
 def _closing(send: Send) -> Send:

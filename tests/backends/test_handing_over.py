@@ -19,7 +19,9 @@ from switchboard.backends.remote import UNTAKEN_S, Moved, Remote
 from switchboard.backends.scope import LineKey
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
-from switchboard.state.keys import LEASE_MS
+from switchboard.timing import Timing
+
+TIMING = Timing()
 
 KEY = LineKey("session", "s1", "c")
 
@@ -134,7 +136,7 @@ async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(
     assert isinstance(claim, Claim)
     assert cut_off.mine(KEY) is claim
     assert await other.claim(KEY) == "seat"
-    claim.renewed -= LEASE_MS / 1000  # as long as a lease is, it could not reach Redis
+    claim.renewed -= TIMING.lease_s  # as long as a lease is, it could not reach Redis
     assert cut_off.mine(KEY) is None
 
 
@@ -147,7 +149,7 @@ async def test_a_claim_that_lapsed_while_redis_was_away_is_its_holders_again_bef
     holding, other = Claims(broken, "seat", backend), Claims(broken, "other", backend)
     claim = await holding.claim(KEY)
     assert isinstance(claim, Claim)
-    claim.renewed -= LEASE_MS / 1000
+    claim.renewed -= TIMING.lease_s
     await state.redis.delete(*holding._keys(KEY)[:1])  # as when it expires
     taking = asyncio.create_task(other.claim(KEY))
     done, _ = await asyncio.wait([taking], timeout=0.3)

@@ -11,8 +11,11 @@ from switchboard.sessions.follow import ReplyFollower
 from switchboard.sessions.frames import Frame
 from switchboard.sessions.held import HeldStreams
 from switchboard.state import State, open_state
-from switchboard.state.contact import SETTLED_S, Contact
-from switchboard.state.keys import POLL_S
+from switchboard.state.contact import Contact
+from switchboard.timing import Timing
+from tools.fleet.haste import HASTE
+
+TIMING = Timing()
 
 SID = "s" * 48
 STREAM = "stream"
@@ -36,19 +39,19 @@ async def lapsed(state: State) -> None:
 
 async def test_a_reply_whose_lease_lapsed_in_an_outage_is_ended_only_when_nobody_renewed_it_afterwards() -> None:
     hands = Hands()
-    async with open_state(None) as opened:
+    async with open_state(None, timing=HASTE) as opened:
         state = replace(opened, contact=Contact(hands))
         state.contact.answered()
         await lapsed(state)
-        follower = ReplyFollower(state, SID, STREAM, "0-0", 3_000)  # which looks every second
+        follower = ReplyFollower(state, SID, STREAM, "0-0", 3_000)
         async with aclosing(follower.frames()) as frames:
             looking: asyncio.Task[Frame | None] = asyncio.create_task(anext(frames))
-            done, _ = await asyncio.wait([looking], timeout=2.5)
+            done, _ = await asyncio.wait([looking], timeout=4 * HASTE.poll_s)
             assert not done, "the worker that writes it may not have renewed yet"
-            hands.now += SETTLED_S / 2
+            hands.now += TIMING.settled_s / 2
             state.contact.answered()
-            hands.now += SETTLED_S / 2
-            async with asyncio.timeout(3 * POLL_S):
+            hands.now += TIMING.settled_s / 2
+            async with asyncio.timeout(15):
                 frame = await looking
     assert frame is not None
     assert json.loads(frame.data)["error"]["data"]["reason"] == "worker_lost"
@@ -64,7 +67,7 @@ async def test_the_streams_of_a_worker_whose_heartbeat_lapsed_in_an_outage_still
         await state.redis.hset(key, mapping={"w2": "1"})
         assert sum((await held._of_the_living("alice", {"w2": 1})).values()) == 1
         assert await state.redis.hget(key, "w2") == "1"
-        hands.now += SETTLED_S
+        hands.now += TIMING.settled_s
         state.contact.answered()
-        hands.now += SETTLED_S
+        hands.now += TIMING.settled_s
         assert await held._of_the_living("alice", {"w2": 1}) == {}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import redis
 from structlog.testing import capture_logs
 
 from switchboard.state import Heartbeat, Lease, check_fingerprint, open_state
 from switchboard.state.clock import DIFFERS_S, FleetClock
-from switchboard.state.contact import LATE_S, SETTLED_S, Contact
-from switchboard.state.keys import WORKER_LIFE_MS
+from switchboard.state.contact import Contact
+from switchboard.timing import Timing
+from tools.fleet.haste import HASTE
 from tools.fleet.redis_cluster import RedisCluster
 from tools.fleet.redis_server import RedisServer
 
-Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+TIMING = Timing()
 
 
 def test_a_contact_is_settled_once_redis_has_answered_for_as_long_as_a_worker_needs_to_renew() -> None:
@@ -23,16 +26,16 @@ def test_a_contact_is_settled_once_redis_has_answered_for_as_long_as_a_worker_ne
     contact = Contact(lambda: now)
     assert not contact.settled
     contact.answered()
-    now += SETTLED_S / 2
+    now += TIMING.settled_s / 2
     contact.answered()
     assert not contact.settled
-    now += SETTLED_S / 2
+    now += TIMING.settled_s / 2
     assert contact.settled
-    now += LATE_S
+    now += TIMING.late_s
     assert not contact.settled, "nothing was heard for longer than anybody asks"
     contact.answered()
     assert not contact.settled, "what lapsed meanwhile has not been renewed yet"
-    now += LATE_S
+    now += TIMING.late_s
     assert contact.settled
 
 
@@ -40,12 +43,12 @@ def test_a_connection_that_ended_begins_a_new_contact() -> None:
     now = 100.0
     contact = Contact(lambda: now)
     contact.answered()
-    now += SETTLED_S
+    now += TIMING.settled_s
     assert contact.settled
     contact.broken()
     assert not contact.settled
     contact.answered()
-    now += SETTLED_S - 0.1
+    now += TIMING.settled_s - 0.1
     assert not contact.settled
     now += 0.1
     assert contact.settled
@@ -67,27 +70,24 @@ def test_silence_counts_only_while_something_could_have_been_heard() -> None:
 
 
 async def test_nobody_is_dead_whose_heartbeat_lapsed_while_redis_stood_still(
-    start_private_redis: Callable[..., RedisServer], eventually: Eventually
+    start_private_redis: Callable[..., RedisServer],
 ) -> None:
     server = start_private_redis()
     assert server.child is not None
-    async with open_state(server.url) as state:
+    timing = Timing(lease_s=3.0, renew_s=1.0)
+    async with open_state(server.url, timing=timing) as state:
         heartbeat = Heartbeat(state, "w1", "1.0")
-
-        async def settled() -> bool:
-            return state.contact.settled
-
-        async with asyncio.timeout(3 * SETTLED_S):
+        async with asyncio.timeout(20):
             while not state.contact.settled:
                 await asyncio.sleep(0.05)
         assert not await heartbeat.alive("w1")
         server.child.freeze()
-        async with asyncio.timeout(3 * LATE_S):
+        async with asyncio.timeout(20):
             while state.contact.settled:
                 await asyncio.sleep(0.05)
         server.child.thaw()
         assert await heartbeat.alive("w1"), "w1 may not have had the time to say that it lives"
-        async with asyncio.timeout(3 * SETTLED_S):
+        async with asyncio.timeout(20):
             while await heartbeat.alive("w1"):
                 await asyncio.sleep(0.05)
 
@@ -106,7 +106,7 @@ async def test_a_heartbeat_and_a_lease_are_renewed_while_redis_is_full(
                     client.pexpire(key, 3_000)
                 assert await lease.claim()
                 await heartbeat._beat()
-                assert 3_000 < client.pttl(state.keys.worker("w1")) <= WORKER_LIFE_MS
+                assert 3_000 < client.pttl(state.keys.worker("w1")) <= TIMING.lease_ms
                 assert client.pttl("k") > 3_000
                 client.config_set("maxmemory", "0")
 
@@ -114,7 +114,7 @@ async def test_a_heartbeat_and_a_lease_are_renewed_while_redis_is_full(
 async def test_an_emptied_redis_is_told_the_fleets_fingerprint_again_and_a_stranger_waits_for_that(
     state_url: str | None,
 ) -> None:
-    async with open_state(state_url) as state:
+    async with open_state(state_url, timing=HASTE) as state:
         heartbeat = Heartbeat(state, "w1", "1.0", ["key-a"])
         await check_fingerprint(state, ["key-a"])
         async with heartbeat.running(), state.hub.subscribed(state.keys.bus(), lambda _payload: None):
@@ -143,10 +143,11 @@ async def test_an_empty_redis_takes_its_first_worker_at_once(redis_cluster: Redi
 
 
 async def test_workers_go_by_the_time_of_redis(state_url: str | None) -> None:
-    async with open_state(state_url) as state:
+    async with open_state(state_url) as opened:
+        state = replace(opened, clock=FleetClock(own=lambda: time.time() + 300))  # a machine whose clock is off
         await state.greet()
         seconds, micros = await state.redis.eval("return redis.call('TIME')", 1, state.keys.fingerprint())
-        assert abs(state.clock() - int(seconds) - int(micros) / 1e6) < 1
+        assert abs(state.clock() - int(seconds) - int(micros) / 1e6) < 100
 
 
 def test_a_clock_that_is_off_goes_by_redis_and_is_warned_of() -> None:

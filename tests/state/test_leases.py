@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from switchboard.state import Lease, open_state
-from switchboard.state.keys import LEASE_MS
+from switchboard.timing import Timing
+
+TIMING = Timing()
 
 
 async def test_a_lease_has_one_holder_who_may_renew_it(state_url: str | None) -> None:
@@ -11,7 +13,7 @@ async def test_a_lease_has_one_holder_who_may_renew_it(state_url: str | None) ->
         mine, other = Lease(state, "k", "w1"), Lease(state, "k", "w2")
         assert (await mine.claim(), await other.claim(), await mine.claim()) == (True, False, True)
         assert (mine.held, other.held) == (True, False)
-        assert 0 < await state.redis.pttl("k") <= LEASE_MS
+        assert 0 < await state.redis.pttl("k") <= TIMING.lease_ms
 
 
 async def test_a_lease_that_was_given_back_is_free_and_only_its_holder_gives_it_back(state_url: str | None) -> None:
@@ -30,7 +32,7 @@ async def test_a_holder_that_could_not_renew_knows_by_its_own_clock(state_url: s
     async with open_state(state_url) as state:
         lease = Lease(state, "k", "w1", clock=lambda: now)
         await lease.claim()
-        now += LEASE_MS / 1000 - 0.1
+        now += TIMING.lease_s - 0.1
         assert lease.held
         now += 0.2
         assert not lease.held

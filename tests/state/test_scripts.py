@@ -12,7 +12,10 @@ from redis.commands.core import AsyncScript
 
 from switchboard.sessions.frames import frames
 from switchboard.state import Scripts, State, open_state
-from switchboard.state.keys import LEASE_MS, MAX_FRAMES
+from switchboard.state.keys import MAX_FRAMES
+from switchboard.timing import Timing
+
+TIMING = Timing()
 
 SID = "sid"
 STREAM = "stream"
@@ -47,11 +50,11 @@ class Session:
 
     async def open(self, epoch: str) -> str:
         keys = [self.record, self.events, self.lease]
-        return Scripts.written(await self.state.scripts.open(keys, [epoch, str(LEASE_MS), "opening"])).verdict
+        return Scripts.written(await self.state.scripts.open(keys, [epoch, str(TIMING.lease_ms), "opening"])).verdict
 
     async def emit(self, epoch: str, frame: str, *, final: bool = False, number: int | None = None) -> str:
         number = next(NUMBERS) if number is None else number
-        args: list[str | int] = [epoch, LEASE_MS, "channel", MAX_FRAMES, frame, int(final), number]
+        args: list[str | int] = [epoch, TIMING.lease_ms, "channel", MAX_FRAMES, frame, int(final), number]
         reply = await self.state.scripts.emit([self.record, self.events, self.lease], args)
         return Scripts.written(reply).verdict
 
@@ -61,7 +64,9 @@ class Session:
 
     async def renew(self, epoch: str) -> str:
         keys = [self.record, self.lease]
-        return Scripts.written(await self.state.scripts.renew(keys, [epoch, str(LEASE_MS), str(RECORD_MS)])).verdict
+        return Scripts.written(
+            await self.state.scripts.renew(keys, [epoch, str(TIMING.lease_ms), str(RECORD_MS)])
+        ).verdict
 
     async def endings(self) -> list[str]:
         entries: Any = await self.state.redis.xrange(self.events)
@@ -75,19 +80,19 @@ Call = Callable[[Session], tuple[AsyncScript, list[str], list[str | int]]]
 
 WRITES: dict[str, Call] = {
     "append": lambda s: (s.state.scripts.append, [s.record, s.events], ["channel", 10, "frame"]),
-    "open": lambda s: (s.state.scripts.open, [s.record, s.events, s.lease], ["w:1", LEASE_MS, "opening"]),
+    "open": lambda s: (s.state.scripts.open, [s.record, s.events, s.lease], ["w:1", TIMING.lease_ms, "opening"]),
     "emit": lambda s: (
         s.state.scripts.emit,
         [s.record, s.events, s.lease],
-        ["w:1", LEASE_MS, "channel", 10, "frame", 0, 1],
+        ["w:1", TIMING.lease_ms, "channel", 10, "frame", 0, 1],
     ),
     "emit final": lambda s: (
         s.state.scripts.emit,
         [s.record, s.events, s.lease],
-        ["w:1", LEASE_MS, "channel", 10, "frame", 1, 1],
+        ["w:1", TIMING.lease_ms, "channel", 10, "frame", 1, 1],
     ),
     "bury": lambda s: (s.state.scripts.bury, [s.record, s.events, s.lease], ["channel", "lost"]),
-    "renew": lambda s: (s.state.scripts.renew, [s.record, s.lease], ["w:1", LEASE_MS, RECORD_MS]),
+    "renew": lambda s: (s.state.scripts.renew, [s.record, s.lease], ["w:1", TIMING.lease_ms, RECORD_MS]),
     "fill": lambda s: (s.state.scripts.fill, [s.record, s.slot], ["channel", "answer"]),
     "place": lambda s: (s.state.scripts.place, [s.record, s.slot], [1000, ""]),
     "attach": lambda s: (s.state.scripts.attach, [s.record, s.events], ["token", "channel"]),
@@ -139,7 +144,7 @@ async def test_a_holder_that_was_taken_over_is_refused(state_url: str | None) ->
         session = Session(state)
         await session.begin()
         await session.open("w1:1")
-        await state.redis.set(session.lease, "w2:1", px=LEASE_MS)
+        await state.redis.set(session.lease, "w2:1", px=TIMING.lease_ms)
         assert await session.emit("w1:1", "late") == "fenced"
         assert await session.emit("w1:1", "late", final=True) == "fenced"
         assert await session.renew("w1:1") == "fenced"
@@ -189,7 +194,7 @@ async def test_a_holder_whose_lease_expired_but_was_not_taken_over_goes_on(state
         verdict = await session.emit("w1:1", "frame") if goes_on == "emit" else await session.renew("w1:1")
         assert verdict == "ok"
         assert await state.redis.get(session.lease) == "w1:1"
-        assert 0 < await state.redis.pttl(session.lease) <= LEASE_MS
+        assert 0 < await state.redis.pttl(session.lease) <= TIMING.lease_ms
         assert await session.bury("worker lost") == "fenced"
 
 

@@ -9,7 +9,9 @@ import pytest
 from switchboard.errors import ConfigurationError
 from switchboard.state import Heartbeat, check_fingerprint, mint_worker_id, open_state
 from switchboard.state.contact import Contact
-from switchboard.state.keys import WORKER_LIFE_MS
+from switchboard.timing import Timing
+
+TIMING = Timing()
 
 UNBROKEN = Contact(unbroken=True)
 """Redis has answered for long enough."""
@@ -22,7 +24,7 @@ async def test_a_worker_is_alive_while_its_heartbeat_runs(state_url: str | None)
         assert not await other.alive("w1")
         async with mine.running():
             assert await other.alive("w1")
-            assert 0 < await state.redis.pttl(state.keys.worker("w1")) <= WORKER_LIFE_MS
+            assert 0 < await state.redis.pttl(state.keys.worker("w1")) <= TIMING.lease_ms
         assert not await other.alive("w1")
 
 

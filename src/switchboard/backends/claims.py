@@ -22,7 +22,7 @@ from switchboard.backends.line import Line
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
-from switchboard.state.keys import LEASE_MS, LINE_LIFE_MS, RENEW_S
+from switchboard.state.keys import LINE_LIFE_MS
 
 DRAIN_S: Final = 5.0
 """What calls in flight get when this worker leaves, or the backend is replaced."""
@@ -95,7 +95,7 @@ class Claims:
     def mine(self, key: LineKey) -> Claim | None:
         """The claim on a line, if this worker has it, and nobody else can have it yet."""
         claim = self._mine.get(key)
-        if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= LEASE_MS / 1000:
+        if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= self._state.timing.lease_s:
             return None
         return claim
 
@@ -120,7 +120,9 @@ class Claims:
         now = asyncio.get_running_loop().time()
         with self._state.guard():
             settled = "1" if self._state.contact.settled else "0"
-            holder, had = await self._claim(keys=self._keys(key), args=[epoch, LEASE_MS, LINE_LIFE_MS, settled])
+            holder, had = await self._claim(
+                keys=self._keys(key), args=[epoch, self._state.timing.lease_ms, LINE_LIFE_MS, settled]
+            )
         if key in self._mine:
             return self._mine[key]
         if holder != epoch:
@@ -148,7 +150,7 @@ class Claims:
 
     async def _keep_renewing(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(self._state.timing.renew_s)
             await asyncio.gather(*map(self._kept, list(self._mine.values())))
 
     async def _kept(self, claim: Claim) -> None:
@@ -164,7 +166,9 @@ class Claims:
         """Renew it; `False`, and it is lost, when another worker has it by now."""
         now = asyncio.get_running_loop().time()
         with self._state.guard():
-            kept: Any = await self._renew(keys=self._keys(claim.key), args=[claim.epoch, LEASE_MS, LINE_LIFE_MS])
+            kept: Any = await self._renew(
+                keys=self._keys(claim.key), args=[claim.epoch, self._state.timing.lease_ms, LINE_LIFE_MS]
+            )
         if kept:
             claim.renewed = now
         else:

@@ -28,16 +28,13 @@ from switchboard.backends.road import Road
 from switchboard.backends.upstream import LOST, Upstream
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
-from switchboard.state.keys import LINE_LIFE_MS, RENEW_S
+from switchboard.state.keys import LINE_LIFE_MS
 
 AT_ONCE: Final = 20
 """Sessions ended at the same time."""
 
 LOOKED_AT: Final = 500
 """Sessions looked at each time, about: thousands of them take several rounds."""
-
-LEAST_IDLE_S: Final = 3 * RENEW_S
-"""Workers tell only now and then that they use a session."""
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -66,7 +63,7 @@ class Ending:
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(self._state.timing.renew_s)
             try:
                 with self._state.guard():
                     await self.look()
@@ -106,7 +103,9 @@ class Ending:
             await self._state.redis.zrem(self._registry, foreign)
         stored = [(member, used) for member, used in stored if members[member] is not None]
         gone = await self._gone(sid for member, _ in stored if (sid := json.loads(member)[2]))
-        idle = self._state.clock() - max(self._backend.patience.idle, LEAST_IDLE_S)
+        idle = self._state.clock() - max(
+            self._backend.patience.idle, 3 * self._state.timing.renew_s
+        )  # workers tell of use only now and then
         over = [member for member, used in stored if used < idle or json.loads(member)[2] in gone]
         for start in range(0, len(over), AT_ONCE):
             await asyncio.gather(*(self._end(member, road, what) for member in over[start : start + AT_ONCE]))

@@ -11,7 +11,6 @@ import structlog
 from switchboard.backends.waiting import forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease
-from switchboard.state.keys import RENEW_S
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -90,7 +89,7 @@ class Elected:
         """Try now, whenever the lead is said to be free, and every few seconds: a worker that died says nothing."""
         while not await self._taken():
             try:
-                async with asyncio.timeout(RENEW_S * (EARLIEST + SPREAD * self._dice())):
+                async with asyncio.timeout(self._lease.timing.renew_s * (EARLIEST + SPREAD * self._dice())):
                     await self._vacant.wait()
             except TimeoutError:
                 continue
@@ -102,7 +101,7 @@ class Elected:
     async def ended(self) -> None:
         """Renew until it cannot be renewed."""
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(self._lease.timing.renew_s)
             if not await self._claimed():
                 return
 

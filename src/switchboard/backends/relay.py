@@ -21,7 +21,7 @@ from switchboard.backends.order import MOST
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease, State
-from switchboard.state.keys import LEASE_MS, LINE_LIFE_MS
+from switchboard.state.keys import LINE_LIFE_MS
 from switchboard.state.payloads import parsed
 
 GRACE_S: Final = 0.5
@@ -168,7 +168,7 @@ class Everywhere:
         try:
             with self._state.guard():
                 key = self._state.keys.line_took(*self._given, item)
-                return bool(await self._state.redis.set(key, self._worker, nx=True, px=LEASE_MS))
+                return bool(await self._state.redis.set(key, self._worker, nx=True, px=self._state.timing.lease_ms))
         except StateUnavailable as error:
             log.info(error.event, error=str(error), lost="what a backend said by itself")
             return False

@@ -23,7 +23,6 @@ from switchboard.backends.scope import SHARED, LineKey, one_for_all
 from switchboard.backends.waiting import forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
-from switchboard.state.keys import LEASE_MS, RENEW_S
 
 # KEYS all user's · ARGV member now until most most_of_user
 _ENTER: Final = """
@@ -133,7 +132,13 @@ class FleetRoom:
         now, bounds = int(self._state.clock() * 1000), self._backend.bounds
         with self._state.guard():
             most_of_user = bounds.lines_per_user if key.user else ""
-            args: list[str | int] = [member, now, now + LEASE_MS, bounds.lines_of_fleet, most_of_user]
+            args: list[str | int] = [
+                member,
+                now,
+                now + self._state.timing.lease_ms,
+                bounds.lines_of_fleet,
+                most_of_user,
+            ]
             return str(await self._enter(keys=self._keys(key), args=args))
 
     async def leave(self, key: LineKey, member: str) -> None:
@@ -179,7 +184,7 @@ class FleetRoom:
 
     async def _keep_counted(self, held: Callable[[], Iterable[tuple[LineKey, str]]]) -> None:
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(self._state.timing.renew_s)
             await asyncio.gather(*(self.enter(key, member) for key, member in list(held())))
 
     def _keys(self, key: LineKey) -> list[str]:

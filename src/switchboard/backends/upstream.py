@@ -22,7 +22,7 @@ from switchboard.backends.failures import Unreachable
 from switchboard.backends.scope import LineKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease, State
-from switchboard.state.keys import LINE_LIFE_MS, RENEW_S
+from switchboard.state.keys import LINE_LIFE_MS
 
 LOOK_S: Final = 0.05
 LOST: Final = "lost"
@@ -124,7 +124,7 @@ class Slot:
 
     async def _keep(self, used: Callable[[], float]) -> None:
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(self.state.timing.renew_s)
             try:
                 with self.state.guard():
                     if self._making.held:

@@ -14,7 +14,6 @@ from mcp_types import INTERNAL_ERROR
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.frames import KEEPALIVE, NO_MESSAGE, OPENED, Frame, Look, Sign, encode, event, frames, order
 from switchboard.state import Scripts, State
-from switchboard.state.keys import POLL_S
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -48,7 +47,7 @@ class ReplyFollower:
         self._stream = stream
         self._last = last
         self._total: int | None = 0 if last == START else None
-        self._pause = min(POLL_S, ttl_ms / 3000)
+        self._pause = min(state.timing.poll_s, ttl_ms / 3000)
         self._ttl_ms = ttl_ms
         self._wake = asyncio.Event()
         self._over = False

@@ -27,7 +27,7 @@ from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, NO_MESSAGE, OPEN
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record
 from switchboard.state import Scripts, State, Written
-from switchboard.state.keys import COMMIT_GRACE_MS, LEASE_MS, MAX_FRAMES, POLL_S
+from switchboard.state.keys import COMMIT_GRACE_MS, MAX_FRAMES
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -133,7 +133,7 @@ class Reply:
     async def _begin(self) -> Written:
         return Scripts.written(
             await self._state.scripts.open(
-                keys=self._session_keys(), args=[self._epoch, LEASE_MS, json.dumps(self._requests)]
+                keys=self._session_keys(), args=[self._epoch, self._state.timing.lease_ms, json.dumps(self._requests)]
             )
         )
 
@@ -160,7 +160,16 @@ class Reply:
 
         async def emit() -> Written:
             ending = "1" if final else "0"
-            args: list[str | int] = [self._epoch, LEASE_MS, self._channel(), MAX_FRAMES, data, ending, number, owed]
+            args: list[str | int] = [
+                self._epoch,
+                self._state.timing.lease_ms,
+                self._channel(),
+                MAX_FRAMES,
+                data,
+                ending,
+                number,
+                owed,
+            ]
             return Scripts.written(await self._state.scripts.emit(keys=self._session_keys(), args=args))
 
         written = await self._persist(emit)
@@ -243,7 +252,7 @@ class Reply:
 
     async def _watch(self) -> None:
         """Follow the session's mail and keep the lease, from the commit until the reply is closed."""
-        pause = min(POLL_S, self._ttl_ms / 3000)
+        pause = min(self._state.timing.poll_s, self._ttl_ms / 3000)
         while not self._over:
             try:
                 await self._look()
@@ -264,7 +273,7 @@ class Reply:
             renewed = Scripts.written(
                 await self._state.scripts.renew(
                     keys=[self._record_key(), self._keys.exchange(sid, self.name)],
-                    args=[self._epoch, LEASE_MS, self._ttl_ms],
+                    args=[self._epoch, self._state.timing.lease_ms, self._ttl_ms],
                 )
             )
             if renewed.verdict != "ok":

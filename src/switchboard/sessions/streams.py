@@ -20,7 +20,6 @@ from switchboard.sessions.listen import ListenStream
 from switchboard.sessions.revocation import Revocation
 from switchboard.sessions.standalone import StandaloneStream
 from switchboard.state import State
-from switchboard.state.keys import POLL_S
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -39,7 +38,7 @@ class Streams:
         self._held = HeldStreams(state, worker, max_streams)
         self._state = state
         self._bus = bus
-        self._pause = min(POLL_S, ttl / 3)
+        self._pause = min(state.timing.poll_s, ttl / 3)
         self._standalone: dict[StandaloneStream, None] = {}
         self._listening: dict[ListenStream, None] = {}
         self._notices: asyncio.Queue[ServerEvent] = asyncio.Queue()

@@ -16,10 +16,11 @@ from switchboard.state.away import AWAY, unavailable
 from switchboard.state.clock import FleetClock
 from switchboard.state.contact import Contact
 from switchboard.state.hub import Hub
-from switchboard.state.keys import RENEW_S, Keys
+from switchboard.state.keys import Keys
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import STREAM_BYTES, Scripts
 from switchboard.state.servers import POOL, server
+from switchboard.timing import Timing
 
 Kind = Literal["memory://", "redis"]
 
@@ -45,6 +46,7 @@ class State:
     contact: Contact
     clock: FleetClock
     kind: Kind
+    timing: Timing
 
     @property
     def prefix(self) -> str:
@@ -96,7 +98,7 @@ class State:
             except StateUnavailable:  # whoever needs Redis says so
                 await asyncio.sleep(AGAIN_S)
             else:
-                await asyncio.sleep(RENEW_S)
+                await asyncio.sleep(self.timing.renew_s)
 
 
 @asynccontextmanager
@@ -108,6 +110,7 @@ async def open_state(
     wait_replicas: int = 0,
     wait_ms: int = WAIT_MS,
     stream_bytes: int = STREAM_BYTES,
+    timing: Timing | None = None,
 ) -> AsyncIterator[State]:
     """Connect, start the hub, and yield the state; everything is closed on the way out.
 
@@ -118,15 +121,17 @@ async def open_state(
         wait_replicas: how many replicas must have a write that must last; none for `memory://`.
         wait_ms: how long to wait for them.
         stream_bytes: how much one stream may hold for replay.
+        timing: how long workers wait for one another; the same for all of a fleet.
     """
     opened = server(url, connections)
-    contact = Contact(unbroken=url is None)
+    timing = timing or Timing()
+    contact = Contact(timing=timing, unbroken=url is None)
     try:
         async with Hub(opened.redis, opened.places, contact.broken).running() as hub:
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
             scripts = Scripts(opened.redis, stream_bytes)
             kind: Kind = "redis" if url else "memory://"
-            state = State(opened.redis, hub, Keys(prefix), scripts, replicas, contact, FleetClock(), kind)
+            state = State(opened.redis, hub, Keys(prefix), scripts, replicas, contact, FleetClock(), kind, timing)
             async with state.in_touch():
                 yield state
     finally:

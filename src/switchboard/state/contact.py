@@ -8,15 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
-from switchboard.state.keys import RENEW_S
-
-LATE_S: Final = 1.5 * RENEW_S
-"""Without an answer for longer there was a break. A lease that was renewed before has as much left, and more."""
-
-SETTLED_S: Final = 1.5 * RENEW_S
-"""After a break, every living worker has renewed what it holds by now."""
+from switchboard.timing import Timing
 
 
 class Contact:
@@ -27,7 +20,10 @@ class Contact:
         unbroken: there can be no break: the state is in this process.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, unbroken: bool = False) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, timing: Timing | None = None, unbroken: bool = False
+    ) -> None:
+        self._timing = timing or Timing()
         self._clock = clock
         self._unbroken = unbroken
         self._answered = self._since = float("-inf")
@@ -37,7 +33,7 @@ class Contact:
     def answered(self) -> None:
         """Redis answered."""
         now = self._clock()
-        if now - self._answered > LATE_S:
+        if now - self._answered > self._timing.late_s:
             self._since = now
         self._answered = now
 
@@ -53,7 +49,7 @@ class Contact:
     def given_up(self) -> bool:
         """Whether nothing is asked of Redis any more: the worker's time is over, and Redis has not answered lately."""
         now = self._clock()
-        return now >= self.leave_at and now - self._answered > LATE_S and not self._unbroken
+        return now >= self.leave_at and now - self._answered > self._timing.late_s and not self._unbroken
 
     @property
     def since(self) -> float:
@@ -61,12 +57,12 @@ class Contact:
         now = self._clock()
         if self._unbroken:
             return float("-inf")
-        return now if now - self._answered > LATE_S else self._since
+        return now if now - self._answered > self._timing.late_s else self._since
 
     @property
     def settled(self) -> bool:
         """Whether what has lapsed now was not renewed by anybody, though there was time to."""
-        return self._clock() - self.since >= SETTLED_S
+        return self._clock() - self.since >= self._timing.settled_s
 
     def silence(self, heard: float) -> float:
         """For how many seconds nothing was heard that could have been.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import ResponseError
 
 from switchboard.errors import ConfigurationError
-from switchboard.state.keys import RENEW_S
 
 if TYPE_CHECKING:
     from switchboard.state.connect import State
@@ -51,7 +50,7 @@ async def check_fingerprint(state: State, keys: Sequence[str]) -> None:
 async def _known(state: State) -> str | None:
     """What is remembered. A Redis that was emptied under a fleet is told again, with the workers' next heartbeats."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + 2 * RENEW_S
+    until = loop.time() + 2 * state.timing.renew_s
     while True:
         known: Any = await state.redis.get(state.keys.fingerprint())
         if known or loop.time() >= until or not await _others(state):

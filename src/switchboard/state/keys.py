@@ -44,7 +44,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
-| `worker:<id>` | hash | heartbeat: state, version, started | WORKER_LIFE, renewed |
+| `worker:<id>` | hash | heartbeat: state, version, started | LEASE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
 | `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
@@ -53,18 +53,6 @@ and a script may touch all of it. The authorization server keeps its own table b
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-LEASE_MS = 12_000
-"""A reply's lease; a worker silent for longer has lost its exchanges."""
-
-RENEW_S = 4.0
-"""How often leases and heartbeats are renewed."""
-
-POLL_S = 3.0
-"""How often a follower or waiter looks at the stored copy, woken or not."""
-
-WORKER_LIFE_MS = 12_000
-"""A worker whose heartbeat is older is dead."""
 
 COMMIT_GRACE_MS = 30_000
 """How long a cancellation waits for the exchange it names to look it up."""

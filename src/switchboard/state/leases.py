@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from switchboard.state.keys import LEASE_MS
-
 if TYPE_CHECKING:
     from switchboard.state.connect import State
 
@@ -41,25 +39,26 @@ class Lease:
         self.epoch = f"{holder}:{secrets.token_hex(6)}"
         self._state = state
         self._clock = clock
-        self._renewed = -float(LEASE_MS)
+        self.timing = state.timing
+        self._renewed = float("-inf")
         self._hold = state.redis.register_script(_HOLD)
         self._release = state.redis.register_script(_RELEASE)
 
     @property
     def held(self) -> bool:
         """Whether nobody else can have it yet."""
-        return self._clock() - self._renewed < LEASE_MS / 1000
+        return self._clock() - self._renewed < self.timing.lease_s
 
     async def claim(self) -> bool:
         """Take it if it is free, renew it if it is ours; whether it is ours now."""
         before = self._clock()
         with self._state.guard():
-            ours: Any = await self._hold(keys=[self.key], args=[self.epoch, LEASE_MS])
-        self._renewed = before if ours else -float(LEASE_MS)
+            ours: Any = await self._hold(keys=[self.key], args=[self.epoch, self.timing.lease_ms])
+        self._renewed = before if ours else float("-inf")
         return bool(ours)
 
     async def release(self) -> None:
         """Give it back."""
-        self._renewed = -float(LEASE_MS)
+        self._renewed = float("-inf")
         with self._state.guard():
             await self._release(keys=[self.key], args=[self.epoch])

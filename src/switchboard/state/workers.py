@@ -17,7 +17,6 @@ import structlog
 
 from switchboard.errors import StateUnavailable
 from switchboard.state.fingerprint import written
-from switchboard.state.keys import RENEW_S, WORKER_LIFE_MS
 
 if TYPE_CHECKING:
     from switchboard.state.connect import State
@@ -87,7 +86,7 @@ class Heartbeat:
     async def _beat(self) -> None:
         with self._state.guard():
             async with self._state.redis.pipeline(transaction=False) as pipe:
-                pipe.pexpire(self._key, WORKER_LIFE_MS)
+                pipe.pexpire(self._key, self._state.timing.lease_ms)
                 pipe.exists(self._state.keys.fingerprint())
                 renewed, known = await pipe.execute()
             if not renewed:
@@ -98,16 +97,16 @@ class Heartbeat:
     async def _appear(self) -> None:
         async with self._state.redis.pipeline(transaction=True) as pipe:
             pipe.hset(self._key, mapping=self._fields)
-            pipe.pexpire(self._key, WORKER_LIFE_MS)
+            pipe.pexpire(self._key, self._state.timing.lease_ms)
             await pipe.execute()
 
     async def _keep_beating(self) -> None:
-        pause = RENEW_S
+        pause = renew = self._state.timing.renew_s
         while True:
             await asyncio.sleep(pause)
             try:
                 await self._beat()
-                pause = RENEW_S
+                pause = renew
             except StateUnavailable as error:
                 log.warning(error.event, error=str(error))
                 pause = AGAIN_S

@@ -23,7 +23,6 @@ from switchboard.sessions.parking.channels import Channel
 from switchboard.sessions.parking.outcome import wire
 from switchboard.sessions.patience import AGAIN_S, PATIENCE_S, patiently, told_to_handlers
 from switchboard.state import State
-from switchboard.state.keys import POLL_S
 from switchboard.tasks.record import Record, now
 from switchboard.tasks.refusals import out_of_time, stopped
 from switchboard.tasks.store import GRACE_MS, Ending, Store
@@ -265,9 +264,9 @@ class Running:
             try:
                 async with self._keeper.store.changes(self.id, lambda _: changed.set()):
                     while wanted := await self._still_wanted(changed):
-                        await _within(changed.wait, POLL_S)
+                        await _within(changed.wait, self._keeper.state.timing.poll_s)
             except StateUnavailable:
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(self._keeper.state.timing.poll_s)
 
     async def _still_wanted(self, changed: asyncio.Event) -> bool:
         changed.clear()

@@ -32,6 +32,7 @@ class Store:
 
     def __init__(self, state: State, alive: Callable[[str], Awaitable[bool]]) -> None:
         self._state = state
+        self.poll_s = state.timing.poll_s
         self._alive = alive
         self._scripts = Scripts(state.redis)
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Final
 
 from switchboard.errors import StateUnavailable
-from switchboard.state.keys import POLL_S
 from switchboard.tasks.record import EXTENSION, Record
 from switchboard.tasks.refusals import undeclared
 from switchboard.tasks.store import Store
@@ -26,7 +25,7 @@ class Watch:
     store: Store
     owner: str
     ids: tuple[str, ...]
-    every: float = POLL_S
+    every: float
     """Seconds after which to look without being told: a dead worker publishes nothing."""
 
     _told: dict[str, Record] = field(default_factory=dict)
@@ -72,7 +71,7 @@ async def watching(store: Store, wanted: list[str], capabilities: Mapping[str, A
         raise undeclared()
     asked = list(dict.fromkeys(wanted))[:MOST]
     found = [task for task in asked if await store.find(task, owner) is not None]
-    return Watch(store, owner, tuple(found))
+    return Watch(store, owner, tuple(found), store.poll_s)
 
 
 def _ignoring_payload(changed: Callable[[str], None], task: str, _payload: str) -> None:
