@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from switchboard.aio import background, first_error, first_of, wait_for_event
+from switchboard.aio import background, first_error, first_of, task_group, wait_for_event
 
 
 class Work:
@@ -125,6 +125,43 @@ async def test_a_group_that_the_body_raises_is_not_wrapped_again() -> None:
     with pytest.raises(ExceptionGroup) as raised:
         async with background(Work().run()):
             raise error
+    assert raised.value is error
+
+
+async def test_work_that_was_cancelled_already_can_finish_its_cleaning_up() -> None:
+    began, cleaned = asyncio.Event(), []
+
+    async def clean_up() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            cleaned.append(True)
+
+    async with background() as start:
+        task = start(clean_up())
+        await began.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+    assert cleaned == [True]
+
+
+async def test_a_task_group_waits_for_its_tasks_and_raises_the_error_of_its_body_as_it_is() -> None:
+    work, error = Work(), ValueError("the body's")
+
+    async def body(failure: Exception | None = None) -> None:
+        async with task_group() as group:
+            group.create_task(work.run())
+            work.proceed.set()
+            if failure is not None:
+                raise failure
+
+    await body()
+    assert work.ended == "returned"
+    with pytest.raises(ValueError, match="the body's") as raised:
+        await body(error)
     assert raised.value is error
 
 

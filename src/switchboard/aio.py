@@ -12,38 +12,46 @@ Start = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 
 @asynccontextmanager
-async def background(*coroutines: Coroutine[Any, Any, Any]) -> AsyncIterator[Start]:
-    """Run coroutines beside the body of the context; when it ends, cancel what still runs, and wait for it.
-
-    Gives what starts more of them. What the body raises is raised as it is. When a coroutine raises, the body is
-    cancelled, and all that was raised is raised in an `ExceptionGroup`, as by a task group.
-    """
-    running: set[asyncio.Task[Any]] = set()
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that raises an error of its body as it is. What its tasks raise is raised in an `ExceptionGroup`."""
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
-
-            def start(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-                task = group.create_task(coroutine)
-                running.add(task)
-                task.add_done_callback(running.discard)
-                return task
-
-            for coroutine in coroutines:
-                start(coroutine)
             try:
-                yield start
+                yield group
             except Exception as error:
                 failure = error
                 raise
-            finally:
-                for task in running:
-                    task.cancel()
     except BaseExceptionGroup as raised:
         if raised.exceptions != (failure,):
             raise
     if failure is not None:
         raise failure
+
+
+@asynccontextmanager
+async def background(*coroutines: Coroutine[Any, Any, Any]) -> AsyncIterator[Start]:
+    """Run coroutines beside the body of the context; when the body ends, cancel what still runs, and wait for it.
+
+    Gives what starts more of them. When one raises, the body is cancelled. Errors are raised as by `task_group`.
+    """
+    running: set[asyncio.Task[Any]] = set()
+    async with task_group() as group:
+
+        def start(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+            task = group.create_task(coroutine)
+            running.add(task)
+            task.add_done_callback(running.discard)
+            return task
+
+        for coroutine in coroutines:
+            start(coroutine)
+        try:
+            yield start
+        finally:
+            for task in running:
+                if not task.cancelling():  # what ends already may be cleaning up
+                    task.cancel()
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:
