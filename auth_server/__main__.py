@@ -41,27 +41,16 @@ def main(arguments: Sequence[str] = ()) -> None:
     signal.signal(signal.SIGTERM, _leave)
     settings = read()
     logs.configure(settings.log_level, cast(Literal["auto", "json", "console"], settings.log_format))
-    try:
-        if asked.action == "serve":
-            with asyncio.Runner(loop_factory=Loop) as runner:
-                runner.run(_serve(settings))
-        else:
-            sys.stdout.write(asyncio.run(operate(settings, asked)) + "\n")
-    except BaseExceptionGroup as group:
-        # The state's task group wraps what happens inside it, a wrong setting included.
-        known = group.subgroup(SwitchboardError)
-        if known is None:
-            raise
-        raise _first(known) from group
+    if asked.action == "serve":
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(_serve(settings))
+    else:
+        sys.stdout.write(asyncio.run(operate(settings, asked)) + "\n")
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     """Stop before the server runs, and after it has ended (uvicorn raises the signal again): both succeed."""
     sys.exit(0)
-
-
-def _first(group: BaseException) -> BaseException:
-    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
 
 
 async def _serve(settings: StandaloneSettings) -> None:

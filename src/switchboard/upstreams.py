@@ -20,6 +20,7 @@ import structlog
 from mcp.shared.exceptions import MCPError
 
 from switchboard import plugins
+from switchboard.aio import Start, background
 from switchboard.backends import Backend, BackendProvider, failures
 from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
@@ -92,7 +93,7 @@ class Upstreams:
         given = {provider.name: provider for provider in live.providers}
         self._plugins = {name: _Plugin(plugin_key(section), given[name]) for name, section in sections.items()}
         self._servers: dict[str, Upstream] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._start: Start | None = None
         self._publishing = asyncio.Lock()
 
     @property
@@ -103,20 +104,12 @@ class Upstreams:
     @asynccontextmanager
     async def running(self, watched: WatchedConfiguration | None = None) -> AsyncIterator[Upstreams]:
         """Prepare and start the servers, and follow changes of the configuration."""
-        failure: Exception | None = None
-        async with asyncio.TaskGroup() as self._tasks:
+        async with background() as start:
+            self._start = start
             self._want(self._configuration)
-            following = self._tasks.create_task(watched.follow(self.apply)) if watched else None
-            try:
-                yield self
-            except Exception as error:  # taken past the group, which would wrap what is not its own
-                failure = error
-            finally:
-                for task in (following, *(server.task for server in self._servers.values())):
-                    if task is not None:
-                        task.cancel()
-        if failure is not None:
-            raise failure
+            if watched is not None:
+                start(watched.follow(self.apply))
+            yield self
 
     async def apply(self, configuration: Configuration) -> None:
         """Bring a new configuration into force: build the next, swap, stop the old.
@@ -191,9 +184,9 @@ class Upstreams:
             _cancel(before)
         if not server.section.enabled:
             server.phase = "disabled"
-        elif self._tasks is not None:
+        elif self._start is not None:
             server.provider = before.provider if before is not None else None  # serves until its successor can
-            server.task = self._tasks.create_task(self._keep_preparing(server), name=f"prepare {server.name}")
+            server.task = self._start(self._keep_preparing(server))
         return server
 
     async def _keep_preparing(self, server: Upstream) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import anyio
 import structlog
 
+from switchboard.aio import background
 from switchboard.backends.description import Backend
 from switchboard.backends.line import Line
 from switchboard.backends.scope import LineKey
@@ -84,13 +85,11 @@ class Claims:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Renew claims; give them back on the way out."""
-        async with asyncio.TaskGroup() as tasks:
-            renewing = tasks.create_task(self._keep_renewing())
+        async with background(self._keep_renewing()):
             try:
                 yield
             finally:
                 await asyncio.gather(*map(self._left, list(self._mine.values())))
-                renewing.cancel()
 
     def mine(self, key: LineKey) -> Claim | None:
         """The claim on a line, if this worker has it, and nobody else can have it yet."""

@@ -13,13 +13,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
+import anyio
 import structlog
 
+from switchboard.aio import background, first_error, first_of
 from switchboard.backends import health
 from switchboard.backends.description import Backend, Stdio
 from switchboard.backends.failures import BackendFailure, Broken, Elsewhere, Refused
 from switchboard.backends.following import Wanted, follow
-from switchboard.backends.frames import first
 from switchboard.backends.health import Health
 from switchboard.backends.hearing import Ears
 from switchboard.backends.known import Known
@@ -29,7 +30,6 @@ from switchboard.backends.listing import discover
 from switchboard.backends.looks import Looks
 from switchboard.backends.offer import BackendOffer
 from switchboard.backends.own import Own
-from switchboard.backends.waiting import first_of, forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
@@ -109,13 +109,8 @@ class Discovery:
                 )
                 self._lead = self._known.lead
                 await stack.enter_async_context(self._known.running())
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            working = [tasks.create_task(self._keep_discovered()), tasks.create_task(self._keep_telling())]
-            try:
-                yield
-            finally:
-                for task in working:
-                    task.cancel()
+            await stack.enter_async_context(background(self._keep_discovered(), self._keep_telling()))
+            yield
 
     async def current(self) -> BackendOffer:
         """What it offers, with all that was announced so far."""
@@ -196,7 +191,7 @@ class Discovery:
             await first_of(self._followed(line), line.ended(), self.wanted.none())
 
     async def _followed(self, line: Line) -> None:
-        await (forever() if self._own.is_followed(line) else follow(line, self._ears, self.wanted))
+        await (anyio.sleep_forever() if self._own.is_followed(line) else follow(line, self._ears, self.wanted))
 
     # -- with the lead --------------------------------------------------------------------------------------------
 
@@ -214,7 +209,7 @@ class Discovery:
                 await self._note_failure(self.health.reason if refused else str(error))
             except Exception as error:  # the boundary of the background task: a backend must not end its own watching
                 log.exception("backend.discovery_broke", backend=self._backend.name)
-                await self._note_failure(type(first(error)).__name__)
+                await self._note_failure(type(first_error(error)).__name__)
             if self.health.condition != "ready":
                 await asyncio.sleep(health.pause(self.health.failures, self._dice(), broken=self._broken))
                 if self.health.failures % TURN == 0:
@@ -241,7 +236,7 @@ class Discovery:
     async def _overdue(self) -> None:
         """Wait until lists that could not be had are to be asked for again."""
         if not self._incomplete:
-            await forever()
+            await anyio.sleep_forever()
         await asyncio.sleep(min(INCOMPLETE_S * 2 ** (self._incomplete - 1), self._backend.patience.refresh))
 
     async def _settled(self) -> None:

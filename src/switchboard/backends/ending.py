@@ -17,6 +17,7 @@ import httpx2
 import structlog
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 
+from switchboard.aio import background
 from switchboard.backends import http
 from switchboard.backends.description import Backend, Http
 from switchboard.backends.http import Carrier
@@ -54,12 +55,8 @@ class Ending:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Look until the context ends."""
-        async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(self._keep_looking())
-            try:
-                yield
-            finally:
-                looking.cancel()
+        async with background(self._keep_looking()):
+            yield
 
     async def _keep_looking(self) -> None:
         while True:

@@ -112,10 +112,3 @@ def error_frame(error: MCPError) -> Frame:
 def raised(frame: Mapping[str, Any]) -> MCPError:
     """The error in a frame."""
     return MCPError.from_error_data(ErrorData.model_validate(frame["error"]))
-
-
-def first(error: BaseException) -> BaseException:
-    """What lies at the bottom of nested task groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -18,6 +18,7 @@ import structlog
 from mcp_types import ServerCapabilities
 from pydantic import BaseModel, ValidationError
 
+from switchboard.aio import background, wait_for_event
 from switchboard.backends.cleaning import Unoffered
 from switchboard.backends.description import Backend
 from switchboard.backends.health import Health
@@ -79,21 +80,13 @@ class Known:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read the copy, before anything else and whenever it was written anew."""
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(self._follow())
-            try:
-                await self.current()
-                yield
-            finally:
-                reading.cancel()
+        async with background(self._follow()):
+            await self.current()
+            yield
 
     async def current(self) -> None:
         """Wait, for a moment at most, until what was announced is read."""
-        try:
-            async with asyncio.timeout(WAIT_S):
-                await self._read.wait()
-        except TimeoutError:
-            return
+        await wait_for_event(self._read, WAIT_S)
 
     async def write(self, offer: BackendOffer, health: Health) -> None:
         """Keep what this worker found, if it has the lead. Redis being away only makes the others wait for it."""

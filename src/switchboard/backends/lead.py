@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+import anyio
 import structlog
 
-from switchboard.backends.waiting import forever
+from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.state import Lease
 
@@ -50,7 +51,7 @@ class Alone:
 
     async def ended(self) -> None:
         """Never."""
-        await forever()
+        await anyio.sleep_forever()
 
     async def resign(self) -> None:
         """There is nobody else."""
@@ -88,11 +89,7 @@ class Elected:
     async def begun(self) -> None:
         """Try now, whenever the lead is said to be free, and every few seconds: a worker that died says nothing."""
         while not await self._taken():
-            try:
-                async with asyncio.timeout(self._lease.timing.renew_s * (EARLIEST + SPREAD * self._dice())):
-                    await self._vacant.wait()
-            except TimeoutError:
-                continue
+            await wait_for_event(self._vacant, self._lease.timing.renew_s * (EARLIEST + SPREAD * self._dice()))
 
     async def _taken(self) -> bool:
         self._vacant.clear()

@@ -17,6 +17,7 @@ from mcp_types import (
     ServerCapabilities,
 )
 
+from switchboard.aio import first_error, first_of, wait_for_event
 from switchboard.backends import failures
 from switchboard.backends.agreeing import agree
 from switchboard.backends.calls import Call, InFlight
@@ -33,13 +34,11 @@ from switchboard.backends.failures import (
     Forgotten,
     Unreachable,
 )
-from switchboard.backends.frames import first
 from switchboard.backends.hearing import Ears, Hearing
 from switchboard.backends.north import North, Params
 from switchboard.backends.opened import Open, Opened
 from switchboard.backends.roots import AskSession, Roots
 from switchboard.backends.scope import GATEWAY, LineKey
-from switchboard.backends.waiting import first_of
 from switchboard.backends.wire import Wire
 from switchboard.errors import plainly
 
@@ -191,7 +190,7 @@ class Line:
         except BackendFailure as error:
             self.failure = error
         except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
-            cause = first(error)
+            cause = first_error(error)
             self.failure = cause if isinstance(cause, BackendFailure) else Ended(plainly(cause))
         finally:
             self._finish()
@@ -348,11 +347,7 @@ class Line:
             raise Forgotten("its session expired") from error
 
     async def _obituary(self) -> str:
-        try:
-            async with asyncio.timeout(OBITUARY_S + self.backend.patience.stop):
-                await self._over.wait()
-        except TimeoutError:
-            pass
+        await wait_for_event(self._over, OBITUARY_S + self.backend.patience.stop)
         return str(self.failure or "it ended the connection")
 
     def _mint(self) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 import anyio
 import structlog
 
+from switchboard.aio import background, task_group
 from switchboard.backends.description import Backend
 from switchboard.backends.failures import Broken, Refused
 from switchboard.backends.line import Line
@@ -80,12 +81,10 @@ class Lines:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep lines; end them all on the way out."""
-        async with self._room.running(self._held, self._asked), asyncio.TaskGroup() as self._tasks:
-            sweeping = self._tasks.create_task(self._sweep())
+        async with self._room.running(self._held, self._asked), task_group() as self._tasks, background(self._sweep()):
             try:
                 yield
             finally:
-                sweeping.cancel()
                 await self._drained()
                 self.stop()
                 self._tasks = None

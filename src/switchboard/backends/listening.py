@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import anyio
 import httpx2
 import structlog
 from httpx2 import EventSource
@@ -22,10 +23,10 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types import INTERNAL_ERROR
 
-from switchboard.backends.frames import error_frame, first
+from switchboard.aio import first_error, first_of
+from switchboard.backends.frames import error_frame
 from switchboard.backends.http import OURS, Carrier
 from switchboard.backends.relay import Message, Relay
-from switchboard.backends.waiting import first_of, forever
 from switchboard.backends.wire import Inbound
 from switchboard.errors import StateUnavailable
 from switchboard.state.payloads import parsed
@@ -94,7 +95,7 @@ class Listening:
                 async with asyncio.TaskGroup() as self._tasks, self._relay.running(self._deal, busy):
                     await self._in_turn()
             except* StateUnavailable as errors:
-                log.info("redis.away", error=str(first(errors)))
+                log.info("redis.away", error=str(first_error(errors)))
                 await asyncio.sleep(FIRST_S)
             except* Forgot:
                 self._forgot = True
@@ -115,7 +116,7 @@ class Listening:
                     await self._hear(events)
             except Deaf:
                 self._tried.set()
-                await forever()  # with the lease: nobody else needs to ask
+                await anyio.sleep_forever()  # with the lease: nobody else needs to ask
             except (httpx2.HTTPError, httpx2.StreamError) as error:
                 log.debug("backend.stream_broke", error=str(error))
             self._tried.set()

@@ -22,6 +22,7 @@ from mcp.shared.subscriptions import (
 from mcp_types import METHOD_NOT_FOUND, Implementation
 from pydantic import BaseModel
 
+from switchboard.aio import background
 from switchboard.backends import transports
 from switchboard.backends.calling import Calling
 from switchboard.backends.description import Backend, Sse, Stdio, urls
@@ -180,15 +181,12 @@ class BackendProvider:
             if self._state is not None:
                 ending = Ending(self._state, self.backend, self._lines, self._road, self._discovery.lead)
                 await stack.enter_async_context(ending.running())
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            working = [tasks.create_task(self._look_who_wants(host)), tasks.create_task(self._updates.keep_telling())]
+            start = await stack.enter_async_context(
+                background(self._look_who_wants(host), self._updates.keep_telling())
+            )
             if self._state is not None:
-                working.append(tasks.create_task(pass_on_roots_changes(self._state, self._lines)))
-            try:
-                yield
-            finally:
-                for task in working:
-                    task.cancel()
+                start(pass_on_roots_changes(self._state, self._lines))
+            yield
 
     async def _look_who_wants(self, host: Host) -> None:
         while True:

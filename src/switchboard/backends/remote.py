@@ -15,10 +15,11 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
+from switchboard.aio import first_error
 from switchboard.backends import failures
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.failures import BackendFailure
-from switchboard.backends.frames import AGAIN_S, SILENT_S, Frame, Inbox, error_frame, first, raised
+from switchboard.backends.frames import AGAIN_S, SILENT_S, Frame, Inbox, error_frame, raised
 from switchboard.backends.holder import took
 from switchboard.backends.north import North, Params
 from switchboard.backends.scope import LineKey
@@ -91,7 +92,7 @@ class Remote:
                 for task in talk.asking:
                     task.cancel()
         except BaseExceptionGroup as group:
-            raise first(group) from None
+            raise first_error(group) from None
         finally:
             if not talk.over:
                 await asyncio.shield(self._cancelled(reply))

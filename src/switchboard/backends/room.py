@@ -16,11 +16,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import anyio
 import structlog
 
+from switchboard.aio import background
 from switchboard.backends.description import Backend
 from switchboard.backends.scope import SHARED, LineKey, one_for_all
-from switchboard.backends.waiting import forever
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
@@ -162,13 +163,8 @@ class FleetRoom:
         self, held: Callable[[], Iterable[tuple[LineKey, str]]], asked: Callable[[str], object]
     ) -> AsyncIterator[None]:
         """Renew what is counted, and hear who looks for room."""
-        async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(self._keep_counted(held)), tasks.create_task(self._keep_hearing(asked))]
-            try:
-                yield
-            finally:
-                for task in working:
-                    task.cancel()
+        async with background(self._keep_counted(held), self._keep_hearing(asked)):
+            yield
 
     async def _keep_hearing(self, asked: Callable[[str], object]) -> None:
         def hear(payload: str) -> None:
@@ -178,7 +174,7 @@ class FleetRoom:
         while True:
             try:
                 async with self._state.hub.subscribed(self._channel, hear):
-                    await forever()
+                    await anyio.sleep_forever()
             except StateUnavailable as error:
                 log.info(error.event, error=str(error))
 

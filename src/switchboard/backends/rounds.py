@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
 
+from switchboard.aio import first_error
 from switchboard.backends.failures import BAD_GATEWAY
-from switchboard.backends.frames import first
 from switchboard.backends.north import North
 
 MOST: Final = 10
@@ -58,5 +58,5 @@ async def _answers(requests: Mapping[str, Any], north: North) -> dict[str, Any]:
                 key: tasks.create_task(north.ask(one["method"], one.get("params"))) for key, one in requests.items()
             }
     except BaseExceptionGroup as refusals:
-        raise first(refusals) from None
+        raise first_error(refusals) from None
     return {key: task.result() for key, task in asked.items()}

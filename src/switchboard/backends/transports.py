@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 
+import anyio
 import httpx2
 from mcp.client.streamable_http import MCP_SESSION_ID
 from mcp_types import InitializeResult
@@ -25,7 +26,6 @@ from switchboard.backends.listening import Listening
 from switchboard.backends.relay import Everywhere, Here
 from switchboard.backends.road import Road
 from switchboard.backends.upstream import Slot, Upstream
-from switchboard.backends.waiting import forever
 from switchboard.backends.watchdog import Watchdog
 from switchboard.backends.wire import Inbound
 
@@ -53,7 +53,7 @@ class OpenChild:
 
     async def listen(self, _inbound: Inbound, _busy: Callable[[], bool]) -> None:
         """All it says comes on its standard output."""
-        await forever()
+        await anyio.sleep_forever()
 
     async def heard(self) -> None:
         """From its start."""
@@ -138,7 +138,7 @@ class OpenHttp:
         """Hear what belongs to no request; returns when the session is over."""
         self.busy = busy
         if self.client is None or not self._has_stream:
-            await forever()
+            await anyio.sleep_forever()
             return
         slot = self.slot
         relay = Here() if slot is None else Everywhere(slot.state, slot.backend.place, slot.key, slot.worker)

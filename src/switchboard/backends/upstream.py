@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 
+from switchboard.aio import background
 from switchboard.backends.description import Backend
 from switchboard.backends.failures import Unreachable
 from switchboard.backends.scope import LineKey
@@ -115,12 +116,8 @@ class Slot:
         Args:
             used: when the line was used last, by the monotonic clock.
         """
-        async with asyncio.TaskGroup() as tasks:
-            keeping = tasks.create_task(self._keep(used))
-            try:
-                yield
-            finally:
-                keeping.cancel()
+        async with background(self._keep(used)):
+            yield
 
     async def _keep(self, used: Callable[[], float]) -> None:
         while True:

@@ -11,12 +11,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
+from switchboard.aio import first_of, wait_for_event
 from switchboard.cli.ending import STOPPING, WRONG_SETTING, say
 from switchboard.cli.leaving import lock
 from switchboard.cli.sockets import bind
@@ -83,7 +83,7 @@ class _Fleet:
             deaths = 1 if served > _HEALTHY_AFTER else deaths + 1
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - 1))
             log.warning("worker died", code=code, again_in=pause)
-            await self._pause(pause)
+            await wait_for_event(self.stopping, pause)
 
     async def _one_life(self, ready: asyncio.Event) -> tuple[float, int]:
         loop = asyncio.get_running_loop()
@@ -125,19 +125,13 @@ class _Fleet:
             process_group=0,  # a Ctrl-C in the terminal is ours alone to pass on
         )
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self.stopping.wait(), seconds)
-        except TimeoutError:
-            return
-
     async def until(self, ready: asyncio.Event) -> None:
         """Wait for a worker to serve, or for the end."""
-        await _first_of(ready.wait(), self.stopping.wait())
+        await first_of(ready.wait(), self.stopping.wait())
 
     async def _end_of(self, child: asyncio.subprocess.Process) -> int:
         """The exit code; when we stop, the child has its time and is killed then."""
-        await _first_of(child.wait(), self.stopping.wait())
+        await first_of(child.wait(), self.stopping.wait())
         try:
             return await asyncio.wait_for(child.wait(), self.patience)
         except TimeoutError:
@@ -180,13 +174,3 @@ async def _start_all(fleet: _Fleet, places: asyncio.TaskGroup, workers: int, sta
         await fleet.until(ready)
     if not fleet.stopping.is_set():
         started()
-
-
-async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    """Wait for any of these; the others are given up."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

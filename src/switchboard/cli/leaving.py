@@ -19,6 +19,8 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from switchboard.aio import background
+
 LINGER_S: Final = 2.0
 """How long connections stay open behind the closed door: with DRAIN_GRACE, longer than balancers keep idle ones."""
 
@@ -91,12 +93,8 @@ async def repeating(action: Callable[[], None]) -> AsyncIterator[None]:
             action()
             await asyncio.sleep(AGAIN_S)
 
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(again())
-        try:
-            yield
-        finally:
-            task.cancel()
+    async with background(again()):
+        yield
 
 
 def lock(doors: Iterable[socket.socket]) -> None:

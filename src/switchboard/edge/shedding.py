@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from switchboard.aio import background
 from switchboard.edge.guards import PROBES
 from switchboard.edge.replies import refuse
 
@@ -55,12 +56,8 @@ class Load:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep looking until the context ends."""
-        async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(self._look_for_ever())
-            try:
-                yield
-            finally:
-                looking.cancel()
+        async with background(self._look_for_ever()):
+            yield
 
     async def _look_for_ever(self) -> None:
         loop = asyncio.get_running_loop()

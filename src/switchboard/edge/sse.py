@@ -9,6 +9,7 @@ from contextlib import aclosing
 import structlog
 from starlette.types import Receive, Send
 
+from switchboard.aio import background
 from switchboard.errors import SessionGone, StateUnavailable
 
 log = structlog.get_logger(__name__)
@@ -35,9 +36,8 @@ async def send_events(chunks: AsyncGenerator[bytes], receive: Receive, send: Sen
         await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *headers]})
         await send({"type": "http.response.body", "body": first, "more_body": True})
         writing = asyncio.current_task()
-        async with asyncio.TaskGroup() as tasks:
-            left = _Departure(receive)
-            watching = tasks.create_task(left.watch(writing))
+        left = _Departure(receive)
+        async with background(left.watch(writing)):
             try:
                 await _pump(chunks, send)
             except asyncio.CancelledError:
@@ -45,8 +45,6 @@ async def send_events(chunks: AsyncGenerator[bytes], receive: Receive, send: Sen
                     raise
                 if writing is not None:
                     writing.uncancel()
-            finally:
-                watching.cancel()
         if not left.noticed:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -20,6 +20,7 @@ from mcp.shared.subscriptions import (
 )
 from pydantic import BaseModel
 
+from switchboard.aio import task_group
 from switchboard.catalog import Catalog, Naming, Offer, Rejection, Shape, build
 from switchboard.errors import ConfigurationError, StateUnavailable
 from switchboard.gateway.links import Links, NoLinks
@@ -114,20 +115,15 @@ class LiveCatalog:
             ConfigurationError: naming the provider that did not start.
         """
         unsubscribe = self._bus.subscribe(self._on_event)
-        failure: Exception | None = None
         self._host = AnnouncingHost(host, self)
         try:
-            async with asyncio.TaskGroup() as self._tasks:
+            async with task_group() as self._tasks:
                 try:
                     self._lives = await self._start(self._tasks, self.providers)
                     await self.refresh()
                     yield
-                except Exception as error:  # taken past the group, which would wrap what is not its own
-                    failure = error
                 finally:
                     await self._end(self._lives.values())
-            if failure is not None:
-                raise failure
         finally:
             self._tasks = None
             unsubscribe()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from switchboard.aio import wait_for_event
 from switchboard.errors import ConfigurationError
 from switchboard.gateway.source import Provider
 from switchboard.plugins import Host
@@ -45,12 +46,8 @@ class Life:
 
     async def end(self, grace: float = 0.0) -> None:
         """Let it finish what it serves, within `grace` seconds, and end it."""
-        try:
-            async with asyncio.timeout(grace):
-                await self._idle.wait()
-        except TimeoutError:
-            if grace:
-                logger.warning("%s is ended with %d requests unfinished", self.provider.name, self._serving)
+        if not await wait_for_event(self._idle, grace) and grace:
+            logger.warning("%s is ended with %d requests unfinished", self.provider.name, self._serving)
         self._leave.set()
         if self._task is not None:
             await asyncio.wait([self._task])

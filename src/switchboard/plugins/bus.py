@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mcp.server.subscriptions import SubscriptionBus
 from mcp.shared.subscriptions import ServerEvent
 
+from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.plugins.api import Host
 
@@ -54,17 +55,9 @@ async def forwarded(bus: SubscriptionBus, host: Host) -> AsyncIterator[None]:
                 await _told(host, event)
 
     unsubscribe = bus.subscribe(note)
-    failure: Exception | None = None
     try:
-        async with asyncio.TaskGroup() as tasks:
-            forwarding = tasks.create_task(forward())
-            try:
-                yield
-            except Exception as error:  # taken past the group, which would wrap what is not its own
-                failure = error
-            forwarding.cancel()
-        if failure is not None:
-            raise failure
+        async with background(forward()):
+            yield
     finally:
         unsubscribe()
 

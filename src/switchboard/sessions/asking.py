@@ -12,6 +12,7 @@ import anyio
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
+from switchboard.aio import wait_for_event
 from switchboard.sessions.standalone import append
 from switchboard.state import State
 
@@ -49,7 +50,8 @@ async def ask(
                 return None
             async with asyncio.timeout(ANSWER_S):
                 while not (answer := await _stored(state, slot)):
-                    await _wake(woken)
+                    await wait_for_event(woken, LOOK_S)
+                    woken.clear()
         except TimeoutError:
             raise MCPError(INTERNAL_ERROR, f"The client did not answer {method} within {ANSWER_S:g} s") from None
         finally:
@@ -70,13 +72,3 @@ async def _stored(state: State, slot: str) -> dict[str, Any] | None:
     with state.guard():
         stored = await state.redis.get(slot)
     return json.loads(stored) if stored else None
-
-
-async def _wake(woken: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(LOOK_S):
-            await woken.wait()
-    except TimeoutError:
-        return
-    finally:
-        woken.clear()

@@ -22,6 +22,7 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 
+from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 from switchboard.state.payloads import parsed
@@ -60,12 +61,11 @@ class RedisBus:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Receive what other workers publish for as long as the context is open."""
-        async with self._state.hub.subscribed(self._state.keys.bus(), self._received), asyncio.TaskGroup() as tasks:
-            paying = tasks.create_task(self._pay_for_ever())
-            try:
-                yield
-            finally:
-                paying.cancel()
+        async with (
+            self._state.hub.subscribed(self._state.keys.bus(), self._received),
+            background(self._pay_for_ever()),
+        ):
+            yield
 
     async def publish(self, event: ServerEvent) -> None:
         """Tell every worker; if Redis is away, this one now and the others when it is back."""

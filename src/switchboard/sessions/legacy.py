@@ -19,6 +19,7 @@ import structlog
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 from mcp_types import INVALID_REQUEST, ErrorData
 
+from switchboard.aio import Start, background
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.identity import Principal
 from switchboard.sessions.frames import KEEPALIVE
@@ -155,32 +156,22 @@ class LegacyRoom:
     async def _merged(self, record: Record, stream: StandaloneStream) -> AsyncGenerator[str]:
         """The session's own messages and those of the replies they point to, in one stream."""
         events: asyncio.Queue[str | None] = asyncio.Queue(BACKLOG)
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(self._read(record, stream, events, tasks))
-            try:
-                while (chunk := await events.get()) is not None:
-                    yield chunk
-            finally:
-                reading.cancel()
+        async with background() as start:
+            start(self._read(record, stream, events, start))
+            while (chunk := await events.get()) is not None:
+                yield chunk
 
     async def _read(
-        self, record: Record, stream: StandaloneStream, events: asyncio.Queue[str | None], tasks: asyncio.TaskGroup
+        self, record: Record, stream: StandaloneStream, events: asyncio.Queue[str | None], start: Start
     ) -> None:
-        following: set[asyncio.Task[None]] = set()
-        try:
-            async with aclosing(stream.frames()) as frames:
-                async for frame in frames:
-                    pointed = _pointed(frame.data) if frame is not None else None
-                    if pointed is None:
-                        await events.put(QUIET if frame is None else frame.data)
-                        continue
-                    task = tasks.create_task(self._follow(record, pointed, events))
-                    following.add(task)
-                    task.add_done_callback(following.discard)
-            await events.put(None)
-        finally:
-            for task in following:
-                task.cancel()
+        async with aclosing(stream.frames()) as frames:
+            async for frame in frames:
+                pointed = _pointed(frame.data) if frame is not None else None
+                if pointed is not None:
+                    start(self._follow(record, pointed, events))
+                else:
+                    await events.put(QUIET if frame is None else frame.data)
+        await events.put(None)
 
     async def _follow(self, record: Record, reply: str, events: asyncio.Queue[str | None]) -> None:
         try:

@@ -22,6 +22,7 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, RequestId
 
+from switchboard.aio import wait_for_event
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, NO_MESSAGE, OPENED, Frame, encode, event, priming
 from switchboard.sessions.patience import patiently
@@ -258,11 +259,7 @@ class Reply:
                 await self._look()
             except StateUnavailable as error:
                 log.warning(error.event, error=str(error))
-            try:
-                async with asyncio.timeout(pause):
-                    await self._mail.wait()
-            except TimeoutError:
-                self._mail.set()
+            await wait_for_event(self._mail, pause)
 
     async def _look(self) -> None:
         self._mail.clear()

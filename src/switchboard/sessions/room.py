@@ -16,6 +16,7 @@ from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
+from switchboard.aio import wait_for_event
 from switchboard.errors import SessionGone, TooMany
 from switchboard.identity import Caller, Principal, current, serving
 from switchboard.sessions.exchange import CANCELLED, LEAVING, Exchange
@@ -154,10 +155,7 @@ class HandshakeRoom:
 
     async def settle(self, reply: Reply) -> None:
         """Wait until the reply is complete or has become a stream; after the commit window it becomes one."""
-        try:
-            async with asyncio.timeout(COMMIT_WINDOW_S):
-                await reply.settled.wait()
-        except TimeoutError:
+        if not await wait_for_event(reply.settled, COMMIT_WINDOW_S):
             await reply.commit()
 
     async def notified(self, record: Record, principal: Principal, message: dict[str, Any], headers: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_to_notification
 
+from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.plugins import OpenStream
 from switchboard.resource_uris import equal
@@ -55,18 +56,13 @@ class Streams:
         """Sweep and pass on notices until the context ends, then end every stream."""
         remove = self._bus.subscribe(self._notices.put_nowait)
         remove_too = self._bus.on_interruption(self._interrupted)
-        async with asyncio.TaskGroup() as tasks:
-            working = [
-                tasks.create_task(work) for work in (self._sweep_for_ever(), self._pass_on(), self.revocation.run())
-            ]
+        async with background(self._sweep_for_ever(), self._pass_on(), self.revocation.run()):
             try:
                 yield
             finally:
                 remove()
                 remove_too()
                 self.end_all()
-                for task in working:
-                    task.cancel()
 
     @asynccontextmanager
     async def standalone(self, stream: StandaloneStream, owner: str) -> AsyncIterator[None]:

@@ -12,6 +12,8 @@ from typing import Final
 
 import structlog
 
+from switchboard.aio import background
+
 LEAST_FREE: Final = 64 * 1024 * 1024
 """Bytes below which hardly anything can be installed."""
 
@@ -70,12 +72,8 @@ class CacheWatch:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep looking until the context ends."""
-        async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(self._keep_looking())
-            try:
-                yield
-            finally:
-                looking.cancel()
+        async with background(self._keep_looking()):
+            yield
 
     async def _keep_looking(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 
+from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.state.away import AWAY, unavailable
 from switchboard.state.clock import FleetClock
@@ -81,15 +82,10 @@ class State:
     @asynccontextmanager
     async def in_touch(self) -> AsyncIterator[None]:
         """Greet Redis now and then, until the context ends."""
-        if self.kind == "memory://":
+        async with background() as start:
+            if self.kind != "memory://":
+                start(self._keep_greeting())
             yield
-            return
-        async with asyncio.TaskGroup() as tasks:
-            greeting = tasks.create_task(self._keep_greeting())
-            try:
-                yield
-            finally:
-                greeting.cancel()
 
     async def _keep_greeting(self) -> None:
         while True:

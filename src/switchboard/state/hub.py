@@ -16,6 +16,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
 
+from switchboard.aio import background, task_group, wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.state.away import unavailable
 from switchboard.state.places import Place, Places, publishing
@@ -97,15 +98,13 @@ class Hub:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Hub]:
         """Keep the connections up for as long as the context is open."""
-        async with asyncio.TaskGroup() as self._tasks:
-            placing = self._tasks.create_task(self._keep_placed())
+        async with task_group() as self._tasks, background(self._keep_placed()):
             try:
                 yield self
             finally:
                 self._leaving = True
                 for wire in self._wires.values():
                     wire.stop()
-                placing.cancel()
 
     @contextlib.asynccontextmanager
     async def subscribed(self, channel: str, listener: Listener) -> AsyncIterator[None]:
@@ -121,11 +120,8 @@ class Hub:
         wish = self._wish(channel)
         wish.listeners[token] = listener
         try:
-            try:
-                async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
-                    await wish.confirmed.wait()
-            except TimeoutError as error:
-                raise StateUnavailable("Redis did not confirm a subscription") from error
+            if not await wait_for_event(wish.confirmed, SUBSCRIBE_TIMEOUT_S):
+                raise StateUnavailable("Redis did not confirm a subscription")
             yield
         finally:
             self._forget(channel, wish, token)
@@ -194,9 +190,7 @@ class Hub:
         """Subscribe where it is served now to what is subscribed to nowhere, or elsewhere."""
         clock, next_look = asyncio.get_running_loop().time, 0.0
         while not self._leaving:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(COMPARE_S if self._places.sharded else None):
-                    await self._misplaced.wait()
+            await wait_for_event(self._misplaced, COMPARE_S if self._places.sharded else None)
             self._misplaced.clear()
             if self._broken and clock() >= next_look:
                 await self._look()

@@ -21,6 +21,8 @@ import structlog
 from redis.crc import key_slot
 from redis.exceptions import MovedError, RedisError, ResponseError
 
+from switchboard.aio import wait_for_event
+
 PING_EVERY_S: Final = 5.0
 ANSWERED_S: Final = 8.0
 """How long the server may take to answer a command."""
@@ -168,12 +170,8 @@ class Wire:
             if commands := commands + self._difference():
                 self._unanswered.extend(commands)
                 await connection.send_packed_command(connection.pack_commands(map(self._words, commands)))
-            commands = []
-            try:
-                async with asyncio.timeout(PING_EVERY_S):
-                    await self._dirty.wait()
-            except TimeoutError:
-                commands = [_Command("", False, self._clock())]
+            changed = await wait_for_event(self._dirty, PING_EVERY_S)
+            commands = [] if changed else [_Command("", False, self._clock())]
 
     def _difference(self) -> list[_Command]:
         """The commands from what was sent to what is wished for now."""

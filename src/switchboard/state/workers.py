@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.state.fingerprint import written
 
@@ -71,13 +72,11 @@ class Heartbeat:
     async def running(self) -> AsyncIterator[None]:
         """Beat until the context ends, then remove the key."""
         await self._beat()
-        async with asyncio.TaskGroup() as tasks:
-            beating = tasks.create_task(self._keep_beating())
-            try:
+        try:
+            async with background(self._keep_beating()):
                 yield
-            finally:
-                beating.cancel()
-                await self._stop()
+        finally:
+            await self._stop()
 
     async def alive(self, worker: str) -> bool:
         """As the function of that name."""

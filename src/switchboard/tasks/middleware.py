@@ -15,6 +15,7 @@ from mcp.server.runner import aclose_shielded
 from mcp_types import SERVER_INFO_META_KEY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.identity import current
 from switchboard.plugins import TaskSupport
@@ -158,12 +159,8 @@ class Tasks:
             raise
 
     async def _first_answer(self, call: Running) -> HandlerResult:
-        try:
-            async with asyncio.timeout(AT_ONCE_S):
-                await call.decided.wait()
-        except TimeoutError:
-            if not call.decided.is_set():
-                await self._kept(call)
+        if not await wait_for_event(call.decided, AT_ONCE_S):
+            await self._kept(call)
         if call.record is not None:
             return {"resultType": "task", **call.record.seed(), **self._stamp()}
         if call.error is not None:

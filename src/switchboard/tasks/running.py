@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import REQUEST_TIMEOUT
 from mcp_types.methods import is_input_required
 
+from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.sessions.parking.asks import ASKABLE, Ask, Terms
 from switchboard.sessions.parking.channels import Channel
@@ -113,7 +114,7 @@ class Running:
             except StateUnavailable:
                 if self._handled.is_set() or time.monotonic() >= min(until, self._keeper.state.contact.leave_at):
                     raise
-            await _within(self._handled.wait, AGAIN_S)
+            await wait_for_event(self._handled, AGAIN_S)
 
     async def _create(self) -> None:
         at = now()
@@ -264,7 +265,7 @@ class Running:
             try:
                 async with self._keeper.store.changes(self.id, lambda _: changed.set()):
                     while wanted := await self._still_wanted(changed):
-                        await _within(changed.wait, self._keeper.state.timing.poll_s)
+                        await wait_for_event(changed, self._keeper.state.timing.poll_s)
             except StateUnavailable:
                 await asyncio.sleep(self._keeper.state.timing.poll_s)
 
@@ -277,11 +278,3 @@ class Running:
         if not open_now and not self._closed and self.work is not None:
             self.work.cancel()
         return open_now
-
-
-async def _within(wait: Callable[[], Awaitable[object]], seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await wait()
-    except TimeoutError:
-        return
