@@ -247,7 +247,7 @@ async def test_a_blocked_event_loop_is_noticed_and_forgotten_when_it_runs_again(
         assert load.overload is None
 
 
-async def test_no_limit_means_no_refusal() -> None:
+async def test_no_limit_means_no_refusal(pass_time: Callable[[float], Awaitable[None]]) -> None:
     load = Load(max_lag=0, max_memory=0, memory=lambda: 1 << 50)
     served: list[str] = []
 
@@ -255,7 +255,8 @@ async def test_no_limit_means_no_refusal() -> None:
         served.append(scope["path"])
 
     async with load.running():
-        await asyncio.sleep(LOOK_EVERY_S * 1.5)
+        await pass_time(0)
+        await pass_time(LOOK_EVERY_S)
         await Shedding(app, load)({"type": "http", "path": "/mcp"}, None, None)  # type: ignore[arg-type]
     assert served == ["/mcp"]
     assert resident_bytes() > 1 << 20
