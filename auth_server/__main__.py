@@ -63,7 +63,7 @@ async def _serve(settings: StandaloneSettings) -> None:
             settings.auth, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
         )
         await announce(settings.auth, http)
-        log.info("authorization server", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
+        log.info("server.started", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
         await uvicorn.Server(_uvicorn(settings, server)).serve()
 
 

@@ -107,7 +107,7 @@ class AuthorizationServer:
         """End all authorizations of a user (by subject) or a client (by id), or all there are; how many."""
         count = await self._shared.revocation.revoke(by, value)
         subject, client = (value if by == axis else "" for axis in ("user", "client"))
-        await self._shared.audit.record("revoked", subject=subject, client=client, by=by, count=str(count))
+        await self._shared.audit.record("grants.revoked", subject=subject, client=client, by=by, count=str(count))
         return count
 
     async def revoke_token(self, token: str) -> str | None:
@@ -123,20 +123,20 @@ class AuthorizationServer:
         told = f": of {claims['sub']}, for {claims['client_id']}" if claims else ""
         await self._shared.families.revoke(family)
         subject = claims["sub"] if claims else ""
-        await self._shared.audit.record("revoked", subject=subject, by="token", family=family)
+        await self._shared.audit.record("grants.revoked", subject=subject, by="token", family=family)
         return told
 
     async def forget(self, client_id: str) -> bool:
         """End a client's registration; whether there was one. Its tokens are ended by `revoke`, afterwards."""
         known = await self._shared.clients.remove(client_id)
         if known:
-            await self._shared.audit.record("client removed", client=client_id)
+            await self._shared.audit.record("client.removed", client=client_id)
         return known
 
     async def change_signing_keys(self, *, keep_old: bool) -> str:
         """Make a new signing key; its id. It signs in ten minutes, or at once when the old ones are not kept."""
         kid = await self._signing.rotate(keep_old=keep_old)
-        await self._shared.audit.record("signing keys changed", kid=kid, old="published" if keep_old else "gone")
+        await self._shared.audit.record("signing_keys.rotated", kid=kid, old="published" if keep_old else "gone")
         return kid
 
     def _discovery(self) -> list[Route]:

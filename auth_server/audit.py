@@ -34,7 +34,7 @@ class Audit:
                 entry = {"event": event, "subject": _cut(subject), **fields}
                 await redis.xadd(self._connection.keys.name("audit"), entry, maxlen=KEPT, approximate=True)
         except StateUnavailable:
-            log.warning("audit stream unavailable", about=event)
+            log.warning("audit_stream.failed", about=event)
 
 
 def _cut(text: str) -> str:

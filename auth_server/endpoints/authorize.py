@@ -87,4 +87,4 @@ class Authorize:
         return response
 
     async def _note(self, client_id: str, error: str) -> None:
-        await self._shared.audit.record("authorization refused", client=client_id, error=error)
+        await self._shared.audit.record("authorization.refused", client=client_id, error=error)

@@ -78,7 +78,7 @@ class Callback:
         except SignInRefused as refusal:
             reference = noted("sign-in.refused", str(refusal), client=pending.client_id)
             await self._shared.audit.record(
-                "login refused", client=pending.client_id, error=refusal.code, reason=str(refusal), reference=reference
+                "login.refused", client=pending.client_id, error=refusal.code, reason=str(refusal), reference=reference
             )
             text = REFUSED.get(refusal.code, REFUSED["server_error"])
             told = Refusal(refusal.code, f"{text} (the server's log says why, at the reference {reference})")
@@ -96,7 +96,7 @@ class Callback:
         code = await self._shared.families.open(self._grant(pending, identity, scope), name)
         await self._shared.clients.used(pending.client_id)
         await self._shared.audit.record(
-            "authorization granted", subject=identity.subject, client=pending.client_id, scope=scope
+            "authorization.granted", subject=identity.subject, client=pending.client_id, scope=scope
         )
         return answer(pending.redirect_uri, issuer, pending.state, code=code)
 

@@ -56,7 +56,7 @@ class ClientConfiguration:
         await self._shared.clients.remove(client.id)
         lives = 2 * self._shared.settings.lifetimes.code if unused else None
         await self._shared.revocation.revoke("client", client.id, remembered=lives)
-        await self._shared.audit.record("client removed", client=client.id, name=client.name)
+        await self._shared.audit.record("client.removed", client=client.id, name=client.name)
         return Response(status_code=204, headers=NO_STORE)
 
     async def _replace(self, client: Client, token: str, metadata: Any) -> Response:
@@ -74,7 +74,7 @@ class ClientConfiguration:
             secret_mac=self._secret_mac(changed, client, secret),
         )
         await self._shared.clients.replace(kept)
-        await self._shared.audit.record("client changed", client=client.id, name=kept.name)
+        await self._shared.audit.record("client.updated", client=client.id, name=kept.name)
         return self._answer(kept, token, secret)
 
     def _check_secret(self, sent: object, client: Client) -> None:

@@ -57,7 +57,7 @@ class Consent:
         return await self._leave(pending)
 
     async def _denied(self, pending: Pending) -> Response:
-        await self._shared.audit.record("consent denied", client=pending.client_id, scope=pending.scope)
+        await self._shared.audit.record("consent.denied", client=pending.client_id, scope=pending.scope)
         refusal = Refusal("access_denied", "the person did not allow it")
         return refused(pending.redirect_uri, self._shared.settings.issuer, pending.state, refusal)
 
@@ -69,7 +69,7 @@ class Consent:
             raise sign_in_trouble(error, asking_again(self._shared.settings, pending), pending.client_id) from error
         kept = {"browser": pending.browser, "kept": departure.kept, "pending": asdict(pending)}
         await self._shared.records.put(LOGIN, kept, self._shared.settings.lifetimes.pending, token=state)
-        await self._shared.audit.record("consent given", client=pending.client_id, scope=pending.scope)
+        await self._shared.audit.record("consent.given", client=pending.client_id, scope=pending.scope)
         return see(departure.url)
 
 

@@ -81,7 +81,7 @@ class GrantsPage:
         # Only one's own: a family's name is no secret.
         if family and family in await self._shared.revocation.families("user", session.subject):
             await self._shared.families.revoke(family)
-            await self._shared.audit.record("taken back by the person", subject=session.subject, family=family)
+            await self._shared.audit.record("grant.withdrawn", subject=session.subject, family=family)
 
 
 def _shown(family: str, about: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Register:
             manage_mac=self._shared.ring.mac("registration access token", manage),
         )
         await self._shared.clients.add(client)
-        await self._shared.audit.record("client registered", client=client.id, name=client.name)
+        await self._shared.audit.record("client.registered", client=client.id, name=client.name)
         return JSONResponse(self._answer(client, secret, manage), 201, headers=NO_STORE)
 
     def _answer(self, client: Client, secret: str, manage: str) -> dict[str, Any]:

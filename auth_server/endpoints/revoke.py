@@ -44,7 +44,7 @@ class Revoke:
         await self._note(client, claims["sub"], "access token")
 
     async def _note(self, client: Client, subject: str, what: str) -> None:
-        await self._shared.audit.record("token revoked", subject=subject, client=client.id, what=what)
+        await self._shared.audit.record("token.revoked", subject=subject, client=client.id, what=what)
 
 
 class Logout:
@@ -59,5 +59,5 @@ class Logout:
         if alias is None:
             raise Refusal("invalid_request", "the logout token is not valid")
         count = await self._shared.revocation.revoke("alias", alias)
-        await self._shared.audit.record("logged out by the upstream", count=str(count))
+        await self._shared.audit.record("user.logged_out", count=str(count))
         return Response(status_code=200, headers=NO_STORE)

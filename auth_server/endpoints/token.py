@@ -36,7 +36,7 @@ class Token:
             await self._shared.clients.keep(client)
         except Refusal as refusal:
             await self._shared.audit.record(
-                "token refused", client=params.get("client_id"), grant=grant_type, error=refusal.code
+                "token_request.refused", client=params.get("client_id"), grant=grant_type, error=refusal.code
             )
             raise
         return JSONResponse(response, headers=NO_STORE)

@@ -45,14 +45,14 @@ class AuthorizationCode:
             await self._replayed(found, client)
             raise Refusal("invalid_grant", INVALID)
         await self._shared.audit.record(
-            "tokens issued", subject=grant.subject, client=client.id, family=found.family, scope=grant.scope
+            "tokens.issued", subject=grant.subject, client=client.id, family=found.family, scope=grant.scope
         )
         return issued.response
 
     async def _replayed(self, found: PresentedToken, client: Client) -> None:
         # RFC 6749 §4.1.2: a code seen twice has leaked; what it led to ends, the first redeemer's tokens too.
         await self._shared.families.revoke(found.family)
-        await self._shared.audit.record("code replayed, family revoked", client=client.id, family=found.family)
+        await self._shared.audit.record("code.replayed", client=client.id, family=found.family)
 
 
 def _check(grant: Grant, client: Client, params: Params) -> None:

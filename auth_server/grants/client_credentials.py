@@ -35,5 +35,5 @@ class ClientCredentials:
         issued = await self._shared.issuer.issue(family, grant, grant.scope, refreshable=False)
         if not await self._shared.access.issue(issued):
             raise Refusal("invalid_grant", "revoked just now")
-        await self._shared.audit.record("tokens issued", client=client.id, family=family, scope=grant.scope)
+        await self._shared.audit.record("tokens.issued", client=client.id, family=family, scope=grant.scope)
         return issued.response

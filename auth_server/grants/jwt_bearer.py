@@ -39,7 +39,7 @@ class JwtBearer:
         if not await self._shared.access.issue(issued):
             raise Refusal("invalid_grant", "revoked just now")
         await self._shared.audit.record(
-            "tokens issued", subject=grant.subject, client=client.id, family=issued.family, scope=grant.scope
+            "tokens.issued", subject=grant.subject, client=client.id, family=issued.family, scope=grant.scope
         )
         return issued.response
 

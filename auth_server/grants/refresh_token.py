@@ -63,7 +63,7 @@ class RefreshToken:
             raise Refusal("invalid_grant", INVALID)
         if rotated.status == "live":
             await self._shared.audit.record(
-                "tokens refreshed", subject=grant.subject, client=client.id, family=found.family, scope=scope
+                "tokens.refreshed", subject=grant.subject, client=client.id, family=found.family, scope=scope
             )
         return rotated
 
@@ -92,4 +92,4 @@ class RefreshToken:
 
     async def _replayed(self, found: PresentedToken, client: Client) -> None:
         await self._shared.families.revoke(found.family)
-        await self._shared.audit.record("refresh token replayed, family revoked", client=client.id, family=found.family)
+        await self._shared.audit.record("refresh_token.replayed", client=client.id, family=found.family)

@@ -39,7 +39,7 @@ class TokenExchange:
         if not await self._shared.access.attach(issued, _actors(issued.claims)):
             raise Refusal("invalid_request", "the subject token is not valid")
         await self._shared.audit.record(
-            "token exchanged", subject=grant.subject, client=client.id, family=family, resource=grant.resource
+            "token.exchanged", subject=grant.subject, client=client.id, family=family, resource=grant.resource
         )
         return issued.response | {"issued_token_type": ACCESS_TOKEN}
 

@@ -64,7 +64,7 @@ class Api:
             body = {"error": "invalid_request", "error_description": error.detail}
             return JSONResponse(body, error.status_code, headers=NO_STORE)
         except Exception:  # the last boundary before the socket: whatever it is, the client sees no internals
-            log.exception("request failed", path=request.url.path)
+            log.exception("request.failed", path=request.url.path)
             body = {"error": "server_error", "error_description": "something went wrong on this server"}
             return JSONResponse(body, 500, headers=NO_STORE)
 
@@ -107,7 +107,7 @@ class Page:
             return self._error("That request does not work", f"It was refused: {error.detail}.", error.status_code)
         except Exception:  # as above: a person sees no internals either
             reference = secrets.token_hex(4)
-            log.exception("request failed", path=request.url.path, reference=reference)
+            log.exception("request.failed", path=request.url.path, reference=reference)
             return self._error("Something went wrong", "The error has been noted. Try again.", 500, reference=reference)
 
     def _refused(self, refusal: Refusal) -> Response:

@@ -93,7 +93,7 @@ class Renewal:
     async def _end(self, found: PresentedToken, grant: Grant, reason: str) -> None:
         await self._families.revoke(found.family)
         await self._audit.record(
-            "refused by the upstream, family revoked", subject=grant.subject, client=grant.client_id, reason=reason
+            "renewal.refused", subject=grant.subject, client=grant.client_id, reason=reason
         )
 
     async def _others(self, token: str) -> PresentedToken:

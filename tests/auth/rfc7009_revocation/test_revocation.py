@@ -174,12 +174,12 @@ async def test_the_audit_trail_tells_who_was_granted_and_refused_what_and_holds_
     entries = [fields for _, fields in await world.redis.xrange("auth:audit")]
 
     assert [entry["event"] for entry in entries] == [
-        "client registered",
-        "consent given",
-        "authorization granted",
-        "tokens issued",
-        "token refused",
-        "revoked",
+        "client.registered",
+        "consent.given",
+        "authorization.granted",
+        "tokens.issued",
+        "token_request.refused",
+        "grants.revoked",
     ]
     assert {entry["client"] for entry in entries[:5]} == {tokens["client"]["client_id"]}
     assert entries[2]["subject"] == "alice"

@@ -139,7 +139,7 @@ async def test_a_body_beyond_the_limit_is_413_also_when_it_comes_in_chunks(world
         declared = await http.post(path, content=b"y" * 70_000, headers=headers)
 
     assert (answer.status_code, declared.status_code) == (413, 413)
-    assert "request failed" not in "\n".join(hearing.said), "anybody can send one: it is no fault of ours"
+    assert "request.failed" not in "\n".join(hearing.said), "anybody can send one: it is no fault of ours"
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ async def test_a_whole_life_at_debug_leaves_no_secret_in_the_log(world: Any, pro
         await http.post("/introspect", data={"token": newer["access_token"]}, auth=("resource-server", "guess-guess"))
 
     said = child.log.read_text()
-    assert "code replayed, family revoked" in said, "the log was written"
+    assert "code.replayed" in said, "the log was written"
     hidden = [client["client_secret"], client["registration_access_token"], code, pkce.verifier, pkce.challenge]
     hidden += [*cookies, *world.hidden(page.text).values(), "guess-guess"]
     hidden += [pair[kind] for pair in (tokens, newer) for kind in ("access_token", "refresh_token")]
@@ -192,7 +192,7 @@ async def test_no_client_writes_what_is_not_seen_into_the_log(world: Any, proces
         await http.post("/token", data={"client_id": hostile, "grant_type": hostile})
         await http.post("/register", json={"client_name": hostile, "redirect_uris": ["http://127.0.0.1/cb"]})
 
-    child.wait_until(lambda: "client registered" in child.log.read_text(), 30)
+    child.wait_until(lambda: "client.registered" in child.log.read_text(), 30)
     said = child.log.read_bytes().decode()
     assert said.count(r"zzz\x1b[2J\u202e\x9b31m\u3164") == 3, "twice as a client, once as a grant"
     assert all(line.isprintable() for line in said.splitlines())

@@ -237,5 +237,5 @@ async def test_whoever_registers_and_unregisters_leaves_a_mark_for_minutes_only(
 async def test_fields_of_the_audit_trail_are_bounded_in_bytes(world: Any) -> None:
     await world.register(client_name="\U0001f600" * 100)
     ((_, entry), *_) = await world.redis.xrevrange("auth:audit")
-    assert entry["event"] == "client registered"
+    assert entry["event"] == "client.registered"
     assert 0 < len(entry["name"].encode()) <= 200
