@@ -1,4 +1,4 @@
-"""The authorization server: OAuth 2.1 for MCP clients, with people signed in at an upstream.
+"""The authorization server: OAuth 2.1 for MCP clients, with people signed in at an identity provider.
 
 Owns clients, authorizations, tokens, its endpoints and its pages. Mounted into a worker (`AuthorizationServer.routes`)
 or run as its own process (`python -m auth_server`). May import `switchboard.state`,

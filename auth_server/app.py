@@ -54,7 +54,7 @@ class AuthorizationServer:
         prefix: what every key starts with.
         clock: Unix seconds.
         fetcher: gets documents that clients name; the usual one reaches the public internet only.
-        http: reaches the upstream, when the settings name one; the caller closes it.
+        http: reaches the identity provider, when the settings name one; the caller closes it.
     """
 
     def __init__(

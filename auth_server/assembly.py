@@ -1,4 +1,4 @@
-"""Puts the parts together that endpoints share. Part of the composition root (`app.py`), in a file of its own."""
+"""Builds the parts that endpoints share. Part of the composition root (`app.py`), in a file of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from auth_server.tokens.renewal import Renewal
 from switchboard.errors import ConfigurationError
 
 CONFIGURED_ADDRESSES = Bounds(of_a_host=1_000, bytes=1_048_576)
-"""What is kept of addresses that the settings name: no stranger can make more of them."""
+"""What is kept of addresses that the settings name, whose number is therefore bounded."""
 
 
 def _json_from(fetcher: Fetcher) -> Get:
@@ -99,7 +99,7 @@ def _configured_connector(
     clock: Callable[[], float],
     http: httpx2.AsyncClient | None,
 ) -> Connector | None:
-    """The upstream that the settings name, if they name one."""
+    """The connector that the settings name, if they name one."""
     named = settings.upstream
     if named is None:
         return None

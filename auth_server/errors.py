@@ -53,11 +53,11 @@ class PageRefusal(Exception):
     again: str = ""
     """Where a link leads that tries again, on this server."""
     reference: str = ""
-    """What to tell whoever runs this server: the log has a line with it."""
+    """What the log has a line with, for the operator."""
 
 
 class SignInRefused(Exception):
-    """The upstream did not sign the person in. `code` is the OAuth error the client is told."""
+    """The identity provider did not sign the person in. `code` is the OAuth error the client is told."""
 
     def __init__(self, code: str, why: str) -> None:
         super().__init__(why)
@@ -65,4 +65,4 @@ class SignInRefused(Exception):
 
 
 class ProviderMisconfigured(AuthorizationUnavailable):
-    """The upstream answers, but does not know us, or is not the one that the settings name: trying again is no help."""
+    """The identity provider answers, but does not know this server, or is another than the settings name."""

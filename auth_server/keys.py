@@ -21,13 +21,13 @@ class Row:
 
 TABLE: dict[str, Row] = {
     "client": Row("auth:client:{id}", "a registered client, its secret as an HMAC", "client"),
-    "unused": Row("auth:clients:unused", "registrations nobody has signed in for yet, by time", "-"),
-    "record": Row("auth:{kind}:{mac}", "pending authorizations, upstream logins, browser sessions; sealed", "by kind"),
-    "records": Row("auth:records:{kind}", "those that anybody can make, by expiry, 10,000 at most of a kind", "-"),
+    "unused": Row("auth:clients:unused", "registrations without a sign-in yet, by time", "-"),
+    "record": Row("auth:{kind}:{mac}", "pending authorizations, logins, browser sessions; sealed", "by kind"),
+    "records": Row("auth:records:{kind}", "those that need no sign-in, by expiry, 10,000 at most of a kind", "-"),
     "family": Row("auth:family:{{{family}}}", "one authorization: its code, its refresh token, sealed", "refresh"),
     "access": Row("auth:access:{{{family}}}:{mac}", "an access token's claims, sealed under the token", "access"),
     "grace": Row("auth:grace:{{{family}}}:{mac}", "the successor of a rotated refresh token, sealed under it", "grace"),
-    "renewing": Row("auth:renewing:{{{family}}}", "who asks the upstream about a family now", "some seconds"),
+    "renewing": Row("auth:renewing:{{{family}}}", "that a family is being renewed now", "some seconds"),
     "index": Row("auth:index:{by}:{mac}", "families of a user, of a client, or all, by expiry", "-"),
     "cut": Row("auth:cut:{by}:{mac}", "a mark: authorizations begun before it are revoked", "family"),
     "once": Row("auth:once:{purpose}:{mac}", "an assertion id that was used", "as the assertion"),

@@ -47,7 +47,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An authorization request that was checked, on its way through consent and the upstream login."""
+    """An authorization request that was checked, on its way through consent and login."""
 
     client_id: str
     redirect_uri: str
@@ -56,7 +56,7 @@ class Pending:
     resource: str
     state: str | None
     browser: str
-    """The HMAC of the browser's cookie: whoever continues must hold it."""
+    """The HMAC of the browser's cookie, which must be sent to continue."""
     started: float
 
 
@@ -67,7 +67,7 @@ class GrantOwner:
     subject: str
     client_id: str
     aliases: tuple[str, ...] = ()
-    """What else the upstream calls the person or the login, for its own logout."""
+    """Other names of the person or the login at the identity provider, for its logout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Grant:
     cuts: tuple[str, ...] = ()
     """The revocation marks that stood when it began; see `store.revocation`."""
     upstream: str = ""
-    """What the upstream needs to be asked again at refresh, sealed with everything else."""
+    """What the connector needs to ask again at refresh, sealed with everything else."""
     aliases: tuple[str, ...] = ()
     """See `GrantOwner`."""
 
@@ -104,11 +104,11 @@ class Identity:
 
     subject: str
     kept: str = ""
-    """What the upstream needs to be asked again at refresh."""
+    """What the connector needs to ask again at refresh."""
     scopes: frozenset[str] | None = None
     """What this person may grant; `None` for everything."""
     aliases: tuple[str, ...] = ()
-    """What else the upstream calls the person or this login, for its own logout."""
+    """Other names of the person or the login at the identity provider, for its logout."""
 
 
 T = TypeVar("T", Client, Pending, Grant)

@@ -1,8 +1,8 @@
-"""How often anybody may ask: a table. Pure.
+"""How many requests are allowed, of which kind and from whom: a table. Pure.
 
 Addresses are real ones (only trusted proxies are believed); they are limited generously, since offices sit behind one.
-A public client's name is in everybody's hands, so it is counted with the address that uses it: nobody can use up
-somebody else's share. Clients that authenticate, and people, are counted wherever they come from.
+A public client's id is no secret, so it is counted with the address that uses it: nobody else can use up its quota.
+Clients that authenticate, and people, are counted wherever they come from.
 """
 
 from __future__ import annotations

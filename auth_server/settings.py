@@ -1,4 +1,4 @@
-"""What the authorization server is told: plain values for the embedding process, environment for the standalone one."""
+"""The settings of the authorization server, as plain values checked once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Lifetimes:
     access: float = 3_600
     refresh: float = 7 * DAY
     family: float = 30 * DAY
-    """The most an authorization lives, however often it is refreshed."""
+    """The longest that an authorization lives, however often it is refreshed."""
     grace: float = 30
     session: float = 7 * DAY
     client: float = 30 * DAY
@@ -52,7 +52,7 @@ class TrustedIssuer:
     issuer: str
     jwks_uri: str
     same_people: bool = False
-    """Whether this is also the upstream that signs people in here, so that its subjects are ours."""
+    """Whether this is also the identity provider that signs people in here, so that its subjects are ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,8 @@ class OidcSettings:
         client_key: for `private_key_jwt`, a private key as PEM or JWK.
         scopes: what to ask for; `offline_access` lets us ask again at refresh, where the provider has it.
         subject_claim: what identifies a person for good.
-        groups_claim: where the provider says what groups somebody is in.
-        group_scopes: what each group may grant; without it everybody may grant everything but `admin`.
+        groups_claim: the claim that holds a person's groups.
+        group_scopes: what each group may grant; without it all people may grant everything but `admin`.
     """
 
     issuer: str
@@ -80,7 +80,7 @@ class OidcSettings:
     group_scopes: Mapping[str, tuple[str, ...]] | None = None
 
     def allowed(self, claims: Mapping[str, Any]) -> frozenset[str] | None:
-        """What a person with these claims may grant; `None` for everything. The group `*` is everybody's."""
+        """What a person with these claims may grant; `None` for everything. All people are in the group `*`."""
         if self.group_scopes is None:
             return None
         said = claim_at(claims, self.groups_claim)
@@ -104,19 +104,19 @@ class GithubSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSettings:
-    """Everything the server needs to know; checked once, here.
+    """Every setting; checked here.
 
     Args:
         issuer: the issuer identifier, kept byte for byte; may have a path.
         resources: what tokens may be asked for; the first is the default for clients that name none.
         secret_keys: newest first; the newest writes, all read.
-        allow_fake_idp: lets the fake upstream serve an issuer that is not loopback (test installations).
+        allow_fake_idp: lets the fake identity provider serve an issuer that is not loopback (test installations).
         scopes: all that can be granted.
         admins: the subjects of people who may grant `admin`, besides those whose groups may.
         default_scopes: what is granted to a client that asks for nothing.
         access_tokens: `jwt` lets resource servers verify without asking, for ten minutes at most.
         rate_limits: whether requests are counted and refused.
-        quotas: how often anybody may ask.
+        quotas: how many requests are allowed.
     """
 
     issuer: str
@@ -136,7 +136,7 @@ class AuthSettings:
     quotas: Mapping[Name, Quota] = field(default_factory=lambda: QUOTAS)
     max_unused_clients: int = 10_000
     max_records: int = 10_000
-    """Authorizations under way at each step: before consent, and at the upstream."""
+    """Authorizations under way at each step: before consent, and at the identity provider."""
 
     def __post_init__(self) -> None:
         _check_issuer(self.issuer, self.allow_fake_idp)
@@ -158,7 +158,7 @@ class AuthSettings:
 
     @property
     def groups_decide(self) -> bool:
-        """Whether what people may grant depends on their groups at the upstream."""
+        """Whether what people may grant depends on their groups at the identity provider."""
         return isinstance(self.upstream, OidcSettings) and self.upstream.group_scopes is not None
 
     @property

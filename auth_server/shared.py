@@ -1,4 +1,4 @@
-"""What endpoints share: one value, put together in `app.py`."""
+"""The parts that more than one endpoint needs, put together in `assembly.py`."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def checked(asked: AuthorizationRequest, browser_mark: str, now: float) -> Pendi
     for step in STEPS:
         step(asked)
     settings, params, client = asked.settings, asked.params, asked.client
-    # A self-registered scope is a wish, not a limit: anybody could have registered any, and step-up depends on asking
+    # A self-registered scope is a default, not a limit: any client could have registered any, and step-up means asking
     # for more later. For clients known by settings it is a limit.
     supported = client.scope.split() if client.trusted else settings.scopes
     return Pending(

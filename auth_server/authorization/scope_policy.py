@@ -1,7 +1,7 @@
 """Which scopes are granted: those that exist and are held, and of these what the person may grant. Pure.
 
-Clients ask for all that a server offers, and people click on "Allow". So `admin` is nobody's by asking: it takes a
-group that the upstream vouches for, or a name in the settings.
+Clients ask for all that a server offers, and people click on "Allow". So `admin` is
+not granted for the asking: it takes a group at the identity provider, or a subject in the settings.
 """
 
 from __future__ import annotations

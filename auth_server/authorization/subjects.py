@@ -1,13 +1,13 @@
-"""What people and machines are called in tokens: namespaces that cannot meet. Pure.
+"""The subjects of people and machines in tokens, in namespaces that do not overlap. Pure.
 
 | who | subject |
 |---|---|
 | a machine | `client:` and its client id |
-| somebody of another provider | that provider's issuer, `#`, and what it calls them |
-| somebody whom the upstream signed in | what the upstream calls them, which begins like none of the others |
+| a person of a trusted issuer | that issuer, `#`, and what it calls them |
+| a person signed in here | what the identity provider calls them, which begins like none of the others |
 
-An upstream's name that would read as one of the others is refused, and so is one that is too long or has characters
-that are not seen: two people must not look alike to whoever reads the log or writes ADMINS.
+A name that would read as one of the others is refused, and so is one that is too long or has invisible characters:
+two people must not look alike in the log and in ADMINS.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from switchboard import visible
 
 MACHINE = "client:"
 LONGEST = 255
-"""Characters of what a provider calls somebody (OpenID Connect Core §2)."""
+"""Characters of a provider's subject (OpenID Connect Core §2)."""
 
 
 class InvalidSubject(ValueError):
-    """A provider's name for somebody that cannot be taken."""
+    """A provider's name for a person that cannot be used as a subject."""
 
 
 def of_machine(client_id: str) -> str:
@@ -32,19 +32,19 @@ def of_machine(client_id: str) -> str:
 
 
 def of_person(name: object, others: Sequence[TrustedIssuer] = ()) -> str:
-    """The subject of somebody whom the upstream signed in.
+    """The subject of a person whom the identity provider signed in.
 
     Raises:
         NoSubject: it is none, or it reads as a machine's or as one of another provider's people.
     """
     found = _checked(name)
     if found.startswith((MACHINE, *(f"{trusted.issuer}#" for trusted in others))):
-        raise InvalidSubject("the subject belongs to somebody else")
+        raise InvalidSubject("the subject is in the namespace of another issuer or of machines")
     return found
 
 
 def of_asserted(name: object, trusted: TrustedIssuer, all_trusted: Sequence[TrustedIssuer]) -> str:
-    """The subject of somebody whom a trusted issuer vouches for.
+    """The subject of a person in a trusted issuer's assertion.
 
     Raises:
         NoSubject: as for `of_person`.
@@ -56,5 +56,5 @@ def _checked(name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
         raise InvalidSubject(f"a subject is a text of 1 to {LONGEST} characters")
     if not name.isprintable() or visible.text(name) != name or name != name.strip():
-        raise InvalidSubject("the subject has characters that are not seen")
+        raise InvalidSubject("the subject has invisible characters")
     return name

@@ -1,4 +1,4 @@
-"""Who a client is, at the endpoints it calls itself: none, basic, post (RFC 6749 §2.3), private_key_jwt (RFC 7523)."""
+"""Client authentication: none, basic, post (RFC 6749 §2.3), private_key_jwt (RFC 7523)."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class ClientDocuments:
     async def keep(self, client: Client) -> None:
         """Keep the document of a client that has just been fetched, as long as its headers say.
 
-        For a client that a request was really for: anybody can name addresses that are none's.
+        Only for a client that a request was really for: strangers can name any address.
         """
         if client.fresh_for:
             await self._kept.keep(client.id, dump(replace(client, fresh_for=0)).decode(), client.fresh_for)
@@ -77,7 +77,7 @@ def client_of(client_id: str, document: Mapping[str, object], scopes: tuple[str,
         raise Refusal("invalid_client_metadata", "it has no client_name")
     if any(name in document for name in _SECRETS):
         raise Refusal("invalid_client_metadata", "a public document cannot hold a secret")
-    # Whoever says nothing about authentication has no secret to authenticate with.
+    # A document that says nothing about authentication has no secret to authenticate with.
     client = checked({"token_endpoint_auth_method": "none"} | dict(document), client_id, scopes)
     if client.auth_method not in ("none", "private_key_jwt"):
         raise Refusal("invalid_client_metadata", "authentication by a shared secret is not possible here")

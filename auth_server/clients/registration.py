@@ -20,7 +20,7 @@ MAX_URI = 2_000
 _JOINERS = "\u200c\u200d"
 _HOST = re.compile(r"[a-z0-9.-]{1,253}|[0-9a-f:.]{2,45}")
 LARGEST = 8_192
-"""Bytes that are kept of a registration: anybody may make some."""
+"""Bytes that are kept of a registration, which needs no sign-in."""
 
 AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post", "private_key_jwt")
 GRANTS = (AUTHORIZATION_CODE, REFRESH_TOKEN)

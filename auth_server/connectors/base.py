@@ -1,4 +1,4 @@
-"""The seam between this server and whoever signs people in."""
+"""The protocol of a connector, and what it returns."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Connector(Protocol):
         """Who came back, from the callback's parameters and what `begin` kept.
 
         Raises:
-            UpstreamRefusal: nobody was signed in.
-            AuthorizationUnavailable: the upstream cannot be asked now.
+            SignInRefused: the person was not signed in.
+            AuthorizationUnavailable: the identity provider cannot be asked now.
         """
         ...
 
     async def renew(self, kept: str) -> Identity:
-        """Ask again, at refresh, about somebody who signed in with `Identity.kept` (never empty).
+        """Ask again, at refresh, about the person with this `Identity.kept` (never empty).
 
         Raises:
-            UpstreamRefusal: the person is not welcome any more.
-            AuthorizationUnavailable: the upstream cannot be asked now.
+            SignInRefused: the person may not sign in any more.
+            AuthorizationUnavailable: the identity provider cannot be asked now.
         """
         ...
 
@@ -52,5 +52,5 @@ class Connector(Protocol):
         ...
 
     def routes(self) -> Sequence[Route]:
-        """Pages of the upstream's own, if it has any."""
+        """Pages that the connector serves itself, if it has any."""
         ...

@@ -1,4 +1,4 @@
-"""The fake identity provider: whoever comes is whoever they say. For development and tests.
+"""The fake identity provider, which takes any user id without proof. For development and tests.
 
 A small real provider all the same: its own pages, its own single-use codes, its own `iss`. It sends browsers to this
 server's callback and nowhere else, and shows nothing that it was sent.
@@ -65,7 +65,7 @@ class FakeConnector:
         if not (is_loopback(host) or settings.allow_fake_idp):
             raise ConfigurationError(
                 f"issuer: {settings.issuer!r} is not loopback, and the fake identity provider lets everybody in; "
-                "configure a real upstream, or allow it explicitly for a test installation"
+                "configure a real identity provider, or allow it explicitly for a test installation"
             )
         self._path = urlsplit(settings.base).path
         self._base = settings.base
@@ -95,7 +95,7 @@ class FakeConnector:
         raise SignInRefused("access_denied", "the fake identity provider keeps nothing")
 
     async def logged_out(self, token: str) -> str | None:
-        """Nobody is ever logged out."""
+        """None: the fake identity provider has no logout."""
         return None
 
     def routes(self) -> list[Route]:

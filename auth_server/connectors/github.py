@@ -1,4 +1,4 @@
-"""GitHub as the upstream: OAuth without ID tokens, so the person is who the API says they are."""
+"""A connector to GitHub: OAuth without ID tokens; the API says who the person is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any OpenID Connect provider as the upstream: code flow with PKCE, state, nonce and `iss`.
+"""A connector to any OpenID Connect provider: code flow with PKCE, state, nonce and `iss`.
 
 Everything the provider says is checked: issuer, audience, nonce and signature of the ID token, by keys from its own
 metadata, with pinned algorithms.
@@ -136,7 +136,7 @@ class OpenIdConnect:
             return tokens
         if tokens.get("error") == "invalid_grant":
             raise SignInRefused("access_denied", trouble(answer))
-        # Anything else is between the provider and us; nobody is signed out for it.
+        # Anything else is between the provider and this server, and no reason to sign the person out.
         raise (ProviderMisconfigured if status < 500 else AuthorizationUnavailable)(trouble(answer))
 
     async def _id_token(self, token: str) -> dict[str, Any]:
@@ -209,7 +209,7 @@ async def discovered(settings: OidcSettings, web: ProviderHttp) -> dict[str, Any
     """The provider's metadata.
 
     Raises:
-        UpstreamMisconfigured: it is another issuer's, or lacks what a sign-in takes.
+        ProviderMisconfigured: it is another issuer's, or lacks what a sign-in takes.
         AuthorizationUnavailable: it cannot be had.
     """
     found = await web.document(f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration")

@@ -1,4 +1,4 @@
-"""A look at the provider that signs people in, before anybody does: at the start, and for `switchboard doctor`."""
+"""Checks of the identity provider before the first sign-in: at the start, and for `switchboard doctor`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def redirect_uri(settings: AuthSettings) -> str:
 
 
 async def announce(settings: AuthSettings, http: httpx2.AsyncClient) -> None:
-    """Log the redirect URI, and warn of a provider that nobody can sign in at; that is no reason not to start.
+    """Log the redirect URI, and warn of a provider that cannot sign people in; the server starts all the same.
 
     The secret is not tried here: workers that start again and again with a wrong one could have the client locked.
     """
@@ -72,7 +72,7 @@ async def examine(
         yield ("ok" if usable else "failed"), f"its jwks_uri has {usable} keys that can have signed an ID token"
         if not proving:
             return
-        # A code that nobody was given: a provider that knows us refuses the code, one that does not refuses us.
+        # A code that was never issued: a provider that knows us refuses the code, one that does not refuses us.
         form = {"grant_type": "authorization_code", "code": random_token(), "redirect_uri": callback}
         answer = await ProviderClient(settings, web, clock).post(metadata, form | {"code_verifier": random_token()})
         yield _proof(answer)

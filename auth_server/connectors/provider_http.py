@@ -1,4 +1,4 @@
-"""HTTP to an upstream that the operator chose: bounded, behind a breaker, and clear about not knowing."""
+"""HTTP to the identity provider that the settings name: bounded, and behind a breaker."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ class ProviderHttp:
         """A JSON object that has to be there."""
         status, found = await self.get(url)
         if status != 200 or not found:
-            raise AuthorizationUnavailable(f"the upstream answered {status} for {url}")
+            raise AuthorizationUnavailable(f"the identity provider answered {status} for {url}")
         return found
 
     async def _send(self, request: httpx2.Request, auth: httpx2.BasicAuth | None = None) -> tuple[int, dict[str, Any]]:
         if self._failures >= _FAILURES and self._clock() < self._closed_until:
-            raise AuthorizationUnavailable("the upstream did not answer lately")
+            raise AuthorizationUnavailable("the identity provider did not answer lately")
         try:
             response = await self._http.send(request, auth=auth, follow_redirects=False)
         except httpx2.HTTPError as error:
             self._failed()
             # The class alone: the message may hold parts of the request.
-            raise AuthorizationUnavailable(f"the upstream cannot be reached: {type(error).__name__}") from None
+            raise AuthorizationUnavailable(f"the identity provider cannot be reached: {type(error).__name__}") from None
         if response.status_code >= 500 or response.status_code == 429:
             self._failed()
-            raise AuthorizationUnavailable(f"the upstream answered {response.status_code}")
+            raise AuthorizationUnavailable(f"the identity provider answered {response.status_code}")
         self._failures = 0
         return response.status_code, _object(response)
 

@@ -1,9 +1,9 @@
-"""`/authorize`: who asks, and may we answer there? Then the steps of `authorization`, then consent.
+"""`/authorize`: verifies the client and its redirect URI, then the steps of `authorization.request`, then asks consent.
 
 Until the client and its redirect URI are known errors are pages; after that they go back to the client
 (RFC 6749 §4.1.2.1), by themselves only if an operator chose where, or if it is a program on the person's own computer.
-Anybody can register any other address: until the person has consented, this server sends nobody there (RFC 9700
-§4.11.2), or it would lend its name to whatever is there. The page says where the application is, and has a link.
+Any other address may be a stranger's: before consent this server redirects nobody there (RFC 9700 §4.11.2), since an
+attacker could use its name. The page says where the application is, and has a link.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`GET /upstream/callback`: the person is back from the upstream; the client gets its code."""
+"""`GET /upstream/callback`: the identity provider sends the person back, and the client gets its code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STALE = ("This sign-in is over", "It was used already or took too long. Start ag
 
 
 class Callback:
-    """Ends the upstream login. Its state is used once, by the browser that gave the consent."""
+    """Ends the login. Its state is used once, by the browser that gave the consent."""
 
     def __init__(self, shared: Shared, browser: Browser, sessions: Sessions) -> None:
         self._shared = shared
@@ -63,7 +63,7 @@ class Callback:
         return response
 
     async def _person(self, params: dict[str, str], kept: dict[str, Any]) -> Identity:
-        """Whom the upstream signed in, if they can be called what it calls them."""
+        """The person who signed in, if their subject can be used here."""
         identity = await self._shared.upstream.finish(params, kept)
         try:
             subjects.of_person(identity.subject, self._shared.settings.trusted_issuers)

@@ -50,8 +50,8 @@ class ClientConfiguration:
         return self._shared.ring.matches("registration access token", token, client.manage_mac)
 
     async def _end(self, client: Client) -> Response:
-        # Anybody may register and unregister as often as they like. Where nobody ever signed in there is nothing to
-        # end but a code that is being written now, and the mark against it need not outlive that.
+        # Registering and unregistering takes no sign-in. Where nobody ever signed in there is nothing to end but a
+        # code that is being written now, and the revocation mark need not outlive that.
         unused = await self._shared.clients.is_unused(client.id)
         await self._shared.clients.remove(client.id)
         lives = 2 * self._shared.settings.lifetimes.code if unused else None

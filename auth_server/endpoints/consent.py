@@ -1,7 +1,7 @@
-"""`POST /consent`: what the person decided. Only an approval starts the upstream login.
+"""`POST /consent`: what the person decided. Only an approval starts the login.
 
-The order is the defence against the confused deputy: a live session at the upstream can never stand in for consent,
-because the upstream's state does not exist before it.
+The order is the defence against the confused deputy: a live session at the identity provider can never stand in
+for consent, because the login's state does not exist before it.
 """
 
 from __future__ import annotations

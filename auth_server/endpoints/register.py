@@ -28,7 +28,7 @@ async def json_body(request: Request) -> Any:
 
 
 class Register:
-    """Makes a client of whoever asks; what it may do is decided by people, at consent."""
+    """Registers any client that asks; what it may do is decided by people, at consent."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared

@@ -4,8 +4,8 @@ Only https; no redirects; no proxy from the environment; every address of the ho
 address can hide in another; the connection is made to the address that was checked, while the certificate is checked
 for the name; the answer is small and comes soon.
 
-Whoever names an address need not be known, so what is under way is bounded: in all, for each source of requests, and
-for each host. Who has no share is told to try again.
+Strangers may name addresses, so fetches under way are bounded: in all, for each source of requests, and for each
+host. A request beyond that is told to try again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AT_ONCE, BY_SOURCE, BY_HOST = 64, 4, 16
 """Documents under way: in all, for one source, from one host."""
 
 LOOK_UPS, LOOK_UPS_BY_SOURCE = 32, 4
-"""Hosts being looked up. A look-up goes on after nobody waits for it any more, and counts until it has ended."""
+"""Hosts being looked up. A look-up counts until it has ended, whether or not a request still waits for it."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """`(host, port)` → the addresses of a host."""
@@ -138,8 +138,8 @@ class Fetcher:
             del self._under_way[url, limit]
             give_back()
             if not found.done():
-                found.set_exception(AuthorizationUnavailable("whoever fetched the document has left"))
-            found.exception()  # looked at here, since perhaps nobody else waits
+                found.set_exception(AuthorizationUnavailable("the request that fetched the document was cancelled"))
+            found.exception()  # retrieved here: perhaps no other request waits
         return found.result()
 
     async def _fetched(self, parts: SplitResult, limit: int) -> Fetched:
@@ -149,7 +149,7 @@ class Fetcher:
             async with asyncio.timeout(TIMEOUT):
                 return await self._fetch(parts, address, limit, reached)
         except (TimeoutError, OSError, httpx2.HTTPError) as error:
-            # Only a host that cannot be connected to is silent: anybody may name a page of it that is slow.
+            # Only a host that cannot be connected to counts: any client may name a page of it that is slow.
             (self._breakers.answered if reached.it else self._breakers.silent)(_place(parts))
             raise FetchRefused(_NOT_FETCHED) from error
 
@@ -184,7 +184,7 @@ class Fetcher:
 
 
 _NOT_FETCHED = "the document could not be fetched"
-"""One message for all: what exactly went wrong would map the network for whoever asks."""
+"""One message for all: what exactly went wrong would tell strangers about the network."""
 
 
 class _Reached:

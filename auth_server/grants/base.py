@@ -1,4 +1,4 @@
-"""The seam between the token endpoint and the grants."""
+"""The protocol of a grant type, and the request it gets."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class RefreshToken:
 
     async def _rotate(self, found: PresentedToken, token: str, scope: str, client: Client) -> PresentedToken:
         grant = found.live_grant
-        # The upstream may allow less than it did.
+        # The identity provider may allow less than it did.
         scope = " ".join(item for item in scope.split() if item in grant.scopes())
         issued = await self._shared.issuer.issue(found.family, grant, scope, refreshable=True)
         rotated = await self._shared.families.rotate(found, token, issued)

@@ -1,4 +1,4 @@
-"""The edge of every endpoint: errors become answers, never stack traces; API answers can be read across origins."""
+"""Wraps every endpoint: errors become answers, never stack traces; API answers can be read across origins."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class Api:
         except HTTPException as error:  # the body is larger than the route takes (413)
             body = {"error": "invalid_request", "error_description": error.detail}
             return JSONResponse(body, error.status_code, headers=NO_STORE)
-        except Exception:  # the last boundary before the socket: whatever it is, the client sees no internals
+        except Exception:  # the last handler before the socket: the client sees no internals
             log.exception("request.failed", path=request.url.path)
             body = {"error": "server_error", "error_description": "something went wrong on this server"}
             return JSONResponse(body, 500, headers=NO_STORE)
 
 
 def _refuse_doubled_credentials(request: Request) -> None:
-    """Whoever stands between may have gone by the other header."""
+    """A proxy in between may have gone by the other header."""
     if len(request.headers.getlist("authorization")) > 1:
         raise Refusal("invalid_request", "a request has one Authorization header at most")
 

@@ -65,7 +65,7 @@ class RateLimits:
             await self.named(client, request)
 
     async def named(self, client: Client, request: Request) -> None:
-        """Count a request in the name of a client, which anybody could have written there."""
+        """Count a request that names a client without proof, by client and address."""
         await self._spend("public client", f"{client.id}\0{_address(request)}")
 
     async def person(self, subject: str) -> None:
@@ -86,7 +86,7 @@ class RateLimits:
             raise self._refusal(name)
 
     async def _refuse_guessers(self, where: str) -> None:
-        """Whoever was wrong too often is not told when a guess is right."""
+        """Refuse an address that sent too many wrong credentials, whatever it sends now."""
         if not self._on:
             return
         (wrong,) = await self._connection.pipeline(("get", self._key("guess", where)))

@@ -1,6 +1,6 @@
-"""What stands before a server in a process of its own: probes, the check of Host, and security headers.
+"""The middleware of an authorization server in a process of its own: probes, the check of Host, security headers.
 
-Mounted in a worker, the way in of Switchboard does this.
+In a worker, the middleware of `switchboard.http` does this.
 """
 
 from __future__ import annotations

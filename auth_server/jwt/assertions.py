@@ -1,4 +1,4 @@
-"""JWT assertions (RFC 7521, RFC 7523): who signed, for whom, until when, and never twice."""
+"""JWT assertions (RFC 7521, RFC 7523): signature, issuer, audience, lifetime, and each accepted once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Assertions:
         return await self._key_sets.verified(token, client.jwks_uri)
 
     async def by_issuer(self, token: str, jwks_uri: str, audiences: Collection[str], issuer: str) -> Verified | None:
-        """An assertion of a trusted issuer about somebody, or `None`."""
+        """An assertion of a trusted issuer about a person, or `None`."""
         try:
             found = await self._issuers_key_sets.verified(token, jwks_uri)
         except InvalidJwt:

@@ -1,4 +1,4 @@
-"""The cookie that tells browsers apart while an authorization is under way, and the token against forged forms."""
+"""The cookie that identifies a browser during an authorization, and the CSRF token of its forms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Browser:
         return found if len(found) == 43 else random_token()  # the length of `random_token`
 
     def remember(self, response: Response, secret: str) -> None:
-        """Set the cookie. Lax, because the upstream's callback comes from another site."""
+        """Set the cookie. Lax, because the provider's redirect comes from another site."""
         response.set_cookie(
             self._name, secret, max_age=self._lives, path="/", secure=self._secure, httponly=True, samesite="lax"
         )

@@ -42,7 +42,7 @@ class Pages:
 
 def _headers(style: str, script: str) -> Secure:
     # No form-action: Chromium applies it to the redirects that follow a form, and those lead to the client or the
-    # upstream. No opener policy: clients open these pages in popups and wait for them. The referrer policy is
+    # provider. No opener policy: clients open these pages in popups and wait for them. The referrer policy is
     # same-origin, not none, because none would blank the Origin header that the consent form is checked by.
     policy = (
         ContentSecurityPolicy()

@@ -1,4 +1,4 @@
-"""Trouble that only the operator can end: a line in the log, and a page that names it and lets the person try again."""
+"""The page and the log line about a sign-in that the provider or its settings prevent, joined by a reference."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ class OtherClients(Protocol):
         ...
 
     async def keep(self, client: Client) -> None:
-        """Have it at hand for the next time."""
+        """Keep it for the next time."""
         ...
 
 
 class Clients:
-    """Finds a client by its id, whoever knows it: the settings first, then `elsewhere`, then the registrations."""
+    """Finds a client by its id: in the settings, then `elsewhere`, then among the registrations."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Clients:
         return load(Client, found) if found else None
 
     async def add(self, client: Client) -> None:
-        """Keep a new registration; beyond the bound, the oldest one that nobody signed in for makes room."""
+        """Keep a new registration; beyond the bound, the oldest one that nobody signed in for is deleted."""
         async with self._connection.commands() as redis:
             await redis.set(self._name(client.id), dump(client), px=self._lives)
             await redis.zadd(self._unused, {client.id: self._clock()})
@@ -77,7 +77,7 @@ class Clients:
     async def used(self, client_id: str) -> None:
         """A person has signed in for it: the registration is no longer among the first to go.
 
-        Not before: consent alone can be given by anybody, and would keep a registration for its whole life.
+        Not before: consent takes no sign-in, and would keep a registration for its whole life.
         """
         async with self._connection.commands() as redis:
             await redis.zrem(self._unused, client_id)

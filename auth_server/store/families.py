@@ -107,7 +107,7 @@ class Families:
         return PresentedToken(family, mac, "live", grant)
 
     async def redeem(self, found: PresentedToken, issued: Issued) -> bool:
-        """Spend the code for these tokens; `False` when somebody else did, which ends the family."""
+        """Spend the code for these tokens; `False` when it was spent already, which ends the family."""
         grant = found.live_grant
         lives = self._family_lives(grant, issued)
         await self._revocation.keep(found.family, grant.who, lives)

@@ -1,8 +1,7 @@
 """Documents of others that were fetched, kept for a while: a bounded number of hosts, of documents, and of bytes.
 
-Anybody can name an address, and whoever has a host has as many addresses there as they like. So what one host fills is
-its own share: a hash, emptied when it is full. Of the hosts, the one that was written longest ago makes room. Whatever
-is lost by that is fetched again.
+Clients name addresses, as many as they like of one host. So each host has a bounded hash of its own, emptied when it is
+full; of too many hosts, the one written longest ago is deleted. What is lost by that is fetched again.
 """
 
 from __future__ import annotations

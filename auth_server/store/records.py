@@ -1,4 +1,4 @@
-"""Short-lived sealed records: pending authorizations, upstream logins, codes of the fake upstream, browser sessions.
+"""Short-lived sealed records: pending authorizations, logins, codes of the fake identity provider, browser sessions.
 
 Each is known by a random token that only its holder has. The key's name is the token's HMAC, the value is sealed under
 the token: neither a dump of Redis nor its key space gives any of them away.
@@ -15,7 +15,7 @@ from auth_server.crypto import KeyRing, random_token, seal, unseal
 from auth_server.store.connection import Connection, ms
 
 MAX_RECORDS = 10_000
-"""Records of a kind that anybody can make; the oldest makes room."""
+"""Records of a kind that need no sign-in; the oldest is deleted for a new one."""
 
 
 class Records:

@@ -1,7 +1,7 @@
-"""What an access token looks like from outside: opaque by default, a JWT by setting. Both are known to the store.
+"""The formats of access tokens: opaque by default, a JWT by setting. Both are kept in the store.
 
-The seam has two strategies. A JWT can be verified without asking (and so outlives its revocation there, ten minutes at
-most); whoever asks, by introspection or in the process, gets the same answer for either kind.
+Two formats behind one protocol. A JWT can be verified without asking (and so outlives its revocation there, ten minutes
+at most); introspection, by HTTP or in the process, gives the same answer for either kind.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from auth_server.crypto import FAMILY, KeyRing, random_token
 from auth_server.jwt.signing_keys import SigningKeys
 
 JWT_LIFE = 600
-"""Seconds: nobody can be made to forget a JWT, so it does not live long."""
+"""Seconds: a JWT that was verified elsewhere cannot be revoked there, so it does not live long."""
 
 
 class TokenFormat(Protocol):
@@ -30,7 +30,7 @@ class TokenFormat(Protocol):
 
 
 class Opaque:
-    """Random, with a tag; says nothing to whoever holds it."""
+    """Random, with a tag; means nothing to its holder."""
 
     longest = float("inf")
 

@@ -1,4 +1,4 @@
-"""Turns a grant into tokens and the response that carries them."""
+"""Access and refresh tokens made of a grant, and the token response."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Asking the upstream again at refresh: somebody who left the company keeps nothing.
+"""Grants renewed at refresh: the identity provider is asked again, so people who left it lose their grants.
 
-One caller asks for a family at a time, since upstream refresh tokens may be good for one use only. Who comes meanwhile
-waits for that caller's successor.
+One request at a time asks for a family, since the provider's refresh tokens may be good for one use only. Others wait
+for its result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAUSE = 0.1
 
 
 class Renewal:
-    """Keeps grants as good as the upstream says they are."""
+    """Renews grants by what the identity provider says of the person."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class Renewal:
         self._clock = clock
 
     async def renewed(self, found: PresentedToken, token: str) -> PresentedToken:
-        """The token with what the upstream now says about its grant, or with the successor that somebody else got.
+        """The token with its grant renewed, or with the successor that another request got.
 
         Raises:
-            Refusal: the upstream does not want the person any more, or the token is spent.
-            AuthorizationUnavailable: the upstream cannot be asked; the token stays good.
+            Refusal: the person may not sign in any more, or the token is spent.
+            AuthorizationUnavailable: the identity provider cannot be asked; the token stays good.
         """
         grant = found.live_grant
         if not grant.upstream:
@@ -62,7 +62,7 @@ class Renewal:
             mine = await redis.set(name, "1", nx=True, px=ms(HELD))
         if not mine:
             return await self._others(token)
-        # Somebody may have finished between our look and our turn.
+        # Another request may have finished in between.
         again = await self._families.find_refresh(token)
         if again is None or again.status != "live":
             await self._let_go(name)
@@ -92,9 +92,7 @@ class Renewal:
 
     async def _end(self, found: PresentedToken, grant: Grant, reason: str) -> None:
         await self._families.revoke(found.family)
-        await self._audit.record(
-            "renewal.refused", subject=grant.subject, client=grant.client_id, reason=reason
-        )
+        await self._audit.record("renewal.refused", subject=grant.subject, client=grant.client_id, reason=reason)
 
     async def _others(self, token: str) -> PresentedToken:
         for _ in range(_LOOKS):
@@ -102,7 +100,7 @@ class Renewal:
             if found is None or found.status != "live":
                 return _usable(found)
             await asyncio.sleep(_PAUSE)
-        raise AuthorizationUnavailable("the upstream is being asked about this login for too long")
+        raise AuthorizationUnavailable("the identity provider takes too long to answer about this login")
 
     async def _let_go(self, name: str) -> None:
         async with self._connection.commands() as redis:
