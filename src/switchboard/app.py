@@ -276,9 +276,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     records = Records(state, settings.session_ttl, settings.max_sessions)
     streams = Streams(state, bus, worker, settings.session_ttl, settings.max_streams)
     parking = Parking(
-        state,
-        worker,
-        heartbeat.alive,
+        peers,
         max_per_principal=settings.max_parked,
         server_info=lambda: server.server_info_stamp,
     )

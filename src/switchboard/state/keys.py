@@ -17,8 +17,6 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:exchange:{sid}:<stream>` | string | `worker:epoch` of a reply that became a stream, or `done` | LEASE, renewed |
 | `mcp:peer:<version>:<worker>` | pub/sub | frames of calls that the worker serves or makes | - |
 | `mcp:peer:call:<id>` | string | which worker began the call, or that its caller gave it up before | 60 s |
-| `mcp:parked:<worker>` | pub/sub | retries of calls parked on that worker | - |
-| `mcp:parked:reply:<id>` | pub/sub | what the holder answers to a forwarded retry | - |
 | `mcp:task:{task}` | hash | owner, worker, status, outcome of a task | its time to live, and a minute |
 | `mcp:task:{task}:asks`, `:answers` | hash | questions that are open, answers to those that were | as the task |
 | `mcp:task:{task}:changes` | pub/sub | wakes the worker that runs the task, and streams that tell of it | - |
@@ -123,12 +121,6 @@ class Keys:
 
     def peer_call(self, call: str) -> str:
         return f"{self.prefix}mcp:peer:call:{call}"
-
-    def parked(self, worker: str) -> str:
-        return f"{self.prefix}mcp:parked:{worker}"
-
-    def parked_reply(self, reply: str) -> str:
-        return f"{self.prefix}mcp:parked:reply:{reply}"
 
     def task(self, task: str) -> str:
         return f"{self.prefix}mcp:task:{{{task}}}"

@@ -19,8 +19,8 @@ from mcp_types.methods import is_input_required
 
 from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
+from switchboard.fleet.peers import ServedChannel
 from switchboard.sessions.parking.asks import ASKABLE, Ask, Terms
-from switchboard.sessions.parking.channels import Channel
 from switchboard.sessions.parking.outcome import wire
 from switchboard.sessions.patience import AGAIN_S, PATIENCE_S, patiently, told_to_handlers
 from switchboard.state import State
@@ -53,7 +53,9 @@ class Keeper(Protocol):
 class Running:
     """A call whose handler runs in a task of its own. It becomes a task in the protocol's sense when it is `kept`."""
 
-    def __init__(self, keeper: Keeper, owner: str, method: str, version: str, terms: Terms, channel: Channel) -> None:
+    def __init__(
+        self, keeper: Keeper, owner: str, method: str, version: str, terms: Terms, channel: ServedChannel
+    ) -> None:
         self.id = secrets.token_urlsafe(24)
         self.owner = owner
         self.terms = terms

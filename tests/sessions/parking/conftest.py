@@ -26,8 +26,11 @@ from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.transport_context import TransportContext
 from pydantic import BaseModel
 
+from switchboard.fleet.peers import Peers, Timing
+from switchboard.fleet.peers.frames import PROTOCOL, Packed, packed_body
 from switchboard.identity import Caller, Principal, current, serving
 from switchboard.sessions.parking import Parking
+from switchboard.sessions.parking.forward import METHOD
 from switchboard.state import State, open_state
 
 ALICE = Principal("https://issuer", "alice", "client", frozenset({"mcp"}))
@@ -235,6 +238,7 @@ class Worker:
 
     name: str
     state: State
+    peers: Peers
     parking: Parking
     on_request: OnRequest
     task: asyncio.Task[None]
@@ -256,19 +260,18 @@ class Fleet:
         inside: dict[str, Any] = json.loads(json.loads(AESGCMRequestStateCodec([KEY]).unseal(state))["s"])
         return inside
 
-    def question(self, asked: dict[str, Any], reply: str, responses: Any, principal: Principal = ALICE) -> str:
-        """What a worker publishes to the holder, for tests that play a worker which then says no more."""
+    async def asked_by_a_lost_worker(self, asked: dict[str, Any], responses: Any, principal: Principal = ALICE) -> None:
+        """Send the retry of a question to `w0` as a worker does that then says no more."""
         ticket = self.opened(asked["requestState"])
-        return json.dumps(
-            {
-                "kind": "retry",
-                "reply": reply,
-                "ticket": [ticket["park"], ticket["worker"], ticket["round"]],
-                "principal": principal.owner,
-                "answers": responses,
-                "terms": {"capabilities": EVERYTHING, "level": None},
-            }
-        )
+        retry = {
+            "ticket": [ticket["park"], ticket["worker"], ticket["round"]],
+            "principal": principal.owner,
+            "answers": responses,
+            "terms": {"capabilities": EVERYTHING, "level": None},
+        }
+        state = self.workers["w1"].state
+        frame = Packed(1, "call", packed_body({"method": METHOD, "params": retry, "once": False}))
+        await state.hub.publish(state.keys.peer(PROTOCOL, "w0"), frame.text("r", "lost", 0, again=False))
 
     async def alive(self, worker: str) -> bool:
         return worker not in self.dead
@@ -390,15 +393,18 @@ async def _open_fleet(url: str | None, *, workers: int = 2, **options: Any) -> A
 
 
 async def _start(fleet: Fleet, name: str, url: str | None, memory: State, options: dict[str, Any]) -> None:
-    up: asyncio.Future[tuple[State, Parking, OnRequest]] = asyncio.get_running_loop().create_future()
+    up: asyncio.Future[tuple[State, Peers, Parking, OnRequest]] = asyncio.get_running_loop().create_future()
     leave = asyncio.Event()
 
     async def serve(state: State) -> None:
         alive: Callable[[str], Awaitable[bool]] = fleet.alive
-        parking = Parking(state, name, alive, server_info=lambda: server.server_info_stamp, **options)
+        timing = Timing(abandoned=options.get("silent_after", Timing().abandoned))
+        peers = Peers(state, name, alive=alive, timing=timing)
+        given = {option: value for option, value in options.items() if option != "silent_after"}
+        parking = Parking(peers, server_info=lambda: server.server_info_stamp, **given)
         server = gateway(parking, fleet.gates)
-        async with parking.running(), server.lifespan(server) as lifespan_state:
-            up.set_result((state, parking, modern_on_request(server, lifespan_state)))
+        async with peers.running(), parking.running(), server.lifespan(server) as lifespan_state:
+            up.set_result((state, peers, parking, modern_on_request(server, lifespan_state)))
             await leave.wait()
 
     async def live() -> None:
@@ -410,5 +416,5 @@ async def _start(fleet: Fleet, name: str, url: str | None, memory: State, option
 
     task = asyncio.create_task(live())
     task.add_done_callback(lambda _: up.done() or up.cancel())
-    state, parking, on_request = await asyncio.wait_for(up, 10)
-    fleet.workers[name] = Worker(name, state, parking, on_request, task, leave)
+    state, peers, parking, on_request = await asyncio.wait_for(up, 10)
+    fleet.workers[name] = Worker(name, state, peers, parking, on_request, task, leave)

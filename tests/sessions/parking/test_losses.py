@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from switchboard.sessions.parking.forward import METHOD
 from tools.fleet.redis_server import RedisServer
 
 ANSWER = {"elicitation-0": {"action": "accept", "content": {"name": "a"}}}
@@ -123,8 +124,7 @@ async def test_when_the_relaying_worker_dies_the_call_goes_on_for_a_client_that_
 ) -> None:
     async with open_fleet(state_url, silent_after=0.05) as fleet:
         asked = await fleet.call("w0", "hold")
-        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
-        await hub.publish(keys.parked("w0"), fleet.question(asked, "r", ANSWER))
+        await fleet.asked_by_a_lost_worker(asked, ANSWER)
         await asyncio.wait_for(fleet.gates.entered.wait(), 5)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(fleet.gates.cancelled.wait(), 0.5)
@@ -138,8 +138,7 @@ async def test_when_the_relaying_worker_dies_and_nobody_comes_back_the_call_expi
 ) -> None:
     async with open_fleet(state_url, silent_after=0.05, ttl=0.5) as fleet:
         asked = await fleet.call("w0", "hold")
-        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
-        await hub.publish(keys.parked("w0"), fleet.question(asked, "r", ANSWER))
+        await fleet.asked_by_a_lost_worker(asked, ANSWER)
         await asyncio.wait_for(fleet.gates.entered.wait(), 5)
         await asyncio.wait_for(fleet.gates.cancelled.wait(), 5)
         assert fleet.workers["w0"].parking.parked == 0
@@ -148,36 +147,20 @@ async def test_when_the_relaying_worker_dies_and_nobody_comes_back_the_call_expi
 async def test_a_client_that_comes_back_after_the_relaying_worker_died_is_worked_for_as_long_as_it_takes(
     open_fleet: Any, pass_time: Callable[[float], Awaitable[None]]
 ) -> None:
-    async with open_fleet(None, silent_after=3, ttl=4) as fleet:
+    async with open_fleet(None, silent_after=0.05, ttl=4) as fleet:
         asked = await fleet.call("w0", "hold")
-        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
-        await hub.publish(keys.parked("w0"), fleet.question(asked, "r", ANSWER))
+        await fleet.asked_by_a_lost_worker(asked, ANSWER)
         await asyncio.wait_for(fleet.gates.entered.wait(), 5)
+        [parked] = fleet.workers["w0"].parking._lot.running
+        async with asyncio.timeout(5):
+            while parked._timer is None:  # it begins to wait for its client when the relaying worker is lost
+                await asyncio.sleep(0.01)
         await pass_time(3.5)
         back = asyncio.create_task(fleet.call("w0", "hold", state=asked["requestState"], responses=ANSWER))
         await pass_time(0)
         await pass_time(6)
         fleet.gates.release.set()
         assert text(await asyncio.wait_for(back, 5)) == "held a"
-
-
-async def test_a_worker_that_repeats_its_question_is_not_taken_for_dead(
-    open_fleet: Any, pass_time: Callable[[float], Awaitable[None]]
-) -> None:
-    async with open_fleet(None, silent_after=9, ttl=2) as fleet:
-        asked = await fleet.call("w0", "hold")
-        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
-        question = fleet.question(asked, "r", ANSWER)
-        await hub.publish(keys.parked("w0"), question)
-        await asyncio.wait_for(fleet.gates.entered.wait(), 5)
-        await pass_time(8)
-        heard = asyncio.Event()
-        async with hub.subscribed(keys.parked_reply("r"), lambda payload: heard.set() if payload else None):
-            await hub.publish(keys.parked("w0"), question)
-            await asyncio.wait_for(heard.wait(), 5)
-        await pass_time(5)
-        await pass_time(2.5)
-        assert not fleet.gates.cancelled.is_set()
 
 
 async def test_a_retry_survives_pubsub_connections_being_killed(redis_url: str, open_fleet: Any) -> None:
@@ -215,11 +198,13 @@ async def test_without_redis_calls_go_on_at_their_holder_and_the_others_say_so(
         assert list(second["inputRequests"]) == ["elicitation-1"]
 
 
-async def test_a_message_that_no_version_understands_harms_nobody(state_url: str | None, open_fleet: Any) -> None:
-    async with open_fleet(state_url) as fleet:
-        hub, keys = fleet.workers["w1"].state.hub, fleet.workers["w1"].state.keys
-        for payload in ("{", "[]", "{}", '{"kind": "retry", "reply": "r"}', '{"kind": "cancel", "reply": "r"}'):
-            await hub.publish(keys.parked("w0"), payload)
+async def test_a_retry_of_another_shape_harms_nobody(open_fleet: Any) -> None:
+    wrong = {"principal": "p", "answers": {}, "terms": {"capabilities": None, "level": None}}
+    async with open_fleet(None) as fleet:
+        peers = fleet.workers["w1"].peers
+        for retry in ({}, wrong, {**wrong, "ticket": "abc"}, {**wrong, "ticket": [5, "w0", 1]}):
+            with pytest.raises(MCPError, match="Invalid or expired requestState"):
+                await peers.call("w0", METHOD, retry, once=False)
         asked = await fleet.call("w0", "twice")
         second = await fleet.call("w1", "twice", state=asked["requestState"], responses=ANSWER)
         assert second["resultType"] == "input_required"

@@ -10,7 +10,10 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
+from switchboard.fleet.peers import NO_CLIENT
 from switchboard.identity import Principal
+from switchboard.sessions.parking.asks import Terms
+from switchboard.sessions.parking.ticket import read
 
 BOB = Principal("https://issuer", "bob", "client", frozenset({"mcp"}))
 
@@ -127,17 +130,15 @@ async def test_what_a_handler_left_behind_can_ask_no_more(open_fleet: Any) -> No
         assert fleet.workers["w0"].parking.parked == 0
 
 
-async def test_a_holder_checks_for_itself_whose_call_it_is(state_url: str | None, open_fleet: Any) -> None:
+async def test_a_holder_checks_for_itself_whose_call_it_is(open_fleet: Any) -> None:
     """The boundary has refused strangers already; a forwarded retry is not believed on the other worker's word."""
-    async with open_fleet(state_url) as fleet:
+    async with open_fleet(None) as fleet:
         asked = await fleet.call("w0", "twice")
-        state = fleet.workers["w1"].state
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        async with state.hub.subscribed(state.keys.parked_reply("r"), heard.put_nowait):
-            await state.hub.publish(state.keys.parked("w0"), fleet.question(asked, "r", {}, BOB))
-            frames = [json.loads(await asyncio.wait_for(heard.get(), 5)) for _ in range(2)]
-        assert [frame["kind"] for frame in frames] == ["ack", "error"]
-        assert frames[1]["error"]["data"]["reason"] == "call_expired"
+        forwarding = fleet.workers["w1"].parking._forwarding
+        ticket, terms = read(json.dumps(fleet.opened(asked["requestState"]))), Terms(None, None)
+        with pytest.raises(MCPError) as refused:
+            await forwarding.retry(ticket, "tools/call", BOB.owner, {}, terms, NO_CLIENT)
+        assert refused.value.data["reason"] == "call_expired"
 
 
 async def test_a_call_that_waited_too_long_is_over(state_url: str | None, open_fleet: Any, via: str) -> None:

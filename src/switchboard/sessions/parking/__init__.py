@@ -3,12 +3,12 @@
 In the modern era (2026-07-28) a server may not send requests: it answers `input_required`, and the client calls again
 with the answers. A handler that elicits, samples or lists roots is therefore *parked*: it waits in its own task while
 its round is answered, and goes on when the retry arrives, on whichever worker that is. Owns the table of parked calls
-of this worker and the forwarding of retries between workers. May import `identity`, `state` and `errors`; knows no
+of this worker and the forwarding of retries between workers. May import `identity`, `fleet` and `errors`; knows no
 tool, no HTTP, and never sees a token.
 
 `middleware` is what a server installs; `lot` holds the calls, `call` is one of them with its rounds; `context` is what
-its handler sees; `asks` checks capabilities and answers; `forward` and `holder` are the two ends of a retry that came
-to another worker; `ticket` is what the client carries in between; `outcome` and `refusals` are what it gets.
+its handler sees; `asks` checks capabilities and answers; `forward` serves a retry that came to another worker; `ticket`
+is what the client carries in between; `outcome` and `refusals` are what it gets.
 
 Spec: https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr
 """

@@ -11,8 +11,8 @@ from mcp.server.connection import Connection
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import REQUEST_TIMEOUT
 
+from switchboard.fleet.peers import ServedChannel
 from switchboard.sessions.parking.asks import ASKABLE, Ask, Terms
-from switchboard.sessions.parking.channels import Channel
 from switchboard.sessions.parking.outcome import Outcome
 from switchboard.sessions.parking.refusals import cancelled, not_parked, too_many
 from switchboard.sessions.parking.ticket import Ticket
@@ -60,7 +60,7 @@ class _Round:
 
     def __init__(self) -> None:
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.seats: dict[object, Channel] = {}
+        self.seats: dict[object, ServedChannel] = {}
         """Who waits for the outcome: one, or several identical retries."""
 
 
@@ -89,7 +89,7 @@ class Call:
 
     # --- the client's side ---
 
-    async def attend(self, number: int, channel: Channel) -> Outcome:
+    async def attend(self, number: int, channel: ServedChannel) -> Outcome:
         """Wait for the outcome of a round, hearing what it says meanwhile; leaving early cancels the call."""
         current = self._rounds.get(number)
         if current is None:
@@ -120,7 +120,7 @@ class Call:
         else:
             self._settle_soon()
 
-    def _abandon(self, channel: Channel) -> None:
+    def _abandon(self, channel: ServedChannel) -> None:
         if channel.lost:
             self._start_clock(self._keeper.ttl)  # its client may come back through another worker
         else:

@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 from mcp_types import SERVER_INFO_META_KEY
 
+from switchboard.fleet.peers import ServedChannel
 from switchboard.sessions.parking.asks import Terms
 from switchboard.sessions.parking.call import Call
-from switchboard.sessions.parking.channels import Channel
 from switchboard.sessions.parking.outcome import Outcome
 from switchboard.sessions.parking.refusals import not_parked, too_many, worker_lost
 from switchboard.sessions.parking.ticket import Ticket
@@ -50,7 +50,7 @@ class Lot:
         return {"_meta": {SERVER_INFO_META_KEY: self._server_info()}} if self._server_info else {}
 
     async def attend(
-        self, ticket: Ticket, principal: str, answers: Mapping[str, Any], terms: Terms, channel: Channel
+        self, ticket: Ticket, principal: str, answers: Mapping[str, Any], terms: Terms, channel: ServedChannel
     ) -> Outcome:
         """Begin, or join, the round that the ticket names, and wait for its outcome.
 

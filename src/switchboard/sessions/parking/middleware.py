@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,18 +14,17 @@ from mcp.server.runner import aclose_shielded
 from mcp_types.methods import INPUT_REQUIRED_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from switchboard.fleet.peers import Peers
 from switchboard.identity import current
 from switchboard.sessions.parking.asks import Terms
 from switchboard.sessions.parking.call import Call
 from switchboard.sessions.parking.channels import Here, request_outbound
 from switchboard.sessions.parking.context import parked_context
 from switchboard.sessions.parking.forward import Forwarding
-from switchboard.sessions.parking.holder import SILENT_S, Holder
 from switchboard.sessions.parking.lot import Lot
 from switchboard.sessions.parking.outcome import Outcome
 from switchboard.sessions.parking.refusals import invalid_responses, not_serving
 from switchboard.sessions.parking.ticket import Own, Ticket, read
-from switchboard.state import State
 
 Context = ServerRequestContext[Any, Any]
 
@@ -34,42 +33,33 @@ class Parking:
     """Lets handlers ask modern clients: put it on the gateway's server, after the SDK's `RequestStateBoundary`.
 
     Args:
-        state: the shared state, over which retries reach the worker that holds their call.
-        worker: this worker's id.
-        alive: whether the worker of an id still is.
+        peers: this worker and the others, over which retries reach the one that holds their call.
         ttl: seconds that a call waits for its client; not more than the life of a sealed `requestState`.
         max_parked: calls that may wait on this worker.
         max_per_principal: calls of one principal that may wait on this worker.
-        silent_after: seconds without a sign of the worker that relays a retry, after which its client is waited for
-            elsewhere.
         server_info: what to stamp on answers: `lambda: server.server_info_stamp`, as the server itself comes later.
     """
 
     def __init__(
         self,
-        state: State,
-        worker: str,
-        alive: Callable[[str], Awaitable[bool]],
+        peers: Peers,
         *,
         ttl: float = 600,
         max_parked: int = 1000,
         max_per_principal: int = 50,
-        silent_after: float = SILENT_S,
         server_info: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
-        self._state = state
-        self._worker = worker
+        self._worker = peers.worker
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
         self._lot = Lot(
-            worker,
+            peers.worker,
             ttl=ttl,
             max_parked=max(max_parked, max_per_principal),
             max_per_principal=max_per_principal,
             server_info=server_info,
         )
-        self._holder = Holder(state, self._lot, self._spawn, silent_after)
-        self._forwarding = Forwarding(state, alive, self._tell)
+        self._forwarding = Forwarding(peers, self._lot)
 
     @property
     def parked(self) -> int:
@@ -79,12 +69,10 @@ class Parking:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Hold calls, and answer other workers; calls in progress are cancelled on the way out."""
-        channel = self._state.keys.parked(self._worker)
-        async with self._state.hub.subscribed(channel, self._holder.hear), asyncio.TaskGroup() as self._tasks:
+        async with self._forwarding.serving(), asyncio.TaskGroup() as self._tasks:
             try:
                 yield
             finally:
-                self._holder.close()
                 self._lot.close()
                 self._tasks = None
                 for task in [task for task in self._spawned if not task.cancelling()]:
@@ -128,12 +116,6 @@ class Parking:
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
         return task
-
-    def _tell(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._tasks is None:
-            work.close()  # this worker has left; the others' deadlines decide
-        else:
-            self._spawn(work)
 
 
 def _parkable(ctx: Context) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mcp.server.context import HandlerResult
 from mcp.server.runner import modern_error_data
 from mcp.shared.exceptions import MCPError
-from mcp_types import ErrorData
 from mcp_types.methods import is_input_required
 from pydantic import BaseModel
 
@@ -37,18 +35,15 @@ class Outcome:
         state = result.get("requestState")
         return replace(self, result={**result, "requestState": Own(state).text()}) if isinstance(state, str) else self
 
-    def frame(self) -> dict[str, Any]:
-        """The outcome as JSON for another worker; unexpected errors are logged here and lose their details."""
-        if self.error is not None:
-            return {"kind": "error", "error": modern_error_data(self.error).model_dump(mode="json")}
-        return {"kind": "result", "result": wire(self.result)}
+    def dumped(self) -> dict[str, Any]:
+        """The result as JSON for another worker.
 
-    @classmethod
-    def read(cls, frame: Mapping[str, Any]) -> Outcome:
-        """The outcome that another worker sent."""
-        if frame["kind"] == "error":
-            return cls(error=MCPError.from_error_data(ErrorData.model_validate(frame["error"])))
-        return cls(result=frame["result"])
+        Raises:
+            MCPError: the error; unexpected ones are logged here and lose their details.
+        """
+        if self.error is not None:
+            raise MCPError.from_error_data(modern_error_data(self.error))
+        return wire(self.result)
 
 
 def wire(result: HandlerResult) -> dict[str, Any]:
