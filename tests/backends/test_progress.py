@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,7 +13,6 @@ from switchboard.backends.description import Patience
 from switchboard.backends.frames import MOST, Outbox
 from switchboard.backends.order import MOST as MOST_HEARD
 from switchboard.backends.order import Heard
-from switchboard.sessions.parking.forward import MAX_FRAMES, _Inbox
 from tools.fleet.offers import offered
 
 MANY = 10_000
@@ -119,15 +117,3 @@ async def test_the_newest_progress_is_sent_as_soon_as_the_asker_has_seen_the_oth
     for number in range(MANY):
         outbox.put({"kind": "progress", "progress": [number, None, None]})
     assert [frame["progress"][0] for frame in outbox.seen(MOST)] == [MANY - 1]
-
-
-async def test_a_retry_relayed_by_another_worker_tells_the_newest_progress_too() -> None:
-    inbox = _Inbox()
-    for number in range(MAX_FRAMES):
-        inbox.put(json.dumps({"kind": "notify", "method": "notifications/message", "params": {"data": number}}))
-    for number in range(MANY):
-        inbox.put(json.dumps({"kind": "progress", "progress": [number, None, None]}))
-    inbox.put(json.dumps({"kind": "result", "result": {}}))
-    frames = [await inbox.get(1) for _ in range(MAX_FRAMES + 2)]
-    assert [frame["kind"] for frame in frames if frame] == ["notify"] * MAX_FRAMES + ["progress", "result"]
-    assert frames[-2] == {"kind": "progress", "progress": [MANY - 1, None, None]}

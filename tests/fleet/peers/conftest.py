@@ -13,11 +13,11 @@ import pytest
 import redis.asyncio
 from mcp.shared.exceptions import MCPError
 
-from switchboard.fleet.peers import Peers, Timing
+from switchboard.fleet.peers import CallTiming, Peers
 from switchboard.state import State, open_state
 from tools.fleet.redis_cluster import RedisCluster, running_cluster
 
-HASTE = Timing(first=0.05, again=0.1, begin=20, silent=20, abandoned=20, away=30, kept=20, gap=0.01)
+HASTE = CallTiming(first=0.05, again=0.1, begin=20, silent=20, abandoned=20, away=30, kept=20, gap=0.01)
 """Repeats soon, and gives nobody up."""
 
 BACKGROUND = frozenset({"EVAL", "PING", "CLIENT", "SELECT", "HELLO"})
@@ -119,7 +119,7 @@ class Fleet:
     async def alive(self, worker: str) -> bool:
         return worker not in self.dead
 
-    async def start(self, name: str, rule: Rule | None = None, *, timing: Timing = HASTE, **options: Any) -> Worker:
+    async def start(self, name: str, rule: Rule | None = None, *, timing: CallTiming = HASTE, **options: Any) -> Worker:
         """Start a worker; what it publishes passes `rule`."""
         life = await self._stack.enter_async_context(AsyncExitStack())
         state = self._state if self._url is None else await life.enter_async_context(open_state(self._url))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 
-from switchboard.fleet.peers import NO_CLIENT, NotHere, PeerLost, Timing
+from switchboard.fleet.peers import NO_CLIENT, CallTiming, NotHere, PeerLost
 from switchboard.fleet.peers.frames import MAX_WAITING
 
 EXPECTED = ["before", (1.0, 3.0, "one"), (2.0, None, None), "after"]
@@ -219,7 +219,7 @@ async def test_of_progress_that_comes_faster_than_it_is_taken_the_newest_is_told
             await super().progress(progress, total, message)
 
     slow = Slow()
-    one, two = await fleet.start("w1", timing=Timing()), await fleet.start("w2")
+    one, two = await fleet.start("w1", timing=CallTiming()), await fleet.start("w2")
     async with two.peers.serving("busy", busy), asyncio.timeout(30):
         call = asyncio.create_task(one.peers.call("w2", "busy", {}, slow))
         await said.wait()

@@ -12,11 +12,12 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from switchboard.errors import StateUnavailable
-from switchboard.fleet.peers import PeerLost, Timing, frames, server
+from switchboard.fleet.peers import CallTiming, PeerLost, frames, server
 from switchboard.fleet.peers.frames import PROTOCOL
+from switchboard.timing import Timing
 from tools.fleet.redis_server import RedisServer
 
-IMPATIENT = Timing(first=0.05, again=0.1, begin=0.3, silent=1, abandoned=1, away=2, kept=20, gap=0.01)
+IMPATIENT = CallTiming(first=0.05, again=0.1, begin=0.3, silent=1, abandoned=1, away=2, kept=20, gap=0.01)
 
 
 def losing(*kinds: str) -> Callable[[dict[str, Any], str], Sequence[str]]:
@@ -372,3 +373,8 @@ async def test_a_worker_that_is_not_running_calls_nobody(fleet: Any) -> None:
     await fleet.stop("w1")
     with pytest.raises(PeerLost, match="this worker is not running; it did not begin"):
         await one.peers.call("w2", "work", {})
+
+
+def test_the_times_of_calls_go_with_those_of_the_fleet() -> None:
+    assert CallTiming.of(Timing()) == CallTiming()
+    assert CallTiming.of(Timing(lease_s=1.2)).silent == CallTiming().silent / 10

@@ -26,7 +26,7 @@ from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.transport_context import TransportContext
 from pydantic import BaseModel
 
-from switchboard.fleet.peers import Peers, Timing
+from switchboard.fleet.peers import CallTiming, Peers
 from switchboard.fleet.peers.frames import PROTOCOL, Packed, packed_body
 from switchboard.identity import Caller, Principal, current, serving
 from switchboard.sessions.parking import Parking
@@ -398,7 +398,7 @@ async def _start(fleet: Fleet, name: str, url: str | None, memory: State, option
 
     async def serve(state: State) -> None:
         alive: Callable[[str], Awaitable[bool]] = fleet.alive
-        timing = Timing(abandoned=options.get("silent_after", Timing().abandoned))
+        timing = CallTiming(abandoned=options.get("silent_after", CallTiming().abandoned))
         peers = Peers(state, name, alive=alive, timing=timing)
         given = {option: value for option, value in options.items() if option != "silent_after"}
         parking = Parking(peers, server_info=lambda: server.server_info_stamp, **given)

@@ -16,7 +16,7 @@ errors and the times.
 Imports `state`, `errors` and the SDK's error; knows no method, and never a session, a backend or HTTP.
 """
 
-from switchboard.fleet.peers.channel import NO_CLIENT, Channel, NotHere, PeerLost, ServedChannel, Timing
+from switchboard.fleet.peers.channel import NO_CLIENT, CallTiming, Channel, NotHere, PeerLost, ServedChannel
 from switchboard.fleet.peers.peer import Peers
 
-__all__ = ["NO_CLIENT", "Channel", "NotHere", "PeerLost", "Peers", "ServedChannel", "Timing"]
+__all__ = ["NO_CLIENT", "CallTiming", "Channel", "NotHere", "PeerLost", "Peers", "ServedChannel"]

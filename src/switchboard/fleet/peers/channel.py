@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from mcp.shared.exceptions import NoBackChannelError
 
 from switchboard.errors import SwitchboardError
+from switchboard.timing import Timing
 
 Params = Mapping[str, Any]
 
@@ -83,7 +84,7 @@ class NotHere(SwitchboardError):
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class CallTiming:
     """How long the two ends of a call wait for each other, in seconds."""
 
     first: float = 1.0
@@ -102,3 +103,9 @@ class Timing:
     """How long an outcome is kept for a caller that missed it."""
     gap: float = 0.2
     """Between requests for frames that were missed."""
+
+    @classmethod
+    def of(cls, fleet: Timing) -> CallTiming:
+        """Those that go with the times of a fleet: with its default, those above."""
+        poll, lease = fleet.poll_s, fleet.lease_s
+        return cls(poll / 3, poll, lease / 4, silent=lease * 5 / 4, abandoned=lease * 5 / 3, away=lease * 25 / 4)

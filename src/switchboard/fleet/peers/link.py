@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from switchboard.errors import StateUnavailable
-from switchboard.fleet.peers.channel import Timing
+from switchboard.fleet.peers.channel import CallTiming
 from switchboard.fleet.peers.frames import PROTOCOL, Frame, Inbox, Outbox, Packed, packed_body
 from switchboard.state import State
 from switchboard.state.keys import PEER_CALL_MS
@@ -35,7 +35,7 @@ class Link:
         state: State,
         worker: str,
         alive: Callable[[str], Awaitable[bool]],
-        timing: Timing,
+        timing: CallTiming,
         protocol: int = PROTOCOL,
     ) -> None:
         self.state = state

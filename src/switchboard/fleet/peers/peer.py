@@ -11,7 +11,7 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 
 from switchboard.errors import StateUnavailable
-from switchboard.fleet.peers.channel import NO_CLIENT, Channel, Handler, Params, PeerLost, Timing
+from switchboard.fleet.peers.channel import NO_CLIENT, CallTiming, Channel, Handler, Params, PeerLost
 from switchboard.fleet.peers.client import Call
 from switchboard.fleet.peers.frames import FROM_CALLER, PROTOCOL, Frame
 from switchboard.fleet.peers.link import Link, log
@@ -40,11 +40,13 @@ class Peers:
         worker: str,
         *,
         alive: Callable[[str], Awaitable[bool]] | None = None,
-        timing: Timing | None = None,
+        timing: CallTiming | None = None,
         protocol: int = PROTOCOL,
     ) -> None:
         self.worker = worker
-        self._link = Link(state, worker, alive or partial(workers.alive, state), timing or Timing(), protocol)
+        self._link = Link(
+            state, worker, alive or partial(workers.alive, state), timing or CallTiming.of(state.timing), protocol
+        )
         self._server = Server(self._link)
         self._calls: dict[str, Call] = {}
         self._withdrawing: set[asyncio.Task[None]] = set()
