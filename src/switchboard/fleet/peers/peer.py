@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
 
+from switchboard.aio import task_group
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers.channel import NO_CLIENT, CallTiming, Channel, Handler, Params, PeerLost
 from switchboard.fleet.peers.client import Call
@@ -60,7 +61,7 @@ class Peers:
             StateUnavailable: Redis is away.
         """
         hub, channel = self._link.state.hub, self._link.channel(self.worker)
-        async with hub.subscribed(channel, self._hear), asyncio.TaskGroup() as self._tasks:
+        async with hub.subscribed(channel, self._hear), task_group() as self._tasks:
             looking = self._tasks.create_task(self._server.keep_looking())
             try:
                 yield self
