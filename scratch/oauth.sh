@@ -7,8 +7,9 @@
 set -euo pipefail
 base=${1:-http://localhost:3232}
 user=${2:-alice}
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 callback=http://127.0.0.1:47474/callback # nobody listens there: we only read where the browser would have gone
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 say() { [ "${QUIET:-}" = 1 ] || printf '%s\n' "$*"; }
 field() { python3 -c 'import json,sys; v=json.load(sys.stdin)
@@ -16,6 +17,15 @@ for key in sys.argv[1].split("."): v = v[int(key)] if isinstance(v, list) else v
 print(v)' "$1"; }
 from_url() { python3 -c 'import sys,urllib.parse as u; print(u.parse_qs(u.urlsplit(sys.argv[1]).query)[sys.argv[2]][0])' "$1" "$2"; }
 ask() { curl -sS --max-time 20 "$@"; }
+
+# A browser: it keeps cookies and the page it was shown last, and says where it was sent to, if anywhere.
+browse() { ask -b "$work/cookies" -c "$work/cookies" -o "$work/page" -w '%{redirect_url}' "$@"; }
+hidden() { sed -nE "s/.*name=\"$1\" value=\"([^\"]*)\".*/\1/p" "$work/page" | head -n 1; }
+form() { # where the page's form goes
+  local action
+  action=$(sed -nE 's/.*<form method="post" action="([^"]*)".*/\1/p' "$work/page" | head -n 1)
+  case $action in http*) echo "$action" ;; *) echo "$(sed -E 's#^(https?://[^/]+).*#\1#' <<<"$authorize")/${action#/}" ;; esac
+}
 
 say "1. A call without a token is refused, and told where to look:"
 challenge=$(ask -o /dev/null -D - -X POST "$base/mcp" -H 'Content-Type: application/json' \
@@ -46,10 +56,20 @@ state=$(python3 -c 'import secrets; print(secrets.token_urlsafe(16))')
 query=$(python3 -c 'import sys,urllib.parse as u; print(u.urlencode([tuple(a.split("=", 1)) for a in sys.argv[1:]]))' \
   response_type=code "client_id=$client" "redirect_uri=$callback" code_challenge_method=S256 \
   "code_challenge=$code_challenge" "state=$state" scope=mcp "resource=$resource")
-back=$("$here/sign_in.sh" "$authorize?$query" "$user")
+browse "$authorize?$query" >/dev/null
+[ -n "$(hidden csrf)" ] || { echo "no consent page at $authorize: $(head -c 500 "$work/page")" >&2; exit 1; }
+say "   a person allows the client, on the page that names it,"
+back=$(browse "$(form)" --data-urlencode "transaction=$(hidden transaction)" --data-urlencode "csrf=$(hidden csrf)" -d decision=allow)
+browse "$back" >/dev/null
+say "   signs in at the identity provider (the fake one only asks who they are),"
+back=$(browse "$(form)" --data-urlencode "state=$(hidden state)" --data-urlencode "user_id=$user" -d decision=continue)
+for _ in 1 2 3; do # and is sent back to the client, by way of the authorization server
+  case $back in "$callback"*) break ;; esac
+  back=$(browse "$back")
+done
 [ "$(from_url "$back" state)" = "$state" ] || { echo "the state did not come back" >&2; exit 1; }
 [ "$(from_url "$back" iss)" = "$issuer" ] || { echo "another issuer answered" >&2; exit 1; }
-say "   signed in as $user; back with a code, our state, and iss"
+say "   and comes back as $user with a code, our state, and iss"
 
 say "6. The code for tokens:"
 tokens=$(ask "$token_endpoint" -d grant_type=authorization_code --data-urlencode "code=$(from_url "$back" code)" \

@@ -31,7 +31,7 @@ from typer.testing import CliRunner
 from switchboard.cli.commands import app
 from switchboard.cli.connect.purse import Purse
 from tools.fleet.children import Child, answers, free_port
-from tools.signing_browser import sign_in
+from tools.fleet.person import signed_in
 
 COMMAND = str(Path(sys.executable).parent / "switchboard")
 PATIENCE = 60
@@ -47,10 +47,9 @@ def hello(id: int = 1) -> bytes:
 @pytest.fixture
 def browser(tmp_path: Path) -> dict[str, str]:
     """The environment of a person with a browser, and with a home of their own."""
-    script = Path(sign_in.__code__.co_filename)
     log = tmp_path / "browser.log"
     log.touch()
-    return {"HOME": str(tmp_path), "BROWSER": f"{sys.executable} {script} %s {log}"}
+    return {"HOME": str(tmp_path), "BROWSER": f"{sys.executable} -m tools.fleet.person %s --log {log}"}
 
 
 def opened(folder: Path) -> int:
@@ -162,7 +161,7 @@ async def test_without_a_browser_the_address_is_said_on_standard_error(
     async def person() -> None:
         while not (said := re.search(r"to sign in, open: (\S+)\n", errors.read_text())):
             await asyncio.sleep(0.05)
-        assert "You are signed in" in await asyncio.to_thread(sign_in, said[1], "bob")
+        assert "You are signed in" in await signed_in(said[1], "bob")
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(person())

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,14 @@ class Inspector:
     home: Path
 
     @property
+    def browser(self) -> Path:
+        """A program that takes an address and nothing else."""
+        script = self.home / "browser"
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m tools.fleet.person "$1" --user carol\n')
+        script.chmod(0o755)
+        return script
+
+    @property
     def environment(self) -> dict[str, str]:
         """Node 22 first, no keychain, and a browser that signs in as carol without being looked at."""
         return {
@@ -50,9 +59,7 @@ class Inspector:
             "PATH": f"{self.program.parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.home),
             "MCP_INSPECTOR_SECRET_STORE": "file",
-            "BROWSER": str(ROOT / "scratch" / "sign_in.sh"),
-            "DELIVER": "1",
-            "SIGN_IN_AS": "carol",
+            "BROWSER": str(self.browser),
         }
 
 

@@ -51,7 +51,7 @@ def test_the_small_python_client_takes_its_tour(fleet: Fleet, scratch_folder: Pa
 
 
 def test_a_session_can_be_watched_in_redis_as_it_lives(fleet: Fleet, token: str, scratch_folder: Path) -> None:
-    watch = [sys.executable, "-u", str(scratch_folder / "watch_session.py"), fleet.redis.url, "--seconds", "60"]
+    watch = [sys.executable, "-u", "-m", "tools.watch_session", fleet.redis.url, "--seconds", "60"]
     with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         assert "waiting for the next one" in watching.stdout.readline()

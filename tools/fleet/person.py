@@ -1,8 +1,14 @@
-"""What a person does in the browser, by HTTP: allow the client, then be somebody at the fake identity provider."""
+"""What a person does in the browser, by HTTP: allow the client, then be somebody at the fake identity provider.
+
+`python -m tools.fleet.person ADDRESS` stands in for a browser that a client opens: it signs in and visits the client.
+"""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import re
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -55,6 +61,10 @@ class Person:
             raise Lost(f"the sign-in gave no code: {said.get('error')} {said.get('error_description')}")
         return said["code"]
 
+    async def visit_client(self, url: str) -> str:
+        """Sign in and go where the browser is sent back to; what the client shows there."""
+        return (await self._http.get(await self.sign_in(url))).raise_for_status().text
+
     async def _fill_in(self, shown: httpx2.Response) -> httpx2.Response:
         action = _ACTION.search(shown.text)
         if shown.status_code != httpx2.codes.OK or action is None:
@@ -63,3 +73,26 @@ class Person:
         return await self._http.post(
             urljoin(str(shown.url), action[1]), data=dict(_HIDDEN.findall(shown.text)) | chosen
         )
+
+
+async def signed_in(address: str, user: str) -> str:
+    """What a client shows to a person whom it has sent to `address` to sign in."""
+    async with Person(user) as person:
+        return await person.visit_client(address)
+
+
+def main() -> None:
+    """Be the browser, once; with `--log`, leave a line there before it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address")
+    parser.add_argument("--user", default="alice")
+    parser.add_argument("--log", type=Path)
+    chosen = parser.parse_args()
+    if chosen.log:
+        with chosen.log.open("a") as log:
+            log.write("opened\n")
+    asyncio.run(signed_in(chosen.address, chosen.user))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Watch a session live in Redis: its keys as they come, change and go, and what is said on its channels.
 
-    python scratch/watch_session.py redis://127.0.0.1:6379/0 [SESSION_ID] [--seconds 60]
+    .venv/bin/python -m tools.watch_session redis://127.0.0.1:6379/0 [SESSION_ID] [--seconds 60]
 
 Without a session id it waits for the next session that is made. Reads only; safe beside a running fleet.
 """
