@@ -8,7 +8,7 @@ import pytest
 
 from tools.chaos.account import Account, account, believed, routes, troubles
 from tools.chaos.faults import Injected
-from tools.chaos.notes import Call, Heard, Lag, Note, Told
+from tools.chaos.observations import Call, Heard, Lag, Note, Told
 from tools.chaos.report import promises
 
 KEPT = Told("h0", "session kept", 100)

@@ -22,12 +22,12 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-from tools.chaos import stage as stages
+from tools.chaos import testbed as testbeds
 from tools.chaos.account import Account, account, believed, routes, troubles
 from tools.chaos.faults import FAULTS, Injected
 from tools.chaos.load import TOOLS
-from tools.chaos.notes import read
-from tools.chaos.peers import PEERS, launch_peer
+from tools.chaos.observations import read
+from tools.chaos.other_servers import PEERS, launch_peer
 from tools.chaos.report import PROMISED_S, lines, promises
 from tools.fleet.workers import launch_worker
 
@@ -41,7 +41,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         stage = stack.enter_context(
-            stages.running(
+            testbeds.running(
                 folder,
                 launch_worker
                 if chosen.server == "switchboard"
@@ -54,7 +54,7 @@ def main() -> None:
                 drain_grace=chosen.drain_grace,
             )
         )
-        stages.start_clients(
+        testbeds.start_clients(
             stage,
             clients=chosen.clients,
             processes=chosen.processes,
@@ -66,7 +66,7 @@ def main() -> None:
         )
         began = time.time()
         faults = _play(stage, chosen)
-        stages.end_clients(stage.clients, ENDING_S)
+        testbeds.end_clients(stage.clients, ENDING_S)
         sums = _sums(stage, faults, ledger=chosen.tools == "chaos")
         print(f"{_title(chosen)}, {time.time() - began:.0f} s: {_counts(faults)}")
     outage = max(
@@ -78,7 +78,7 @@ def main() -> None:
     sys.exit(0 if all(promise.kept for promise in held) and (faults or not chosen.fault) else 1)
 
 
-def _play(stage: stages.Stage, chosen: argparse.Namespace) -> list[Injected]:
+def _play(stage: testbeds.Stage, chosen: argparse.Namespace) -> list[Injected]:
     """Inject the chosen faults in turn until the time or their number is over, and leave the fleet whole."""
     injected: list[Injected] = []
     began = time.monotonic()
@@ -97,7 +97,7 @@ def _play(stage: stages.Stage, chosen: argparse.Namespace) -> list[Injected]:
     return injected
 
 
-def _sums(stage: stages.Stage, faults: list[Injected], *, ledger: bool) -> Account:
+def _sums(stage: testbeds.Stage, faults: list[Injected], *, ledger: bool) -> Account:
     notes = [note for path in sorted(stage.folder.glob("notes-*.jsonl")) for note in read(path)]
     rows = stage.rows() if ledger else believed(notes)
     served = (stage.folder / "served.log").read_text().splitlines()

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from tools.chaos.faults import Injected
 from tools.chaos.load import STEPS
-from tools.chaos.notes import Call, Heard, Lag, Note, Told
-from tools.chaos.visit import REPEATABLE
+from tools.chaos.observations import Call, Heard, Lag, Note, Told
+from tools.chaos.short_session import REPEATABLE
 
 _SERVED: Final = re.compile(r"^(?P<upstream>\S.*?) (?:POST|GET|DELETE) \S+ \d+ \S+ (?P<call>\S+)$")
 _PORT: Final = re.compile(r":(\d+)")

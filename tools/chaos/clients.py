@@ -14,7 +14,7 @@ from typing import Any
 from tools.chaos.handshake import HandshakeClient
 from tools.chaos.load import TOOLS, Setting, until
 from tools.chaos.modern import ModernClient
-from tools.chaos.notes import Lag, Notebook
+from tools.chaos.observations import Lag, Notebook
 
 TICK_S = 0.1
 OPENING_AT_ONCE = 8

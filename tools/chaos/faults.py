@@ -25,8 +25,8 @@ from typing import Final
 
 import redis
 
-from tools.chaos.stage import Stage
-from tools.chaos.witness import LATER
+from tools.chaos.ledger_plugin import LATER
+from tools.chaos.testbed import Stage
 from tools.fleet.children import LOOPBACK, Child
 
 FELT_S: Final = 1.0

@@ -7,11 +7,11 @@ import json
 import time
 from typing import Any, Final
 
+from tools.chaos.ledger_plugin import SAID
 from tools.chaos.load import Kind, Setting, chosen, until
-from tools.chaos.notes import Call, Heard, Told
-from tools.chaos.visit import opened, session, visited
-from tools.chaos.wire import Answer, Broken, Event, sent
-from tools.chaos.witness import SAID
+from tools.chaos.observations import Call, Heard, Told
+from tools.chaos.raw_http import Answer, Broken, Event, sent
+from tools.chaos.short_session import opened, session, visited
 
 RETRY_S: Final = 1.0
 """What the priming event asks for."""

@@ -21,9 +21,9 @@ from typing import Final
 
 from tools.chaos.modern import META
 from tools.chaos.modern import VERSION as MODERN
+from tools.chaos.raw_http import sent
 from tools.chaos.report import machine
-from tools.chaos.visit import VERSION as HANDSHAKE
-from tools.chaos.wire import sent
+from tools.chaos.short_session import VERSION as HANDSHAKE
 from tools.fleet.children import Child, free_port
 from tools.fleet.redis_server import start_redis
 from tools.fleet.workers import fleet_settings, start_worker

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tools.chaos.notes import Notebook
+from tools.chaos.observations import Notebook
 
 
 @dataclass(frozen=True)

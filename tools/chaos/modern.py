@@ -8,10 +8,10 @@ import time
 from typing import Any, Final
 
 from tools.chaos.handshake import note_progress, outcome
+from tools.chaos.ledger_plugin import VALUE
 from tools.chaos.load import Kind, Setting, chosen, until
-from tools.chaos.notes import Call, Heard, Told
-from tools.chaos.wire import Answer, Broken, sent
-from tools.chaos.witness import VALUE
+from tools.chaos.observations import Call, Heard, Told
+from tools.chaos.raw_http import Answer, Broken, sent
 
 VERSION: Final = "2026-07-28"
 AGAIN_S: Final = 1.0

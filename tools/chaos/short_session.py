@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from tools.chaos.load import Setting
-from tools.chaos.wire import Broken, sent
+from tools.chaos.raw_http import Broken, sent
 
 VERSION: Final = "2025-11-25"
 
@@ -24,7 +24,7 @@ async def opened(setting: Setting, name: str = "") -> tuple[int, str]:
     """Send `initialize`; the status, and the session's id.
 
     Raises:
-        Broken: as `tools.chaos.wire.sent`.
+        Broken: as `tools.chaos.raw_http.sent`.
     """
     async with sent(setting.port, "POST", setting.headers(name), json.dumps(_HELLO).encode()) as answer:
         await answer.body()

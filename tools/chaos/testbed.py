@@ -17,7 +17,7 @@ from typing import Final
 import redis
 
 from tools.chaos.cluster import Masters
-from tools.chaos.witness import ROWS
+from tools.chaos.ledger_plugin import ROWS
 from tools.fleet.balancer import Balancer, find_nginx, start_balancer
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, listens, start
 from tools.fleet.plugins import only
@@ -99,7 +99,7 @@ def running(
             stored = _durable_redis(folder, redis_port, fsync)
         env = fleet_settings(f"http://localhost:{front}", url)
         if tools == "chaos":
-            env |= only(folder, "chaos", "tools.chaos.witness:plugin", SECTION)
+            env |= only(folder, "chaos", "tools.chaos.ledger_plugin:plugin", SECTION)
         env |= {
             "CHAOS_LEDGER": ledger.url,
             "AUTH_MODE": auth,

@@ -1,4 +1,4 @@
-"""Other servers, to be broken in the same way; `python -m tools.chaos.peers NAME PORT` starts one with the same tools.
+"""Other servers, to be broken in the same way; `python -m tools.chaos.other_servers NAME PORT` starts one with the same tools.
 
 | name | what |
 |---|---|
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from tools.chaos.witness import Ledger, witness
+from tools.chaos.ledger_plugin import Ledger, witness
 from tools.fleet.children import LOOPBACK, Child, start
 
 PEERS: Final[Mapping[str, Mapping[str, Any]]] = {"sdk": {}, "sdk-stateless": {"stateless_http": True}}
@@ -26,7 +26,11 @@ PEERS: Final[Mapping[str, Mapping[str, Any]]] = {"sdk": {}, "sdk-stateless": {"s
 
 def launch_peer(name: str, command: str, folder: Path, port: int, env: Mapping[str, str]) -> Child:
     """Start a server of this kind on the port, and do not wait for it."""
-    line = shlex.split(command) if name == "command" else [sys.executable, "-m", "tools.chaos.peers", name, str(port)]
+    line = (
+        shlex.split(command)
+        if name == "command"
+        else [sys.executable, "-m", "tools.chaos.other_servers", name, str(port)]
+    )
     return start(f"worker-{port}", line, folder, {**os.environ, **env, "PORT": str(port)})
 
 
