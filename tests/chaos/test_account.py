@@ -8,10 +8,10 @@ import pytest
 
 from tools.chaos.account import Account, account, believed, routes, troubles
 from tools.chaos.faults import Injected
-from tools.chaos.observations import Call, Heard, Lag, Note, Told
+from tools.chaos.observations import Call, Incident, Lag, Observation, ReceivedEvent
 from tools.chaos.report import promises
 
-KEPT = Told("h0", "session kept", 100)
+KEPT = Incident("h0", "session kept", 100)
 
 
 def call(seq: int = 1, how: str = "ok", kind: str = "note", **more: Any) -> Call:
@@ -30,8 +30,8 @@ def kill(port: int = 4001, at: float = 10.5) -> Injected:
     return Injected("kill", port, at, at, excuses=True)
 
 
-def told(notes: list[Note], rows: list[dict[str, Any]], faults: list[Injected] | None = None) -> Account:
-    return account([KEPT, *notes], rows, {"h0-1": (4001,)}, faults or [])
+def told(observations: list[Observation], rows: list[dict[str, Any]], faults: list[Injected] | None = None) -> Account:
+    return account([KEPT, *observations], rows, {"h0-1": (4001,)}, faults or [])
 
 
 def broken(sums: Account) -> list[str]:
@@ -39,10 +39,10 @@ def broken(sums: Account) -> list[str]:
 
 
 def test_calls_that_are_answered_and_events_that_come_once_break_no_promise() -> None:
-    notes: list[Note] = [call(), call(2, kind="count", numbers=[1, 2]), call(3, kind="say")]
-    heard = [Heard("h0", "handshake", 3, 10.2), Heard("m1", "modern", 8, 10.4)]
+    observations: list[Observation] = [call(), call(2, kind="count", numbers=[1, 2]), call(3, kind="say")]
+    received = [ReceivedEvent("h0", "handshake", 3, 10.2), ReceivedEvent("m1", "modern", 8, 10.4)]
     emitted = [row("emitted", 2, 1), row("emitted", 2, 2), row("said", 3, 3), row("bumped", 7, 7, "m1")]
-    sums = told([*notes, *heard], [*done(), *done(2), *done(3), *emitted])
+    sums = told([*observations, *received], [*done(), *done(2), *done(3), *emitted])
     assert broken(sums) == []
     assert (sums.calls, sums.answered, sums.events) == (3, 3, 4)
 
@@ -83,7 +83,7 @@ def test_an_answer_to_a_call_that_was_never_done_is_found() -> None:
 
 
 def test_a_lost_session_is_found() -> None:
-    assert broken(told([Told("h0", "session lost", 10, "404")], [])) == ["no handshake session is lost"]
+    assert broken(told([Incident("h0", "session lost", 10, "404")], [])) == ["no handshake session is lost"]
 
 
 def test_a_run_without_any_session_kept_proves_nothing() -> None:
@@ -114,12 +114,12 @@ def test_a_notification_that_was_said_and_not_heard_is_found() -> None:
 
 
 def test_a_notification_that_was_heard_twice_is_found() -> None:
-    heard: list[Note] = [Heard("h0", "handshake", 4, 10.2)] * 2
-    assert broken(told(heard, [row("said", 4, 4)])) == ["no event comes twice"]
+    received: list[Observation] = [ReceivedEvent("h0", "handshake", 4, 10.2)] * 2
+    assert broken(told(received, [row("said", 4, 4)])) == ["no event comes twice"]
 
 
 def test_a_change_that_a_listener_never_looked_at_is_found() -> None:
-    seen: list[Note] = [Heard("m1", "modern", 5, 10.2)]
+    seen: list[Observation] = [ReceivedEvent("m1", "modern", 5, 10.2)]
     assert broken(told(seen, [row("bumped", 6, 6, "m1")])) == ["no event is lost"]
 
 
@@ -134,20 +134,25 @@ def test_a_silence_may_be_allowed_for() -> None:
 
 
 def test_a_session_that_is_told_lost_twice_is_one_lost_session() -> None:
-    gone: list[Note] = [Told("h0", "session lost", 10, "404"), Told("h0", "session lost", 11, "404")]
+    gone: list[Observation] = [Incident("h0", "session lost", 10, "404"), Incident("h0", "session lost", 11, "404")]
     assert told(gone, []).sessions_lost == ["h0: 404"]
 
 
 def test_a_server_without_a_ledger_is_taken_at_its_word() -> None:
-    notes: list[Note] = [KEPT, call(), call(2, kind="count", numbers=[1, 2, 3, 4, 5]), call(3, how="HTTP 502")]
-    sums = account(notes, believed(notes), {"h0-3": (4001,)}, [kill()])
+    observations: list[Observation] = [
+        KEPT,
+        call(),
+        call(2, kind="count", numbers=[1, 2, 3, 4, 5]),
+        call(3, how="HTTP 502"),
+    ]
+    sums = account(observations, believed(observations), {"h0-3": (4001,)}, [kill()])
     assert broken(sums) == ["no event is lost"]
     assert sums.events_lost == ["h0-2: progress 6"]
 
 
 @pytest.mark.parametrize(("how", "explained"), [("HTTP 404 to DELETE", True), ("HTTP 404", False)])
 def test_an_ending_that_the_balancer_repeated_is_explained_by_the_first_worker_too(how: str, explained: bool) -> None:
-    sums = account([KEPT, call(how=how, kind="visit")], [], {"h0-1": (4002, 4001)}, [kill()])
+    sums = account([KEPT, call(how=how, kind="session")], [], {"h0-1": (4002, 4001)}, [kill()])
     assert (broken(sums) == []) is explained
 
 

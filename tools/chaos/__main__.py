@@ -27,7 +27,7 @@ from tools.chaos.account import Account, account, believed, routes, troubles
 from tools.chaos.faults import FAULTS, Injected
 from tools.chaos.load import TOOLS
 from tools.chaos.observations import read
-from tools.chaos.other_servers import PEERS, launch_peer
+from tools.chaos.other_servers import OTHER_SERVERS, launch_other
 from tools.chaos.report import PROMISED_S, lines, promises
 from tools.fleet.workers import launch_worker
 
@@ -40,12 +40,12 @@ def main() -> None:
     chosen = _arguments()
     with ExitStack() as stack:
         folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
-        stage = stack.enter_context(
+        testbed = stack.enter_context(
             testbeds.running(
                 folder,
                 launch_worker
                 if chosen.server == "switchboard"
-                else partial(launch_peer, chosen.server, chosen.command),
+                else partial(launch_other, chosen.server, chosen.command),
                 workers=chosen.workers,
                 tools=chosen.tools,
                 store=chosen.redis,
@@ -55,7 +55,7 @@ def main() -> None:
             )
         )
         testbeds.start_clients(
-            stage,
+            testbed,
             clients=chosen.clients,
             processes=chosen.processes,
             replay=not chosen.no_replay,
@@ -65,9 +65,9 @@ def main() -> None:
             token=chosen.token,
         )
         began = time.time()
-        faults = _play(stage, chosen)
-        testbeds.end_clients(stage.clients, ENDING_S)
-        sums = _sums(stage, faults, ledger=chosen.tools == "chaos")
+        faults = _play(testbed, chosen)
+        testbeds.end_clients(testbed.clients, ENDING_S)
+        sums = _sums(testbed, faults, ledger=chosen.tools == "chaos")
         print(f"{_title(chosen)}, {time.time() - began:.0f} s: {_counts(faults)}")
     outage = max(
         (FAULTS[name].outage and FAULTS[name].held(chosen.hold) + FAULTS[name].outage for name in chosen.fault),
@@ -78,7 +78,7 @@ def main() -> None:
     sys.exit(0 if all(promise.kept for promise in held) and (faults or not chosen.fault) else 1)
 
 
-def _play(stage: testbeds.Stage, chosen: argparse.Namespace) -> list[Injected]:
+def _play(testbed: testbeds.Testbed, chosen: argparse.Namespace) -> list[Injected]:
     """Inject the chosen faults in turn until the time or their number is over, and leave the fleet whole."""
     injected: list[Injected] = []
     began = time.monotonic()
@@ -89,21 +89,21 @@ def _play(stage: testbeds.Stage, chosen: argparse.Namespace) -> list[Injected]:
         if number >= chosen.times if chosen.times else over:
             break
         time.sleep(pause)
-        injected += fault.inject(stage, fault.held(chosen.hold))
+        injected += fault.inject(testbed, fault.held(chosen.hold))
         print(f"  {name} at {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     if not chosen.times:
         time.sleep(max(began + chosen.seconds - time.monotonic(), 0))
-    stage.whole()
+    testbed.whole()
     return injected
 
 
-def _sums(stage: testbeds.Stage, faults: list[Injected], *, ledger: bool) -> Account:
-    notes = [note for path in sorted(stage.folder.glob("notes-*.jsonl")) for note in read(path)]
-    rows = stage.rows() if ledger else believed(notes)
-    served = (stage.folder / "served.log").read_text().splitlines()
-    sums = account(notes, rows, routes(served), faults)
-    if stage.balancer:
-        sums.balancer = troubles(stage.balancer.child.log.read_text().splitlines())
+def _sums(testbed: testbeds.Testbed, faults: list[Injected], *, ledger: bool) -> Account:
+    observations = [seen for path in sorted(testbed.folder.glob("observations-*.jsonl")) for seen in read(path)]
+    rows = testbed.rows() if ledger else believed(observations)
+    served = (testbed.folder / "served.log").read_text().splitlines()
+    sums = account(observations, rows, routes(served), faults)
+    if testbed.balancer:
+        sums.balancer = troubles(testbed.balancer.child.log.read_text().splitlines())
     return sums
 
 
@@ -136,7 +136,7 @@ def _arguments() -> argparse.Namespace:
         "--silence", type=float, default=PROMISED_S, help="seconds that a client may wait without a sign"
     )
     parser.add_argument(
-        "--server", choices=["switchboard", *PEERS, "command"], default="switchboard", help="what is broken"
+        "--server", choices=["switchboard", *OTHER_SERVERS, "command"], default="switchboard", help="what is broken"
     )
     parser.add_argument("--command", default="", help="of --server command")
     parser.add_argument("--token", default="", help="access token that clients send")
@@ -145,7 +145,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fsync", choices=["everysec", "always"], default="everysec", help="of Redis")
     parser.add_argument("--auth", choices=["none", "integrated"], default="none")
     parser.add_argument("--drain-grace", type=int, default=3, help="DRAIN_GRACE of the workers")
-    parser.add_argument("--folder", type=Path, help="keep logs and notes there")
+    parser.add_argument("--folder", type=Path, help="keep logs and observations there")
     chosen = parser.parse_args()
     for name, least, most in (("workers", 2, 16), ("clients", 2, 2000), ("processes", 1, 16), ("seconds", 5, 86400)):
         if not least <= getattr(chosen, name) <= most:

@@ -1,4 +1,4 @@
-"""The account: what clients saw, beside what the ledger says was done, beside what was done to the fleet."""
+"""The account: compares what clients observed, what the ledger says was done, and which faults were injected."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from tools.chaos.faults import Injected
 from tools.chaos.load import STEPS
-from tools.chaos.observations import Call, Heard, Lag, Note, Told
+from tools.chaos.observations import Call, Incident, Lag, Observation, ReceivedEvent
 from tools.chaos.short_session import REPEATABLE
 
 _SERVED: Final = re.compile(r"^(?P<upstream>\S.*?) (?:POST|GET|DELETE) \S+ \d+ \S+ (?P<call>\S+)$")
 _PORT: Final = re.compile(r":(\d+)")
 _TROUBLE: Final = re.compile(r"\[error\] .*?: \*\d+ (.+?) while (.+?), client:")
 
-UNNOTED: Final = ("value", "visit")
+NOT_IN_LEDGER: Final = ("value", "session")
 """Calls that the ledger does not know."""
 
 Delays = dict[str, list[float]]
@@ -71,38 +71,41 @@ def troubles(lines: Iterable[str]) -> Counter[str]:
     return Counter(f"{match[1]} while {match[2]}" for line in lines if (match := _TROUBLE.search(line)))
 
 
-def believed(notes: Iterable[Note]) -> list[dict[str, Any]]:
-    """The rows of a server that keeps no ledger, which is taken at its word: what it answered, it did."""
+def believed(observations: Iterable[Observation]) -> list[dict[str, Any]]:
+    """The rows assumed for a server that keeps no ledger: what it answered, it did."""
     rows = []
-    for note in notes:
-        if isinstance(note, Call) and note.how == "ok" and note.kind not in UNNOTED:
-            row = {"client": note.client, "seq": note.seq, "worker": 0, "t": note.ended}
+    for seen in observations:
+        if isinstance(seen, Call) and seen.how == "ok" and seen.kind not in NOT_IN_LEDGER:
+            row = {"client": seen.client, "seq": seen.seq, "worker": 0, "t": seen.ended}
             rows += [{**row, "what": what, "n": 0} for what in ("started", "done")]
-            rows += [{**row, "what": "emitted", "n": n} for n in range(1, STEPS + 1) if note.kind == "count"]
+            rows += [{**row, "what": "emitted", "n": n} for n in range(1, STEPS + 1) if seen.kind == "count"]
     return rows
 
 
 def account(
-    notes: Iterable[Note], rows: Sequence[Mapping[str, Any]], ports: Mapping[str, Ports], faults: Sequence[Injected]
+    observations: Iterable[Observation],
+    rows: Sequence[Mapping[str, Any]],
+    ports: Mapping[str, Ports],
+    faults: Sequence[Injected],
 ) -> Account:
-    """Lay everything side by side."""
+    """Compare them all."""
     sums = Account()
-    calls, heard = [], []
-    for note in notes:
-        if isinstance(note, Call):
-            calls.append(note)
-        elif isinstance(note, Heard):
-            heard.append(note)
-        elif isinstance(note, Lag):
-            sums.lag = max(sums.lag, note.worst)
+    calls, received = [], []
+    for seen in observations:
+        if isinstance(seen, Call):
+            calls.append(seen)
+        elif isinstance(seen, ReceivedEvent):
+            received.append(seen)
+        elif isinstance(seen, Lag):
+            sums.lag = max(sums.lag, seen.worst)
         else:
-            _count_told(note, sums)
+            _count_incident(seen, sums)
     ledger = _Ledger(rows)
     for call in calls:
         _count_call(call, sums, ledger, ports, faults)
         _count_progress(call, sums, ledger)
-    _count_said(heard, sums, ledger)
-    _count_values(heard, sums, ledger)
+    _count_announced(received, sums, ledger)
+    _count_values(received, sums, ledger)
     sums.done_twice = [f"{client}-{seq}" for (client, seq), times in ledger.started.items() if times > 1]
     return sums
 
@@ -129,11 +132,11 @@ class _Ledger:
                 self.at[row["what"]][row["client"]][row["n"]] = row["t"]
 
 
-def _count_told(told: Told, sums: Account) -> None:
-    if told.what == "session lost":
-        if all(each.split(":")[0] != told.client for each in sums.sessions_lost):
-            sums.sessions_lost.append(f"{told.client}: {told.detail}")
-    elif told.what == "session kept":
+def _count_incident(incident: Incident, sums: Account) -> None:
+    if incident.what == "session lost":
+        if all(each.split(":")[0] != incident.client for each in sums.sessions_lost):
+            sums.sessions_lost.append(f"{incident.client}: {incident.detail}")
+    elif incident.what == "session kept":
         sums.sessions += 1
     else:
         sums.reopened += 1
@@ -148,7 +151,7 @@ def _count_call(
     sums.silences[f"{call.era} {call.kind}"].append(call.silence)
     if call.how == "ok":
         sums.answered += 1
-        if call.kind not in UNNOTED and key not in ledger.done:
+        if call.kind not in NOT_IN_LEDGER and key not in ledger.done:
             sums.answered_undone.append(name)
         return
     sums.done_but_failed += key in ledger.done
@@ -191,10 +194,10 @@ def _count_progress(call: Call, sums: Account, ledger: _Ledger) -> None:
         sums.events_twice.append(f"{name}: out of order")
 
 
-def _count_said(heard: Iterable[Heard], sums: Account, ledger: _Ledger) -> None:
-    """What was said must have been heard once, in order."""
+def _count_announced(received: Iterable[ReceivedEvent], sums: Account, ledger: _Ledger) -> None:
+    """What was said must have been received once, in order."""
     came: dict[str, dict[int, float]] = defaultdict(dict)
-    for each in heard:
+    for each in received:
         if each.era == "handshake":
             sums.events += 1
             if each.number in came[each.client]:
@@ -208,10 +211,10 @@ def _count_said(heard: Iterable[Heard], sums: Account, ledger: _Ledger) -> None:
                 sums.events_lost.append(f"{client}: said {number}")
 
 
-def _count_values(heard: Iterable[Heard], sums: Account, ledger: _Ledger) -> None:
+def _count_values(received: Iterable[ReceivedEvent], sums: Account, ledger: _Ledger) -> None:
     """A notice is a reason to look: every value must have been followed by a look that saw it, or a later one."""
     seen: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for each in heard:
+    for each in received:
         if each.era == "modern":
             seen[each.client].append((each.at, each.number))
             sums.events += 1

@@ -14,18 +14,18 @@ from typing import Any
 from tools.chaos.handshake import HandshakeClient
 from tools.chaos.load import TOOLS, Setting, until
 from tools.chaos.modern import ModernClient
-from tools.chaos.observations import Lag, Notebook
+from tools.chaos.observations import Lag, ObservationLog
 
 TICK_S = 0.1
 OPENING_AT_ONCE = 8
 Client = HandshakeClient | ModernClient
 
 
-async def run(spec: dict[str, Any], notebook: Notebook, ready: Callable[[], None]) -> None:
+async def run(spec: dict[str, Any], log: ObservationLog, ready: Callable[[], None]) -> None:
     """Open every session and stream, say so, work until told, look once more, and leave."""
     over, closing = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    basics = (spec["port"], spec["replay"], spec["pause"], notebook, over, closing, spec["token"])
+    basics = (spec["port"], spec["replay"], spec["pause"], log, over, closing, spec["token"])
     setting = Setting(*basics, *TOOLS[spec["tools"]])
     clients = [_client(number, setting) for number in range(spec["first"], spec["first"] + spec["count"])]
     gate = asyncio.Semaphore(OPENING_AT_ONCE)
@@ -33,7 +33,7 @@ async def run(spec: dict[str, Any], notebook: Notebook, ready: Callable[[], None
         listening = [tasks.create_task(_open(client, gate, spec["patience"])) for client in clients]
         streams = [await each for each in listening]
         ready()
-        watching = tasks.create_task(_watch_lag(notebook, closing))
+        watching = tasks.create_task(_watch_lag(log, closing))
         work = [tasks.create_task(client.work()) for client in clients]
         await over.wait()
         for client in clients:
@@ -55,13 +55,13 @@ async def _open(client: Client, gate: asyncio.Semaphore, patience: float) -> asy
         return stream
 
 
-async def _watch_lag(notebook: Notebook, closing: asyncio.Event) -> None:
+async def _watch_lag(log: ObservationLog, closing: asyncio.Event) -> None:
     worst = 0.0
     while not closing.is_set():
         before = time.monotonic()
         await asyncio.sleep(TICK_S)
         worst = max(worst, time.monotonic() - before - TICK_S)
-    notebook.write(Lag(worst))
+    log.write(Lag(worst))
 
 
 def _client(number: int, setting: Setting) -> Client:
@@ -73,8 +73,8 @@ def _client(number: int, setting: Setting) -> Client:
 def main() -> None:
     """Run one process's share."""
     spec = json.loads(sys.argv[1])
-    with Path(spec["notes"]).open("w") as out:
-        asyncio.run(run(spec, Notebook(out), Path(spec["ready"]).touch))
+    with Path(spec["observations"]).open("w") as out:
+        asyncio.run(run(spec, ObservationLog(out), Path(spec["ready"]).touch))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Final
 import redis
 
 from tools.chaos.ledger_plugin import LATER
-from tools.chaos.testbed import Stage
+from tools.chaos.testbed import Testbed
 from tools.fleet.children import LOOPBACK, Child
 
 FELT_S: Final = 1.0
@@ -66,7 +66,7 @@ class Fault:
     hold: float
     """Seconds that something stays frozen or away, unless asked otherwise."""
 
-    inject: Callable[[Stage, float], list[Injected]]
+    inject: Callable[[Testbed, float], list[Injected]]
     """Called with how long to hold what is held."""
 
     def held(self, asked: float) -> float:
@@ -74,97 +74,97 @@ class Fault:
         return asked or self.hold
 
 
-def _kill(stage: Stage, _hold: float) -> list[Injected]:
+def _kill(testbed: Testbed, _hold: float) -> list[Injected]:
     """A fleet of which every worker is down serves nobody, and that is no fault of the code: it is made whole first."""
-    stage.whole()
-    index = random.randrange(len(stage.workers))
+    testbed.whole()
+    index = random.randrange(len(testbed.workers))
     began = time.time()
-    stage.workers[index].kill()
+    testbed.workers[index].kill()
     ended = time.time()
-    stage.launch(index)
-    return [Injected("kill", stage.ports[index], began, ended + FELT_S, excuses=True)]
+    testbed.launch(index)
+    return [Injected("kill", testbed.ports[index], began, ended + FELT_S, excuses=True)]
 
 
-def _freeze(stage: Stage, hold: float) -> list[Injected]:
-    index = random.randrange(len(stage.workers))
+def _freeze(testbed: Testbed, hold: float) -> list[Injected]:
+    index = random.randrange(len(testbed.workers))
     began = time.time()
-    stage.workers[index].freeze()
+    testbed.workers[index].freeze()
     time.sleep(hold)
-    stage.workers[index].thaw()
-    return [Injected("freeze", stage.ports[index], began, time.time() + 1, excuses=True)]
+    testbed.workers[index].thaw()
+    return [Injected("freeze", testbed.ports[index], began, time.time() + 1, excuses=True)]
 
 
-def _roll(stage: Stage, _hold: float) -> list[Injected]:
+def _roll(testbed: Testbed, _hold: float) -> list[Injected]:
     done = []
-    for index, port in enumerate(stage.ports):
+    for index, port in enumerate(testbed.ports):
         began = time.time()
-        code = stage.workers[index].stop(timeout=60)
+        code = testbed.workers[index].stop(timeout=60)
         if code != 0:
-            raise RuntimeError(f"a worker left with code {code}\n{stage.workers[index].tail()}")
-        stage.launch(index)
-        stage.ready(index)
+            raise RuntimeError(f"a worker left with code {code}\n{testbed.workers[index].tail()}")
+        testbed.launch(index)
+        testbed.ready(index)
         done.append(Injected("roll", port, began, time.time(), excuses=False))
     return done
 
 
-def _upgrade(stage: Stage, hold: float) -> list[Injected]:
-    later = "" if stage.env.get(LATER) else "1"
-    stage.env[LATER] = later
-    return [replace(each, name="upgrade" if later else "downgrade") for each in _roll(stage, hold)]
+def _upgrade(testbed: Testbed, hold: float) -> list[Injected]:
+    later = "" if testbed.env.get(LATER) else "1"
+    testbed.env[LATER] = later
+    return [replace(each, name="upgrade" if later else "downgrade") for each in _roll(testbed, hold)]
 
 
-def _failover(stage: Stage, _hold: float) -> list[Injected]:
-    if stage.cluster is None:
+def _failover(testbed: Testbed, _hold: float) -> list[Injected]:
+    if testbed.cluster is None:
         raise RuntimeError("a failover needs --redis cluster")
     began = time.time()
-    away = stage.cluster.fail_over()
+    away = testbed.cluster.fail_over()
     print(f"  every slot was served again after {away:.1f} s", file=sys.stderr, flush=True)
     return [Injected("failover", None, began, time.time() + RECOVERY_S, excuses=True)]
 
 
-def _redis_restart(stage: Stage, hold: float) -> list[Injected]:
-    return _redis_away("redis-restart", stage, hold, lambda child: _ended(child.stop()))
+def _redis_restart(testbed: Testbed, hold: float) -> list[Injected]:
+    return _redis_away("redis-restart", testbed, hold, lambda child: _ended(child.stop()))
 
 
-def _redis_kill(stage: Stage, hold: float) -> list[Injected]:
-    return _redis_away("redis-kill", stage, hold, Child.kill)
+def _redis_kill(testbed: Testbed, hold: float) -> list[Injected]:
+    return _redis_away("redis-kill", testbed, hold, Child.kill)
 
 
-def _redis_away(name: str, stage: Stage, hold: float, end: Callable[[Child], None]) -> list[Injected]:
+def _redis_away(name: str, testbed: Testbed, hold: float, end: Callable[[Child], None]) -> list[Injected]:
     began = time.time()
-    end(_only_redis(stage))
+    end(_only_redis(testbed))
     time.sleep(hold)
-    stage.restart_redis()
+    testbed.restart_redis()
     return [Injected(name, None, began, time.time() + RECOVERY_S, excuses=True)]
 
 
-def _redis_freeze(stage: Stage, hold: float) -> list[Injected]:
+def _redis_freeze(testbed: Testbed, hold: float) -> list[Injected]:
     began = time.time()
-    _only_redis(stage).freeze()
+    _only_redis(testbed).freeze()
     time.sleep(hold)
-    _only_redis(stage).thaw()
+    _only_redis(testbed).thaw()
     return [Injected("redis-freeze", None, began, time.time() + RECOVERY_S, excuses=True)]
 
 
-def _redis_reset(stage: Stage, _hold: float) -> list[Injected]:
-    return _reset("redis-reset", "normal", stage, excuses=True)
+def _redis_reset(testbed: Testbed, _hold: float) -> list[Injected]:
+    return _reset("redis-reset", "normal", testbed, excuses=True)
 
 
-def _pubsub_reset(stage: Stage, _hold: float) -> list[Injected]:
-    return _reset("pubsub-reset", "pubsub", stage, excuses=False)
+def _pubsub_reset(testbed: Testbed, _hold: float) -> list[Injected]:
+    return _reset("pubsub-reset", "pubsub", testbed, excuses=False)
 
 
-def _reset(name: str, kind: str, stage: Stage, *, excuses: bool) -> list[Injected]:
+def _reset(name: str, kind: str, testbed: Testbed, *, excuses: bool) -> list[Injected]:
     began = time.time()
-    with redis.Redis(host=LOOPBACK, port=stage.redis_port) as client:
+    with redis.Redis(host=LOOPBACK, port=testbed.redis_port) as client:
         client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
     return [Injected(name, None, began, time.time() + 1, excuses)]
 
 
-def _only_redis(stage: Stage) -> Child:
-    if stage.redis is None:
+def _only_redis(testbed: Testbed) -> Child:
+    if testbed.redis is None:
         raise RuntimeError("this fault needs --redis single")
-    return stage.redis
+    return testbed.redis
 
 
 def _ended(code: int) -> None:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from tools.chaos.ledger_plugin import SAID
 from tools.chaos.load import Kind, Setting, chosen, until
-from tools.chaos.observations import Call, Heard, Told
+from tools.chaos.observations import Call, Incident, ReceivedEvent
 from tools.chaos.raw_http import Answer, Broken, Event, sent
-from tools.chaos.short_session import opened, session, visited
+from tools.chaos.short_session import opened, run_short_session, session
 
 RETRY_S: Final = 1.0
 """What the priming event asks for."""
@@ -43,13 +43,13 @@ class HandshakeClient:
         """Call until the load is over, then see whether the session is still there."""
         while not self._setting.over.is_set():
             kind = chosen(self._setting.handshake)
-            self._setting.notebook.write(await self.call(kind))
+            self._setting.log.write(await self.call(kind))
             await self._setting.rest()
         self.idle.set()
         await self._setting.closing.wait()
         status = await self._post({"id": "last", "method": "ping"})
         if status == 200:
-            self._setting.notebook.write(Told(self.name, "session kept", time.time()))
+            self._setting.log.write(Incident(self.name, "session kept", time.time()))
         else:
             self._lost(f"at the end: {status}")
 
@@ -75,8 +75,8 @@ class HandshakeClient:
         """Make one call and follow it to its end."""
         self._seq += 1
         call = Call(self.name, "handshake", self._seq, kind.name)
-        if kind.name == "visit":
-            call.how = await visited(self._setting, f"{self.name}-{call.seq}")
+        if kind.name == "session":
+            call.how = await run_short_session(self._setting, f"{self.name}-{call.seq}")
             call.ended = call.sign(call.began)
             return call
         following = _Following(call, kind)
@@ -146,7 +146,7 @@ class HandshakeClient:
                 uri: str = json.loads(event.data).get("params", {}).get("uri", "")
                 if uri.startswith(SAID):
                     number = int(uri.removeprefix(SAID))
-                    self._setting.notebook.write(Heard(self.name, "handshake", number, time.time()))
+                    self._setting.log.write(ReceivedEvent(self.name, "handshake", number, time.time()))
 
     async def _post(self, message: dict[str, Any], name: str = "") -> int | str:
         try:
@@ -164,11 +164,11 @@ class HandshakeClient:
         return {"Last-Event-ID": last} if last and self._setting.replay else {}
 
     def _lost(self, detail: str) -> None:
-        self._setting.notebook.write(Told(self.name, "session lost", time.time(), detail))
+        self._setting.log.write(Incident(self.name, "session lost", time.time(), detail))
 
     def _reopened(self, times: int) -> None:
         if times:
-            self._setting.notebook.write(Told(self.name, "stream reopened", time.time()))
+            self._setting.log.write(Incident(self.name, "stream reopened", time.time()))
 
 
 class _Following:
@@ -182,7 +182,7 @@ class _Following:
         self.sign = call.began
 
     def take(self, event: Event) -> dict[str, Any]:
-        """Note one event; its message."""
+        """Record one event; its message."""
         self.sign = self.call.sign(self.sign)
         self.last = event.id or self.last
         message: dict[str, Any] = json.loads(event.data) if event.data else {}

@@ -1,7 +1,7 @@
 """The plugin that the workers run: tools whose every effect is written to the ledger, a Redis that no fault touches.
 
-A row says what was done for which client and number, where and when. What a client did not hear of, and what was done
-twice, shows only when these rows are laid beside the client's own.
+A row says what was done for which client and call number, on which worker and when. `account` compares these rows with
+what clients observed: that shows what a client never received, and what was done twice.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def plugin(config: Mapping[str, object]) -> Plugin:
         finally:
             await ledger.redis.aclose()
 
-    return Plugin("chaos", "1.0.0", witness(ledger), running)
+    return Plugin("chaos", "1.0.0", ledger_server(ledger), running)
 
 
 def _become_the_next_version() -> None:
@@ -72,7 +72,7 @@ def _become_the_next_version() -> None:
     vars(records).update(RECORD_VERSION=later, READABLE=frozenset(str(later + step) for step in (-1, 0, 1)))
 
 
-def witness(ledger: Ledger) -> MCPServer[Any]:
+def ledger_server(ledger: Ledger) -> MCPServer[Any]:
     """The tools, as a server that needs nothing of Switchboard."""
     server: MCPServer[Any] = MCPServer("chaos")
     for tool in (_note(ledger), _count(ledger), _say(ledger), _ask(ledger), _bump(ledger), _value(ledger)):

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tools.chaos.observations import Notebook
+from tools.chaos.observations import ObservationLog
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ HANDSHAKE = (
     Kind("say", 25, {}),
     Kind("count", 20, {"steps": STEPS, "seconds": 2.4}),
     Kind("ask", 5, {}),
-    Kind("visit", 4, {}),
+    Kind("session", 4, {}),
 )
-"""`visit` is no tool: a session of its own, opened, used and ended."""
+"""`session` is no tool but a short session of its own, as in `short_session`."""
 
 MODERN = (
     Kind("note", 60, {"seconds": 0.05}),
@@ -47,7 +47,7 @@ MODERN = (
 EVERYTHING = (
     Kind("note", 70, {"message": "once"}, "echo", "Echo: once"),
     Kind("count", 26, {"duration": 2.4, "steps": STEPS}, "longRunningOperation", "Long running operation completed"),
-    Kind("visit", 4, {}),
+    Kind("session", 4, {}),
 )
 """What every server with the well-known demonstration tools can be asked for; it keeps no ledger."""
 
@@ -64,7 +64,7 @@ class Setting:
     pause: float
     """Seconds between two calls of one client, on average."""
 
-    notebook: Notebook
+    log: ObservationLog
     over: asyncio.Event
     """Set when no new call should begin."""
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tools.chaos.handshake import note_progress, outcome
 from tools.chaos.ledger_plugin import VALUE
 from tools.chaos.load import Kind, Setting, chosen, until
-from tools.chaos.observations import Call, Heard, Told
+from tools.chaos.observations import Call, Incident, ReceivedEvent
 from tools.chaos.raw_http import Answer, Broken, sent
 
 VERSION: Final = "2026-07-28"
@@ -42,7 +42,7 @@ class ModernClient:
             reading = tasks.create_task(self._keep_reading())
             while not self._setting.over.is_set():
                 kind = chosen(self._setting.modern)
-                self._setting.notebook.write(await self.call(kind.name, kind))
+                self._setting.log.write(await self.call(kind.name, kind))
                 await self._setting.rest()
             self.idle.set()
             await self._setting.closing.wait()
@@ -57,7 +57,7 @@ class ModernClient:
                 async with self._posted("subscriptions/listen", "", f"listen-{times}", notices) as answer:
                     if answer.status == 200:
                         if times:
-                            self._setting.notebook.write(Told(self.name, "stream reopened", time.time()))
+                            self._setting.log.write(Incident(self.name, "stream reopened", time.time()))
                         times += 1
                         async for _ in answer.events():
                             self.listening.set()
@@ -71,7 +71,7 @@ class ModernClient:
             await self._changed.wait()
             self._changed.clear()
             call = await self.call("value", Kind("value", 0, {}))
-            self._setting.notebook.write(call)
+            self._setting.log.write(call)
             if call.how != "ok":
                 await asyncio.sleep(AGAIN_S)
                 self._changed.set()
@@ -112,7 +112,7 @@ class ModernClient:
     def _end(self, message: dict[str, Any], call: Call, kind: Kind) -> None:
         if call.kind == "value" and "result" in message and not message["result"].get("isError"):
             value = int(message["result"]["content"][0]["text"])
-            self._setting.notebook.write(Heard(self.name, "modern", value, time.time()))
+            self._setting.log.write(ReceivedEvent(self.name, "modern", value, time.time()))
             call.how = "ok"
             return
         call.how = outcome(message, kind, call.seq)

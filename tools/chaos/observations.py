@@ -1,4 +1,4 @@
-"""What a client writes down: one JSON object a line, so that a crash of the harness loses nothing either."""
+"""What clients observe, appended to a file as one JSON value a line, so that a crash of the run loses nothing."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Call:
     """The longest time without a sign of this call."""
 
     def sign(self, before: float) -> float:
-        """Note a sign of life; `before` is when the last one came. Returns now."""
+        """Record a sign of life; `before` is when the last one came. Returns now."""
         now = time.time()
         self.silence = max(self.silence, now - before)
         return now
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedEvent:
     """One numbered event outside of calls: on a standalone stream, or the value read after a notice."""
 
     client: str
@@ -53,8 +53,8 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Anything else worth counting: a session that was gone, a stream that was opened again."""
+class Incident:
+    """Anything else that is counted: a session that was gone, a stream that was opened again."""
 
     client: str
     what: Literal["session lost", "session kept", "stream reopened"]
@@ -69,23 +69,23 @@ class Lag:
     worst: float
 
 
-Note = Call | Heard | Told | Lag
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Call, Heard, Told, Lag)}
+Observation = Call | ReceivedEvent | Incident | Lag
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Call, ReceivedEvent, Incident, Lag)}
 
 
-class Notebook:
-    """Writes notes to a file."""
+class ObservationLog:
+    """Writes observations to a file."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def write(self, note: Note) -> None:
-        """Add one note."""
-        self._out.write(json.dumps([type(note).__name__, asdict(note)]) + "\n")
+    def write(self, observation: Observation) -> None:
+        """Append one."""
+        self._out.write(json.dumps([type(observation).__name__, asdict(observation)]) + "\n")
 
 
-def read(path: Path) -> Iterator[Note]:
-    """The notes in a file."""
+def read(path: Path) -> Iterator[Observation]:
+    """The observations in a file."""
     for line in path.read_text().splitlines():
         kind, fields = json.loads(line)
         yield _KINDS[kind](**fields)

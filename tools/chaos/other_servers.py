@@ -1,4 +1,4 @@
-"""Other servers, to be broken in the same way; `python -m tools.chaos.other_servers NAME PORT` starts one with the same tools.
+"""Other servers, broken in the same way for comparison; `python -m tools.chaos.other_servers NAME PORT` runs one.
 
 | name | what |
 |---|---|
@@ -18,13 +18,13 @@ from typing import Any, Final
 
 import uvicorn
 
-from tools.chaos.ledger_plugin import Ledger, witness
+from tools.chaos.ledger_plugin import Ledger, ledger_server
 from tools.fleet.children import LOOPBACK, Child, start
 
-PEERS: Final[Mapping[str, Mapping[str, Any]]] = {"sdk": {}, "sdk-stateless": {"stateless_http": True}}
+OTHER_SERVERS: Final[Mapping[str, Mapping[str, Any]]] = {"sdk": {}, "sdk-stateless": {"stateless_http": True}}
 
 
-def launch_peer(name: str, command: str, folder: Path, port: int, env: Mapping[str, str]) -> Child:
+def launch_other(name: str, command: str, folder: Path, port: int, env: Mapping[str, str]) -> Child:
     """Start a server of this kind on the port, and do not wait for it."""
     line = (
         shlex.split(command)
@@ -37,8 +37,8 @@ def launch_peer(name: str, command: str, folder: Path, port: int, env: Mapping[s
 def main() -> None:
     """Serve the tools with the SDK alone."""
     name, port = sys.argv[1], int(sys.argv[2])
-    server = witness(Ledger(os.environ["CHAOS_LEDGER"], os.environ["CHAOS_WORKER"]))
-    uvicorn.run(server.streamable_http_app(**PEERS[name]), host=LOOPBACK, port=port, log_level="warning")
+    server = ledger_server(Ledger(os.environ["CHAOS_LEDGER"], os.environ["CHAOS_WORKER"]))
+    uvicorn.run(server.streamable_http_app(**OTHER_SERVERS[name]), host=LOOPBACK, port=port, log_level="warning")
 
 
 if __name__ == "__main__":

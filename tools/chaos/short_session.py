@@ -1,4 +1,4 @@
-"""A session of one's own: opened, used and ended by three requests, which most likely reach three workers."""
+"""A session that lives for three requests: opened, used and ended, most likely by three workers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def opened(setting: Setting, name: str = "") -> tuple[int, str]:
         return answer.status, answer.headers.get("mcp-session-id", "")
 
 
-async def visited(setting: Setting, name: str) -> str:
+async def run_short_session(setting: Setting, name: str) -> str:
     """Open a session, use it, and end it; `ok`, or what went wrong."""
     try:
         status, sid = await opened(setting, name)

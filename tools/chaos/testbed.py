@@ -1,4 +1,4 @@
-"""What the play is played on: a Redis that survives its own death, a second one for the ledger, workers, nginx."""
+"""The fleet that is broken: workers, nginx, a Redis that keeps its data on disk, and a second one for the ledger."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ SECTION: Final = {"ledger": "${CHAOS_LEDGER}", "worker": "${CHAOS_WORKER}"}
 
 
 @dataclass
-class Stage:
-    """Everything that runs, by its place; a place keeps its port when what stands there is started anew."""
+class Testbed:
+    """The running processes. A worker's index keeps its port when the worker is started again."""
 
     folder: Path
     ports: tuple[int, ...]
@@ -58,11 +58,11 @@ class Stage:
     clients: list[Child] = field(default_factory=list)
 
     def launch(self, index: int) -> None:
-        """Start the worker of a place again, and do not wait for it."""
+        """Start a worker again, and do not wait for it."""
         self.workers[index] = _worker(self.launcher, self.folder, self.ports[index], self.env)
 
     def ready(self, index: int) -> None:
-        """Wait until the worker of a place is ready."""
+        """Wait until a worker is ready."""
         port = self.ports[index]
         ready = partial(answers, port, "/readyz") if self.launcher is launch_worker else partial(listens, port)
         self.workers[index].wait_until(ready, START_S)
@@ -86,8 +86,8 @@ class Stage:
 @contextmanager
 def running(
     folder: Path, launcher: Launcher, *, workers: int, tools: str, store: str, fsync: str, auth: str, drain_grace: int
-) -> Iterator[Stage]:
-    """Set the stage; everything that stands on it is ended at the end."""
+) -> Iterator[Testbed]:
+    """Start everything; it is ended with the context."""
     with ExitStack() as stack:
         ledger = start_redis(folder / "ledger")
         redis_port, front = free_port(), free_port()
@@ -107,7 +107,7 @@ def running(
         }
         env |= {"LOG_LEVEL": os.environ.get("LOG_LEVEL", "warning"), "DRAIN_TIMEOUT": "25"}
         ports = tuple(free_port() for _ in range(workers))
-        stage = Stage(
+        testbed = Testbed(
             folder=folder,
             ports=ports,
             env=env,
@@ -120,25 +120,28 @@ def running(
             redis=stored,
             cluster=cluster,
         )
-        stack.callback(_end, stage, ledger.child)
-        stage.whole()
-        stage.balancer = start_balancer(folder, front, ports, nginx=find_nginx())
-        yield stage
+        stack.callback(_end, testbed, ledger.child)
+        testbed.whole()
+        testbed.balancer = start_balancer(folder, front, ports, nginx=find_nginx())
+        yield testbed
 
 
-def start_clients(stage: Stage, *, clients: int, processes: int, **spec_of_all: object) -> None:
+def start_clients(testbed: Testbed, *, clients: int, processes: int, **spec_of_all: object) -> None:
     """Start the clients, and return when all have their streams open."""
-    if stage.env["AUTH_MODE"] == "integrated":
-        spec_of_all["token"] = drive_token(f"http://localhost:{stage.front}", "alice")
+    if testbed.env["AUTH_MODE"] == "integrated":
+        spec_of_all["token"] = drive_token(f"http://localhost:{testbed.front}", "alice")
     shares = [clients // processes + (number < clients % processes) for number in range(processes)]
     for number, share in enumerate(shares):
-        spec = {**spec_of_all, "port": stage.front, "first": sum(shares[:number]), "count": share}
-        spec |= {"notes": str(stage.folder / f"notes-{number}.jsonl"), "ready": str(stage.folder / f"ready-{number}")}
-        spec |= {"patience": 30 if stage.launcher is launch_worker else 2}
+        spec = {**spec_of_all, "port": testbed.front, "first": sum(shares[:number]), "count": share}
+        spec |= {
+            "observations": str(testbed.folder / f"observations-{number}.jsonl"),
+            "ready": str(testbed.folder / f"ready-{number}"),
+        }
+        spec |= {"patience": 30 if testbed.launcher is launch_worker else 2}
         command = [sys.executable, "-m", "tools.chaos.clients", json.dumps(spec)]
-        stage.clients.append(start(f"clients-{number}", command, stage.folder))
-    for number, child in enumerate(stage.clients):
-        child.wait_until((stage.folder / f"ready-{number}").exists, timeout=120)
+        testbed.clients.append(start(f"clients-{number}", command, testbed.folder))
+    for number, child in enumerate(testbed.clients):
+        child.wait_until((testbed.folder / f"ready-{number}").exists, timeout=120)
 
 
 def end_clients(children: Sequence[Child], timeout: float) -> None:
@@ -165,11 +168,11 @@ def _durable_redis(folder: Path, port: int, fsync: str) -> Child:
     return child
 
 
-def _end(stage: Stage, ledger: Child | None) -> None:
+def _end(testbed: Testbed, ledger: Child | None) -> None:
     """End what still runs, frozen or not."""
-    nodes = stage.cluster.nodes.values() if stage.cluster else ()
-    single = (stage.balancer.child if stage.balancer else None, stage.redis, ledger)
-    started = [*stage.clients, *stage.workers, *nodes, *(child for child in single if child)]
+    nodes = testbed.cluster.nodes.values() if testbed.cluster else ()
+    single = (testbed.balancer.child if testbed.balancer else None, testbed.redis, ledger)
+    started = [*testbed.clients, *testbed.workers, *nodes, *(child for child in single if child)]
     for child in started:
         if child.process.poll() is None:
             child.thaw()
