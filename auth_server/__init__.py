@@ -2,8 +2,8 @@
 
 Owns clients, authorizations, tokens, its endpoints and its pages. Mounted into a worker (`AuthorizationServer.routes`)
 or run as its own process (`python -m auth_server`). May import `switchboard.state`,
-`switchboard.resolver` and leaves of Switchboard; never anything else of it, which in turn imports this package in its
-composition root alone.
+`switchboard.common.resolver` and leaves of Switchboard; never anything else of it, which in turn imports this package
+in its composition root alone.
 """
 
 from auth_server.app import AuthorizationServer

@@ -19,10 +19,10 @@ from auth_server.environment import StandaloneSettings, read
 from auth_server.http.standalone_middleware import StandaloneMiddleware, own_hosts
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
+from switchboard.common.http_bounds import BoundedHttp
+from switchboard.common.process import shut
+from switchboard.common.resolver import Loop
 from switchboard.errors import ConfigurationError, SwitchboardError
-from switchboard.http_bounds import BoundedHttp
-from switchboard.process import shut
-from switchboard.resolver import Loop
 from switchboard.state import awaiting_redis, join
 
 log = structlog.get_logger("auth_server")

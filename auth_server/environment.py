@@ -19,11 +19,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from auth_server.connectors.client import signing_key
 from auth_server.scopes import SCOPES
 from auth_server.settings import AuthSettings, GithubSettings, OidcSettings, StaticClient, TrustedIssuer
+from switchboard.common.hosts import HostPatterns
+from switchboard.common.loopback import is_loopback
+from switchboard.common.validation_messages import expected
 from switchboard.errors import ConfigurationError
-from switchboard.hosts import HostPatterns
-from switchboard.loopback import is_loopback
 from switchboard.state import State, open_state
-from switchboard.wording import expected
 
 T = TypeVar("T", StaticClient, TrustedIssuer)
 

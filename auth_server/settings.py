@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from auth_server.quotas import QUOTAS, Name, Quota
 from auth_server.scopes import SCOPES, well_formed
-from switchboard.claim_paths import claim_at
+from switchboard.common.claim_paths import claim_at
+from switchboard.common.loopback import is_loopback
 from switchboard.errors import ConfigurationError
-from switchboard.loopback import is_loopback
 
 DAY = 86_400
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from auth_server.settings import TrustedIssuer
-from switchboard import visible
+from switchboard.common import visible_text
 
 MACHINE = "client:"
 LONGEST = 255
@@ -55,6 +55,6 @@ def of_asserted(name: object, trusted: TrustedIssuer, all_trusted: Sequence[Trus
 def _checked(name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
         raise InvalidSubject(f"a subject is a text of 1 to {LONGEST} characters")
-    if not name.isprintable() or visible.text(name) != name or name != name.strip():
+    if not name.isprintable() or visible_text.text(name) != name or name != name.strip():
         raise InvalidSubject("the subject has invisible characters")
     return name

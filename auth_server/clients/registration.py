@@ -11,8 +11,8 @@ from auth_server.clients.redirect_uris import problem, split
 from auth_server.errors import Refusal
 from auth_server.jwt.jose import needed
 from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client, dump
-from switchboard import visible
-from switchboard.loopback import is_loopback
+from switchboard.common import visible_text
+from switchboard.common.loopback import is_loopback
 
 MAX_REDIRECTS = 20
 MAX_NAME = 100
@@ -84,7 +84,7 @@ def described(client: Client) -> dict[str, Any]:
 
 def clean(text: str) -> str:
     """`text` without what is not seen, in one line, cut to a length a person reads; nothing if nothing is left."""
-    seen = visible.text(" ".join(text.split()))
+    seen = visible_text.text(" ".join(text.split()))
     known = "".join(char for char in seen if char in _JOINERS or not unicodedata.category(char).startswith("C"))
     shown = " ".join(known.split())[:MAX_NAME]
     return shown if any(unicodedata.category(char)[0] in "LNPS" for char in shown) else ""

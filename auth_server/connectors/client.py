@@ -15,8 +15,8 @@ from joserfc.jws import JWSRegistry
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import random_token
 from auth_server.settings import OidcSettings
-from switchboard.client_secret import ClientSecret
-from switchboard.visible import escaped
+from switchboard.common.client_secret import ClientSecret
+from switchboard.common.visible_text import escaped
 
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LIVES: Final = 60

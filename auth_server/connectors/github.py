@@ -14,8 +14,8 @@ from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
 from auth_server.errors import ProviderMisconfigured, SignInRefused
 from auth_server.models import Identity
 from auth_server.settings import GithubSettings
+from switchboard.common.visible_text import escaped
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.visible import escaped
 
 _LONGEST_SAID = 300
 

@@ -24,9 +24,9 @@ from auth_server.jwt.jose import InvalidJwt, Verified
 from auth_server.jwt.key_sets import KeySets
 from auth_server.models import Identity
 from auth_server.settings import OidcSettings
-from switchboard.claim_paths import claim_at
+from switchboard.common.claim_paths import claim_at
+from switchboard.common.visible_text import escaped
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.visible import escaped
 
 KEPT = 3_600.0
 SKEW = 60

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from switchboard import strict_json
+from switchboard.common import strict_json
 from switchboard.errors import AuthorizationUnavailable
 
 LARGEST = 1_048_576

@@ -22,8 +22,8 @@ from auth_server.pages.sign_in_errors import sign_in_trouble
 from auth_server.params import form
 from auth_server.scopes import SCOPE_TEXTS
 from auth_server.shared import Shared
+from switchboard.common.loopback import is_loopback
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.loopback import is_loopback
 
 TRANSACTION = "pending"
 LOGIN = "login"

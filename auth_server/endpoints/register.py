@@ -16,7 +16,7 @@ from auth_server.errors import Refusal
 from auth_server.http.error_middleware import NO_STORE
 from auth_server.models import Client
 from auth_server.shared import Shared
-from switchboard import strict_json
+from switchboard.common import strict_json
 
 
 async def json_body(request: Request) -> Any:

@@ -24,10 +24,10 @@ import httpx2
 
 from auth_server.fetch.breakers import Breakers
 from auth_server.fetch.public_addresses import is_public
-from switchboard import strict_json
+from switchboard.common import strict_json
+from switchboard.common.resolver import Resolver
+from switchboard.common.shares import Shares
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.resolver import Resolver
-from switchboard.shares import Shares
 
 TIMEOUT = 5.0
 """Seconds for looking up a host, and again for the document."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from switchboard.networks import carried_ipv4
+from switchboard.common.networks import carried_ipv4
 
 _NOT_PUBLIC_IPV4 = tuple(
     map(

@@ -14,7 +14,7 @@ from auth_server.fetch.fetcher import source
 from auth_server.models import Client
 from auth_server.quotas import QUOTAS, Name, Quota
 from auth_server.store.connection import Connection
-from switchboard.networks import UNKNOWN, bucket_of
+from switchboard.common.networks import UNKNOWN, bucket_of
 
 Respond = Callable[[Request], Awaitable[Response]]
 

@@ -16,7 +16,7 @@ from joserfc.jwk import JWKRegistry
 from joserfc.jws import JWSRegistry
 
 from auth_server.crypto import unb64
-from switchboard import strict_json
+from switchboard.common import strict_json
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519")
 """Asymmetric ones only: a public key can then never be taken for a shared secret."""

@@ -26,29 +26,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from switchboard import __version__, log, plugins
 from switchboard.authorization import authorize
 from switchboard.backends import Backend, BackendProvider, Watchdog
-from switchboard.backends.following import Interest
-from switchboard.backends.roots_changes import tell_roots_changed
+from switchboard.backends.connections.roots_changes import tell_roots_changed
+from switchboard.backends.offer.resource_subscriptions import Interest
 from switchboard.catalog import shapes
 from switchboard.config.environment import variables
 from switchboard.config.layers import OVERRIDES
 from switchboard.config.overlay import Overlay
 from switchboard.config.watching import WatchedConfiguration
-from switchboard.edge.access import ToolOf
-from switchboard.edge.descriptors import raise_limit, shortage
-from switchboard.edge.faults import Faults
-from switchboard.edge.guards import default_hosts, default_origins, probes
-from switchboard.edge.handshake import HandshakeEdge
-from switchboard.edge.health import Readiness, health_routes
-from switchboard.edge.legacy import MESSAGE_PATH, SSE_PATH, LegacyEdge
-from switchboard.edge.limits import Permits, Quota, RateLimit, by_address, by_principal
-from switchboard.edge.mcp import McpEndpoint
-from switchboard.edge.replies import Elsewhere
-from switchboard.edge.selecting import Selecting
-from switchboard.edge.shedding import Load, Shedding
-from switchboard.edge.stack import Policy, wrap
-from switchboard.edge.starting import Starting
-from switchboard.edge.websocket import WebSocketEdge
 from switchboard.errors import StateUnavailable
+from switchboard.fleet import Heartbeat, mint_worker_id
 from switchboard.fleet.peers import Peers
 from switchboard.gateway import (
     LiveCatalog,
@@ -59,25 +45,40 @@ from switchboard.gateway import (
     readable,
     task_support,
 )
+from switchboard.http.fd_limits import raise_limit, shortage
+from switchboard.http.handshake import HandshakeEdge
+from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH, LegacyEdge
+from switchboard.http.mcp import McpEndpoint
+from switchboard.http.middleware.access import ToolOf
+from switchboard.http.middleware.errors import Faults
+from switchboard.http.middleware.guards import default_hosts, default_origins, probes
+from switchboard.http.middleware.load_shedding import Load, Shedding
+from switchboard.http.middleware.presets import Selecting
+from switchboard.http.middleware.rate_limit import Permits, Quota, RateLimit, by_address, by_principal
+from switchboard.http.probes import Readiness, health_routes
+from switchboard.http.responses import Elsewhere
+from switchboard.http.stack import Policy, wrap
+from switchboard.http.starting import Starting
+from switchboard.http.websocket import WebSocketEdge
 from switchboard.inquiry import answering
 from switchboard.keys import derive
 from switchboard.local_inquiry import answering_here
 from switchboard.plugins import OpenStream
-from switchboard.sessions.asking import ask
+from switchboard.servers import Upstreams
 from switchboard.sessions.bus import RedisBus
-from switchboard.sessions.legacy import LegacyRoom
 from switchboard.sessions.links import GivenLinks
+from switchboard.sessions.one_stream import LegacyRoom
 from switchboard.sessions.parking import Parking
 from switchboard.sessions.records import Records
-from switchboard.sessions.room import HandshakeRoom
+from switchboard.sessions.service import HandshakeRoom
+from switchboard.sessions.standalone_requests import ask
 from switchboard.sessions.streams import Streams
 from switchboard.sessions.unavailable import marking
 from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, Ground
-from switchboard.state import Heartbeat, Soundness, State, awaiting_redis, join, mint_worker_id, open_state
+from switchboard.state import Soundness, State, awaiting_redis, join, open_state
 from switchboard.tasks import Tasks
 from switchboard.timing import Timing
-from switchboard.upstreams import Upstreams
 
 events = structlog.get_logger(__name__)
 

@@ -16,11 +16,11 @@ from starlette.types import ASGIApp
 
 from auth_server import AuthorizationServer, AuthSettings, environment
 from auth_server.connectors.provider_check import announce
-from switchboard.edge.bearer import Anonymous, Bearer
-from switchboard.edge.metadata import resource_metadata_routes, resource_metadata_url
 from switchboard.errors import ConfigurationError
+from switchboard.external_issuer import TIMEOUT_S, VALIDATIONS, Issuer, check, resources
+from switchboard.http.metadata import resource_metadata_routes, resource_metadata_url
+from switchboard.http.middleware.bearer import Anonymous, Bearer
 from switchboard.identity import ADVERTISED, IMPLIES, Discovery, InProcessVerifier, ScopeNames, TokenVerifier
-from switchboard.issuer import TIMEOUT_S, VALIDATIONS, Issuer, check, resources
 from switchboard.settings import Settings
 from switchboard.state import State
 

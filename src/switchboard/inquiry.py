@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
+from switchboard.fleet.heartbeat import living
 from switchboard.fleet.peers import Peers, ServedChannel
 from switchboard.state import State
-from switchboard.state.workers import living
 
 PATIENCE_S: Final = 3.0
 """What a worker has to answer."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import structlog
 
-from switchboard.private_files import check_private_folder, make_private_folder
+from switchboard.common.private_files import check_private_folder, make_private_folder
 
 log = structlog.get_logger(__name__)
 

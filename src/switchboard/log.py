@@ -19,7 +19,7 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from switchboard.visible import escaped
+from switchboard.common.visible_text import escaped
 
 Format = Literal["auto", "json", "console"]
 

@@ -21,10 +21,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from switchboard.common.hosts import HostPatterns, OriginPatterns
+from switchboard.common.loopback import is_loopback
+from switchboard.common.validation_messages import expected
 from switchboard.errors import ConfigurationError
-from switchboard.hosts import HostPatterns, OriginPatterns
-from switchboard.loopback import is_loopback
-from switchboard.wording import expected
 
 MAKE_A_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 EXAMPLE_KEY = "for-trying-it-out-on-this-machine-only"

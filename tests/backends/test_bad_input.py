@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
 from switchboard.backends import Bounds, Patience
-from switchboard.backends.order import MOST, Heard
+from switchboard.backends.connections.notification_order import MOST, Heard
 
 
 def text(result: Any) -> str:

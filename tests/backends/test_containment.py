@@ -7,7 +7,7 @@ from typing import Any
 
 from mcp import Client
 
-from switchboard.backends.hearing import Hearing
+from switchboard.backends.connections.inbound import Hearing
 
 
 async def test_a_question_whose_answer_is_cancelled_by_somebody_else_does_not_end_the_child(

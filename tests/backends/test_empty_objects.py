@@ -7,7 +7,7 @@ from typing import Any
 
 from mcp import Client
 
-from switchboard.backends.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
+from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
 
 SCHEMA = {
     "type": "object",

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from switchboard.backends import holder as holder_module
-from switchboard.backends.claims import Claim, Claims
-from switchboard.backends.holder import Holder
-from switchboard.backends.remote import UNTAKEN_S, Moved, Remote
-from switchboard.backends.scope import LineKey
+from switchboard.backends import peer_server as holder_module
+from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.connections.connection_leases import Claim, Claims
+from switchboard.backends.peer_client import UNTAKEN_S, Moved, Remote
+from switchboard.backends.peer_server import Holder
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing

@@ -12,10 +12,10 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Backend, Http, Stdio
-from switchboard.backends.child import LastWords
-from switchboard.backends.failures import BackendFailure, Broken
+from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.errors import BackendFailure, Broken
 from switchboard.backends.health import Health, pause
-from switchboard.backends.scope import LineKey
+from switchboard.backends.transports.child import LastWords
 from switchboard.identity.breaker import Breaker
 from tools.fleet.offers import offered
 

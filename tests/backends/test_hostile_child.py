@@ -18,7 +18,7 @@ from mcp import Client
 from mcp_types import TextContent
 from redis.asyncio import Redis
 
-from switchboard.backends.inherited import environment
+from switchboard.backends.transports.child_environment import environment
 
 HOSTILE = Path(__file__).parent / "servers" / "hostile.py"
 BOUNDED = """

@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from switchboard.backends import Backend, Bounds, Http, Patience, Sse, http
+from switchboard.backends import Backend, Bounds, Http, Patience, Sse
+from switchboard.backends.transports import http
 
 LONG = Patience(start=20, call=60, idle=60, stop=0.5)
 AT_ONCE_S = 15

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from switchboard.backends.calls import MAX_ASKS, Call, CallOver, InFlight
+from switchboard.backends.connections.inflight import MAX_ASKS, Call, CallOver, InFlight
 
 PATIENCE_S = 10
 PassTime = Callable[[float], Awaitable[None]]

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ResourceLink, TextContent
 from pydantic import ValidationError
 
-from switchboard.backends import leniency
+from switchboard.backends.connections import leniency
 
 
 def parsed(raw: dict[str, Any], version: str = "2025-06-18") -> CallToolResult:

@@ -17,7 +17,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import TextContent
 
 from switchboard.backends import Bounds, Patience, Watchdog
-from switchboard.backends.scope import default_scope, key
+from switchboard.backends.connections.connection_key import default_scope, key
 from switchboard.identity import ANONYMOUS, Caller, Principal
 from tools.fleet.offers import offered
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from switchboard.backends import Bounds, listing
-from switchboard.backends.looks import LONGEST_S, Looks
+from switchboard.backends import Bounds
+from switchboard.backends.offer import listing
+from switchboard.backends.offer.refresh_schedule import LONGEST_S, Looks
 
 ABLE: dict[str, Any] = {"tools": {}, "resources": {}, "prompts": {}}
 
@@ -113,7 +114,7 @@ async def test_a_list_without_end_is_told_of(mode: str, why: str, raw: Any, open
 async def test_what_a_list_said_before_is_offered_while_it_fails_and_it_is_asked_again(
     scripted: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard.backends.discovery.INCOMPLETE_S", 0.1)
+    monkeypatch.setattr("switchboard.backends.offer.discovery.INCOMPLETE_S", 0.1)
     async with open_gateway(scripted(script(**{"prompts/list": "broken"}))) as opened:
         provider = opened.providers["odd"]
         await opened.discovered()

@@ -12,8 +12,8 @@ import pytest
 from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Stdio
-from switchboard.backends.personal import for_line, for_nobody
-from switchboard.backends.scope import ABLE, SHARED, key
+from switchboard.backends.connections.connection_key import ABLE, SHARED, key
+from switchboard.backends.placeholders import for_line, for_nobody
 from switchboard.config import ServerSection
 from switchboard.identity import Caller, Principal
 

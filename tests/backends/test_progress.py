@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import pytest
 
-from switchboard.backends.calls import MOST_REPORTS, Call
-from switchboard.backends.description import Patience
+from switchboard.backends.config import Patience
+from switchboard.backends.connections.inflight import MOST_REPORTS, Call
+from switchboard.backends.connections.notification_order import MOST as MOST_HEARD
+from switchboard.backends.connections.notification_order import Heard
 from switchboard.backends.frames import MOST, Outbox
-from switchboard.backends.order import MOST as MOST_HEARD
-from switchboard.backends.order import Heard
 from tools.fleet.offers import offered
 
 MANY = 10_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx2
 
-from switchboard.backends.road import AVOIDED_S, Road
+from switchboard.backends.transports.endpoints import AVOIDED_S, Road
 
 A, B, C = (httpx2.URL(f"http://{name}.example/mcp") for name in "abc")
 

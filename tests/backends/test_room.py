@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from switchboard.backends import Backend, BackendProvider, Bounds, Patience, Watchdog
-from switchboard.backends.failures import Refused
-from switchboard.backends.lines import Lines
-from switchboard.backends.room import FleetRoom
-from switchboard.backends.scope import LineKey
+from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.connections.connection_quota import FleetRoom
+from switchboard.backends.connections.pool import Lines
+from switchboard.backends.errors import Refused
 from switchboard.state import State, open_state
 
 QUICK = Patience(start=20, call=10, idle=60, stop=0.2)
@@ -91,7 +91,7 @@ async def test_one_too_many_is_refused_on_whichever_worker(why: str, raw: Any, p
 async def test_one_that_nobody_used_for_long_makes_room_for_the_same_person_on_whichever_worker(
     raw: Any, pools: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard.backends.lines.SPARED_S", 0.0)
+    monkeypatch.setattr("switchboard.backends.connections.pool.SPARED_S", 0.0)
     here, there = await pools(raw("few", scope="session", bounds=Bounds(lines_per_user=2), patience=QUICK))
     async with opened(here, *sessions("bob", 1)):
         async with opened(here, *sessions("ann", 1, 2)):

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from switchboard.backends import roots
-from switchboard.backends.calls import Call, InFlight
-from switchboard.backends.roots import Roots
+from switchboard.backends.connections import roots
+from switchboard.backends.connections.inflight import Call, InFlight
+from switchboard.backends.connections.roots import Roots
 
 ASKED = '{"jsonrpc":"2.0","id":%d,"method":"roots/list"}'
 HOME = [{"uri": "file:///home"}]

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from switchboard.backends import Bounds, cleaning
+from switchboard.backends import Bounds
+from switchboard.backends.offer import sanitize
 
 SMILE = "\U0001f600"
 
 
 def offered(*tools: Any) -> tuple[list[Any], dict[str, str]]:
-    kept, unoffered = cleaning.clean(cleaning.TOOLS, tools, Bounds())
+    kept, unoffered = sanitize.clean(sanitize.TOOLS, tools, Bounds())
     return [tool.model_dump(by_alias=True, exclude_none=True) for tool in kept], {
         one.name: one.reason for one in unoffered
     }
@@ -272,7 +273,7 @@ def test_what_a_tool_can_be_offered_without_does_not_cost_the_tool(member: str, 
 
 def test_a_resource_is_offered_without_a_size_or_priority_that_is_none() -> None:
     resource = {"uri": "x://1", "name": "x", "size": 1.5, "annotations": {"priority": 7}}
-    kept, unoffered = cleaning.clean(cleaning.RESOURCES, [resource], Bounds())
+    kept, unoffered = sanitize.clean(sanitize.RESOURCES, [resource], Bounds())
     assert [one.model_dump(exclude_none=True) for one in kept] == [{"uri": "x://1", "name": "x"}]
     assert [one.reason.partition(":")[0] for one in unoffered] == [
         "offered without size",
@@ -282,7 +283,7 @@ def test_a_resource_is_offered_without_a_size_or_priority_that_is_none() -> None
 
 @pytest.mark.parametrize("uri", ["javascript:alert(1)", "JavaScript:alert(1)", "java\tscript:x", " vbscript:x"])
 def test_a_resource_whose_link_would_run_a_program_is_left_out(uri: str) -> None:
-    kept, unoffered = cleaning.clean(cleaning.RESOURCES, [{"uri": uri, "name": "x"}], Bounds())
+    kept, unoffered = sanitize.clean(sanitize.RESOURCES, [{"uri": uri, "name": "x"}], Bounds())
     assert kept == []
     assert unoffered[0].reason in ("following its URI would run a program", "its uri has hidden characters")
 

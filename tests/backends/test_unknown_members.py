@@ -10,7 +10,7 @@ import pytest
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types.version import LATEST_MODERN_VERSION
 
-from switchboard.unknown_members import KNOWN, note, put_back
+from switchboard.protocol.unknown_members import KNOWN, note, put_back
 
 RESULT = {"content": [{"type": "text", "text": "done", "later": 1}], "later": {"b": [1, None]}, "structuredContent": {}}
 

@@ -9,8 +9,8 @@ import pytest
 from mcp import Client
 from mcp.shared.subscriptions import ResourceUpdated
 
-from switchboard.backends import updates
-from switchboard.backends.updates import MOST, Updates
+from switchboard.backends.offer import resource_updates
+from switchboard.backends.offer.resource_updates import MOST, Updates
 
 
 async def test_a_storm_of_updates_of_one_resource_is_told_of_at_once_and_once_more_at_its_end(
@@ -30,7 +30,7 @@ async def test_a_storm_of_updates_of_one_resource_is_told_of_at_once_and_once_mo
 async def test_updates_of_more_resources_than_can_be_told_of_are_dropped_and_the_rest_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(updates, "SPACE_S", 0.05)
+    monkeypatch.setattr(resource_updates, "SPACE_S", 0.05)
     told: list[str] = []
 
     async def publish(uri: str) -> None:

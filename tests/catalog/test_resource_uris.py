@@ -12,12 +12,12 @@ from mcp.server.caching import CacheHint
 from mcp_types import Prompt, Resource, ResourceTemplate, ServerCapabilities, Tool
 from pydantic import AnyUrl
 
-from switchboard.backends.description import Backend, Stdio
-from switchboard.backends.offer import BackendOffer, offered
+from switchboard.backends.config import Backend, Stdio
+from switchboard.backends.offer.offer import BackendOffer, offered
 from switchboard.catalog import build
 from switchboard.config import Prefix
 from switchboard.plugins import Kind
-from switchboard.resource_uris import Template, canonical, equal
+from switchboard.protocol.resource_uris import Template, canonical, equal
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from switchboard.catalog import Catalog, Entry, Listing, UnknownSelection, Wish,
 from switchboard.catalog.search import CALL, DISCOVER, search, tokens, words
 from switchboard.catalog.selection import tags
 from switchboard.config import Preset, ToolSearch
-from switchboard.resource_uris import Template
+from switchboard.protocol.resource_uris import Template
 
 ENTRIES = {
     "web__fetch": ("web", "Fetch a page from the web by its URL", {"web"}),

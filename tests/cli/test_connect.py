@@ -29,7 +29,7 @@ from mcp_types import (
 from typer.testing import CliRunner
 
 from switchboard.cli.commands import app
-from switchboard.cli.connect.purse import Purse
+from switchboard.cli.connect.token_store import Purse
 from tools.fleet.children import Child, answers, free_port
 from tools.fleet.person import signed_in
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from switchboard.cli.commands import app
-from switchboard.cli.connect.purse import Purse, PurseTrouble
+from switchboard.cli.connect.token_store import Purse, PurseTrouble
 from switchboard.local_inquiry import answering_here, ask_here, nobody, socket_file
 
 SERVER = "https://mcp.example.com/mcp"

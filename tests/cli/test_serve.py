@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from switchboard import __version__
+from switchboard.cli.banner import screen
 from switchboard.cli.commands import COMMANDS, app
 from switchboard.cli.reloading import watched
-from switchboard.cli.screen import screen
 from switchboard.settings import load_settings
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
 from tools.fleet.redis_server import RedisServer

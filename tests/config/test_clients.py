@@ -15,7 +15,7 @@ import pytest
 from switchboard.config import Configuration
 from switchboard.config.expansion import expanded
 from switchboard.config.formats import parsed
-from switchboard.config.imports import Imported, imported
+from switchboard.config.importing.files import Imported, imported
 
 PAGE = Path(__file__).parents[2] / "docs" / "migrating.md"
 BEGIN, END = "<!-- clients: written by tests/config/test_clients.py -->", "<!-- end of clients -->"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from switchboard.config import Configuration
-from switchboard.config.imports import imported
+from switchboard.config.importing.files import imported
 from switchboard.errors import ConfigurationError
 
 

@@ -8,8 +8,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from switchboard.config.files import layers, validated
+from switchboard.config.redaction import shown
 from switchboard.config.schema import schema
-from switchboard.config.shown import shown
 
 WriteFile = Callable[[str, str], Path]
 

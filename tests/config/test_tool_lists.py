@@ -13,7 +13,7 @@ from mcp_types import Tool
 from switchboard.catalog.shaping import Shape
 from switchboard.config import ServerSection, read
 from switchboard.config.formats import parsed
-from switchboard.config.imports import imported
+from switchboard.config.importing.files import imported
 from switchboard.config.layers import OVERRIDES
 
 WriteFile = Callable[[str, str], Path]

@@ -19,7 +19,7 @@ from mcp_types import (
 )
 from mcp_types.methods import serialize_server_result
 
-from switchboard.versions import fitted_definition, fitted_result
+from switchboard.protocol.versions import fitted_definition, fitted_result
 
 LINK = ResourceLink(type="resource_link", uri="report://q1", name="q1", description="First quarter")
 AUDIO = AudioContent(type="audio", data="AAAA", mime_type="audio/wav")

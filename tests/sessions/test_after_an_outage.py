@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from switchboard.sessions.follow import ReplyFollower
 from switchboard.sessions.frames import Frame
-from switchboard.sessions.held import HeldStreams
+from switchboard.sessions.stream_quota import HeldStreams
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing

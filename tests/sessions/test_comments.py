@@ -9,7 +9,7 @@ import pytest
 from mcp.server import _streamable_http_modern as sdk
 from starlette.types import Message, Receive, Scope, Send
 
-from switchboard.edge.modern import PING, serve
+from switchboard.http.modern import PING, serve
 from switchboard.sessions import frames
 from switchboard.sessions.revocation import Revocation
 

@@ -6,8 +6,8 @@ import pytest
 from mcp_types import InitializeRequestParams
 
 from switchboard.errors import TooMany
-from switchboard.sessions.ownership import LOOKED_AT, Ownership
 from switchboard.sessions.records import OLDEST, UNKNOWN, Records
+from switchboard.sessions.session_quota import LOOKED_AT, Ownership
 from switchboard.state import State, open_state
 
 OWNER = "alice"

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from switchboard.edge.descriptors import ENOUGH, raise_limit, shortage
-from switchboard.edge.shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
 from switchboard.errors import SessionGone
+from switchboard.http.fd_limits import ENOUGH, raise_limit, shortage
+from switchboard.http.middleware.load_shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.reply import Reply
@@ -144,7 +144,7 @@ async def test_a_principal_has_no_more_calls_waiting_for_it_than_allowed(start: 
 
 def test_a_process_takes_as_many_descriptors_as_it_may() -> None:
     program = (
-        "import resource; from switchboard.edge.descriptors import raise_limit, shortage\n"
+        "import resource; from switchboard.http.fd_limits import raise_limit, shortage\n"
         "for hard in (6000, 500):\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))\n"
         "    print(raise_limit(), len(shortage(raise_limit())))"

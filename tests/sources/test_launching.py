@@ -19,8 +19,8 @@ import structlog
 from switchboard.config import ServerSection
 from switchboard.sources import Ground, SourceFailure, prepare
 from switchboard.sources.docker import tagged
+from switchboard.sources.install_cache import place, shelved
 from switchboard.sources.installer import environment, run
-from switchboard.sources.shelf import place, shelved
 
 Section = Callable[..., ServerSection]
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from switchboard.authorization import authorize
-from switchboard.edge.scopes import InsufficientScope, answer
+from switchboard.http.scopes import InsufficientScope, answer
 from switchboard.settings import load_settings
 from switchboard.state import open_state
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from switchboard.state.cancellation import heeding
+from switchboard.state.redis_compat import heeding
 
 
 class Waiting:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import redis
 from structlog.testing import capture_logs
 
-from switchboard.state import Heartbeat, Lease, check_fingerprint, open_state
+from switchboard.fleet import Heartbeat, Lease
+from switchboard.state import check_fingerprint, open_state
 from switchboard.state.clock import DIFFERS_S, FleetClock
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing

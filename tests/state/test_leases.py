@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from switchboard.state import Lease, open_state
+from switchboard.fleet import Lease
+from switchboard.state import open_state
 from switchboard.timing import Timing
 
 TIMING = Timing()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from switchboard.state import open_state, wire
+from switchboard.state import open_state, pubsub_connection
 
 
 class Relay:
@@ -60,7 +60,7 @@ class Relay:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("PING_EVERY_S", 0.1), ("ANSWERED_S", 0.6), ("LOOK_S", 0.1), ("LATE_S", 0.3)):
-        monkeypatch.setattr(wire, name, seconds, raising=False)
+        monkeypatch.setattr(pubsub_connection, name, seconds, raising=False)
 
 
 async def test_a_way_to_the_server_that_is_dead_is_noticed_while_notices_flow(quick: None, redis_url: str) -> None:
@@ -101,7 +101,7 @@ async def test_a_subscription_that_is_not_confirmed_condemns_the_connection(quic
 async def test_a_connection_on_which_nobody_publishes_is_kept(quick: None, state_url: str | None) -> None:
     heard = list[str]()
     async with open_state(state_url) as state, state.hub.subscribed("c", heard.append):
-        await asyncio.sleep(3 * wire.ANSWERED_S)
+        await asyncio.sleep(3 * pubsub_connection.ANSWERED_S)
         assert heard == []
         assert state.hub.connected
 

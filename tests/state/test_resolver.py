@@ -14,9 +14,9 @@ import pytest
 
 from auth_server import __main__ as standalone
 from switchboard.cli.serving import uvicorn_config
-from switchboard.resolver import AT_ONCE, Busy, Loop, Resolver, by_system
+from switchboard.common.resolver import AT_ONCE, Busy, Loop, Resolver, by_system
+from switchboard.common.shares import Shares
 from switchboard.settings import load_settings
-from switchboard.shares import Shares
 
 
 class Servers:
@@ -148,8 +148,8 @@ def test_the_worker_and_the_authorization_server_run_on_that_loop() -> None:
 def test_a_process_ends_while_a_name_is_being_looked_up() -> None:
     story = """
 import asyncio, threading
-from switchboard.resolver import Resolver
-from switchboard.shares import Shares
+from switchboard.common.resolver import Resolver
+from switchboard.common.shares import Shares
 
 async def main():
     resolver = Resolver(Shares(1), lambda *_: threading.Event().wait() and [])

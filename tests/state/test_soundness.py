@@ -11,7 +11,7 @@ import redis
 from structlog.testing import capture_logs
 
 from switchboard.state import Soundness, open_state
-from switchboard.state.soundness import REMEMBERED_S, Master, risks
+from switchboard.state.checks import REMEMBERED_S, Master, risks
 from tools.fleet.redis_cluster import MASTERS, RedisCluster
 from tools.fleet.redis_server import RedisServer
 

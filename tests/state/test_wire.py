@@ -10,7 +10,7 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import MovedError, NoPermissionError, ResponseError
 
-from switchboard.state.wire import Wire
+from switchboard.state.pubsub_connection import Wire
 
 
 class Server:

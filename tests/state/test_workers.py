@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from switchboard.errors import ConfigurationError
-from switchboard.state import Heartbeat, check_fingerprint, mint_worker_id, open_state
+from switchboard.fleet import Heartbeat, mint_worker_id
+from switchboard.state import check_fingerprint, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing
 

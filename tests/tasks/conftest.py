@@ -19,9 +19,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 from pydantic import BaseModel
 
+from switchboard.fleet import Heartbeat
 from switchboard.identity import Caller, Principal, serving
 from switchboard.plugins import TaskSupport
-from switchboard.state import Heartbeat, State, open_state
+from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.tasks import Tasks
 

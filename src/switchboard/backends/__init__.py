@@ -11,8 +11,8 @@ May import `config`, `identity`, `state`, `errors` and `log`. Knows nothing of s
 the catalog: what it needs of them comes as Protocols.
 """
 
-from switchboard.backends.description import Backend, Bounds, Http, Patience, Sse, Stdio
+from switchboard.backends.config import Backend, Bounds, Http, Patience, Sse, Stdio
 from switchboard.backends.provider import BackendProvider, providers
-from switchboard.backends.watchdog import Watchdog
+from switchboard.backends.transports.watchdog import Watchdog
 
 __all__ = ["Backend", "BackendProvider", "Bounds", "Http", "Patience", "Sse", "Stdio", "Watchdog", "providers"]

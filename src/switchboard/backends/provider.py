@@ -23,28 +23,28 @@ from mcp_types import METHOD_NOT_FOUND, Implementation
 from pydantic import BaseModel
 
 from switchboard.aio import background
-from switchboard.backends import transports
-from switchboard.backends.calling import Calling
-from switchboard.backends.description import Backend, Sse, Stdio, urls
-from switchboard.backends.discovery import Discovery
-from switchboard.backends.ending import Ending
-from switchboard.backends.failures import BACKEND_UNAVAILABLE, Unreachable
-from switchboard.backends.following import LOOK_S, Interest, Stream, follow
+from switchboard.backends.caller import Caller, Params
+from switchboard.backends.config import Backend, Sse, Stdio, urls
+from switchboard.backends.connections.connection import Line
+from switchboard.backends.connections.connection_key import LineKey, one_for_all
+from switchboard.backends.connections.connection_quota import FleetRoom, Unlimited
+from switchboard.backends.connections.pool import Lines
+from switchboard.backends.connections.roots_changes import pass_on_roots_changes
+from switchboard.backends.errors import BACKEND_UNAVAILABLE, Unreachable
+from switchboard.backends.forwarding import Calling
+from switchboard.backends.gateway_connection import DISCOVERY, Own
 from switchboard.backends.health import Health
-from switchboard.backends.line import Line
-from switchboard.backends.lines import Lines
-from switchboard.backends.north import Caller, Params
-from switchboard.backends.offer import BackendOffer
-from switchboard.backends.own import DISCOVERY, Own
-from switchboard.backends.personal import for_line
-from switchboard.backends.road import Road
-from switchboard.backends.room import FleetRoom, Unlimited
-from switchboard.backends.roots_changes import pass_on_roots_changes
-from switchboard.backends.scope import LineKey, one_for_all
-from switchboard.backends.sharing import Sharing, Use
-from switchboard.backends.updates import Updates
-from switchboard.backends.upstream import Slot
-from switchboard.backends.watchdog import Watchdog
+from switchboard.backends.offer.discovery import Discovery
+from switchboard.backends.offer.offer import BackendOffer
+from switchboard.backends.offer.resource_subscriptions import LOOK_S, Interest, Stream, follow
+from switchboard.backends.offer.resource_updates import Updates
+from switchboard.backends.placeholders import for_line
+from switchboard.backends.routing import Sharing, Use
+from switchboard.backends.session_reaper import Ending
+from switchboard.backends.transports import opening
+from switchboard.backends.transports.endpoints import Road
+from switchboard.backends.transports.session_store import Slot
+from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.state import State
 
 EVENTS: Final[Mapping[str, type[Any]]] = {
@@ -232,17 +232,17 @@ class BackendProvider:
     def _open(self, key: LineKey) -> Callable[[AsyncExitStack], Any]:
         what = for_line(self.backend.transport, key)
         if isinstance(what, Stdio):
-            return partial(transports.open_child, self.backend, what, self._watchdog, lambda: self._lines.failing)
+            return partial(opening.open_child, self.backend, what, self._watchdog, lambda: self._lines.failing)
         if self._road is None or self._host is None:
             raise RuntimeError("the provider is not running")
         if isinstance(what, Sse):
-            return partial(transports.open_sse, self.backend, what, self._road)
+            return partial(opening.open_sse, self.backend, what, self._road)
         slot = None
         # Where every request stands alone, or nobody's calls go over it, there is no session to share.
         alone = key.once or key == DISCOVERY or (key.kind == "shared" and self.backend.scope is None)
         if self._state is not None and not alone:
             slot = Slot(self._state, self.backend, key, self._host.worker)
-        return partial(transports.open_http, self.backend, what, self._road, slot)
+        return partial(opening.open_http, self.backend, what, self._road, slot)
 
     # -- what lines hear. Satisfies `hearing.Ears`. ------------------------------------------------------------------
 

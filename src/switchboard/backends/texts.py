@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, URL_ELICITATION_REQUIRED
 
-from switchboard.backends.cleaning import OURS, described, runs_programs
+from switchboard.backends.connections.leniency import with_blocks
 from switchboard.backends.envelope import RESERVED
-from switchboard.backends.leniency import with_blocks
-from switchboard.backends.schemas import outcome
-from switchboard.visible import plain, text
+from switchboard.backends.offer.sanitize import OURS, described, runs_programs
+from switchboard.backends.offer.schemas import outcome
+from switchboard.common.visible_text import plain, text
 
 LEFT_OUT: Final = {"type": "text", "text": "(A link was left out here: following it would run a program.)"}
 DEPTH: Final = 64

@@ -17,7 +17,7 @@ from typing import Any
 from mcp.server.caching import CacheHint
 
 from switchboard.plugins.api import Kind
-from switchboard.resource_uris import canonical
+from switchboard.protocol.resource_uris import canonical
 
 DEFAULT_PAGE_SIZE = 250
 

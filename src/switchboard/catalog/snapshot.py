@@ -27,7 +27,7 @@ from switchboard.catalog.naming import Claim, Naming, Prefix, Rejection, Renamin
 from switchboard.catalog.pages import DEFAULT_PAGE_SIZE, Entry, Listing
 from switchboard.catalog.shaping import AS_IT_IS, Shape
 from switchboard.plugins.api import Kind
-from switchboard.resource_uris import Template, canonical
+from switchboard.protocol.resource_uris import Template, canonical
 
 __all__ = ["Catalog", "Entry", "Offer", "build", "digest"]
 

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from switchboard import __version__
-from switchboard.process import shut
+from switchboard.common.process import shut
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from switchboard.cli.ending import ending_clearly, say
-from switchboard.cli.settled import FileOption, overlaid, settled
+from switchboard.cli.context import FileOption, overlaid, settled
+from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.config.editing import edit
 from switchboard.config.files import folder, layers, validated
 from switchboard.config.formats import parsed
-from switchboard.config.imports import imported
+from switchboard.config.importing.files import imported
+from switchboard.config.redaction import shown
 from switchboard.config.schema import schema as json_schema
-from switchboard.config.shown import shown
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.plugins import found as installed
 

@@ -12,15 +12,15 @@ from typing import Any
 import httpx2
 import typer
 
-from switchboard.cli.ending import known_cause
+from switchboard.cli.context import FileOption, Settled, fleet, settled
+from switchboard.cli.exit_codes import known_cause
 from switchboard.cli.finding import Finding
 from switchboard.cli.provider_check import provider_findings
-from switchboard.cli.settled import FileOption, Settled, fleet, settled
 from switchboard.errors import SwitchboardError
 from switchboard.inquiry import ask
 from switchboard.local_inquiry import ask_here
 from switchboard.sources import unusable
-from switchboard.sources.lacking import PROGRAMS
+from switchboard.sources.missing_programs import PROGRAMS
 from switchboard.state import Soundness
 
 _PATIENCE_S = 5.0

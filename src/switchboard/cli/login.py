@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx2
 import typer
 
-from switchboard.cli.ending import ending_clearly
+from switchboard.cli.exit_codes import ending_clearly
 from switchboard.cli.forms import Form, first_form
 from switchboard.errors import SwitchboardError
 from switchboard.settings import load_settings

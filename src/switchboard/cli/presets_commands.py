@@ -11,8 +11,8 @@ from rich.table import Table
 
 from switchboard.catalog import Wish, resolved
 from switchboard.catalog.selection import Selection
-from switchboard.cli.ending import ending_clearly
-from switchboard.cli.settled import FileOption, settled
+from switchboard.cli.context import FileOption, settled
+from switchboard.cli.exit_codes import ending_clearly
 from switchboard.config import Configuration, provider_name
 from switchboard.errors import ConfigurationError
 

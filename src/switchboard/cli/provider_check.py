@@ -11,8 +11,8 @@ from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.authorization import issuing_settings
 from switchboard.cli.finding import Finding
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
+from switchboard.external_issuer import TIMEOUT_S, Issuer, introspection_refusal
 from switchboard.identity import Discovery, Unreadable, read_json, shortcomings
-from switchboard.issuer import TIMEOUT_S, Issuer, introspection_refusal
 from switchboard.settings import Settings
 
 CHECK = "provider"

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from switchboard.cli.screen import show
+from switchboard.cli.banner import show
 from switchboard.cli.serving import uvicorn_config
 from switchboard.cli.sockets import bind
 from switchboard.plugins import ENTRY_POINTS

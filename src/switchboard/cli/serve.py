@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from switchboard import log as logs
-from switchboard.cli.ending import ending_clearly
-from switchboard.cli.fleet import run_fleet
+from switchboard.cli.banner import show
+from switchboard.cli.exit_codes import ending_clearly
 from switchboard.cli.reloading import serve_reloading
-from switchboard.cli.screen import show
 from switchboard.cli.serving import run_worker
 from switchboard.cli.sockets import bind
+from switchboard.cli.supervisor import run_fleet
 from switchboard.settings import Settings, load_settings
 
 

@@ -15,16 +15,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from switchboard.cli.ending import ending_clearly, say
-from switchboard.cli.settled import FileOption, Settled, fleet, settled
+from switchboard.cli.context import FileOption, Settled, fleet, settled
+from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.common.visible_text import escaped
 from switchboard.config import ServerSection, SourceKind, provider_name
 from switchboard.config.editing import edit
-from switchboard.config.shown import without_credentials, without_secrets
+from switchboard.config.redaction import without_credentials, without_secrets
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.inquiry import ask
 from switchboard.local_inquiry import ask_here, nobody
 from switchboard.settings import Settings
-from switchboard.visible import escaped
 
 app = typer.Typer(help="The servers behind this one: what there is, how it is doing, and changes of it.")
 

@@ -18,11 +18,11 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import log as logs
-from switchboard.cli.ending import FAILED, STOPPING, exit_code, known_cause, say
-from switchboard.cli.leaving import LINGER_S, LastRequests, close_door, repeating
+from switchboard.cli.exit_codes import FAILED, STOPPING, exit_code, known_cause, say
+from switchboard.cli.graceful_shutdown import LINGER_S, LastRequests, close_door, repeating
 from switchboard.cli.sockets import explained
+from switchboard.common.http_bounds import SILENT_S, BoundedHttp
 from switchboard.errors import SwitchboardError
-from switchboard.http_bounds import SILENT_S, BoundedHttp
 from switchboard.settings import Settings
 
 _IDLE_SECONDS = int(SILENT_S)
@@ -98,7 +98,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvico
         app,
         host=settings.host,
         port=settings.port,
-        loop="switchboard.resolver:Loop",
+        loop="switchboard.common.resolver:Loop",
         http=BoundedHttp,
         lifespan="on",
         log_config=None,

@@ -15,10 +15,10 @@ import threading
 
 from starlette.types import ASGIApp
 
-from switchboard.cli.ending import exit_code, say
+from switchboard.cli.exit_codes import exit_code, say
 from switchboard.cli.serving import build_application, run_worker
+from switchboard.common.process import shut, take_over
 from switchboard.errors import SwitchboardError
-from switchboard.process import shut, take_over
 from switchboard.settings import load_settings
 
 

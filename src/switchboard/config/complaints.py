@@ -11,10 +11,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from switchboard.common.validation_messages import expected
 from switchboard.config.formats import read_text
 from switchboard.config.layers import Layer, Place, merged, origin, value_at
-from switchboard.config.lines import line_of
-from switchboard.wording import expected
+from switchboard.config.line_numbers import line_of
 
 _LONGEST_VALUE_SHOWN: Final = 80
 _NEVER_SHOWN: Final = frozenset({"env", "headers", "client_secret", "args", "run_args", "url", "urls", "config"})

@@ -11,7 +11,7 @@ from typing import Any, Final
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from switchboard.config import personal
+from switchboard.config import placeholders
 from switchboard.config.complaints import complaints, where
 from switchboard.config.expansion import UnresolvedReference, expanded
 from switchboard.config.layers import Layer, Place
@@ -92,7 +92,7 @@ def _section(name: str, row: object, variables: Mapping[str, str], base: Path) -
     if not isinstance(row, Mapping):
         raise _Wrong(place, "must be an object: name and value")
     try:
-        known = expanded(row, variables, place, kept=personal.NAMES)
+        known = expanded(row, variables, place, kept=placeholders.NAMES)
         return ServerSection.model_validate(_with_env_file(known, base, place))
     except UnresolvedReference as error:
         if switched_off(row, variables):

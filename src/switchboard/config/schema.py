@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from switchboard.config import tool_lists
+from switchboard.config.importing import tool_lists
 from switchboard.config.model import Configuration
 from switchboard.config.servers import IGNORED, STRATEGIES, TRANSPORTS
 

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
-from switchboard.config import personal, tool_lists
+from switchboard.config import placeholders
 from switchboard.config.addresses import complaint
 from switchboard.config.exposure import STRICT, Exposure, Scope
+from switchboard.config.importing import tool_lists
 
 SourceKind = Literal["command", "url", "npm", "pypi", "git", "docker", "local"]
 Transport = Literal["stdio", "http", "sse"]
@@ -243,4 +244,4 @@ def _mistakes(section: ServerSection) -> Iterator[str]:
     if sum(value is not None for value in (section.branch, section.tag, section.commit)) > 1:
         yield "only one of 'branch', 'tag' and 'commit' can be given"
     row = {field: getattr(section, field) for field in section.model_fields_set}
-    yield from personal.mistakes(row, section.scope, at_url=section.source == "url")
+    yield from placeholders.mistakes(row, section.scope, at_url=section.source == "url")

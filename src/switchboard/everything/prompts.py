@@ -11,7 +11,7 @@ from mcp_types import INVALID_PARAMS, EmbeddedResource
 from pydantic import Field
 
 from switchboard.everything import resources
-from switchboard.everything.content import image
+from switchboard.everything.tools.content import image
 
 SIMPLE, COMPLEX, RESOURCE = "simple_prompt", "complex_prompt", "resource_prompt"
 

@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 
 from switchboard.errors import StateUnavailable
 from switchboard.everything import resources
-from switchboard.everything.logs import LEVELS, LOGGER
+from switchboard.everything.tools.logs import LEVELS, LOGGER
 from switchboard.plugins import Host, OpenStream
 
 _log = logging.getLogger(__name__)

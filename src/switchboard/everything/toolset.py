@@ -9,27 +9,25 @@ from typing import Any
 from mcp.server.mcpserver import MCPServer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from switchboard.common.validation_messages import complaints
 from switchboard.errors import ConfigurationError
-from switchboard.everything import (
+from switchboard.everything import completions, prompts, resources
+from switchboard.everything.ticker import Beat, LoopClock, log_messages, resource_updates, stderr_messages, ticking
+from switchboard.everything.tools import (
     background,
     basics,
-    completions,
     content,
     elicitation,
     headers,
     logs,
-    prompts,
-    resources,
     roots,
     rounds,
     sampling,
     structured,
 )
-from switchboard.everything.apps import hello_world_app
-from switchboard.everything.ticker import Beat, LoopClock, log_messages, resource_updates, stderr_messages, ticking
-from switchboard.everything.whoami import WhoAmI
+from switchboard.everything.tools.apps import hello_world_app
+from switchboard.everything.tools.whoami import WhoAmI
 from switchboard.plugins import Host, Plugin
-from switchboard.wording import complaints
 
 NAME, VERSION = "everything", "1.0.0"
 

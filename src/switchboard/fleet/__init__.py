@@ -1,4 +1,10 @@
 """What the workers of one fleet do together.
 
-Owns `peers`: one call to another worker. Imports `state` and `errors`; never a session, a backend, HTTP or a setting.
+Owns `peers`, one call to another worker; fenced leases, who leads, and heartbeats. Imports `state` and what is below;
+never a session, a backend, HTTP or a setting.
 """
+
+from switchboard.fleet.heartbeat import Heartbeat, mint_worker_id
+from switchboard.fleet.leases import Lease
+
+__all__ = ["Heartbeat", "Lease", "mint_worker_id"]

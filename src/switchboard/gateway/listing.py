@@ -10,7 +10,7 @@ from switchboard.catalog import InvalidCursor, Listing
 from switchboard.catalog.pages import WIRE_KEYS
 from switchboard.gateway.source import CatalogSource, Context, Row
 from switchboard.plugins import Kind
-from switchboard.versions import fitted_definition
+from switchboard.protocol.versions import fitted_definition
 
 
 def row(source: CatalogSource, method: str, kind: Kind) -> Row:

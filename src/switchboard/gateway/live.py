@@ -24,7 +24,7 @@ from switchboard.aio import task_group
 from switchboard.catalog import Catalog, Naming, Offer, Rejection, Shape, build
 from switchboard.errors import ConfigurationError, StateUnavailable
 from switchboard.gateway.links import Links, NoLinks
-from switchboard.gateway.lives import GRACE_S, Life
+from switchboard.gateway.provider_lifecycle import GRACE_S, Life
 from switchboard.gateway.source import Context, Provider
 from switchboard.plugins import Host, OpenStream
 

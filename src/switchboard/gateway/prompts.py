@@ -11,7 +11,7 @@ from mcp_types import INVALID_PARAMS, GetPromptRequestParams
 
 from switchboard.gateway import listing
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
-from switchboard.versions import fitted_result
+from switchboard.protocol.versions import fitted_result
 
 
 def rows(source: CatalogSource) -> Iterable[Row]:

@@ -14,10 +14,10 @@ from pydantic_core import to_json
 
 from switchboard.catalog import Offer
 from switchboard.catalog.search import CALL, DISCOVER, MOST, SEARCHER, USUAL, search, tokens
+from switchboard.common.validation_messages import complaints
 from switchboard.errors import SwitchboardError
 from switchboard.gateway.source import CatalogSource, Context, ask
 from switchboard.plugins import Host
-from switchboard.wording import complaints
 
 _STRICT: Final = ConfigDict(extra="forbid")
 

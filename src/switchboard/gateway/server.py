@@ -19,11 +19,11 @@ from pydantic import BaseModel
 
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import completion, logging, prompts, resources, roots, subscriptions, tools
+from switchboard.gateway.list_pages import WirePages
 from switchboard.gateway.sealing import FleetTime
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
-from switchboard.gateway.wire_pages import WirePages
 from switchboard.identity import Caller, current
-from switchboard.unknown_members import put_back
+from switchboard.protocol.unknown_members import put_back
 
 _EVERYTHING_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
 

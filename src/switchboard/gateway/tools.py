@@ -12,7 +12,7 @@ from mcp_types import INVALID_PARAMS, CallToolRequestParams
 from switchboard.gateway import listing
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
 from switchboard.plugins import TASK_SUPPORT, TaskSupport
-from switchboard.versions import fitted_result
+from switchboard.protocol.versions import fitted_result
 
 
 def rows(source: CatalogSource) -> Iterable[Row]:

@@ -1,6 +1,6 @@
 """From the claims of a verified token to a principal, or to a log line that says why not.
 
-Issuers name their claims differently; a name with dots is a path into nested ones (`switchboard.claim_paths`).
+Issuers name their claims differently; a name with dots is a path into nested ones (`switchboard.common.claim_paths`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 import structlog
 
-from switchboard.claim_paths import claim_at
+from switchboard.common.claim_paths import claim_at
+from switchboard.common.visible_text import escaped
 from switchboard.identity.principal import KeyBoundToken, Principal
-from switchboard.visible import escaped
 
 SKEW = 60.0
 """Seconds by which an issuer's clock may differ from ours, for `nbf` and `exp` of tokens verified here."""

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from switchboard import strict_json
+from switchboard.common import strict_json
+from switchboard.common.visible_text import escaped
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import OneAtATime
-from switchboard.visible import escaped
 
 KEPT = 3_600.0
 MAX_DOCUMENT = 1_048_576

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx2
 
-from switchboard import strict_json
-from switchboard.client_secret import ClientSecret
+from switchboard.common import strict_json
+from switchboard.common.client_secret import ClientSecret
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import ExpiringCache, OneAtATime

@@ -18,7 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry
 from joserfc.jws import JWSRegistry
 
-from switchboard import strict_json
+from switchboard.common import strict_json
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import OneAtATime

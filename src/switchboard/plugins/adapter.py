@@ -35,11 +35,11 @@ from mcp_types import (
 from mcp_types.methods import SPEC_CLIENT_METHODS
 from pydantic import BaseModel, ValidationError
 
+from switchboard.common.validation_messages import complaints
 from switchboard.config import Prefix
 from switchboard.errors import ConfigurationError, without_links
 from switchboard.plugins.api import Host, Kind, Plugin
 from switchboard.plugins.bus import HostBus, forwarded
-from switchboard.wording import complaints
 
 
 @dataclass(frozen=True)

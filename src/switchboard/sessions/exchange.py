@@ -19,7 +19,7 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.levels import wanted
+from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import state_away, told_to_handlers
 from switchboard.sessions.reply import Reply
 from switchboard.sessions.standalone import Outlet

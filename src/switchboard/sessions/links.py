@@ -16,7 +16,7 @@ import structlog
 
 from switchboard.errors import StateUnavailable
 from switchboard.identity import current
-from switchboard.resource_uris import canonical
+from switchboard.protocol.resource_uris import canonical
 from switchboard.state import State
 from switchboard.state.keys import LINKS_LIFE_MS
 

@@ -22,7 +22,7 @@ from mcp.shared.subscriptions import (
 )
 from mcp_types import LoggingLevel, RequestId, SubscriptionFilter
 
-from switchboard.resource_uris import equal
+from switchboard.protocol.resource_uris import equal
 from switchboard.sessions.bus import EVERYTHING, RedisBus
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, Look, Sign
 

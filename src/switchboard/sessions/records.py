@@ -15,8 +15,8 @@ from mcp_types import INVALID_PARAMS, InitializeRequestParams, LoggingLevel
 from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone
-from switchboard.resource_uris import equal
-from switchboard.sessions.ownership import Ownership
+from switchboard.protocol.resource_uris import equal
+from switchboard.sessions.session_quota import Ownership
 from switchboard.state import State
 from switchboard.state.keys import STANDALONE
 

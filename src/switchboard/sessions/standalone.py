@@ -20,7 +20,7 @@ from redis.asyncio.client import Pipeline
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.follow import START, missed, read
 from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, Look, Sign, encode, event, priming
-from switchboard.sessions.levels import wanted
+from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record, Records
 from switchboard.sessions.reply import PRIMED_SINCE

@@ -14,12 +14,12 @@ from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_to_noti
 from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.plugins import OpenStream
-from switchboard.resource_uris import equal
+from switchboard.protocol.resource_uris import equal
 from switchboard.sessions.bus import EVERYTHING, RedisBus
-from switchboard.sessions.held import HeldStreams
 from switchboard.sessions.listen import ListenStream
 from switchboard.sessions.revocation import Revocation
 from switchboard.sessions.standalone import StandaloneStream
+from switchboard.sessions.stream_quota import HeldStreams
 from switchboard.state import State
 
 log = structlog.get_logger("switchboard.sessions")

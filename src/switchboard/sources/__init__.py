@@ -6,9 +6,9 @@ running installers with visible progress (`installer`), and what a machine lacks
 carries a `Launch` over.
 """
 
-from switchboard.sources.cache import CacheWatch, unusable
-from switchboard.sources.lacking import lacking
+from switchboard.sources.cache_health import CacheWatch, unusable
 from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.missing_programs import lacking
 from switchboard.sources.table import prepare
 
 __all__ = ["CacheWatch", "Ground", "Launch", "SourceFailure", "lacking", "prepare", "unusable"]

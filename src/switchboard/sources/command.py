@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from switchboard.config import ServerSection
-from switchboard.config.personal import names_in
+from switchboard.config.placeholders import names_in
 from switchboard.sources.launch import Ground, Launch, SourceFailure
 
 

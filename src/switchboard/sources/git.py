@@ -9,11 +9,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from switchboard.config import ServerSection
+from switchboard.sources.install_cache import Facts, shelved
 from switchboard.sources.installer import run
 from switchboard.sources.launch import Ground, Launch, SourceFailure
 from switchboard.sources.project import Project
 from switchboard.sources.project import prepare as prepare_project
-from switchboard.sources.shelf import Facts, shelved
 
 _SCP: Final = re.compile(r"^[\w.-]+@[\w.-]+:(?!//)")
 """`git@host:path`, which git takes for ssh."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from switchboard.config import ServerSection
 from switchboard.sources import node
+from switchboard.sources.install_cache import Facts, shelved
 from switchboard.sources.installer import run
 from switchboard.sources.launch import Ground, Launch, SourceFailure
-from switchboard.sources.shelf import Facts, shelved
 
 
 async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:

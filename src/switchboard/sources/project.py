@@ -22,9 +22,9 @@ from typing import Final
 
 from switchboard.config import ServerSection
 from switchboard.sources import node, python
+from switchboard.sources.install_cache import Facts, forget, shelved
 from switchboard.sources.installer import run
 from switchboard.sources.launch import Ground, Launch, SourceFailure
-from switchboard.sources.shelf import Facts, forget, shelved
 
 MANIFESTS: Final = ("pyproject.toml", "requirements.txt", "package.json", "package-lock.json")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from switchboard.config import ServerSection
 from switchboard.sources import python
+from switchboard.sources.install_cache import Facts, shelved
 from switchboard.sources.launch import Ground, Launch, SourceFailure
-from switchboard.sources.shelf import Facts, shelved
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[A-Za-z0-9,._-]+\])?$")
 """https://packaging.python.org/en/latest/specifications/dependency-specifiers/, the name and its extras."""

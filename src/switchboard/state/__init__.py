@@ -5,22 +5,18 @@ worker's heartbeat and its contact with Redis, the fleet's clock, and what to wa
 May import `errors` and `log`. Never knows what a session, a token or a tool is.
 """
 
+from switchboard.state.checks import Soundness
 from switchboard.state.connect import State, open_state
 from switchboard.state.fingerprint import check_fingerprint
-from switchboard.state.hub import Hub
 from switchboard.state.joining import awaiting_redis, join
 from switchboard.state.keys import Keys
-from switchboard.state.leases import Lease
+from switchboard.state.pubsub import Hub
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import Scripts, Written
-from switchboard.state.soundness import Soundness
-from switchboard.state.workers import Heartbeat, mint_worker_id
 
 __all__ = [
-    "Heartbeat",
     "Hub",
     "Keys",
-    "Lease",
     "Replicas",
     "Scripts",
     "Soundness",
@@ -29,6 +25,5 @@ __all__ = [
     "awaiting_redis",
     "check_fingerprint",
     "join",
-    "mint_worker_id",
     "open_state",
 ]

@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 
 from switchboard.aio import background
 from switchboard.errors import StateUnavailable
-from switchboard.state.away import AWAY, unavailable
 from switchboard.state.clock import FleetClock
 from switchboard.state.contact import Contact
-from switchboard.state.hub import Hub
+from switchboard.state.errors import AWAY, unavailable
 from switchboard.state.keys import Keys
+from switchboard.state.pubsub import Hub
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import STREAM_BYTES, Scripts
 from switchboard.state.servers import POOL, server

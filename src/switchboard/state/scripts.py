@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 
-from switchboard.state.places import publishing
+from switchboard.state.topology import publishing
 
 DONE: Final = "done"
 """What the lease of an ended reply holds until it expires with the record."""

@@ -24,9 +24,9 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from switchboard.state.cancellation import heeding
-from switchboard.state.places import Masters, OneServer, Places
 from switchboard.state.pools import PATIENCE_S, Cluster, Pool, SentinelPool
+from switchboard.state.redis_compat import heeding
+from switchboard.state.topology import Masters, OneServer, Places
 
 POOL: Final = 64
 """Connections for commands, when nothing else is said."""

@@ -19,16 +19,16 @@ from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.identity import current
 from switchboard.plugins import TaskSupport
-from switchboard.sessions.parking.asks import Terms
-from switchboard.sessions.parking.channels import Here, request_outbound
+from switchboard.sessions.parking.client_channel import Here, request_outbound
+from switchboard.sessions.parking.client_requests import Terms
 from switchboard.sessions.parking.context import parked_context
 from switchboard.state import State
+from switchboard.tasks.errors import not_serving, too_many, undeclared
 from switchboard.tasks.methods import declares, rows
+from switchboard.tasks.notifications import Watch, watching
 from switchboard.tasks.record import EXTENSION
-from switchboard.tasks.refusals import not_serving, too_many, undeclared
 from switchboard.tasks.running import Running
 from switchboard.tasks.store import Store
-from switchboard.tasks.watch import Watch, watching
 
 Context = ServerRequestContext[Any, Any]
 

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, cast
 import structlog
 
 from switchboard.state import State
+from switchboard.tasks.errors import lost
 from switchboard.tasks.record import Record, now
-from switchboard.tasks.refusals import lost
 from switchboard.tasks.scripts import Scripts
 
 GRACE_MS: Final = 60_000

@@ -12,8 +12,8 @@ from mcp_types import INVALID_PARAMS
 
 from switchboard.fleet.peers import NO_CLIENT
 from switchboard.identity import Principal
-from switchboard.sessions.parking.asks import Terms
-from switchboard.sessions.parking.ticket import read
+from switchboard.sessions.parking.client_requests import Terms
+from switchboard.sessions.parking.continuation import read
 
 BOB = Principal("https://issuer", "bob", "client", frozenset({"mcp"}))
 

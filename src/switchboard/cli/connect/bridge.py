@@ -26,9 +26,9 @@ from mcp_types import (
     RequestId,
 )
 
-from switchboard.backends.failures import BACKEND_UNAVAILABLE
-from switchboard.cli.connect.pipes import Client
-from switchboard.cli.connect.stamps import Stamps, said_version
+from switchboard.backends.errors import BACKEND_UNAVAILABLE
+from switchboard.cli.connect.header_mirroring import Stamps, said_version
+from switchboard.cli.connect.stdio import Client
 from switchboard.cli.connect.web import SESSION_LOST
 
 SETTLE_S: Final = 0.3

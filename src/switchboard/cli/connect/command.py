@@ -17,13 +17,13 @@ from mcp.client.streamable_http import streamable_http_client
 
 from switchboard.cli.connect.bridge import Bridge
 from switchboard.cli.connect.callback import SignInFailed
-from switchboard.cli.connect.pipes import client
-from switchboard.cli.connect.purse import Purse, default_folder
 from switchboard.cli.connect.signin import SignIn
+from switchboard.cli.connect.stdio import client
+from switchboard.cli.connect.token_store import Purse, default_folder
 from switchboard.cli.connect.web import AWAY_S, Web
-from switchboard.cli.ending import ending_clearly, say
+from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.common.loopback import is_loopback
 from switchboard.errors import ConfigurationError
-from switchboard.loopback import is_loopback
 
 MOST_BYTES = 64 * 1024 * 1024
 """In one event of the server's stream."""

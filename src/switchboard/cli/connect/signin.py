@@ -22,7 +22,7 @@ from mcp.shared.auth import (
 from pydantic import AnyUrl, ValidationError
 
 from switchboard.cli.connect.callback import HOST, PATH, PATIENCE_S, SignInFailed, free_port, listening
-from switchboard.cli.connect.purse import Purse
+from switchboard.cli.connect.token_store import Purse
 
 
 class SignIn(OAuthClientProvider):

@@ -17,7 +17,7 @@ from mcp.client.auth import OAuthFlowError
 from mcp.client.streamable_http import MCP_SESSION_ID
 from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND
 
-from switchboard.backends.failures import BACKEND_UNAVAILABLE
+from switchboard.backends.errors import BACKEND_UNAVAILABLE
 from switchboard.errors import SwitchboardError
 
 CONNECT_S: Final = 10.0

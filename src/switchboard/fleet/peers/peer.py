@@ -12,12 +12,13 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.aio import task_group
 from switchboard.errors import StateUnavailable
+from switchboard.fleet import heartbeat
 from switchboard.fleet.peers.channel import NO_CLIENT, CallTiming, Channel, Handler, Params, PeerLost
 from switchboard.fleet.peers.client import Call
 from switchboard.fleet.peers.frames import FROM_CALLER, PROTOCOL, Frame
 from switchboard.fleet.peers.link import Link, log
 from switchboard.fleet.peers.server import MAX_CALLS, Server
-from switchboard.state import State, workers
+from switchboard.state import State
 
 GRACE_S: Final = 5.0
 """What calls in flight get when a method is served no longer."""
@@ -46,7 +47,7 @@ class Peers:
     ) -> None:
         self.worker = worker
         self._link = Link(
-            state, worker, alive or partial(workers.alive, state), timing or CallTiming.of(state.timing), protocol
+            state, worker, alive or partial(heartbeat.alive, state), timing or CallTiming.of(state.timing), protocol
         )
         self._server = Server(self._link)
         self._calls: dict[str, Call] = {}

@@ -6,8 +6,8 @@ its round is answered, and goes on when the retry arrives, on whichever worker t
 of this worker and the forwarding of retries between workers. May import `identity`, `fleet` and `errors`; knows no
 tool, no HTTP, and never sees a token.
 
-`middleware` is what a server installs; `lot` holds the calls, `call` is one of them with its rounds; `context` is what
-its handler sees; `asks` checks capabilities and answers; `forward` serves a retry that came to another worker; `ticket`
+`middleware` is what a server installs; `lot` holds the calls, `call` is one of them with its rounds; `context` is
+what its handler sees; `asks` checks capabilities and answers; `forward` serves a retry that came to another worker; `ticket`
 is what the client carries in between; `outcome` and `refusals` are what it gets.
 
 Spec: https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr

@@ -12,10 +12,10 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import REQUEST_TIMEOUT
 
 from switchboard.fleet.peers import ServedChannel
-from switchboard.sessions.parking.asks import ASKABLE, Ask, Terms
+from switchboard.sessions.parking.client_requests import ASKABLE, Ask, Terms
+from switchboard.sessions.parking.continuation import Ticket
+from switchboard.sessions.parking.errors import cancelled, not_parked, too_many
 from switchboard.sessions.parking.outcome import Outcome
-from switchboard.sessions.parking.refusals import cancelled, not_parked, too_many
-from switchboard.sessions.parking.ticket import Ticket
 
 BATCH_TURNS: Final = 5
 """Turns of the event loop that sibling tasks get to ask in the same round."""

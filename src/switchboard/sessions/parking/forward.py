@@ -12,11 +12,11 @@ from typing import Any, Final
 import structlog
 
 from switchboard.fleet.peers import Channel, PeerLost, Peers, ServedChannel
-from switchboard.sessions.parking.asks import Terms
-from switchboard.sessions.parking.lot import Lot
+from switchboard.sessions.parking.client_requests import Terms
+from switchboard.sessions.parking.continuation import Ticket
+from switchboard.sessions.parking.errors import invalid_state, unreachable, worker_lost
 from switchboard.sessions.parking.outcome import Outcome
-from switchboard.sessions.parking.refusals import invalid_state, unreachable, worker_lost
-from switchboard.sessions.parking.ticket import Ticket
+from switchboard.sessions.parking.registry import Lot
 
 METHOD: Final = "parking.retry"
 

@@ -16,15 +16,15 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.fleet.peers import Peers
 from switchboard.identity import current
-from switchboard.sessions.parking.asks import Terms
 from switchboard.sessions.parking.call import Call
-from switchboard.sessions.parking.channels import Here, request_outbound
+from switchboard.sessions.parking.client_channel import Here, request_outbound
+from switchboard.sessions.parking.client_requests import Terms
 from switchboard.sessions.parking.context import parked_context
+from switchboard.sessions.parking.continuation import Own, Ticket, read
+from switchboard.sessions.parking.errors import invalid_responses, not_serving
 from switchboard.sessions.parking.forward import Forwarding
-from switchboard.sessions.parking.lot import Lot
 from switchboard.sessions.parking.outcome import Outcome
-from switchboard.sessions.parking.refusals import invalid_responses, not_serving
-from switchboard.sessions.parking.ticket import Own, Ticket, read
+from switchboard.sessions.parking.registry import Lot
 
 Context = ServerRequestContext[Any, Any]
 

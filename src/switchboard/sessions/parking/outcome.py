@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.methods import is_input_required
 from pydantic import BaseModel
 
-from switchboard.sessions.parking.ticket import Own
+from switchboard.sessions.parking.continuation import Own
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,354 @@
+"""A line: one connection to a backend, kept by one task from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import structlog
+from mcp.client.session import ClientSession
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    Implementation,
+    ServerCapabilities,
+)
+
+from switchboard.aio import first_error, first_of, wait_for_event
+from switchboard.backends import errors
+from switchboard.backends.caller import North, Params
+from switchboard.backends.config import Backend, Http, Stdio
+from switchboard.backends.connections.connection_key import GATEWAY, LineKey
+from switchboard.backends.connections.handshake import agree
+from switchboard.backends.connections.inbound import Ears, Hearing
+from switchboard.backends.connections.inflight import Call, InFlight
+from switchboard.backends.connections.protocol import Wire
+from switchboard.backends.connections.roots import AskSession, Roots
+from switchboard.backends.connections.sdk_errors import CLOSED, is_end
+from switchboard.backends.connections.transport import Open, Opened
+from switchboard.backends.envelope import HeaderMap
+from switchboard.backends.errors import (
+    ACCESS_REFUSED,
+    BACKEND_UNAVAILABLE,
+    SESSION_FORGOTTEN,
+    BackendFailure,
+    Broken,
+    Ended,
+    Forgotten,
+    Unreachable,
+)
+from switchboard.errors import plainly
+
+log = structlog.get_logger("switchboard.backends")
+
+OBITUARY_S: Final = 1.0
+"""How long the end of a line is waited for, to say why it came."""
+
+
+GREETING_S: Final = 0.5
+"""How long a child's answer to a ping is waited for."""
+
+IDS: Final = 1 << 31
+"""Integers, as every SDK writes them and home-made servers expect them, and small enough for any of these."""
+
+_ids = itertools.count(random.randrange(IDS))  # noqa: S311 (apart from other workers', not secret)
+"""Of all lines to HTTP servers: a session that several lines and workers resume must not see an id twice."""
+
+Beside = Callable[["Line"], Awaitable[None]]
+"""What goes on while a line is open; returns when it ends."""
+
+
+class Line:
+    """One connection.
+
+    Args:
+        declared: the client capabilities to declare when it is opened.
+        owned: whether all its calls are one client's.
+        session: asks that client between calls.
+        beside: goes on while it is open.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        open_transport: Open,
+        ears: Ears,
+        *,
+        declared: Params,
+        owned: bool,
+        info: Implementation,
+        session: AskSession | None = None,
+        beside: Beside | None = None,
+    ) -> None:
+        self.backend = backend
+        self._beside = beside or Line.ended
+        self.calls = InFlight(owned=owned)
+        self.failure: BackendFailure | None = None
+        self.used = asyncio.get_running_loop().time()
+        self.users = 0
+        self.key: LineKey | None = None
+        """Under which its pool knows it."""
+        self.member = ""
+        """As what the fleet counts it."""
+        self.opened = False
+        """Whether it ever was open."""
+        self.proven = False
+        """Whether its pool has taken note that it opened."""
+        self.lost = False
+        """Whether it took the place of one whose memory is gone, and its client has not been told yet."""
+        self._roots = Roots(self.calls, session) if owned else None
+        self._hearing = Hearing(backend.name, self.calls, ears, self._roots)
+        self._open = open_transport
+        self._ears = ears
+        self._declared = declared
+        self._info = info
+        self._ids = _ids if isinstance(backend.transport, Http) else itertools.count(1)
+        self._wire: Wire | None = None
+        self._session: ClientSession | None = None
+        self._opened: Opened | None = None
+        self._ready = asyncio.Event()
+        self._end = asyncio.Event()
+        self._stopped = False
+        self._starting: asyncio.Timeout | None = None
+        self._over = asyncio.Event()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What its child wrote to standard error last; nothing where there is no child."""
+        return () if self._opened is None else self._opened.words
+
+    @property
+    def over(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._end.is_set() or self._over.is_set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody uses it now."""
+        return not self.users and not len(self.calls)
+
+    @property
+    def wire(self) -> Wire:
+        """What it speaks through, once it is ready."""
+        if self._wire is None:
+            raise Ended("the connection is not open")
+        return self._wire
+
+    @property
+    def version(self) -> str:
+        """The protocol version it speaks."""
+        return self.wire.version
+
+    @property
+    def session(self) -> ClientSession:
+        """The SDK's view of it, once it is ready."""
+        if self._session is None:
+            raise Ended("the connection is not open")
+        return self._session
+
+    @property
+    def resumable(self) -> bool:
+        """Whether other workers resume its session too, and know what became of it."""
+        return self._opened is not None and self._opened.resumable
+
+    @property
+    def remembers(self) -> bool:
+        """Whether what its server remembers of somebody is lost with it."""
+        mine = self.key is not None and self.key.owner != GATEWAY and not self.key.once
+        stands_alone = self._wire is not None and self._wire.modern and isinstance(self.backend.transport, Http)
+        return mine and self.opened and not self.resumable and not stands_alone
+
+    @property
+    def abilities(self) -> ServerCapabilities:
+        """What the backend declared."""
+        return self.session.server_capabilities or ServerCapabilities()
+
+    def stop(self) -> None:
+        """End it; its keeper does."""
+        self._stopped = True
+        self._end.set()
+        if self._starting is not None and not self._starting.expired():
+            self._starting.reschedule(0)
+
+    # -- its keeper -----------------------------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """Open, serve until told to stop or until the backend ends it, and close."""
+        name = self.backend.name
+        try:
+            async with AsyncExitStack() as stack:
+                opened = await self._start(stack)
+                log.info("backend.line_opened", backend=name, version=self.wire.version)
+                self.opened, self.lost = True, opened.replaces
+                self._ready.set()
+                await first_of(self._beside(self), self._listen(opened))
+                if not self._stopped:
+                    await opened.settled()
+        except BackendFailure as error:
+            self.failure = error
+        except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
+            cause = first_error(error)
+            self.failure = cause if isinstance(cause, BackendFailure) else Ended(plainly(cause))
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self.failure is None:
+            reason = "" if self._opened is None else self._opened.reason()
+            self.failure = Ended(reason or ("it was closed" if self._stopped else "it ended the connection"))
+        level = log.debug if self._stopped or not self.opened else log.warning
+        level("backend.line_ended", backend=self.backend.name, reason=str(self.failure))
+        self._over.set()
+        self._ready.set()
+
+    async def _listen(self, opened: Opened) -> None:
+        await opened.listen(self._hearing, lambda: bool(len(self.calls)))
+        await self._forgotten(opened)
+
+    async def _forgotten(self, opened: Opened) -> None:
+        """The backend does not know our session: nobody goes on with it."""
+        await opened.forget()
+        self._ears.changed("everything")  # whatever it said in that session, it may offer something else by now
+        self.stop()
+
+    async def _start(self, stack: AsyncExitStack) -> Opened:
+        if self._stopped:
+            raise Unreachable("it was closed")
+        try:
+            async with asyncio.timeout(self.backend.patience.start) as self._starting:
+                opened: Opened = await self._open(stack)
+                self._opened = opened
+                self._wire = Wire(opened.streams, self._hearing, self._mint, self._declared, self._info, self._end.set)
+                self._session = await stack.enter_async_context(
+                    ClientSession(dispatcher=self._wire, client_info=self._info)
+                )
+                await agree(self.backend, opened, self._session, self._wire)
+                await self._greeted(opened)
+                return opened
+        except TimeoutError as error:
+            why = (
+                "it was closed"
+                if self._stopped
+                else f"no answer within {self.backend.patience.start:g} s of starting it"
+            )
+            raise (Broken if isinstance(self.backend.transport, Stdio) else Unreachable)(why) from error
+        except Unreachable:
+            if self._opened is not None:
+                await self._opened.settled()
+                if reason := self._opened.reason():
+                    raise Broken(reason) from None
+            raise
+        finally:
+            self._starting = None
+
+    async def _greeted(self, opened: Opened) -> None:
+        """Let a child ask for roots before its first call: by its answer to a ping it has heard that it may."""
+        asks = isinstance(self.backend.transport, Stdio) and opened.resumed is None and not self.wire.modern
+        if self._roots is None or not asks or "roots" not in self._declared:
+            return
+        try:
+            async with asyncio.timeout(GREETING_S):
+                await self.wire.request("ping", None)
+        except (MCPError, TimeoutError):
+            return  # it knows no ping: then it asks later
+
+    # -- its users ------------------------------------------------------------------------------------------------
+
+    async def ready(self) -> None:
+        """Wait until it is open.
+
+        Raises:
+            BackendFailure: it did not open, or has ended since.
+        """
+        await self._ready.wait()
+        if self.over:
+            raise self.failure or Ended("it ended the connection")
+
+    async def ended(self) -> None:
+        """Wait until it takes no more calls."""
+        await self._end.wait()
+
+    async def closed(self) -> None:
+        """Wait until its connection is closed, and its child gone."""
+        await self._over.wait()
+
+    async def request(
+        self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None
+    ) -> dict[str, Any]:
+        """Pass a request on and wait for its result.
+
+        Raises:
+            MCPError: the backend's own error with its name, or why there is no answer.
+            BackendFailure: the line was over before anything was sent.
+        """
+        await self.ready()
+        if self._opened is not None:
+            await self._opened.heard()
+        told = isinstance(self.backend.transport, Http)
+        async with self.calls.turn(north, told=told):
+            if self._roots is not None:
+                await self._roots.settle(north)
+            call = Call(north, self.backend.patience.call)
+            self.used = asyncio.get_running_loop().time()
+            try:
+                with self.calls.flying(call):
+                    return await self._sent(call, method, params, headers)
+            finally:
+                self.used = asyncio.get_running_loop().time()
+
+    async def _sent(self, call: Call, method: str, params: Params | None, headers: HeaderMap | None) -> dict[str, Any]:
+        name, wire = self.backend.name, self.wire
+        try:
+            async with call.clock():
+                # A handshake client's level is kept above; a modern one states its own, or wants none.
+                level = self.backend.log_level if call.north.era == "handshake" else None
+                return await wire.request(
+                    method,
+                    params,
+                    declared=call.north.capabilities,
+                    level=level,
+                    on_progress=call.progress,
+                    headers=headers,
+                )
+        except TimeoutError:
+            raise errors.timed_out(name, method, self.backend.patience.call) from None
+        except MCPError as error:
+            await self._check(error)
+            if is_end(error) and error.message == CLOSED:
+                raise errors.unavailable(name, await self._obituary(), sent=True) from None
+            if is_end(error) or error.code in (BACKEND_UNAVAILABLE, ACCESS_REFUSED):
+                raise errors.unavailable(name, error.message, sent=True) from None
+            raise errors.passed_on(name, error) from error
+
+    async def ask(self, method: str, params: Params | None = None) -> dict[str, Any]:
+        """Send a request of the gateway's own.
+
+        Raises:
+            MCPError: the backend's error, or CONNECTION_CLOSED.
+            Forgotten: it does not know the session any more.
+        """
+        try:
+            return await self.wire.request(method, params)
+        except MCPError as error:
+            await self._check(error)
+            raise
+
+    async def tell(self, method: str) -> None:
+        """Send a notification of the client's, if the backend listens to such."""
+        if self._wire is not None and not self.over and not self._wire.modern:
+            await self._wire.notify(method, None)
+
+    async def _check(self, error: MCPError) -> None:
+        if error.code == SESSION_FORGOTTEN and self._opened is not None:
+            await self._forgotten(self._opened)
+            raise Forgotten("its session expired") from error
+
+    async def _obituary(self) -> str:
+        await wait_for_event(self._over, OBITUARY_S + self.backend.patience.stop)
+        return str(self.failure or "it ended the connection")
+
+    def _mint(self) -> int:
+        return next(self._ids) % IDS

@@ -1,0 +1,105 @@
+"""For whom a line is kept.
+
+The rule, for a backend whose configuration says nothing: `shared` if it speaks the modern era over HTTP, where every
+request stands alone; else `session`, because whoever shares a stateful connection shares what the others left on it.
+
+A connection that everybody shares declares that its client can be asked everything, since somebody's can; a question
+for one that cannot is refused here. Any other is kept apart by what its client can be asked.
+
+`session` means the client's handshake session. A modern client has none, so it means its principal; and where nobody is
+known by name (`AUTH_MODE=none`), each call gets a line of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from switchboard.backends.caller import Params
+from switchboard.backends.config import Backend, Http, Scope, Stdio
+from switchboard.identity import ANONYMOUS, Caller
+
+SID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+"""A session's id; any other owner is a JSON array."""
+
+GATEWAY: Final = "discovery"
+"""The owner of the line on which the gateway asks what there is."""
+
+ABLE: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
+"""All that clients can be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineKey:
+    """Which line of a backend."""
+
+    kind: Scope
+    owner: str
+    """Whose it is; empty for everybody's."""
+
+    capabilities: str
+    """A digest of what the client can be asked: clients that differ in it never share a line."""
+
+    user: str = ""
+    """Whose cap it counts against."""
+
+    once: bool = False
+    """Whether it is for one call only."""
+
+    @property
+    def sid(self) -> str | None:
+        """The client's session that it ends with, if it is a session's."""
+        return self.owner if self.kind == "session" and SID.fullmatch(self.owner) else None
+
+    def concerns(self, sid: str, user: str) -> bool:
+        """Whether it is the line of this session, or of this person."""
+        return self.sid == sid if self.kind == "session" else self.kind == "user" and self.user == user
+
+    @property
+    def tag(self) -> str:
+        """What a line's keys in Redis have in common: the session id, or a digest of a person."""
+        return self.sid or hashlib.sha256(self.owner.encode()).hexdigest()[:32]
+
+
+def default_scope(backend: Backend, *, modern: bool) -> Scope:
+    """The scope that a backend gets: its own word, else the safe one."""
+    if backend.scope is not None:
+        return backend.scope
+    return "shared" if modern and not isinstance(backend.transport, Stdio) else "session"
+
+
+def one_for_all(backend: Backend) -> bool:
+    """Whether there is one connection in the whole fleet, which only one worker has at a time."""
+    return backend.scope == "shared" and not isinstance(backend.transport, Http)
+
+
+def key(scope: Scope, caller: Caller, capabilities: Params) -> LineKey:
+    """The line for a call."""
+    user = user_of(caller)
+    can = digest(capabilities)
+    if scope == "shared":
+        return SHARED
+    if scope == "user":
+        return LineKey("user", user, can, user)
+    if caller.session_id is not None:
+        return LineKey("session", caller.session_id, can, user)
+    known = caller.principal.owner != ANONYMOUS.owner
+    return LineKey("session", caller.principal.owner, can, user, once=not known)
+
+
+def user_of(caller: Caller) -> str:
+    """The person behind a request."""
+    return json.dumps([caller.principal.issuer, caller.principal.subject])
+
+
+def digest(capabilities: Params) -> str:
+    """Equal for equal capabilities."""
+    text = json.dumps(capabilities, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+SHARED: Final = LineKey("shared", "", digest(ABLE))
+"""The line that everybody shares."""

@@ -1,0 +1,199 @@
+"""Which worker has a child: a fenced lease in Redis for each line that must exist once in the fleet.
+
+A claim is renewed while the line is wanted. A worker that could not renew for the length of a lease begins no call on
+its child: by then another worker may have started one. It keeps the child until it knows, for while Redis is away
+nobody can start one; and what lapsed meanwhile is taken over only once its holder has had the time to renew it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+import structlog
+
+from switchboard.aio import background
+from switchboard.backends.config import Backend
+from switchboard.backends.connections.connection import Line
+from switchboard.backends.connections.connection_key import LineKey
+from switchboard.errors import StateUnavailable
+from switchboard.state import State
+from switchboard.state.keys import LINE_LIFE_MS
+
+DRAIN_S: Final = 5.0
+"""What calls in flight get when this worker leaves, or the backend is replaced."""
+
+LOOK_S: Final = 0.5
+
+log = structlog.get_logger("switchboard.backends")
+
+# KEYS lease had · ARGV me lease_ms had_ms settled ('1', or '0' while a holder may still have to renew)
+_CLAIM: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder then return {holder, 0} end
+local had = redis.call('EXISTS', KEYS[2])
+if had == 1 and ARGV[4] == '0' then return {'', 1} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+return {ARGV[1], had}
+"""
+
+# KEYS lease had · ARGV me lease_ms had_ms
+_RENEW: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+if holder then redis.call('PEXPIRE', KEYS[1], ARGV[2]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+if redis.call('PEXPIRE', KEYS[2], ARGV[3]) == 0 then redis.pcall('SET', KEYS[2], '1', 'PX', ARGV[3]) end
+return 1
+"""
+
+# KEYS lease · ARGV me
+_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+
+
+@dataclass(slots=True)
+class Claim:
+    """This worker's right to a line."""
+
+    key: LineKey
+    epoch: str
+    renewed: float
+    lost: bool
+    """Whether there was a child before, whose memory is gone, and nobody was told yet."""
+
+    line: Line | None = None
+    users: int = 0
+
+
+class Claims:
+    """The claims of one backend on this worker."""
+
+    def __init__(self, state: State, seat: str, backend: Backend) -> None:
+        self._state = state
+        self._seat = seat
+        self._backend = backend
+        self._mine: dict[LineKey, Claim] = {}
+        self._claim = state.redis.register_script(_CLAIM)
+        self._renew = state.redis.register_script(_RENEW)
+        self._release = state.redis.register_script(_RELEASE)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Renew claims; give them back on the way out."""
+        async with background(self._keep_renewing()):
+            try:
+                yield
+            finally:
+                await asyncio.gather(*map(self._left, list(self._mine.values())))
+
+    def mine(self, key: LineKey) -> Claim | None:
+        """The claim on a line, if this worker has it, and nobody else can have it yet."""
+        claim = self._mine.get(key)
+        if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= self._state.timing.lease_s:
+            return None
+        return claim
+
+    async def claim(self, key: LineKey) -> Claim | str:
+        """This worker's claim, or the seat that has it.
+
+        Raises:
+            StateUnavailable: it cannot be known now.
+        """
+        if (known := self.mine(key)) is not None:
+            return known
+        if (lapsed := self._mine.get(key)) is not None and await self._renewed(lapsed):
+            return lapsed
+        while True:
+            if found := await self._claimed(key):
+                return found
+            await asyncio.sleep(LOOK_S)
+
+    async def _claimed(self, key: LineKey) -> Claim | str:
+        """As `claim`; empty while it cannot be known whether the holder of a claim that lapsed still lives."""
+        epoch = f"{self._seat}:{secrets.token_hex(6)}"
+        now = asyncio.get_running_loop().time()
+        with self._state.guard():
+            settled = "1" if self._state.contact.settled else "0"
+            holder, had = await self._claim(
+                keys=self._keys(key), args=[epoch, self._state.timing.lease_ms, LINE_LIFE_MS, settled]
+            )
+        if key in self._mine:
+            return self._mine[key]
+        if holder != epoch:
+            return str(holder).rpartition(":")[0]
+        claim = self._mine[key] = Claim(key, epoch, now, bool(int(had)))
+        return claim
+
+    async def elsewhere(self, key: LineKey) -> bool:
+        """Whether another worker has it.
+
+        Raises:
+            StateUnavailable: it cannot be known now.
+        """
+        if self.mine(key) is not None:
+            return False
+        with self._state.guard():
+            return await self._state.redis.get(self._keys(key)[0]) is not None
+
+    def _keys(self, key: LineKey) -> list[str]:
+        keys = self._state.keys
+        return [
+            keys.line(key.tag, self._backend.place, key.capabilities),
+            keys.line_had(key.tag, self._backend.name, key.capabilities),
+        ]
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(self._state.timing.renew_s)
+            await asyncio.gather(*map(self._kept, list(self._mine.values())))
+
+    async def _kept(self, claim: Claim) -> None:
+        if not claim.users and (claim.line is None or claim.line.over):
+            await self._given_back(claim)
+            return
+        try:
+            await self._renewed(claim)
+        except StateUnavailable as error:
+            log.info(error.event, error=str(error))
+
+    async def _renewed(self, claim: Claim) -> bool:
+        """Renew it; `False`, and it is lost, when another worker has it by now."""
+        now = asyncio.get_running_loop().time()
+        with self._state.guard():
+            kept: Any = await self._renew(
+                keys=self._keys(claim.key), args=[claim.epoch, self._state.timing.lease_ms, LINE_LIFE_MS]
+            )
+        if kept:
+            claim.renewed = now
+        else:
+            self._lose(claim)
+        return bool(kept)
+
+    def _lose(self, claim: Claim) -> None:
+        log.warning("backend.claim_lost", backend=self._backend.name)
+        if self._mine.get(claim.key) is claim:
+            del self._mine[claim.key]
+        if claim.line is not None:
+            claim.line.stop()
+
+    async def _left(self, claim: Claim) -> None:
+        """End the line before another worker may start the next: there is never more than one."""
+        if claim.line is not None:
+            with anyio.move_on_after(DRAIN_S):
+                await claim.line.calls.none()
+            claim.line.stop()
+            await claim.line.closed()
+        await self._given_back(claim)
+
+    async def _given_back(self, claim: Claim) -> None:
+        self._mine.pop(claim.key, None)
+        try:
+            with self._state.guard():
+                await self._release(keys=self._keys(claim.key)[:1], args=[claim.epoch])
+        except StateUnavailable as error:
+            log.warning(error.event, error=str(error), lost="a claim, until it expires")

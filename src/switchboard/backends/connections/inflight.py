@@ -1,0 +1,202 @@
+"""The calls in flight on one line, and which of them a request of the backend belongs to.
+
+A backend that asks something (elicitation, sampling, roots) does so because of a call, but only an HTTP response stream
+says which. So: the call whose stream it came on; else the only call in flight that can be asked; else it is refused,
+and from then on calls that can be asked take turns on that line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import anyio
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_REQUEST
+
+from switchboard.backends.caller import North, Params
+
+_calling: contextvars.ContextVar[Call | None] = contextvars.ContextVar("switchboard_backend_call", default=None)
+
+ABILITIES: Final = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+"""Question → the capability of a client that can be asked it."""
+
+MAX_ASKS: Final = 50
+"""Questions that one call may have open at once."""
+
+MOST_REPORTS: Final = 100
+"""Progress of one call that may wait for its client."""
+
+
+class CallOver(MCPError):
+    """The call ended before its client answered."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Progress that waits to be told."""
+
+    steps: tuple[float, float | None, str | None]
+
+
+class Call:
+    """One request on its way, and its clock: the clock stands still while a person is asked something."""
+
+    def __init__(self, north: North, patience: float) -> None:
+        self.north = north
+        self._patience = patience
+        self._timeout = asyncio.timeout(None)
+        self._asks: set[anyio.CancelScope] = set()
+        self._order = asyncio.Lock()
+        """Notifications go on in the order they came."""
+        self._reports = 0
+        """Progress that waits for its turn."""
+        self._newest: Progress | None = None
+        """The last of it, if nothing came after it: newer progress takes its place once there are many."""
+
+    @asynccontextmanager
+    async def clock(self) -> AsyncIterator[None]:
+        """Bound the time without a sign of life.
+
+        Raises:
+            TimeoutError: it is over.
+        """
+        try:
+            async with self._timeout:
+                self.alive()
+                yield
+        finally:
+            for ask in list(self._asks):
+                ask.cancel()
+
+    def alive(self) -> None:
+        """The backend gave a sign of life."""
+        if not self._asks:
+            self._set(asyncio.get_running_loop().time() + self._patience)
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        """Pass progress on; of what comes much faster than the client takes it, the newest, and always the last."""
+        self.alive()
+        if not self.north.wants_progress:
+            return
+        if self._newest is not None and self._reports >= MOST_REPORTS:
+            self._newest.steps = (progress, total, message)
+            return
+        waiting = self._newest = Progress((progress, total, message))
+        self._reports += 1
+        try:
+            async with self._order:
+                if self._newest is waiting:
+                    self._newest = None
+                await self.north.progress(*waiting.steps)
+        finally:
+            self._reports -= 1
+
+    async def notify(self, method: str, params: Params | None) -> None:
+        """Pass a notification on."""
+        self._newest = None  # progress that comes after it must not overtake it
+        async with self._order:
+            await self.north.notify(method, params)
+
+    async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
+        """Ask the client, for as long as its call is in flight."""
+        if len(self._asks) >= MAX_ASKS:
+            raise MCPError(INVALID_REQUEST, f"This call has {MAX_ASKS} open questions already")
+        scope = anyio.CancelScope()
+        self._asks.add(scope)
+        try:
+            self._set(None)
+            with scope:
+                return await self.north.ask(method, params)
+        finally:
+            self._asks.discard(scope)
+            self.alive()
+        raise CallOver(INVALID_REQUEST, "The call that this belonged to is over")
+
+    def _set(self, deadline: float | None) -> None:
+        try:
+            self._timeout.reschedule(deadline)
+        except RuntimeError:  # the call is over: there is no clock to set any more
+            return
+
+
+class InFlight:
+    """The calls of one line.
+
+    Args:
+        owned: whether all of them are one client's, so that what names no call may go to any.
+    """
+
+    def __init__(self, *, owned: bool) -> None:
+        self._owned = owned
+        self._calls: dict[Call, None] = {}
+        self._turn = asyncio.Lock()
+        self._takes_turns = False
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @asynccontextmanager
+    async def turn(self, north: North, *, told: bool) -> AsyncIterator[None]:
+        """Wait until a call by `north` may be in flight.
+
+        Args:
+            told: whether the transport tells which call a question belongs to.
+        """
+        if told or not self._takes_turns or not north.capabilities:
+            yield
+            return
+        async with self._turn:
+            yield
+
+    @contextmanager
+    def flying(self, call: Call) -> Iterator[None]:
+        """Count a call; what is sent inside is known to be its own."""
+        self._calls[call] = None
+        self._none.clear()
+        reset = _calling.set(call)
+        try:
+            yield
+        finally:
+            _calling.reset(reset)
+            del self._calls[call]
+            if not self._calls:
+                self._none.set()
+
+    async def none(self) -> None:
+        """Wait until there is no call in flight."""
+        await self._none.wait()
+
+    def asked(self, method: str) -> Call:
+        """Whose question this is.
+
+        Raises:
+            MCPError: nobody's, or nobody knows.
+        """
+        known = self._named()
+        if known is not None:
+            return known
+        able = [call for call in self._calls if ABILITIES.get(method, "") in call.north.capabilities]
+        if len(able) > 1 and not (method == "roots/list" and self._owned):
+            self._takes_turns = True
+            raise MCPError(INVALID_REQUEST, f"{len(able)} calls are in flight; it cannot be told which of them asks")
+        if not able:
+            raise MCPError(INVALID_REQUEST, f"There is no call in flight whose client could be asked {method}")
+        return able[0]
+
+    def concerned(self) -> Call | None:
+        """Whose notification this is; `None` if it may be a stranger's."""
+        known = self._named()
+        if known is not None:
+            return known
+        return next(iter(self._calls), None) if self._owned or len(self._calls) == 1 else None
+
+    def _named(self) -> Call | None:
+        call = _calling.get()
+        return call if call is not None and call in self._calls else None

@@ -1,0 +1,232 @@
+"""One open connection to a backend: JSON-RPC both ways, in whichever era the backend speaks.
+
+The SDK's `ClientSession` agrees on the era. Everything else goes as it is, as dictionaries: what a newer backend says
+that this version does not know is for the client to read or ignore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import anyio
+import anyio.abc
+from mcp.shared.dispatcher import (
+    CallOptions,
+    DispatchContext,
+    OnNotify,
+    OnNotifyIntercept,
+    OnRequest,
+    ProgressFnT,
+    coerce_request_id,
+)
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import (
+    MCP_PROTOCOL_VERSION_HEADER,
+)
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
+from mcp.shared.transport_context import TransportContext
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    INTERNAL_ERROR,
+    LOG_LEVEL_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    Implementation,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from switchboard.backends.caller import Params
+from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
+from switchboard.backends.connections.leniency import introduced
+from switchboard.backends.connections.notification_order import Heard
+from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
+
+
+class Inbound(Protocol):
+    """Who hears what the backend says by itself."""
+
+    async def asked(self, method: str, params: Params | None) -> dict[str, Any]:
+        """Answer a request of the backend's."""
+        ...
+
+    async def told(self, method: str, params: Params | None) -> None:
+        """Hear a notification."""
+        ...
+
+    def garbled(self, error: Exception) -> None:
+        """Something came that is no message."""
+        ...
+
+
+class Wire:
+    """The SDK's dispatcher with our own request ids and our own ears. Satisfies `mcp.shared.dispatcher.Dispatcher`.
+
+    Args:
+        mint: a request id that no other worker on the same upstream session mints.
+        declared: the client capabilities to declare.
+    """
+
+    def __init__(
+        self,
+        streams: tuple[Any, Any],
+        inbound: Inbound,
+        mint: Callable[[], int],
+        declared: Params,
+        info: Implementation,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._on_end = on_end
+        self._inner: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
+            *streams, on_stream_exception=self._on_garbage
+        )
+        self._inbound = inbound
+        self._mint = mint
+        self._declared = dict(declared)
+        self._info = info.model_dump(by_alias=True, mode="json", exclude_none=True)
+        self._progress: dict[Any, ProgressFnT] = {}
+        self._heard = Heard()
+        self.version = ""
+
+    @property
+    def modern(self) -> bool:
+        """Whether the backend speaks the era without sessions."""
+        return self.version in MODERN_PROTOCOL_VERSIONS
+
+    async def request(
+        self,
+        method: str,
+        params: Params | None,
+        *,
+        declared: Params | None = None,
+        level: str | None = None,
+        on_progress: ProgressFnT | None = None,
+        headers: HeaderMap | None = None,
+    ) -> dict[str, Any]:
+        """Send a request and wait for its result, however long it takes.
+
+        Args:
+            declared: what the caller's client can be asked, for an era that says so with each request.
+            level: which log messages to ask for, in an era that says so with each request and unless the client did.
+            headers: argument path → token, for arguments that are mirrored into HTTP headers.
+
+        Raises:
+            MCPError: the backend's error, or CONNECTION_CLOSED.
+        """
+        body = dict(params or {})
+        meta = own_meta(body.pop("_meta", None), modern=self.modern)
+        opts: CallOptions = {"headers": {MCP_PROTOCOL_VERSION_HEADER: self.version}}
+        if self.modern:
+            meta |= {
+                PROTOCOL_VERSION_META_KEY: self.version,
+                CLIENT_INFO_META_KEY: self._info,
+                CLIENT_CAPABILITIES_META_KEY: dict(declared or {}),
+            }
+            if level is not None:
+                meta.setdefault(LOG_LEVEL_META_KEY, level)
+            opts["headers"] |= routing_headers(method, body, headers)
+        token = opts["request_id"] = self._mint()
+        if on_progress is not None:
+            meta["progressToken"] = token
+            self._progress[token] = on_progress
+        if meta:
+            body["_meta"] = meta
+        try:
+            result = await self.send_raw_request(method, body, opts)
+            await self._heard.all_before_now()
+        finally:
+            self._progress.pop(token, None)
+        return result
+
+    # -- the dispatcher that a ClientSession stands on ----------------------------------------------------------------
+
+    async def send_raw_request(
+        self, method: str, params: Params | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Send under an id of ours."""
+        named: CallOptions = {**(opts or {})}
+        named.setdefault("request_id", self._mint())
+        result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
+        repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
+        return introduced(repaired) if method == "initialize" else repaired
+
+    async def notify(self, method: str, params: Params | None, opts: CallOptions | None = None) -> None:
+        """Send a notification."""
+        await self._inner.notify(method, params, opts)
+
+    async def run(
+        self,
+        on_request: OnRequest,
+        on_notify: OnNotify,
+        on_notify_intercept: OnNotifyIntercept | None = None,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Receive until the connection ends. What the session would answer by itself is ours to answer."""
+        try:
+
+            def intercept(method: str, params: Params | None) -> bool:
+                consumed = on_notify_intercept is not None and on_notify_intercept(method, params)
+                progress = method == "notifications/progress" and self._reported(params) is not None
+                return consumed or not self._heard.came(coalesced=progress)
+
+            await self._inner.run(self._on_request, self._on_notify, intercept, task_status=task_status)
+        finally:
+            self._on_end()
+
+    def _declaring(self, method: str, params: Params | None) -> Params | None:
+        if method == "initialize" and params is not None:
+            return {**params, "capabilities": self._declared}
+        return params
+
+    async def _on_request(
+        self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None
+    ) -> dict[str, Any]:
+        with _contained():
+            return await self._inbound.asked(method, with_objects(params, PARAMS))
+
+    async def _on_notify(self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None) -> None:
+        async with self._heard.hearing():
+            params = with_objects(params, PARAMS)
+            reported = self._reported(params) if method == "notifications/progress" else None
+            with _contained():
+                if reported is not None:
+                    await reported(*_steps(params or {}))
+                else:
+                    await self._inbound.told(method, params)
+
+    def _reported(self, params: Params | None) -> ProgressFnT | None:
+        """Who is told of progress; a server may write the token that it got as a text."""
+        token = (params or {}).get("progressToken")
+        return self._progress.get(coerce_request_id(token)) if isinstance(token, int | str) else None
+
+    async def _on_garbage(self, error: Exception) -> None:
+        self._inbound.garbled(error)
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Turn a cancellation that nobody asked this task for into a failure of what it waited for: it ends nothing else.
+
+    Raises:
+        MCPError: it was cancelled.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise MCPError(INTERNAL_ERROR, "The client can no longer be asked or told") from error
+
+
+def _steps(params: Params) -> tuple[float, float | None, str | None]:
+    """Progress, total and message, as far as they are what they should be."""
+    progress, total, message = (params.get(name) for name in ("progress", "total", "message"))
+    return (
+        float(progress) if isinstance(progress, int | float) else 0.0,
+        float(total) if isinstance(total, int | float) else None,
+        message if isinstance(message, str) else None,
+    )

@@ -1,0 +1,137 @@
+"""Passing one request on to a backend and its answer back, in whichever pair of eras."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from mcp.server.context import HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import EmptyResult
+from pydantic import ValidationError
+
+from switchboard.backends import errors, input_required, texts
+from switchboard.backends.caller import North, Params
+from switchboard.backends.config import Backend
+from switchboard.backends.connections import leniency
+from switchboard.backends.connections.connection_key import ABLE, LineKey, default_scope, key
+from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY, BackendFailure
+from switchboard.backends.offer.offer import BackendOffer
+from switchboard.backends.routing import Reach, Use
+from switchboard.common.validation_messages import expected
+from switchboard.identity import current
+from switchboard.protocol import unknown_members
+
+SERVED: Final[Mapping[str, str]] = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "completion/complete": "",
+    "resources/subscribe": "uri",
+    "resources/unsubscribe": "uri",
+}
+"""What is passed on, and the parameter that names its object."""
+
+SAFE: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
+"""What may be sent again when it is unknown whether the backend has seen it."""
+
+STATE_LOST: Final = "switchboard/stateLost"
+"""In the `_meta` of the first result from a backend that forgot its session."""
+
+UseLine = Callable[[LineKey, Params, Use], Awaitable[Any]]
+"""Does some work on the line of a key."""
+
+
+class Calling:
+    """Finds the line for a call and sends it."""
+
+    def __init__(self, backend: Backend, use: UseLine, known: Callable[[], BackendOffer]) -> None:
+        self._backend = backend
+        self._use = use
+        self._known = known
+
+    @staticmethod
+    def serves(method: str) -> bool:
+        """Whether requests of this method are passed on."""
+        return method in SERVED
+
+    async def call(self, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+        """Serve a request, once more if it was not sent or may be repeated.
+
+        Raises:
+            MCPError: naming the backend.
+        """
+        try:
+            return await self._once(method, body, north)
+        except MCPError as error:
+            data = error.error.data
+            lost = error.code == BACKEND_UNAVAILABLE and isinstance(data, dict) and data.get("maybeDone")
+            if not lost or not self._repeatable(method, body):
+                raise
+        return await self._once(method, body, north)
+
+    async def _once(self, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+        known = self._known()
+        scope = default_scope(self._backend, modern=known.modern)
+        # In the modern era each request says what its client can be asked, so clients that differ may share a line.
+        can = ABLE if scope == "shared" else {} if known.modern else north.capabilities
+
+        async def work(reach: Reach) -> HandlerResult:
+            return await self._sent(reach, method, body, north)
+
+        try:
+            result: HandlerResult = await self._use(key(scope, current(), can), can, work)
+        except BackendFailure as error:
+            raise errors.unavailable(self._backend.name, str(error), sent=False) from error
+        return result
+
+    async def _sent(self, reach: Reach, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+        headers = self._known().headers.get(str(body.get("name"))) if method == "tools/call" else None
+
+        async def send(more: Mapping[str, Any]) -> dict[str, Any]:
+            return await reach.request(method, {**body, **more}, north, headers=headers)
+
+        raw = await send({})
+        if north.era == "handshake":
+            raw = await input_required.driven(self._backend.name, raw, north, send)
+        raw = self._cleaned(raw)
+        if reach.lost:
+            reach.lost = False
+            raw = await self._confessed(raw, north)
+        return self._read(method, reach.version, raw)
+
+    def _cleaned(self, raw: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return texts.result(raw)
+        except MCPError as error:
+            raise MCPError(BAD_GATEWAY, f"Backend {self._backend.name!r}: {error.message}") from error
+
+    async def _confessed(self, raw: dict[str, Any], north: North) -> dict[str, Any]:
+        """Tell the client, once, that what the backend remembered of it is gone; a program reads it in `_meta`."""
+        words = f"Backend {self._backend.name!r} was started anew: what it remembered of this session is lost"
+        await north.notify("notifications/message", {"level": "warning", "logger": "switchboard", "data": words})
+        given = raw.get("_meta")
+        return {**raw, "_meta": {**(given if isinstance(given, dict) else {}), STATE_LOST: True}}
+
+    def _read(self, method: str, version: str, raw: dict[str, Any]) -> HandlerResult:
+        if method in ("resources/subscribe", "resources/unsubscribe"):
+            return EmptyResult()
+        if not leniency.is_json(raw):
+            raise errors.not_understood(self._backend.name, method, "it has a number that JSON has not, such as 1e999")
+        unknown_members.note(raw)
+        try:
+            return leniency.parsed(method, version, raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise errors.not_understood(self._backend.name, method, f"{where} {expected(first)}") from error
+        except KeyError as error:
+            why = f"{version} has no {method}"
+            raise errors.not_understood(self._backend.name, method, why) from error
+
+    def _repeatable(self, method: str, body: Mapping[str, Any]) -> bool:
+        if method != "tools/call":
+            return method in SAFE
+        tool = self._known().tool(str(body.get("name")))
+        hints = tool.annotations if tool is not None else None
+        return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)

@@ -1,0 +1,160 @@
+"""Hearing from a backend between calls: that a list changed, that a resource changed which somebody subscribed to.
+
+Who subscribed is read from the streams that clients hold open on this worker, in either era: a subscription is worth
+something only where there is a stream to tell of it. So each worker follows what its own clients want, and a client
+that moves to another worker takes its subscriptions along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+import anyio
+import structlog
+from mcp.client.subscriptions import SubscriptionLost, listen
+from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import (
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ToolsListChanged,
+)
+
+from switchboard.backends.connections.connection import Line
+from switchboard.backends.connections.inbound import Ears
+
+log = structlog.get_logger("switchboard.backends")
+
+LOOK_S: Final = 1.0
+LOST_S: Final = 1.0
+MOST: Final = 1_000
+"""Resources of one backend that are followed."""
+
+KINDS: Final[dict[type[Any], str]] = {
+    ToolsListChanged: "tools",
+    ResourcesListChanged: "resources",
+    PromptsListChanged: "prompts",
+}
+
+
+class Stream(Protocol):
+    """A stream that a client holds open: the part of it that matters here."""
+
+    @property
+    def subscriptions(self) -> frozenset[str]:
+        """The resource URIs the client subscribed to."""
+        ...
+
+
+class Crowd(Protocol):
+    """Who has the streams."""
+
+    def streams(self) -> Iterable[Stream]:
+        """The streams open on this worker now."""
+        ...
+
+
+class Interest:
+    """What the clients of this worker are subscribed to: looked up once a second for all backends together."""
+
+    def __init__(self) -> None:
+        self._known: frozenset[str] = frozenset()
+        self._fresh_until = 0.0
+
+    def uris(self, crowd: Crowd) -> frozenset[str]:
+        """All of them, whoever's resources they are."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._fresh_until:
+            self._known = frozenset().union(*(stream.subscriptions for stream in crowd.streams()))
+            self._fresh_until = now + LOOK_S / 2
+        return self._known
+
+
+class Wanted:
+    """The resources of one backend that are to be followed."""
+
+    def __init__(self) -> None:
+        self.uris: frozenset[str] = frozenset()
+        self.changed = asyncio.Event()
+        self._some = asyncio.Event()
+        self._none = asyncio.Event()
+
+    async def some(self) -> None:
+        """Wait until there is one."""
+        await self._some.wait()
+
+    async def none(self) -> None:
+        """Wait until there is none."""
+        await self._none.wait()
+
+    def become(self, uris: frozenset[str]) -> None:
+        """Follow these from now on, as far as they are not too many."""
+        wanted = frozenset(sorted(uris)[:MOST])
+        if wanted == self.uris:
+            return
+        self.uris = wanted
+        self.changed.set()
+        here, gone = (self._some, self._none) if wanted else (self._none, self._some)
+        here.set()
+        gone.clear()
+
+
+async def follow(line: Line, ears: Ears, wanted: Wanted) -> None:
+    """Follow on an open line until cancelled."""
+    subscribed: set[str] = set()
+    while True:
+        wanted.changed.clear()
+        if line.wire.modern:
+            await _listen(line, ears, wanted)
+        else:
+            await _subscribe(line, subscribed, wanted.uris)
+            await wanted.changed.wait()
+
+
+async def _subscribe(line: Line, subscribed: set[str], uris: frozenset[str]) -> None:
+    for method, some in (("resources/subscribe", uris - subscribed), ("resources/unsubscribe", subscribed - uris)):
+        for uri in sorted(some):
+            try:
+                await line.ask(method, {"uri": uri})
+            except MCPError as error:
+                log.info("backend.not_followed", backend=line.backend.name, uri=uri, reason=error.message)
+    subscribed.clear()
+    subscribed.update(uris)
+
+
+async def _listen(line: Line, ears: Ears, wanted: Wanted) -> None:
+    """One `subscriptions/listen` stream, until what is wanted changes or the stream ends."""
+    able = line.abilities
+    async with anyio.create_task_group() as tasks:
+
+        async def hear() -> None:
+            try:
+                async with listen(
+                    line.session,
+                    tools_list_changed=able.tools is not None,
+                    prompts_list_changed=able.prompts is not None,
+                    resources_list_changed=able.resources is not None,
+                    resource_subscriptions=sorted(wanted.uris),
+                ) as events:
+                    async for event in events:
+                        await _told(ears, event)
+            except SubscriptionLost:
+                ears.changed("everything")  # whatever was missed is in the lists
+            except MCPError as error:
+                log.info("backend.not_listening", backend=line.backend.name, reason=error.message)
+                await anyio.sleep_forever()
+            await anyio.sleep(LOST_S)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(hear)
+        await wanted.changed.wait()
+        tasks.cancel_scope.cancel()
+
+
+async def _told(ears: Ears, event: Any) -> None:
+    if isinstance(event, ResourceUpdated):
+        await ears.updated(event.uri)
+    elif type(event) in KINDS:
+        ears.changed(KINDS[type(event)])

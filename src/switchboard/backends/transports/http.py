@@ -1,0 +1,228 @@
+"""The HTTP under a line: several URLs of one server, and failures that keep their reason.
+
+It sits below the SDK's transport, which ends a whole connection when one request cannot be sent, and forgets the
+status of an answer. So whatever goes wrong here becomes a JSON-RPC error, which the SDK gives to the one request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+import anyio
+import httpx2
+import structlog
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import LAST_EVENT_ID, MCP_SESSION_ID, streamable_http_client
+from mcp.shared.message import SessionMessage
+from mcp_types import ErrorData, JSONRPCError, RequestId
+
+from switchboard.backends.config import Sse
+from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY
+from switchboard.backends.transports import repairs
+from switchboard.backends.transports.answers import (
+    Bounded,
+    beginning,
+    complaint,
+    explained,
+    forgotten,
+    reason,
+    refusal,
+    shown,
+)
+from switchboard.backends.transports.endpoints import Road
+
+log = structlog.get_logger("switchboard.backends")
+
+CONNECT_S: Final = 10.0
+READ_S: Final = 300.0
+LEAVE_S: Final = 2.0
+NOTICE_S: Final = 10.0
+"""What a server gets to take a notification or an answer: the SDK sends nothing else on that line meanwhile."""
+
+OURS: Final = "switchboard.listening"
+"""The extension of a request that is not the SDK's."""
+
+NOT_HERE: Final = frozenset({502, 503, 504})
+"""Answers of a proxy whose server is away."""
+
+
+class Carrier(httpx2.AsyncBaseTransport):
+    """One line's requests on the road.
+
+    Args:
+        listens: whether the line keeps the session's own stream by itself, instead of the SDK (`listening`).
+    """
+
+    def __init__(self, road: Road, url: httpx2.URL, *, listens: bool = False) -> None:
+        self._road = road
+        self.asked = url
+        """What requests of the line are addressed to, wherever they go."""
+        self.listens = listens
+        self.url = url
+        """Where the line's session is; what it asks for stays the one it was given."""
+        self.session: str | None = None
+        self.home = url
+        """Which URL made the session."""
+        self.used = time.monotonic()
+        self.complaint = ""
+        """Why the last request had no answer of use; the SDK forgets it."""
+
+        self.tell: Callable[[SessionMessage], Awaitable[None]] | None = None
+        """Where answers come on a stream of their own: what is taken for one there."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send, somewhere; never raises for what the network or the backend does."""
+        if OURS not in request.extensions:
+            if self.listens and request.method == "GET" and LAST_EVENT_ID not in request.headers:
+                return refusal(405, BAD_GATEWAY, "this line listens by itself")
+            self.used = time.monotonic()
+        response = await self._answered(request)
+        self.complaint = complaint(response) if response.status_code >= 400 else ""
+        if self.tell is not None and request.method == "POST" and response.status_code >= 300:
+            return await self._told(self.tell, request, response)
+        return response
+
+    async def _answered(self, request: httpx2.Request) -> httpx2.Response:
+        notice = request.method == "POST" and repairs.asked(request) is None
+        try:
+            async with asyncio.timeout(NOTICE_S if notice else None):
+                response, url = await self._sent(request)
+        except TimeoutError:
+            log.info("backend.notice_unanswered", within_s=NOTICE_S)
+            return httpx2.Response(202)
+        except httpx2.TransportError as error:
+            return refusal(503, BACKEND_UNAVAILABLE, f"{reason(error)} ({shown(request.url)})")
+        in_session = MCP_SESSION_ID in request.headers and request.method == "POST"
+        # Whoever never made the session may well call it a bad request.
+        if in_session and (response.status_code == 404 or (response.status_code == 400 and url != self.home)):
+            await response.aclose()
+            return forgotten()
+        self._note(response, url)
+        return await self._checked(response, repairs.asked(request))
+
+    async def _told(
+        self, tell: Callable[[SessionMessage], Awaitable[None]], request: httpx2.Request, response: httpx2.Response
+    ) -> httpx2.Response:
+        """Give a refusal to the one request: the SDK would end the connection of all."""
+        number = repairs.asked(request)
+        if number is None:
+            log.info("backend.message_refused", status=response.status_code)
+        else:
+            try:
+                error = ErrorData.model_validate(json.loads(await response.aread())["error"])
+            except (ValueError, KeyError, TypeError, httpx2.StreamError):
+                error = ErrorData(code=BAD_GATEWAY, message=f"HTTP {response.status_code}")
+            await tell(SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=error)))
+        return httpx2.Response(202)
+
+    async def _sent(self, request: httpx2.Request) -> tuple[httpx2.Response, httpx2.URL]:
+        """The answer, and whose it is. What cannot be sent to one URL goes to another: nobody has seen it."""
+        if request.url != self.asked:
+            return await self._road.transport(request.url).handle_async_request(request), request.url
+        url, tried = self.url if self.session else self._road.choose(), list[httpx2.URL]()
+        while True:
+            request.url = url
+            request.headers["host"] = url.netloc.decode("ascii")
+            tried.append(url)
+            try:
+                response = await self._road.transport(url).handle_async_request(request)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                self._road.avoid(url)
+                others = self._road.others(tried)
+                if not others or OURS in request.extensions:  # a stream is worth something only where the session is
+                    raise
+                url = others[0]
+            else:
+                (self._road.avoid if response.status_code in NOT_HERE else self._road.answered)(url)
+                return response, url
+
+    def _note(self, response: httpx2.Response, url: httpx2.URL) -> None:
+        session = response.headers.get(MCP_SESSION_ID)
+        if response.status_code < 400:
+            self.url = url
+        if session and session != self.session:
+            self.session, self.home = session, url
+
+    async def _checked(self, response: httpx2.Response, number: RequestId | None) -> httpx2.Response:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            return refusal(502, BAD_GATEWAY, "its answer is compressed, which was not asked for")
+        if response.status_code >= 400:
+            return explained(response, await beginning(response))
+        stream: Any = response.stream
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            events = repairs.Events(stream, self._road.most, number)
+            return httpx2.Response(response.status_code, headers=response.headers, stream=events)
+        if number is not None and self.listens and response.status_code < 300:
+            return await repairs.answer(response, number, self._road.most)
+        return httpx2.Response(response.status_code, headers=response.headers, stream=Bounded(stream, self._road.most))
+
+    async def aclose(self) -> None:
+        """The road stays: other lines are on it."""
+
+
+def client(carrier: Carrier, headers: Mapping[str, str]) -> httpx2.AsyncClient:
+    """A client for one line."""
+    timeout = httpx2.Timeout(CONNECT_S, read=READ_S)
+    plain = {**headers, "accept-encoding": "identity"}
+    return httpx2.AsyncClient(transport=carrier, headers=plain, timeout=timeout)
+
+
+@asynccontextmanager
+async def streamable(
+    carrier: Carrier, http: httpx2.AsyncClient, most: int, *, leave: Callable[[], bool] = lambda: False
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Streams over Streamable HTTP.
+
+    Args:
+        leave: asked at the end, whether to leave the upstream session to others.
+    """
+    opened: AbstractAsyncContextManager[tuple[Any, Any]] = streamable_http_client(
+        str(carrier.asked), http_client=http, terminate_on_close=False, max_sse_event_size=most
+    )
+    async with opened as streams:
+        try:
+            yield streams
+        finally:
+            if carrier.session and not leave():
+                await ended(http, str(carrier.asked), carrier.session)
+
+
+async def ended(http: httpx2.AsyncClient, url: str, session: str) -> None:
+    """End a session at a server. One that cannot be reached, or will not end it, forgets it in its own time."""
+    try:
+        async with http.stream("DELETE", url, headers={MCP_SESSION_ID: session}, timeout=LEAVE_S):
+            pass  # whatever it says to that, nobody reads it
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
+        log.info("backend.session_not_ended", error=str(error))
+
+
+@asynccontextmanager
+async def sse(what: Sse, carrier: Carrier) -> AsyncIterator[tuple[Any, Any]]:
+    """Streams over HTTP+SSE."""
+
+    def factory(
+        headers: dict[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,  # noqa: ARG001 (the SDK's factory has it)
+        auth: httpx2.Auth | None = None,  # noqa: ARG001
+    ) -> httpx2.AsyncClient:
+        return client(carrier, headers or {})
+
+    async with sse_client(what.url, headers=dict(what.headers), httpx_client_factory=factory) as (read, write):
+        incoming, received = anyio.create_memory_object_stream[Any](0)
+        carrier.tell = incoming.send
+        async with incoming, received, anyio.create_task_group() as tasks:
+            tasks.start_soon(_handed_on, read, incoming)
+            yield received, write
+            tasks.cancel_scope.cancel()
+
+
+async def _handed_on(read: Any, incoming: Any) -> None:
+    async with incoming:
+        async for item in read:
+            await incoming.send(item)

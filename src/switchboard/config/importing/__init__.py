@@ -1,0 +1,1 @@
+"""Servers from the files of other programs, as rows of ours."""

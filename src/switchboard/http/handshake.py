@@ -1,0 +1,182 @@
+"""The `Mcp-Session-Id` era over HTTP: POST, GET and DELETE on `/mcp` (2025-11-25 basic/transports, and earlier)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
+from mcp_types import INVALID_REQUEST
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from switchboard.errors import SessionGone
+from switchboard.http.event_stream import send_events
+from switchboard.http.jsonrpc import (
+    Malformed,
+    Message,
+    accepts,
+    checked,
+    checked_batch,
+    is_json,
+    is_request,
+    is_response,
+)
+from switchboard.http.middleware.rate_limit import spend_batch
+from switchboard.http.responses import send_body
+from switchboard.identity import Principal
+from switchboard.sessions.frames import OPENED, parse_event_id
+from switchboard.sessions.records import Record
+from switchboard.sessions.reply import Reply
+from switchboard.sessions.service import HandshakeRoom
+from switchboard.state.keys import STANDALONE
+
+BATCHING: Final = "2025-03-26"
+"""The only revision with JSON-RPC batches."""
+
+_JSON: Final = b"application/json"
+
+
+class HandshakeEdge:
+    """Answers requests of one handshake room."""
+
+    def __init__(self, room: HandshakeRoom) -> None:
+        self._room = room
+
+    async def post(
+        self, value: Any, headers: dict[str, str], who: Principal, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve what was posted.
+
+        Raises:
+            Malformed: with the status and error to answer.
+            RateLimited: the batch has more messages than the client may send now.
+            SessionGone, StateUnavailable: likewise.
+        """
+        if not is_json(headers.get("content-type", "")):
+            raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
+        accept = headers.get("accept", "")
+        if not (accepts(accept, "application/json") and accepts(accept, "text/event-stream")):
+            raise Malformed(406, INVALID_REQUEST, "Accept must allow application/json and text/event-stream")
+        if isinstance(value, dict) and value.get("method") == "initialize" and "id" in value:
+            await self._initialize(checked(value), headers, who, send)
+            return
+        record = await self._record(headers, who)
+        messages = _messages(value, record)
+        await spend_batch(scope, len(messages))
+        requests = [message for message in messages if is_request(message)]
+        request = Request(scope)
+        for message in messages:
+            if is_response(message):
+                await self._room.answered(record, message)
+            elif not is_request(message):
+                await self._room.notified(record, who, message, request)
+        if not requests:
+            await _send(send, 202, b"", record.sid)
+            return
+        reply = self._room.start(record, who, requests, request)
+        await self._respond(reply, batch=isinstance(value, list), receive=receive, send=send)
+
+    async def get(self, headers: dict[str, str], who: Principal, receive: Receive, send: Send) -> None:
+        """Open the standalone stream, or resume a stream after `Last-Event-ID`.
+
+        Raises:
+            Malformed, SessionGone, StateUnavailable: as `post`.
+        """
+        if not accepts(headers.get("accept", ""), "text/event-stream"):
+            raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
+        record = await self._record(headers, who)
+        events = await self._events(record, who, headers.get("last-event-id"))
+        await send_events(events, receive, send, _session(record.sid))
+
+    async def delete(self, headers: dict[str, str], who: Principal, send: Send) -> None:
+        """End the session.
+
+        Raises:
+            Malformed, SessionGone, StateUnavailable: as `post`.
+        """
+        await self._room.end(await self._record(headers, who))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _initialize(self, message: Message, headers: dict[str, str], who: Principal, send: Send) -> None:
+        try:
+            opened = await self._room.initialize(who, message, headers.get("mcp-session-id"))
+        except SessionGone:
+            raise
+        except Exception as error:  # the kernel's own ladder says which errors are the client's
+            known = handler_exception_to_error_data(error)
+            if known is None:
+                raise
+            raise Malformed(400, known.code, known.message) from error
+        await _send(send, 200, to_json(opened.response), opened.sid)
+
+    async def _record(self, headers: dict[str, str], who: Principal) -> Record:
+        version = headers.get("mcp-protocol-version")
+        if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            supported = ", ".join(HANDSHAKE_PROTOCOL_VERSIONS)
+            raise Malformed(400, INVALID_REQUEST, f"Unsupported protocol version: {version} (supported: {supported})")
+        sid = headers.get("mcp-session-id")
+        if not sid:
+            raise Malformed(400, INVALID_REQUEST, "Missing Mcp-Session-Id header: send initialize first")
+        record = await self._room.records.load(sid, who.owner)
+        if version is not None and version != record.protocol_version:
+            raise Malformed(
+                400,
+                INVALID_REQUEST,
+                f"MCP-Protocol-Version is {version}, but this session settled on {record.protocol_version}",
+            )
+        return record
+
+    async def _respond(self, reply: Reply, *, batch: bool, receive: Receive, send: Send) -> None:
+        await self._room.settle(reply)
+        sid = reply.record.sid
+        if reply.committed:
+            try:
+                await send_events(self._room.replying(reply), receive, send, _session(sid))
+            finally:
+                reply.detach()
+            return
+        if not reply.complete:
+            raise SessionGone(sid)
+        if not reply.outcomes:  # cancelled: there is no response, and a stream may end without one
+            await send_events(_nothing(), receive, send, _session(sid))
+            return
+        outcomes = reply.outcomes if batch else reply.outcomes[0]
+        await _send(send, 200, to_json(outcomes), sid)
+
+    async def _events(self, record: Record, who: Principal, last_event_id: str | None) -> AsyncGenerator[bytes]:
+        if last_event_id is None:
+            return self._room.listen(record, who.expires_at, None)
+        parsed = parse_event_id(last_event_id)
+        if parsed is None:
+            raise Malformed(400, INVALID_REQUEST, "Last-Event-ID is none of this server's")
+        stream, last = parsed
+        if stream == STANDALONE:
+            return self._room.listen(record, who.expires_at, last)
+        follower = self._room.follower(record, stream, last)
+        if not await follower.known():
+            raise Malformed(400, INVALID_REQUEST, "The stream of this Last-Event-ID cannot be replayed any more")
+        return self._room.resuming(follower)
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    yield OPENED
+
+
+def _messages(value: Any, record: Record) -> list[Message]:
+    if not isinstance(value, list):
+        return [checked(value)]
+    if record.protocol_version != BATCHING:
+        raise Malformed(400, INVALID_REQUEST, f"Batches exist in {BATCHING} only; send one message at a time")
+    return checked_batch(value)
+
+
+def _session(sid: str) -> list[tuple[bytes, bytes]]:
+    return [(b"mcp-session-id", sid.encode())]
+
+
+async def _send(send: Send, status: int, body: bytes, sid: str) -> None:
+    await send_body(send, status, body, _JSON, _session(sid))

@@ -1,0 +1,98 @@
+"""What a request was about, for its line in the log: method and tool, and whose tool that is. Never arguments.
+
+Everything here was written by clients, so a word is what is seen of it, cut, and in quotes where it could be taken for
+the words around it. Of an address nothing is kept that may be a secret: no query, no fragment, no user.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from starlette.types import Scope
+
+from switchboard.common import visible_text
+
+ToolOf = Callable[[Mapping[str, Any]], tuple[str, str | None]]
+"""The params of a `tools/call` → the tool that is really called, and whose it is, if anybody has it."""
+
+_LONGEST: Final = 128
+_SHOWN: Final = 3
+"""Messages of a batch that are named."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+#~%$*{}|-]+")
+_HIDDEN: Final = re.compile(r"[?#].*|(?<=//)[^/@]*@", re.DOTALL)
+_TARGETS: Final[Mapping[str, tuple[str, str]]] = {
+    "prompts/get": ("prompt", "name"),
+    "resources/read": ("resource", "uri"),
+    "resources/subscribe": ("resource", "uri"),
+    "resources/unsubscribe": ("resource", "uri"),
+}
+
+
+def as_named(params: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Where nobody knows the tools: what the call says."""
+    name = params.get("name")
+    return (name if isinstance(name, str) else "", None)
+
+
+def note(scope: Scope, value: Any) -> None:
+    """Note what was posted, a message or a batch, for the log line of this request."""
+    about: About | None = scope.get("state", {}).get("about")
+    if about is not None:
+        about.note(value)
+
+
+def noted(scope: Scope, value: Any) -> About:
+    """What one message of many on the same connection is about."""
+    here: About | None = scope.get("state", {}).get("about")
+    about = About(here.tool_of if here is not None else as_named)
+    about.note(value)
+    return about
+
+
+class About:
+    """What one request is about; empty until its body was read."""
+
+    def __init__(self, tool_of: ToolOf) -> None:
+        self.tool_of = tool_of
+        self.text = ""
+        self.fields: dict[str, Any] = {}
+
+    def note(self, value: Any) -> None:
+        """A message or a batch."""
+        if not isinstance(value, list):
+            self.fields = self._described(value)
+            self.text = _said(self.fields)
+            return
+        shown = [_said(self._described(each)) for each in value[:_SHOWN]]
+        more = ["…"] if len(value) > _SHOWN else []
+        self.fields = {"batch": len(value)}
+        self.text = f"batch of {len(value)}: {', '.join(shown + more)}"
+
+    def _described(self, message: Any) -> dict[str, Any]:
+        method = message.get("method") if isinstance(message, dict) else None
+        if not isinstance(method, str):
+            return {"rpc": "response" if method is None and isinstance(message, dict) else "?"}
+        params = message.get("params")
+        params = params if isinstance(params, dict) else {}
+        if method == "tools/call":
+            tool, backend = self.tool_of(params)
+            return {"rpc": method, "tool": word(tool)} | ({"backend": word(backend)} if backend else {})
+        kind, member = _TARGETS.get(method, ("", ""))
+        target = params.get(member)
+        named = {kind: word(_HIDDEN.sub("", target))} if isinstance(target, str) else {}
+        return {"rpc": word(method)} | named
+
+
+def _said(fields: Mapping[str, Any]) -> str:
+    return " ".join(str(value) for key, value in fields.items() if key != "backend")
+
+
+def word(text: str) -> str:
+    """One word of a log line."""
+    seen = visible_text.text(text[: 2 * _LONGEST])
+    cut = seen if len(seen) <= _LONGEST else f"{seen[:_LONGEST]}…"
+    return cut if _PLAIN.fullmatch(cut) else json.dumps(cut, ensure_ascii=False)

@@ -1,0 +1,65 @@
+"""The last boundary: what a room raises becomes an answer, never a stack trace and never a hang.
+
+| raised | answer |
+|---|---|
+| `StateUnavailable`, `AuthorizationUnavailable` | 503 with `Retry-After` |
+| `StateBusy` | 503 with `Retry-After`, naming the setting to raise |
+| `SessionGone` | 404 |
+| `TooMany` | 429 with `Retry-After`, naming the limit |
+| anything else | 500, logged with its traceback |
+
+A fault after the answer began cannot be answered any more: it goes on to the server, which closes the connection.
+"""
+
+from __future__ import annotations
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from switchboard.errors import AuthorizationUnavailable, SessionGone, StateBusy, StateUnavailable, TooMany
+from switchboard.http.middleware.bearer import RETRY_AFTER
+from switchboard.http.responses import refuse
+
+log = structlog.get_logger(__name__)
+
+_RETRY = ((b"retry-after", str(RETRY_AFTER).encode()),)
+_ANSWERS: tuple[tuple[type[Exception], int, str, tuple[tuple[bytes, bytes], ...]], ...] = (
+    (StateBusy, 503, "", _RETRY),
+    (StateUnavailable, 503, "Shared state is unavailable now; try again soon", _RETRY),
+    (AuthorizationUnavailable, 503, "Authorization is unavailable now; try again soon", _RETRY),
+    (SessionGone, 404, "Session not found", ()),
+    (TooMany, 429, "", _RETRY),
+)
+"""What is answered; an empty message stands for the fault's own, which is meant for the client."""
+
+
+class Faults:
+    """Wraps an endpoint, inside any framework's own error pages."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as fault:  # the boundary between our rooms and the network
+            if begun or scope["type"] == "lifespan":
+                raise
+            await _answer(fault, scope, send)
+
+
+async def _answer(fault: Exception, scope: Scope, send: Send) -> None:
+    for kind, status, message, headers in _ANSWERS:
+        if isinstance(fault, kind):
+            log.warning("request failed", status=status, reason=str(fault))
+            await refuse(scope, send, status, message or str(fault), headers=headers)
+            return
+    log.exception("request failed", status=500)
+    await refuse(scope, send, 500, "Internal error")

@@ -1,0 +1,223 @@
+"""Rate limits, counted in Redis for the whole fleet: GCRA, so that a quota refills steadily and has no edges.
+
+A worker takes permits in blocks of a hundredth of the quota and spends them locally: a call costs no round trip. What
+it has not spent when a block grows old is lost, which only makes the limit a little stricter. A refusal is remembered
+until it ends. While Redis is away nothing is refused: a limit protects the service, it does not guard a secret.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from switchboard.common.networks import bucket_of
+from switchboard.http.middleware.bearer import digest_of
+from switchboard.http.responses import refuse
+from switchboard.identity import Principal
+
+log = structlog.get_logger(__name__)
+
+_REMEMBERED = 10_000
+"""Keys a worker holds permits for; the one used longest ago is forgotten first."""
+
+_TAKE = """
+local now = redis.call('TIME')
+now = now[1] * 1000 + math.floor(now[2] / 1000)
+local interval, window, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+local free = math.floor((now + window - due) / interval + 0.000001)
+if free < least then return {0, math.ceil(due + least * interval - now - window)} end
+local granted = math.min(free, wanted)
+due = due + granted * interval
+redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil(due - now) + 1)
+return {granted, 0}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`limit` requests in any `window` seconds; a limit of 0 means no limit."""
+
+    name: str
+    limit: int
+    window: float = 60.0
+
+    @property
+    def block(self) -> int:
+        """Permits taken at once."""
+        return max(1, self.limit // 100)
+
+
+@dataclass(slots=True)
+class _Held:
+    permits: int
+    until: float
+    """When the permits, or the refusal if there are none, go stale (monotonic seconds)."""
+
+
+class Permits:
+    """Permits of one worker, drawn from the fleet's."""
+
+    def __init__(self, redis: Redis, *, prefix: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._take = redis.register_script(_TAKE)
+        self._prefix = prefix
+        self._clock = clock
+        self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
+
+    async def spend(self, quota: Quota, key: str, count: int = 1) -> float | None:
+        """Spend `count` permits, all or none; the seconds to wait when there are too few."""
+        if quota.limit <= 0 or count <= 0:
+            return None
+        held = self._held.get((quota.name, key))
+        if held is None or held.until <= self._clock():
+            held = _Held(0, self._clock())
+        if held.permits < count and (wait := await self._draw(quota, key, held, count)) is not None:
+            return max(wait, 0.001)
+        held.permits -= count
+        if held.permits == 0:
+            self._held.pop((quota.name, key), None)
+        return None
+
+    async def _draw(self, quota: Quota, key: str, held: _Held, count: int) -> float | None:
+        """Have `held` hold `count` permits at least; the seconds to wait when it cannot."""
+        if held.permits == 0 and count == 1 and held.until > self._clock():
+            return held.until - self._clock()
+        least = count - held.permits
+        interval = quota.window * 1000 / quota.limit
+        try:
+            granted, wait = await self._take(
+                keys=[f"{self._prefix}rate:{quota.name}:{key}"],
+                args=[interval, quota.window * 1000, max(quota.block, least), least],
+            )
+        except RedisError as error:
+            log.warning("rate limits are not counted", reason=type(error).__name__)
+            granted, wait = max(quota.block, least), 0
+        if not int(granted) and count > 1:
+            return int(wait) / 1000  # fewer may be had sooner: nothing to remember
+        held.permits += int(granted)
+        held.until = self._clock() + (quota.window / 10 if int(granted) else int(wait) / 1000)
+        self._held[quota.name, key] = held
+        self._held.move_to_end((quota.name, key))
+        if len(self._held) > _REMEMBERED:
+            self._held.popitem(last=False)
+        return None if int(granted) else int(wait) / 1000
+
+
+def by_address(scope: Scope) -> str | None:
+    """One bucket for each client address, by `bucket_of`; put it behind `TrustedProxies`."""
+    return bucket_of(scope["client"][0]) if scope.get("client") else None
+
+
+def by_principal(scope: Scope) -> str | None:
+    """One bucket for each principal; put it behind `Bearer`."""
+    principal = scope.get("state", {}).get("principal")
+    return digest_of(principal) if isinstance(principal, Principal) else None
+
+
+@dataclass(eq=False)
+class RateLimited(Exception):
+    """A bucket holds too little for what was asked."""
+
+    quota: str
+    wait: float
+    """Seconds until it holds enough; infinite when it never does."""
+
+    @property
+    def message(self) -> str:
+        """What to tell the client."""
+        if math.isinf(self.wait):
+            return "The batch counts as more requests than may be sent at once; send smaller ones"
+        return f"Too many requests; try again in {math.ceil(self.wait)} s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """One bucket that a request counts in."""
+
+    permits: Permits
+    quota: Quota
+    key: str
+
+    async def spend(self, count: int) -> None:
+        """Spend permits.
+
+        Raises:
+            RateLimited: there are too few.
+        """
+        if (wait := await self.permits.spend(self.quota, self.key, count)) is not None:
+            raise RateLimited(self.quota.name, wait)
+
+    async def spend_batch(self, count: int) -> None:
+        """Spend what a batch counts for beyond the request that brought it.
+
+        Raises:
+            RateLimited: as `spend`.
+        """
+        if 0 < self.quota.limit < count:
+            raise RateLimited(self.quota.name, math.inf)
+        await self.spend(count - 1)
+
+
+_COUNTED = "counted"
+
+
+async def spend_message(scope: Scope) -> None:
+    """Count a message that came on a connection which was counted when it was opened.
+
+    Raises:
+        RateLimited: the client has sent too many.
+    """
+    for counting in scope.get("state", {}).get(_COUNTED, ()):
+        await counting.spend(1)
+
+
+async def spend_batch(scope: Scope, count: int) -> None:
+    """Count the `count` messages of one request as if each had come alone.
+
+    Raises:
+        RateLimited: the client may not send as many now.
+    """
+    for counting in scope.get("state", {}).get(_COUNTED, ()):
+        await counting.spend_batch(count)
+
+
+class RateLimit:
+    """Answers 429 with `Retry-After` when the bucket that `key` names is empty; no key, no limit.
+
+    What holds more than one message counts the others itself, by `spend_message` and `spend_batch`.
+    """
+
+    def __init__(self, app: ASGIApp, permits: Permits, quota: Quota, key: Callable[[Scope], str | None]) -> None:
+        self.app = app
+        self._permits = permits
+        self._quota = quota
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = self._key(scope) if scope["type"] != "lifespan" else None
+        if key is not None:
+            counting = _Counting(self._permits, self._quota, key)
+            try:
+                await counting.spend(1)
+            except RateLimited as limited:
+                await answer(limited, scope, send)
+                return
+            scope.setdefault("state", {}).setdefault(_COUNTED, []).append(counting)
+        await self.app(scope, receive, send)
+
+
+async def answer(limited: RateLimited, scope: Scope, send: Send) -> None:
+    """429, with the seconds after which to come back, if that would help."""
+    headers = []
+    if not math.isinf(limited.wait):
+        headers.append((b"retry-after", str(max(1, math.ceil(limited.wait))).encode()))
+    log.info("rate limited", quota=limited.quota, wait_s=limited.wait)
+    await refuse(scope, send, 429, limited.message, headers=headers)

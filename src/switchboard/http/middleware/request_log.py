@@ -1,0 +1,97 @@
+"""A name for every request, and one log line when it is over: the access log, without queries, tokens or bodies.
+
+A person has one name in it: the subject of their token, as in the authorization server's events.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
+
+from switchboard.http.middleware.access import About, ToolOf, as_named, word
+from switchboard.http.middleware.guards import PROBES
+from switchboard.identity import Principal
+
+log = structlog.get_logger(__name__)
+
+_HEADER = b"x-request-id"
+_LONGEST = 64
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
+_ABORTED = 499
+"""The status in the log of a request whose client left before it was answered, as nginx has it."""
+
+
+class RequestLog:
+    """Binds `request_id` to everything that is logged meanwhile, returns it, and logs how the request ended."""
+
+    def __init__(self, app: ASGIApp, probes: frozenset[str] = PROBES, tool_of: ToolOf = as_named) -> None:
+        self.app = app
+        self._tool_of = tool_of
+        self._probes = probes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        about = About(self._tool_of)
+        scope.setdefault("state", {})["about"] = about
+        name = _request_id(scope)
+        answer = _Answer(send, name)
+        tokens = bind_contextvars(request_id=name.decode("ascii"))
+        try:
+            await self.app(scope, receive, answer)
+        except Exception:
+            answer.status = answer.status or 500
+            raise
+        finally:
+            say = log.debug if scope["path"] in self._probes else log.info
+            line, parts = _told(scope, about, answer.status or _ABORTED, time.perf_counter() - began)
+            say(line, **parts)
+            reset_contextvars(**tokens)
+
+
+class _Answer:
+    """The way out: remembers the status, adds the request's id."""
+
+    __slots__ = ("_name", "_send", "status")
+
+    def __init__(self, send: Send, name: bytes) -> None:
+        self._send = send
+        self._name = name
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), (_HEADER, self._name)]}
+        elif message["type"] == "websocket.accept":
+            self.status = 101
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The caller's own id when it is plain, so that a trace can cross machines; else a fresh one."""
+    for name, value in scope["headers"]:
+        if name == _HEADER and 0 < len(value) <= _LONGEST and not value.translate(None, _PLAIN):
+            return bytes(value)
+    return secrets.token_hex(8).encode("ascii")
+
+
+def _told(scope: Scope, about: About, status: int, seconds: float) -> tuple[str, dict[str, Any]]:
+    """The line as people read it, `tools/call whoami 200 8 ms alice`, and its parts for machines."""
+    method, path = scope.get("method", "WEBSOCKET"), scope["path"]
+    parts = {"method": method, "path": path, "status": status, "duration_ms": round(seconds * 1000, 1), **about.fields}
+    line = f"{about.text or f'{method} {word(path)}'} {status} {seconds * 1000:.0f} ms"
+    principal = scope["state"].get("principal")
+    if isinstance(principal, Principal):
+        parts["person"] = word(principal.subject)
+        line = f"{line} {parts['person']}"
+    if scope.get("client"):
+        parts["client"] = scope["client"][0]
+    return line, parts

@@ -1,0 +1,58 @@
+"""The order of the way in. One table: a row is one middleware, the outermost first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from switchboard.http.middleware.access import ToolOf, as_named
+from switchboard.http.middleware.body_limit import BodyLimit
+from switchboard.http.middleware.cors import Cors
+from switchboard.http.middleware.guards import PROBES, Guards
+from switchboard.http.middleware.proxy import Network, TrustedProxies
+from switchboard.http.middleware.request_log import RequestLog
+from switchboard.http.middleware.security_headers import SecurityHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the way in enforces for every path."""
+
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+    proxies: tuple[Network, ...] = ()
+    max_body_bytes: int = 4 * 1024 * 1024
+    public: tuple[str, ...] = ()
+    """Paths that pages of any origin may call; one that ends with a slash stands for all below it."""
+
+    probes: frozenset[str] = PROBES
+    """Paths that are asked whether the worker lives, by whatever name, and are no lines in the log."""
+
+    tool_of: ToolOf = as_named
+    """Whose tool a call is about, for the log."""
+
+    https: bool = False
+    """Whether the public URL is https: then browsers are told to stay there."""
+
+
+_STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
+    lambda app, policy: TrustedProxies(app, policy.proxies) if policy.proxies else app,
+    lambda app, policy: RequestLog(app, policy.probes, policy.tool_of),
+    lambda app, policy: Cors(app, origins=policy.origins, public=policy.public),
+    lambda app, policy: SecurityHeaders(app, https=policy.https),
+    lambda app, policy: Guards(
+        app, hosts=policy.hosts, origins=policy.origins, public=policy.public, probes=policy.probes
+    ),
+    lambda app, policy: BodyLimit(app, policy.max_body_bytes),
+)
+
+
+def wrap(app: ASGIApp, policy: Policy, *inner: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
+    """`app` behind the whole stack; `inner` rows come last, the outermost first."""
+    for row in reversed(inner):
+        app = row(app)
+    for outer in reversed(_STACK):
+        app = outer(app, policy)
+    return app

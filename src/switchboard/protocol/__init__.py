@@ -1,0 +1,1 @@
+"""What several rooms know about MCP messages: definitions by version, URIs of resources, members no version knows."""

@@ -1,0 +1,327 @@
+"""From the configuration to running providers, and on through every change of it.
+
+Part of the composition root (`app.py`), in a file of its own because it is a subject of its own: `config` says what is
+wanted, `sources` makes it ready, `backends` and `plugins` make providers, `gateway` serves them; none of these knows
+the others. Plugins are there at once. A server joins when it is ready, so one that is being installed, or cannot be,
+keeps nobody waiting. What a change does not concern goes on as it is; what it does concern serves until its successor
+can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import structlog
+from mcp.shared.exceptions import MCPError
+
+from switchboard import plugins
+from switchboard.aio import Start, background
+from switchboard.backends import Backend, BackendProvider, errors
+from switchboard.catalog import Catalog, shapes
+from switchboard.config import Configuration, ServerSection, provider_name
+from switchboard.config.watching import WatchedConfiguration
+from switchboard.descriptions import backend, plugin_key, server_key
+from switchboard.errors import ConfigurationError, SwitchboardError, plainly
+from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
+from switchboard.sources import Ground, prepare
+from switchboard.sources.cache_health import INSTALLED
+
+log = structlog.get_logger(__name__)
+
+Phase = Literal["preparing", "running", "failed", "disabled"]
+
+FIRST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 300.0
+"""Between attempts to prepare a server that failed."""
+
+
+@dataclass
+class Upstream:
+    """One server of the configuration, in this worker."""
+
+    name: str
+    section: ServerSection
+    key: str
+    provider: Provider | None = None
+    phase: Phase = "preparing"
+    reason: str = ""
+    pinned: str = ""
+    steps: list[str] = field(default_factory=list)
+    """The last lines of its preparation."""
+
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass
+class _Plugin:
+    key: str
+    provider: Provider
+
+
+class Upstreams:
+    """What the configuration wants, kept running."""
+
+    def __init__(
+        self,
+        live: LiveCatalog,
+        source: SelectedCatalog,
+        ground: Ground,
+        connect: Callable[[Backend, Provider | None], Provider],
+        configuration: Configuration,
+        *,
+        fixed: tuple[Provider, ...] = (),
+    ) -> None:
+        """`live` must have what `plugin_providers` gave for this configuration, and `fixed` after it.
+
+        Args:
+            connect: makes the provider of a backend, which may take the place of another.
+            fixed: providers that no configuration speaks of.
+        """
+        self._live = live
+        live.absent = self.absent
+        self._source = source
+        self._ground = ground
+        self._connect = connect
+        self._fixed = fixed
+        self._configuration = configuration
+        sections = {name: section for name, section in configuration.plugins.items() if section.enabled}
+        given = {provider.name: provider for provider in live.providers}
+        self._plugins = {name: _Plugin(plugin_key(section), given[name]) for name, section in sections.items()}
+        self._servers: dict[str, Upstream] = {}
+        self._start: Start | None = None
+        self._publishing = asyncio.Lock()
+
+    @property
+    def servers(self) -> tuple[Upstream, ...]:
+        """In the order of the configuration."""
+        return tuple(self._servers.values())
+
+    @asynccontextmanager
+    async def running(self, watched: WatchedConfiguration | None = None) -> AsyncIterator[Upstreams]:
+        """Prepare and start the servers, and follow changes of the configuration."""
+        async with background() as start:
+            self._start = start
+            self._want(self._configuration)
+            if watched is not None:
+                start(watched.follow(self.apply))
+            yield self
+
+    async def apply(self, configuration: Configuration) -> None:
+        """Bring a new configuration into force: build the next, swap, stop the old.
+
+        Raises:
+            ConfigurationError: a plugin cannot be made or started; then nothing has changed.
+        """
+        made = self._made_plugins(configuration)
+        before, self._plugins = self._plugins, made
+        previous, self._configuration = self._configuration, configuration
+        try:
+            await self._publish()
+        except ConfigurationError:
+            self._plugins, self._configuration = before, previous
+            raise
+        self._source.change(configuration.presets, configuration.tool_search)
+        self._want(configuration)
+        await self._publish()
+        log.info("configuration.applied", digest=configuration.digest, servers=len(self._servers))
+
+    @property
+    def installs(self) -> bool:
+        """Whether a server is wanted that has to be installed."""
+        return any(server.section.source in INSTALLED and server.section.enabled for server in self._servers.values())
+
+    def tell(self) -> dict[str, Any]:
+        """How the servers are doing in this worker, as a document."""
+        return {
+            "digest": self._configuration.digest,
+            "servers": [
+                *(shown(each, self._live.current()) for each in self._servers.values()),
+                *_refused(self._configuration, self._live.current()),
+            ],
+        }
+
+    def absent(self, exposed: str) -> MCPError | None:
+        """Why a tool of a server that has offered nothing yet is unknown; `None` if it is no such server's."""
+        for server in self._servers.values():
+            if not exposed.startswith(f"{server.name}{self._configuration.separator}"):
+                continue
+            if (why := _why_absent(server)) is not None:
+                return errors.unavailable(server.name, why, sent=False)
+        return None
+
+    def restart(self, name: str) -> bool:
+        """Start a server anew, also one that failed for good; whether there is one of that name."""
+        server = self._servers.get(name)
+        if server is None or server.phase == "disabled":
+            return False
+        server.key = ""
+        self._want(self._configuration)
+        return True
+
+    # -- servers --------------------------------------------------------------------------------------------------
+
+    def _want(self, configuration: Configuration) -> None:
+        """Note what is wanted, and begin to prepare what is new or changed."""
+        before, self._servers = self._servers, {}
+        for written, section in configuration.servers.items():
+            name = provider_name(written)
+            key = server_key(section)
+            server = before.pop(name, None)
+            if server is None or server.key != key or section.enabled is (server.phase == "disabled"):
+                server = self._begun(Upstream(name, section, key), server)
+            server.section = section
+            self._servers[name] = server
+        for gone in before.values():
+            _cancel(gone)
+
+    def _begun(self, server: Upstream, before: Upstream | None) -> Upstream:
+        if before is not None:
+            _cancel(before)
+        if not server.section.enabled:
+            server.phase = "disabled"
+        elif self._start is not None:
+            server.provider = before.provider if before is not None else None  # serves until its successor can
+            server.task = self._start(self._keep_preparing(server))
+        return server
+
+    async def _keep_preparing(self, server: Upstream) -> None:
+        pause, said = FIRST_PAUSE_S, ""
+        while True:
+            server.phase, server.reason = "preparing", ""
+            try:
+                await self._prepare(server)
+                return
+            except SwitchboardError as error:
+                server.phase, server.reason = "failed", str(error)
+                if str(error) != said:
+                    log.error("server.failed", server=server.name, reason=str(error), again_s=round(pause))
+                said = str(error)
+            except Exception as error:  # a boundary: one server's fault is not the others'
+                server.phase, server.reason = "failed", f"{type(error).__name__}: {plainly(error)}"
+                log.exception("server.failed", server=server.name)
+            await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311 (jitter)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _prepare(self, server: Upstream) -> None:
+        launch = None
+        if server.section.source != "url":
+            launch = await prepare(server.name, server.section, self._heard(server))
+            server.pinned = launch.pinned
+        before, described = server.provider, backend(server.name, server.section, launch)
+        server.provider = self._connect(described, before)
+        try:
+            await self._publish()
+        except ConfigurationError:
+            server.provider = before
+            raise
+        server.phase = "running"
+        log.info("server.ready", server=server.name, pinned=server.pinned)
+
+    def _heard(self, server: Upstream) -> Ground:
+        def say(name: str, step: str) -> None:
+            server.steps = [*server.steps[-49:], step]
+            self._ground.say(name, step)
+
+        return Ground(self._ground.cache, self._ground.environment, self._ground.base, say, self._ground.python)
+
+    # -- plugins --------------------------------------------------------------------------------------------------
+
+    def _made_plugins(self, configuration: Configuration) -> dict[str, _Plugin]:
+        """The plugins of a configuration: those that did not change as they are."""
+        made: dict[str, _Plugin] = {}
+        for name, section in configuration.plugins.items():
+            if not section.enabled:
+                continue
+            known, key = self._plugins.get(name), plugin_key(section)
+            if known is not None and known.key == key:
+                made[name] = known
+            else:
+                (provider,) = plugins.load({name: section})
+                made[name] = _Plugin(key, provider)
+        return made
+
+    async def _publish(self) -> None:
+        """Have the gateway serve what there is now, in the order of the configuration."""
+        async with self._publishing:
+            configuration = self._configuration
+            joined = [server.provider for server in self._servers.values() if server.provider is not None]
+            exposures: dict[str, Any] = {
+                **configuration.plugins,
+                **{provider_name(name): section for name, section in configuration.servers.items()},
+            }
+            await self._live.replace(
+                [*(plugin.provider for plugin in self._plugins.values()), *self._fixed, *joined],
+                separator=configuration.separator,
+                shapes=shapes(exposures),
+            )
+
+
+def _refused(configuration: Configuration, catalog: Catalog) -> list[dict[str, Any]]:
+    """The rows that are wrong, as documents of the same shape; one that keeps its earlier row is told by that."""
+    return [
+        shown(Upstream(provider_name(name), ServerSection.model_construct(), "", None, "failed", fault.reason), catalog)
+        for name, fault in configuration.broken.items()
+        if name not in configuration.servers
+    ]
+
+
+def _why_absent(server: Upstream) -> str | None:
+    if server.phase == "disabled" or (isinstance(server.provider, BackendProvider) and server.provider.known().tools):
+        return None
+    if server.phase == "failed":
+        return f"it could not be made ready: {server.reason}"
+    health = getattr(server.provider, "health", None)
+    if health is None:
+        return "it is being made ready" + (f": {server.steps[-1]}" if server.steps else "")
+    told = {"starting": "it has not started yet", "failing": f"it has not started yet: {health.reason}"}
+    return told.get(health.condition)
+
+
+def _cancel(server: Upstream) -> None:
+    if server.task is not None and not server.task.done():
+        server.task.cancel()
+
+
+def plugin_providers(configuration: Configuration) -> tuple[Provider, ...]:
+    """The providers that are there from the start.
+
+    Raises:
+        ConfigurationError: naming the plugin that cannot be made.
+    """
+    return plugins.load(configuration.plugins)
+
+
+def shown(server: Upstream, catalog: Catalog) -> dict[str, Any]:
+    """How a server is doing in this worker, as a document."""
+    health = getattr(server.provider, "health", None)
+    lines = getattr(server.provider, "lines", None)
+    return {
+        "name": server.name,
+        "source": server.section.source,
+        "phase": server.phase,
+        "condition": getattr(health, "condition", ""),
+        "reason": server.reason or getattr(health, "reason", ""),
+        "pinned": server.pinned,
+        "connections": len(lines) if lines is not None else 0,
+        "notes": list(_notes(server, catalog)),
+        "steps": server.steps,
+        "stderr": list(getattr(lines, "words", ())),
+    }
+
+
+def _notes(server: Upstream, catalog: Catalog) -> Iterator[str]:
+    """What of its offer clients see otherwise than it says, or not at all, and why."""
+    unoffered = server.provider.known().unoffered if isinstance(server.provider, BackendProvider) else ()
+    for one in unoffered:
+        yield f"{one.kind}: {one.name!r}: {one.reason}"
+    for rejected in catalog.rejected:
+        if rejected.provider == server.name:
+            yield f"{rejected.kind}: {rejected.name!r}: {rejected.reason}"
+    for renamed in catalog.renamed:
+        if renamed.provider == server.name:
+            yield f"{renamed.kind}: {renamed.name!r} is offered as {renamed.exposed!r}"

@@ -1,0 +1,287 @@
+"""The handshake room: what a worker does for the clients of the `Mcp-Session-Id` era."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from mcp.server.connection import Connection
+from mcp.server.lowlevel import Server
+from mcp.server.models import InitializationOptions
+from mcp.server.runner import ServerRunner, aclose_shielded
+from mcp.shared.dispatcher import coerce_request_id
+from mcp_types import RequestId
+
+from switchboard.aio import wait_for_event
+from switchboard.errors import SessionGone, TooMany
+from switchboard.identity import Caller, Principal, current, serving
+from switchboard.sessions.exchange import CANCELLED, LEAVING, Exchange
+from switchboard.sessions.follow import ReplyFollower
+from switchboard.sessions.frames import encode
+from switchboard.sessions.notification_context import Notice
+from switchboard.sessions.records import Record, Records
+from switchboard.sessions.reply import Reply, digest
+from switchboard.sessions.standalone import Outlet, StandaloneStream, append
+from switchboard.sessions.streams import Streams
+from switchboard.state import State
+from switchboard.state.keys import COMMIT_GRACE_MS, MAX_CANCELLED
+
+log = structlog.get_logger("switchboard.sessions")
+
+COMMIT_WINDOW_S: Final = 1.0
+"""A handler that neither speaks nor ends for this long makes its reply a stream."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What `initialize` settled."""
+
+    sid: str
+    protocol_version: str
+    response: dict[str, Any]
+
+
+class HandshakeRoom:
+    """Serves handshake sessions from their records; keeps nothing of an idle one."""
+
+    def __init__(
+        self,
+        server: Server[Any],
+        options: InitializationOptions,
+        state: State,
+        records: Records,
+        streams: Streams,
+        worker: str,
+        max_requests: int = 256,
+    ) -> None:
+        self.records = records
+        self._max_requests = max_requests
+        self.streams = streams
+        self._server = server
+        self._options = options
+        self._state = state
+        self.worker = worker
+        self._lifespan_state: Any = None
+        self._running: dict[tuple[str, RequestId], Exchange] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._idle = asyncio.Event()
+        self._leave_at: float | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self, lifespan_state: Any) -> AsyncIterator[None]:
+        """Be ready to serve; on the way out, exchanges get what is left of their time to finish."""
+        self._lifespan_state = lifespan_state
+        async with self._tasks:
+            try:
+                yield
+            finally:
+                await self._finish()
+                for exchange in list(self._running.values()):
+                    exchange.cancel(LEAVING)
+
+    def drain(self, patience: float) -> None:
+        """This worker will leave: running exchanges have `patience` seconds from the first time this is called."""
+        if self._leave_at is None:
+            self._leave_at = asyncio.get_running_loop().time() + patience
+
+    async def _finish(self) -> None:
+        try:
+            async with asyncio.timeout_at(self._leave_at or 0):
+                while self._running:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain.unfinished", requests=len(self._running))
+
+    @property
+    def busy(self) -> int:
+        """How many exchanges are running on this worker."""
+        return len(self._running)
+
+    async def initialize(self, principal: Principal, message: dict[str, Any], sid: str | None) -> Opened:
+        """Negotiate and store a session; with the id of one's own session, settle that one anew.
+
+        Raises:
+            MCPError, ValidationError: the parameters are wrong.
+            SessionGone: `sid` is not a session of this principal.
+        """
+        if sid is not None:
+            await self.records.load(sid, principal.owner)
+        connection = Connection.for_loop(Notice(None, self._state, sid or "", None), session_id=sid)
+        runner = ServerRunner(self._server, connection, self._lifespan_state, init_options=self._options)
+        try:
+            with serving(Caller(principal, sid)):
+                result = await runner.on_request(
+                    Notice(message["id"], self._state, sid or "", None), "initialize", message.get("params")
+                )
+        finally:
+            await aclose_shielded(connection)
+        params = connection.client_params
+        if params is None:  # the kernel sets it with every successful initialize
+            raise RuntimeError("initialize succeeded without client parameters")
+        if sid is None:
+            sid = await self.records.create(principal.owner, connection.protocol_version, params)
+        else:
+            await self.records.write(sid, principal.owner, connection.protocol_version, params)
+        log.info(
+            "session.opened", session=sid[:8], protocol=connection.protocol_version, client=params.client_info.name
+        )
+        return Opened(sid, connection.protocol_version, {"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+    def start(self, record: Record, principal: Principal, messages: list[dict[str, Any]], headers: Any) -> Reply:
+        """Start serving requests; they go on whether or not anyone stays to read the reply.
+
+        Raises:
+            TooMany: the session has as many requests running on this worker as one may have.
+        """
+        self._admit(record.sid, len(messages))
+        ids = [message["id"] for message in messages]
+        reply = Reply(self._state, record, self.worker, self.records.ttl_ms, ids, self._tasks)
+        exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers) for m in messages}
+        with serving(Caller(principal, record.sid)):
+            self._tasks.create_task(self._serve(reply, exchanges))
+        return reply
+
+    def _admit(self, sid: str, requests: int) -> None:
+        if len(self._running) + requests <= self._max_requests:
+            return  # counting by session is only needed where it could matter
+        running = sum(1 for session, _ in self._running if session == sid)
+        if running + requests > self._max_requests:
+            raise TooMany("requests of one session at once", self._max_requests, "MAX_REQUESTS")
+
+    async def settle(self, reply: Reply) -> None:
+        """Wait until the reply is complete or has become a stream; after the commit window it becomes one."""
+        if not await wait_for_event(reply.settled, COMMIT_WINDOW_S):
+            await reply.commit()
+
+    async def notified(self, record: Record, principal: Principal, message: dict[str, Any], headers: Any) -> None:
+        """Take a client's notification."""
+        if message["method"] == "notifications/cancelled":
+            await self._cancel(record, (message.get("params") or {}).get("requestId"))
+            return
+        notice = Notice(None, self._state, record.sid, headers)
+        connection = notice.connection(record)
+        runner = ServerRunner(self._server, connection, self._lifespan_state)
+        try:
+            with serving(Caller(principal, record.sid)):
+                await runner.on_notify(notice, message["method"], message.get("params"))
+        finally:
+            await aclose_shielded(connection)
+
+    async def answered(self, record: Record, message: dict[str, Any]) -> bool:
+        """Take a client's answer to one of our requests; `False` when nobody waits for it (any more)."""
+        keys = self._state.keys
+        with self._state.guard():
+            filled = await self._state.scripts.fill(
+                keys=[keys.session(record.sid), keys.inbox(record.sid, str(message["id"]))],
+                args=[keys.to_server(record.sid), encode(message)],
+            )
+        return bool(filled) and filled[0] == "ok"
+
+    async def listen(self, record: Record, expires_at: float | None, since: str | None) -> AsyncGenerator[bytes]:
+        """Hold the standalone stream open, from `since` on."""
+        async with self.standalone(record, expires_at, since) as stream, contextlib.aclosing(stream.events()) as events:
+            async for chunk in events:
+                yield chunk
+
+    @contextlib.asynccontextmanager
+    async def standalone(
+        self, record: Record, expires_at: float | None, since: str | None = None
+    ) -> AsyncIterator[StandaloneStream]:
+        """Be the one who holds the session's standalone stream.
+
+        Raises:
+            SessionGone: the session ended meanwhile.
+        """
+        stream = StandaloneStream(self._state, self.records, record, expires_at, current().still_valid, self.worker)
+        async with self._state.hub.subscribed(stream.channel, stream.on_message):
+            await stream.attach(since)
+            async with self.streams.standalone(stream, record.owner):
+                try:
+                    yield stream
+                finally:
+                    await stream.detach()
+
+    async def say(self, record: Record, message: dict[str, Any]) -> None:
+        """Put a message on the session's standalone stream, whoever holds it.
+
+        Raises:
+            SessionGone: the session ended meanwhile.
+        """
+        if not await append(self._state, record.sid, message):
+            raise SessionGone(record.sid)
+
+    async def replying(self, reply: Reply) -> AsyncGenerator[bytes]:
+        """The reply's stream; it ends with the token of the request, and the reply goes on to where it is stored."""
+        with self.streams.revocation.ending(current().still_valid, reply.detach):
+            async with contextlib.aclosing(reply.events()) as events:
+                async for chunk in events:
+                    yield chunk
+
+    async def resuming(self, follower: ReplyFollower) -> AsyncGenerator[bytes]:
+        """The rest of a reply's stream; it ends with the token of the request."""
+        with self.streams.revocation.ending(current().still_valid, follower.end):
+            async with contextlib.aclosing(follower.events()) as events:
+                async for chunk in events:
+                    yield chunk
+
+    def follower(self, record: Record, stream: str, last: str) -> ReplyFollower:
+        """Whoever resumes the reply to an earlier POST."""
+        return ReplyFollower(self._state, record.sid, stream, last, self.records.ttl_ms)
+
+    async def end(self, record: Record) -> None:
+        """End the session for good."""
+        await self.records.delete(record.sid, record.owner)
+        log.info("session.ended", session=record.sid[:8])
+
+    def _outlet(self, record: Record) -> Outlet:
+        return Outlet(self._state, record.sid, record.level)
+
+    async def _serve(self, reply: Reply, exchanges: dict[RequestId, Exchange]) -> None:
+        sid = reply.record.sid
+        keys = {(sid, coerce_request_id(request)): exchange for request, exchange in exchanges.items()}
+
+        def cancel_all() -> None:
+            for exchange in exchanges.values():
+                exchange.cancel(CANCELLED)
+
+        reply.on_cancelled = lambda request: exchanges[request].cancel()
+        reply.on_lost = cancel_all
+        self._running.update(keys)
+        try:
+            await self._serve_all(list(exchanges.values()))
+        except Exception:  # one broken exchange must not end the task group of all
+            log.exception("exchange.failed", session=sid[:8])
+        finally:
+            for key, exchange in keys.items():
+                if self._running.get(key) is exchange:
+                    del self._running[key]
+            self._idle.set()
+            await reply.close()
+
+    async def _serve_all(self, exchanges: list[Exchange]) -> None:
+        if len(exchanges) == 1:
+            await exchanges[0].serve(self._server, self._lifespan_state)
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for exchange in exchanges:
+                tasks.create_task(exchange.serve(self._server, self._lifespan_state))
+
+    async def _cancel(self, record: Record, request: Any) -> None:
+        """Cancel here if it runs here; else leave word where the worker that runs it will look."""
+        if not isinstance(request, str | int) or isinstance(request, bool):
+            return
+        running = self._running.get((record.sid, coerce_request_id(request)))
+        if running is not None:
+            running.cancel()
+            return
+        keys = self._state.keys
+        with self._state.guard():
+            await self._state.scripts.cancel(
+                keys=[keys.session(record.sid), keys.cancel(record.sid)],
+                args=[digest(request), COMMIT_GRACE_MS, MAX_CANCELLED, keys.to_server(record.sid)],
+            )

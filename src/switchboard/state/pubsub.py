@@ -1,0 +1,276 @@
+"""Pub/sub for a whole worker, over one connection to each server that has a channel of ours.
+
+`subscribed` enters only after the server's confirmation, so that what it looks at next cannot have been published
+unseen before. A channel that has to be confirmed again, since a connection broke or a Cluster moved its slot, may have
+missed something: its listeners are called with an empty payload, look again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Any, Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
+
+from switchboard.aio import background, task_group, wait_for_event
+from switchboard.errors import StateUnavailable
+from switchboard.state.errors import unavailable
+from switchboard.state.pubsub_connection import Wire
+from switchboard.state.topology import Place, Places, publishing
+
+Listener = Callable[[str], None]
+
+_FAILED: Final = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises; of a Cluster that it cannot make out, an error of its own kind."""
+
+SUBSCRIBE_TIMEOUT_S: Final = 5.0
+
+COMPARE_S: Final = 5.0
+"""How often channels are compared with what the client for commands has learned of a Cluster meanwhile."""
+
+AGAIN_S: Final = 0.2
+"""How long a channel that a server dropped waits to be subscribed to again."""
+
+LOOK_EVERY_S: Final = 2.0
+"""The least time between two looks at a Cluster: each makes redis-py renew all of its own connections."""
+
+log = structlog.get_logger("switchboard.state")
+
+
+class _Channel:
+    """A wished-for channel: its listeners, where it is subscribed to, and whether the server has confirmed it."""
+
+    __slots__ = ("confirmed", "listeners", "refused", "renewed", "slot", "wire")
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.listeners: dict[object, Listener] = {}
+        self.wire: Wire | None = None
+        self.confirmed = asyncio.Event()
+        self.renewed = False
+        self.refused = False
+
+    def interrupted(self) -> bool:
+        """The server may not have it any more; whether it had it."""
+        if not self.confirmed.is_set():
+            return False
+        self.confirmed.clear()
+        self.renewed = True
+        return True
+
+    def tell(self, payload: str) -> None:
+        """Call the listeners; what one of them raises is its own fault, and nobody else's."""
+        for listener in list(self.listeners.values()):
+            try:
+                listener(payload)
+            except Exception:  # the boundary between the worker's one reader and everybody it reads for
+                log.exception("redis.listener_failed")
+
+
+class Hub:
+    """This worker's pub/sub. Satisfies `switchboard.state.pubsub_connection.Ears`.
+
+    Args:
+        broken: called when a connection that served a channel ended.
+    """
+
+    def __init__(self, redis: Redis, places: Places, broken: Callable[[], None] = lambda: None) -> None:
+        self._on_broken = broken
+        self._redis: Any = redis
+        self._publish = publishing(redis)
+        self._places = places
+        self._channels: dict[str, _Channel] = {}
+        self._wires: dict[Place, Wire] = {}
+        self._misplaced = asyncio.Event()
+        self._moved: list[MovedError] = []
+        self._broken = False
+        self._leaving = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether every channel's server is connected, and answers."""
+        return bool(self._wires) and all(wire.answers for wire in self._wires.values())
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Hub]:
+        """Keep the connections up for as long as the context is open."""
+        async with task_group() as self._tasks, background(self._keep_placed()):
+            try:
+                yield self
+            finally:
+                self._leaving = True
+                for wire in self._wires.values():
+                    wire.stop()
+
+    @contextlib.asynccontextmanager
+    async def subscribed(self, channel: str, listener: Listener) -> AsyncIterator[None]:
+        """Have `listener` called with each payload on `channel`, from the server's confirmation on.
+
+        The listener runs on the event loop, synchronously, and must not raise. An empty payload also means
+        "something may have been missed, look at the stored copy".
+
+        Raises:
+            StateUnavailable: the server did not confirm within SUBSCRIBE_TIMEOUT_S.
+        """
+        token = object()
+        wish = self._wish(channel)
+        wish.listeners[token] = listener
+        try:
+            if not await wait_for_event(wish.confirmed, SUBSCRIBE_TIMEOUT_S):
+                raise StateUnavailable("Redis did not confirm a subscription")
+            yield
+        finally:
+            self._forget(channel, wish, token)
+
+    async def publish(self, channel: str, payload: str) -> int:
+        """Publish; gives how many connections were subscribed to the channel.
+
+        Raises:
+            StateUnavailable: Redis is away.
+        """
+        try:
+            return int(await self._redis.execute_command(self._publish, channel, payload))
+        except _FAILED as error:
+            raise unavailable(error) from error
+
+    async def listeners(self, channel: str) -> int:
+        """How many connections, of whichever worker, are subscribed to the channel."""
+        if not self._places.sharded:
+            counted: Any = await self._redis.pubsub_numsub(channel)
+        else:
+            where = self._redis.get_node_from_key(channel)
+            counted = await self._redis.execute_command("PUBSUB SHARDNUMSUB", channel, target_nodes=where)
+        return int(counted[0][1])
+
+    def _wish(self, channel: str) -> _Channel:
+        wish = self._channels.get(channel)
+        if wish is None:
+            wish = self._channels[channel] = _Channel(self._places.slot(channel))
+            self._put(channel, wish)
+        return wish
+
+    def _forget(self, channel: str, wish: _Channel, token: object) -> None:
+        wish.listeners.pop(token, None)
+        if not wish.listeners and self._channels.get(channel) is wish:
+            del self._channels[channel]
+            if wish.wire:
+                wish.wire.unsubscribe(channel)
+
+    # -- where a channel belongs -----------------------------------------------------------------------------------
+
+    def _put(self, channel: str, wish: _Channel) -> None:
+        """Subscribe to the channel where it is served now, if it is not yet."""
+        place = self._places.place(wish.slot)
+        wire = self._wire_to(place) if place else None
+        if wire is None:
+            self._broken = True
+            self._misplaced.set()
+        if wire is wish.wire:
+            return
+        if wish.wire:
+            wish.wire.unsubscribe(channel)
+            wish.interrupted()
+        wish.wire = wire
+        if wire:
+            wire.subscribe(channel)
+
+    def _wire_to(self, place: Place) -> Wire | None:
+        if place not in self._wires and not self._leaving:
+            name = ":".join(map(str, place)) if self._places.sharded else ""
+            wire = Wire(name, lambda: self._places.connection(place), self._places.sharded, self)
+            wire.start(self._tasks)
+            self._wires[place] = wire
+        return self._wires.get(place)
+
+    async def _keep_placed(self) -> None:
+        """Subscribe where it is served now to what is subscribed to nowhere, or elsewhere."""
+        clock, next_look = asyncio.get_running_loop().time, 0.0
+        while not self._leaving:
+            await wait_for_event(self._misplaced, COMPARE_S if self._places.sharded else None)
+            self._misplaced.clear()
+            if self._broken and clock() >= next_look:
+                await self._look()
+                next_look = clock() + LOOK_EVERY_S
+            await self._learn()
+            for channel, wish in list(self._channels.items()):
+                self._put(channel, wish)
+            self._end_wires()
+            await asyncio.sleep(AGAIN_S)
+            if self._broken:
+                self._misplaced.set()
+
+    async def _look(self) -> None:
+        """Ask the Cluster what is where."""
+        self._broken = False
+        try:
+            await self._places.look()
+        except _FAILED as error:
+            log.warning("redis.cluster_unknown", error=str(error))
+            self._broken = True
+
+    async def _learn(self) -> None:
+        """Take from servers that refused a channel who serves it."""
+        moved, self._moved = self._moved, []
+        for slot, error in {error.slot_id: error for error in moved}.items():
+            log.debug("redis.slot_moved", slot=slot, to=f"{error.host}:{error.port}")
+            try:
+                await self._places.learn(error)
+            except _FAILED:  # it names nobody that redis-py knows: a look will tell
+                self._broken = True
+
+    def _end_wires(self) -> None:
+        """Close connections to servers that serve nothing any more."""
+        for place in self._wires.keys() - self._places.known():
+            if self._wires[place].idle:
+                self._wires.pop(place).stop()
+
+    # -- what the wires say ----------------------------------------------------------------------------------------
+
+    def confirmed(self, wire: Wire, channel: str) -> None:
+        """See `Ears`."""
+        wish = self._at(wire, channel)
+        if wish is None:
+            return
+        wish.confirmed.set()
+        wish.refused = False
+        if wish.renewed:
+            wish.renewed = False
+            wish.tell("")
+
+    def heard(self, wire: Wire, channel: str, payload: str) -> None:
+        """See `Ears`."""
+        if wish := self._at(wire, channel):
+            wish.tell(payload)
+
+    def lost(self, wire: Wire, channels: Collection[str]) -> None:
+        """See `Ears`."""
+        found = [wish for channel in channels if (wish := self._at(wire, channel))]
+        served = [wish for wish in found if wish.interrupted()]
+        if served:
+            self._on_broken()
+        if self._places.sharded:
+            self._broken = True
+            self._misplaced.set()
+
+    def dropped(self, wire: Wire, channel: str, error: ResponseError | None) -> None:
+        """See `Ears`."""
+        wish = self._at(wire, channel)
+        if wish is None:
+            return
+        wish.interrupted()
+        wish.wire = None
+        self._misplaced.set()
+        if isinstance(error, MovedError):
+            self._moved.append(error)
+        elif error and not wish.refused:
+            wish.refused = True
+            log.warning("redis.channel_refused", channel=channel, error=str(error))
+
+    def _at(self, wire: Wire, channel: str) -> _Channel | None:
+        """The channel, if that is where it is subscribed to."""
+        wish = self._channels.get(channel)
+        return wish if wish and wish.wire is wire else None
