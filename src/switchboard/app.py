@@ -46,11 +46,11 @@ from switchboard.gateway import (
     task_support,
 )
 from switchboard.http.fd_limits import raise_limit, shortage
-from switchboard.http.handshake import HandshakeEdge
-from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH, LegacyEdge
+from switchboard.http.handshake import HandshakeEndpoint
+from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH, HttpSseEndpoint
 from switchboard.http.mcp import McpEndpoint
 from switchboard.http.middleware.access import ToolOf
-from switchboard.http.middleware.errors import Faults
+from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.middleware.guards import default_hosts, default_origins, probes
 from switchboard.http.middleware.load_shedding import Load, Shedding
 from switchboard.http.middleware.presets import Selecting
@@ -70,13 +70,13 @@ from switchboard.sessions.links import GivenLinks
 from switchboard.sessions.one_stream import LegacyRoom
 from switchboard.sessions.parking import Parking
 from switchboard.sessions.records import Records
-from switchboard.sessions.service import HandshakeRoom
+from switchboard.sessions.service import SessionService
 from switchboard.sessions.standalone_requests import ask
 from switchboard.sessions.streams import Streams
 from switchboard.sessions.unavailable import marking
 from switchboard.settings import Settings
-from switchboard.sources import CacheWatch, Ground
-from switchboard.state import Soundness, State, awaiting_redis, join, open_state
+from switchboard.sources import CacheWatch, SourceContext
+from switchboard.state import State, StateChecks, awaiting_redis, join, open_state
 from switchboard.tasks import Tasks
 from switchboard.timing import Timing
 
@@ -95,10 +95,10 @@ class Rooms:
 
     worker: str
     state: State
-    soundness: Soundness
+    soundness: StateChecks
     bus: RedisBus
     streams: Streams
-    handshake: HandshakeRoom
+    handshake: SessionService
     endpoint: ASGIApp
     websocket: ASGIApp
     sse: ASGIApp
@@ -203,7 +203,7 @@ class Application:
         permits = Permits(state.redis, prefix=state.prefix)
 
         def guarded(path: str, endpoint: ASGIApp) -> ASGIApp:
-            return authorization.protect(RateLimit(Faults(endpoint), permits, quota, by_principal), path)
+            return authorization.protect(RateLimit(ErrorBoundary(endpoint), permits, quota, by_principal), path)
 
         base = settings.base_path
         routes = [
@@ -322,10 +322,10 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     )
     tasks.install(server)
     catalog.on_change(server.refit)
-    ground = Ground(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
+    ground = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
     upstreams = Upstreams(catalog, selected, ground, partial(_connected, provider), configuration, fixed=reached)
     cache = CacheWatch(settings.cache_dir, lambda: upstreams.installs)
-    handshake = HandshakeRoom(
+    handshake = SessionService(
         server, initialization_options(server), state, records, streams, worker, settings.max_requests
     )
     modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
@@ -350,7 +350,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
     ):
         await stack.enter_async_context(room)
     endpoint = McpEndpoint(
-        HandshakeEdge(handshake),
+        HandshakeEndpoint(handshake),
         modern.handle_request,
         bus,
         listening=streams.listening,
@@ -362,11 +362,11 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         clock=state.clock,
     )
     one_stream = LegacyRoom(handshake, heartbeat.alive)
-    legacy = LegacyEdge(one_stream, settings.base_path, selected.entry_scopes)
+    legacy = HttpSseEndpoint(one_stream, settings.base_path, selected.entry_scopes)
     socket = WebSocketEdge(one_stream, settings.max_body_bytes, selected.entry_scopes)
     transports = (endpoint, socket, legacy.stream, legacy.message)
     selecting, websocket, sse, message = (Selecting(each, selected.serving) for each in transports)
-    soundness = Soundness(state)
+    soundness = StateChecks(state)
     await soundness.warnings()
     return Rooms(
         worker,

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from auth_server import AuthorizationServer, AuthSettings, environment
 from auth_server.connectors.provider_check import announce
 from switchboard.errors import ConfigurationError
-from switchboard.external_issuer import TIMEOUT_S, VALIDATIONS, Issuer, check, resources
+from switchboard.external_issuer import TIMEOUT_S, VALIDATIONS, ExternalIssuer, check, resources
 from switchboard.http.metadata import resource_metadata_routes, resource_metadata_url
 from switchboard.http.middleware.bearer import Anonymous, Bearer
 from switchboard.identity import ADVERTISED, IMPLIES, Discovery, InProcessVerifier, ScopeNames, TokenVerifier
@@ -104,7 +104,7 @@ async def _separate(settings: Settings, state: State, stack: AsyncExitStack) -> 
     if issuer is None:  # settings refuse this; the type checker does not know
         raise ConfigurationError("AUTH_SERVER_URL is not set")
     http = await _client(stack, TIMEOUT_S)
-    reached = Issuer(issuer, settings, http, Discovery(http, issuer), state.clock)
+    reached = ExternalIssuer(issuer, settings, http, Discovery(http, issuer), state.clock)
     await check(reached)
     return _bearer(
         settings, issuer, VALIDATIONS[settings.token_validation](reached), names=ScopeNames(settings.scope_map or {})

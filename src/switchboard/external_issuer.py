@@ -37,7 +37,7 @@ events = structlog.get_logger("switchboard.authorization")
 
 
 @dataclass(frozen=True)
-class Issuer:
+class ExternalIssuer:
     """An authorization server elsewhere, and what is needed to verify its tokens."""
 
     url: str
@@ -96,7 +96,7 @@ class ListedClients(ClaimRules):
         return found
 
 
-def _by_asking(issuer: Issuer) -> TokenVerifier:
+def _by_asking(issuer: ExternalIssuer) -> TokenVerifier:
     client, secret = _introspection_client(issuer.settings)
     return IntrospectionVerifier(
         issuer.http,
@@ -108,7 +108,7 @@ def _by_asking(issuer: Issuer) -> TokenVerifier:
     )
 
 
-async def introspection_refusal(issuer: Issuer) -> str:
+async def introspection_refusal(issuer: ExternalIssuer) -> str:
     """What the issuer has against our introspection client, tried with a token that nobody was given; or nothing.
 
     Raises:
@@ -121,14 +121,14 @@ async def introspection_refusal(issuer: Issuer) -> str:
     return ""
 
 
-def _by_keys(issuer: Issuer) -> TokenVerifier:
+def _by_keys(issuer: ExternalIssuer) -> TokenVerifier:
     return JwksVerifier(IssuerKeys(issuer.http, issuer.keys), issuer.rules, clock=issuer.clock)
 
 
 class ByShape:
     """JWTs by the issuer's keys, all others by asking, if the issuer can be asked at all."""
 
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: ExternalIssuer) -> None:
         self._issuer = issuer
         self._keys, self._asking = _by_keys(issuer), _by_asking(issuer)
 
@@ -142,7 +142,7 @@ class ByShape:
         return None
 
 
-VALIDATIONS: Final[Mapping[str, Callable[[Issuer], TokenVerifier]]] = {
+VALIDATIONS: Final[Mapping[str, Callable[[ExternalIssuer], TokenVerifier]]] = {
     "introspection": _by_asking,
     "jwt": _by_keys,
     "auto": ByShape,
@@ -152,7 +152,7 @@ _NEEDED: Final = {"introspection": "introspection_endpoint", "jwt": "jwks_uri", 
 """Without which no token could ever be verified."""
 
 
-async def check(issuer: Issuer) -> None:
+async def check(issuer: ExternalIssuer) -> None:
     """Say what the issuer lacks. One that is away is no reason not to start: it will be asked again.
 
     Raises:

@@ -28,7 +28,7 @@ from switchboard.config.watching import WatchedConfiguration
 from switchboard.descriptions import backend, plugin_key, server_key
 from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
-from switchboard.sources import Ground, prepare
+from switchboard.sources import SourceContext, prepare
 from switchboard.sources.cache_health import INSTALLED
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class Upstreams:
         self,
         live: LiveCatalog,
         source: SelectedCatalog,
-        ground: Ground,
+        ground: SourceContext,
         connect: Callable[[Backend, Provider | None], Provider],
         configuration: Configuration,
         *,
@@ -222,12 +222,12 @@ class Upstreams:
         server.phase = "running"
         log.info("server.ready", server=server.name, pinned=server.pinned)
 
-    def _heard(self, server: Upstream) -> Ground:
+    def _heard(self, server: Upstream) -> SourceContext:
         def say(name: str, step: str) -> None:
             server.steps = [*server.steps[-49:], step]
             self._ground.say(name, step)
 
-        return Ground(self._ground.cache, self._ground.environment, self._ground.base, say, self._ground.python)
+        return SourceContext(self._ground.cache, self._ground.environment, self._ground.base, say, self._ground.python)
 
     # -- plugins --------------------------------------------------------------------------------------------------
 

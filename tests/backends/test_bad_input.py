@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent
 
 from switchboard.backends import Bounds, Patience
-from switchboard.backends.connections.notification_order import MOST, Heard
+from switchboard.backends.connections.notification_order import MOST, NotificationOrder
 
 
 def text(result: Any) -> str:
@@ -109,7 +109,7 @@ async def test_a_flood_of_messages_to_a_slow_client_is_cut_and_the_call_answered
 
 
 async def test_what_nobody_can_hear_in_time_is_dropped_and_there_is_room_again_afterwards() -> None:
-    heard = Heard()
+    heard = NotificationOrder()
     assert [heard.came() for _ in range(MOST + 2)] == [True] * MOST + [False] * 2
     for _ in range(MOST):
         async with heard.hearing():

@@ -7,7 +7,7 @@ from typing import Any
 
 from mcp import Client
 
-from switchboard.backends.connections.inbound import Hearing
+from switchboard.backends.connections.inbound import InboundRequests
 
 
 async def test_a_question_whose_answer_is_cancelled_by_somebody_else_does_not_end_the_child(
@@ -15,17 +15,17 @@ async def test_a_question_whose_answer_is_cancelled_by_somebody_else_does_not_en
 ) -> None:
     asked: list[str] = []
 
-    async def cancelled(_self: Hearing, method: str, _params: Any) -> dict[str, Any]:
+    async def cancelled(_self: InboundRequests, method: str, _params: Any) -> dict[str, Any]:
         asked.append(method)
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         answer.cancel()
         return await answer
 
-    async def told(_self: Hearing, method: str, _params: Any) -> None:
+    async def told(_self: InboundRequests, method: str, _params: Any) -> None:
         await cancelled(_self, method, _params)
 
-    monkeypatch.setattr(Hearing, "asked", cancelled)
-    monkeypatch.setattr(Hearing, "told", told)
+    monkeypatch.setattr(InboundRequests, "asked", cancelled)
+    monkeypatch.setattr(InboundRequests, "told", told)
     question = '{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{}}'
     notice = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}'
     answer = '{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}'

@@ -13,8 +13,8 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import peer_server as holder_module
-from switchboard.backends.connections.connection_key import LineKey
-from switchboard.backends.connections.connection_leases import Claim, Claims
+from switchboard.backends.connections.connection_key import ConnectionKey
+from switchboard.backends.connections.connection_leases import ConnectionLease, ConnectionLeases
 from switchboard.backends.peer_client import UNTAKEN_S, Moved, Remote
 from switchboard.backends.peer_server import Holder
 from switchboard.state import State, open_state
@@ -23,7 +23,7 @@ from switchboard.timing import Timing
 
 TIMING = Timing()
 
-KEY = LineKey("session", "s1", "c")
+KEY = ConnectionKey("session", "s1", "c")
 
 
 class Quiet:
@@ -54,14 +54,14 @@ class Line:
         self.let_go = asyncio.Event()
         self.calls = 0
 
-    async def request(self, method: str, params: Any, north: Any, *, headers: Any = None) -> dict[str, Any]:
+    async def request(self, method: str, params: Any, client_channel: Any, *, headers: Any = None) -> dict[str, Any]:
         self.calls += 1
         self.began.set()
         await self.let_go.wait()
         return {"method": method}
 
     @asynccontextmanager
-    async def held(self, key: LineKey, capabilities: Any) -> AsyncIterator[Any]:
+    async def held(self, key: ConnectionKey, capabilities: Any) -> AsyncIterator[Any]:
         yield self
 
 
@@ -131,9 +131,9 @@ async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(
     state: State, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = raw("own")
-    cut_off, other = Claims(state, "seat", backend), Claims(state, "other", backend)
+    cut_off, other = ConnectionLeases(state, "seat", backend), ConnectionLeases(state, "other", backend)
     claim = await cut_off.claim(KEY)
-    assert isinstance(claim, Claim)
+    assert isinstance(claim, ConnectionLease)
     assert cut_off.mine(KEY) is claim
     assert await other.claim(KEY) == "seat"
     claim.renewed -= TIMING.lease_s  # as long as a lease is, it could not reach Redis
@@ -146,9 +146,9 @@ async def test_a_claim_that_lapsed_while_redis_was_away_is_its_holders_again_bef
     backend, now = raw("own"), 100.0
     broken = replace(state, contact=Contact(lambda: now))
     broken.contact.answered()
-    holding, other = Claims(broken, "seat", backend), Claims(broken, "other", backend)
+    holding, other = ConnectionLeases(broken, "seat", backend), ConnectionLeases(broken, "other", backend)
     claim = await holding.claim(KEY)
-    assert isinstance(claim, Claim)
+    assert isinstance(claim, ConnectionLease)
     claim.renewed -= TIMING.lease_s
     await state.redis.delete(*holding._keys(KEY)[:1])  # as when it expires
     taking = asyncio.create_task(other.claim(KEY))

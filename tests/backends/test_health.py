@@ -12,10 +12,10 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Backend, Http, Stdio
-from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.errors import BackendFailure, Broken
 from switchboard.backends.health import Health, pause
-from switchboard.backends.transports.child import LastWords
+from switchboard.backends.transports.child import StderrTail
 from switchboard.identity.breaker import Breaker
 from tools.fleet.offers import offered
 
@@ -145,7 +145,7 @@ async def test_a_server_that_refuses_us_is_told_from_one_that_is_away(
         await opened.until(lambda: opened.providers["far"].health.condition == "failing")
         assert why in opened.providers["far"].health.reason
         with pytest.raises(BackendFailure, match=why) as caught:
-            async with opened.providers["far"].lines.line(LineKey("shared", "", "x"), {}):
+            async with opened.providers["far"].lines.line(ConnectionKey("shared", "", "x"), {}):
                 pass
     assert isinstance(caught.value, Broken) is lasts
 
@@ -187,7 +187,7 @@ Node.js v22.19.0
     stream = asyncio.StreamReader()
     stream.feed_data(crash.encode())
     stream.feed_eof()
-    words = LastWords("node", lambda: True)
+    words = StderrTail("node", lambda: True)
     await words.hear(stream)
     assert str(words) == (
         "Error: Cannot find module '/srv/missing.js' |   code: 'MODULE_NOT_FOUND', |   requireStack: []"

@@ -10,7 +10,7 @@ from mcp import Client
 
 from switchboard.backends import Bounds
 from switchboard.backends.offer import listing
-from switchboard.backends.offer.refresh_schedule import LONGEST_S, Looks
+from switchboard.backends.offer.refresh_schedule import LONGEST_S, RefreshSchedule
 
 ABLE: dict[str, Any] = {"tools": {}, "resources": {}, "prompts": {}}
 
@@ -138,7 +138,7 @@ async def test_a_backend_that_says_that_its_lists_changed_whenever_it_is_asked_i
 
 
 def test_looks_that_find_nothing_new_are_spaced_out_until_there_was_quiet() -> None:
-    looks, now, pauses = Looks(), 100.0, list[float]()
+    looks, now, pauses = RefreshSchedule(), 100.0, list[float]()
     looks.began(now)
     for _ in range(12):
         looks.asked(now)
@@ -152,7 +152,7 @@ def test_looks_that_find_nothing_new_are_spaced_out_until_there_was_quiet() -> N
 
 
 def test_looks_that_find_something_new_each_time_are_spaced_out_less() -> None:
-    looks, now = Looks(), 100.0
+    looks, now = RefreshSchedule(), 100.0
     for _ in range(12):
         looks.asked(now)
         now += looks.pause
@@ -162,7 +162,7 @@ def test_looks_that_find_something_new_each_time_are_spaced_out_less() -> None:
 
 
 def test_a_change_now_and_then_is_looked_at_at_once() -> None:
-    looks, now = Looks(), 100.0
+    looks, now = RefreshSchedule(), 100.0
     for _ in range(5):
         looks.began(now)
         now += 5

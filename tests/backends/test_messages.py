@@ -13,7 +13,7 @@ from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPC
 
 from switchboard.backends import Bounds, Patience
 from switchboard.backends.transports.messages import Unreadable, read
-from switchboard.backends.transports.stdio import Cut, Lines, parsed
+from switchboard.backends.transports.stdio import Cut, LineSplitter, parsed
 
 LONG = Patience(start=20, call=60, idle=60, stop=0.5)
 AT_ONCE_S = 15
@@ -161,7 +161,7 @@ class Nobody:
 
 
 def test_a_long_line_is_cut_without_being_held() -> None:
-    lines = Lines(10_000)
+    lines = LineSplitter(10_000)
     chunks = [b'{"id":1,' + b"x" * 65_000, *[b"y" * 65_000] * 50, b'"id":2}\n{"next":1}\n']
     fed = [list(lines.feed(chunk)) for chunk in chunks]
     assert sum(map(len, lines._parts)) < 10_000

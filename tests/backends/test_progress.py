@@ -11,7 +11,7 @@ import pytest
 from switchboard.backends.config import Patience
 from switchboard.backends.connections.inflight import MOST_REPORTS, Call
 from switchboard.backends.connections.notification_order import MOST as MOST_HEARD
-from switchboard.backends.connections.notification_order import Heard
+from switchboard.backends.connections.notification_order import NotificationOrder
 from switchboard.backends.frames import MOST, Outbox
 from tools.fleet.offers import offered
 
@@ -93,7 +93,7 @@ async def test_progress_does_not_overtake_what_the_call_said_before_it() -> None
 
 
 async def test_progress_finds_room_where_other_notifications_fill_it() -> None:
-    heard = Heard()
+    heard = NotificationOrder()
     for _ in range(MOST_HEARD):
         assert heard.came()
     assert not heard.came()

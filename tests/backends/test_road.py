@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import httpx2
 
-from switchboard.backends.transports.endpoints import AVOIDED_S, Road
+from switchboard.backends.transports.endpoints import AVOIDED_S, Endpoints
 
 A, B, C = (httpx2.URL(f"http://{name}.example/mcp") for name in "abc")
 
 
-def road(now: list[float]) -> Road:
-    return Road([str(url) for url in (A, B, C)], 1000, clock=lambda: now[0])
+def endpoints(now: list[float]) -> Endpoints:
+    return Endpoints([str(url) for url in (A, B, C)], 1000, clock=lambda: now[0])
 
 
 def test_urls_take_turns() -> None:
-    one = road([0.0])
+    one = endpoints([0.0])
     assert [one.choose() for _ in range(4)] == [A, B, C, A]
 
 
 def test_one_that_did_not_answer_is_left_alone_for_a_while_and_then_takes_its_turn_again() -> None:
     now = [0.0]
-    one = road(now)
+    one = endpoints(now)
     one.avoid(B)
     assert {one.choose() for _ in range(6)} == {A, C}
     now[0] = AVOIDED_S + 0.1
@@ -28,20 +28,20 @@ def test_one_that_did_not_answer_is_left_alone_for_a_while_and_then_takes_its_tu
 
 
 def test_one_that_answered_is_taken_at_once() -> None:
-    one = road([0.0])
+    one = endpoints([0.0])
     one.avoid(B)
     one.answered(B)
     assert {one.choose() for _ in range(6)} == {A, B, C}
 
 
 def test_when_none_answers_all_are_tried() -> None:
-    one = road([0.0])
+    one = endpoints([0.0])
     for url in (A, B, C):
         one.avoid(url)
     assert {one.choose() for _ in range(6)} == {A, B, C}
 
 
 def test_whoever_answered_lately_is_tried_before_whoever_did_not() -> None:
-    one = road([0.0])
+    one = endpoints([0.0])
     one.avoid(B)
     assert one.others([A]) == [C, B]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from switchboard.backends import Backend, BackendProvider, Bounds, Patience, Watchdog
-from switchboard.backends.connections.connection_key import LineKey
-from switchboard.backends.connections.connection_quota import FleetRoom
-from switchboard.backends.connections.pool import Lines
+from switchboard.backends.connections.connection_key import ConnectionKey
+from switchboard.backends.connections.connection_quota import FleetConnectionQuota
+from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.errors import Refused
 from switchboard.state import State, open_state
 
@@ -32,8 +32,8 @@ class Host:
         """Nobody listens."""
 
 
-def sessions(user: str, *numbers: int) -> list[LineKey]:
-    return [LineKey("session", f"{user}{number}", "c", user) for number in numbers]
+def sessions(user: str, *numbers: int) -> list[ConnectionKey]:
+    return [ConnectionKey("session", f"{user}{number}", "c", user) for number in numbers]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def pools(state: State) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
         watchdog = await stack.enter_async_context(Watchdog().running())
 
-        async def started(backend: Backend) -> list[Lines]:
+        async def started(backend: Backend) -> list[ConnectionPool]:
             made = [BackendProvider(backend, watchdog, state=state) for _ in range(2)]
             for number, provider in enumerate(made):
                 await stack.enter_async_context(provider.running(Host(f"w{number}")))
@@ -63,7 +63,7 @@ async def pools(state: State) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def opened(lines: Lines, *keys: LineKey) -> AsyncIterator[None]:
+async def opened(lines: ConnectionPool, *keys: ConnectionKey) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for key in keys:
             await stack.enter_async_context(lines.line(key, {}))
@@ -117,7 +117,7 @@ async def test_what_was_used_lately_is_kept_and_one_too_many_is_refused_on_which
 
 async def test_the_connections_of_one_session_count_once(state: State, raw: Any) -> None:
     backend = raw("few", scope="session", bounds=Bounds(lines_per_user=1))
-    here, there = FleetRoom(state, backend), FleetRoom(state, backend)
+    here, there = FleetConnectionQuota(state, backend), FleetConnectionQuota(state, backend)
     [first, second] = sessions("ann", 1, 2)
     assert await here.enter(first, here.member(first)) is None
     assert await there.enter(first, there.member(first)) is None
@@ -128,7 +128,7 @@ async def test_the_connections_of_one_session_count_once(state: State, raw: Any)
 
 async def test_what_a_dead_worker_had_is_counted_no_longer_than_its_lease(state: State, raw: Any) -> None:
     backend = raw("few", scope="session", bounds=Bounds(lines_per_user=1))
-    room = FleetRoom(state, backend)
+    room = FleetConnectionQuota(state, backend)
     [first, second] = sessions("ann", 1, 2)
     await room.enter(first, room.member(first))
     for key in room._keys(first):

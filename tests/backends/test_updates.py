@@ -10,7 +10,7 @@ from mcp import Client
 from mcp.shared.subscriptions import ResourceUpdated
 
 from switchboard.backends.offer import resource_updates
-from switchboard.backends.offer.resource_updates import MOST, Updates
+from switchboard.backends.offer.resource_updates import MOST, ResourceUpdates
 
 
 async def test_a_storm_of_updates_of_one_resource_is_told_of_at_once_and_once_more_at_its_end(
@@ -36,7 +36,7 @@ async def test_updates_of_more_resources_than_can_be_told_of_are_dropped_and_the
     async def publish(uri: str) -> None:
         told.append(uri)
 
-    one = Updates("odd", publish)
+    one = ResourceUpdates("odd", publish)
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 100.0)
     for number in range(3 * MOST):
         await one.say(f"odd://{number}")

@@ -6,7 +6,7 @@ from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from switchboard.errors import AuthorizationUnavailable, SessionGone, StateBusy, StateUnavailable
-from switchboard.http.middleware.errors import Faults
+from switchboard.http.middleware.errors import ErrorBoundary
 
 
 async def ask(error: Exception, *, after_start: bool = False) -> httpx2.Response:
@@ -15,7 +15,7 @@ async def ask(error: Exception, *, after_start: bool = False) -> httpx2.Response
             await send({"type": "http.response.start", "status": 200, "headers": []})
         raise error
 
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(Faults(app))) as http:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(ErrorBoundary(app))) as http:
         return await http.post("http://localhost/mcp")
 
 

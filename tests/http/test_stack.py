@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from switchboard.http.middleware.bearer import Anonymous
-from switchboard.http.middleware.errors import Faults
+from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.stack import Policy, wrap
 
 POLICY = Policy(hosts=("mcp.example.com",), origins=("https://app.example.com",), max_body_bytes=1000, https=True)
@@ -86,7 +86,7 @@ async def test_a_lifespan_passes_through_untouched() -> None:
         pytest.fail("nobody speaks during this")
 
     scope: Scope = {"type": "lifespan", "state": {}}
-    await wrap(app, PROXIED, Anonymous, Faults)(scope, nothing, nothing)
+    await wrap(app, PROXIED, Anonymous, ErrorBoundary)(scope, nothing, nothing)
     assert passed == [{"type": "lifespan", "state": {}}]
 
 

@@ -14,7 +14,7 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from switchboard.config import Configuration, ServerSection
-from switchboard.sources import Ground, Launch
+from switchboard.sources import Launch, SourceContext
 
 NODE_SERVER = r"""#!/usr/bin/env node
 const INFO = { name: "n", version: "1" };
@@ -115,7 +115,7 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 class Heard:
     """What sources said while they worked."""
 
-    ground: Ground
+    ground: SourceContext
     lines: list[str] = field(default_factory=list)
 
 
@@ -123,7 +123,7 @@ class Heard:
 def heard(tmp_path: Path) -> Heard:
     """A ground with an empty cache, and what is said on it."""
     lines: list[str] = []
-    ground = Ground(
+    ground = SourceContext(
         tmp_path / "cache", dict(os.environ), tmp_path, say=lambda server, line: lines.append(f"{server}: {line}")
     )
     return Heard(ground, lines)

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from switchboard.config import ServerSection
-from switchboard.sources import Ground, SourceFailure, prepare
+from switchboard.sources import SourceContext, SourceFailure, prepare
 from switchboard.sources.docker import tagged
 from switchboard.sources.install_cache import place, shelved
 from switchboard.sources.installer import environment, run
@@ -145,7 +145,7 @@ def _alive(pid: int) -> bool:
 
 
 async def test_many_who_want_the_same_install_it_once(heard: Any) -> None:
-    ground: Ground = heard.ground
+    ground: SourceContext = heard.ground
     times = 0
 
     async def install(folder: Path) -> dict[str, str]:
@@ -190,7 +190,7 @@ async def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 async def test_what_an_installer_prints_is_kept_for_its_failure_and_not_logged_line_by_line() -> None:
-    ground = Ground(Path(), os.environ)
+    ground = SourceContext(Path(), os.environ)
     with structlog.testing.capture_logs() as logs:
         ground.say("x", "installing x from PyPI")
         await run(sys.executable, "-c", "print('Collecting x')", worker=os.environ, say=partial(ground.say, "x"))

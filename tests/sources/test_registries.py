@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from switchboard.config import ServerSection
-from switchboard.sources import Ground, SourceFailure, prepare
+from switchboard.sources import SourceContext, SourceFailure, prepare
 
 pytestmark = pytest.mark.registry
 
 NOWHERE = "http://127.0.0.1:9/"
 
 
-def cut_off(ground: Ground) -> Ground:
+def cut_off(ground: SourceContext) -> SourceContext:
     """The same ground without a way to a registry."""
     no_way = {
         "npm_config_registry": NOWHERE,

@@ -58,9 +58,9 @@ class Session:
         reply = await self.state.scripts.emit([self.record, self.events, self.lease], args)
         return Scripts.written(reply).verdict
 
-    async def bury(self, *frames: str) -> str:
+    async def end_orphan(self, *frames: str) -> str:
         keys = [self.record, self.events, self.lease]
-        return Scripts.written(await self.state.scripts.bury(keys, ["channel", *frames])).verdict
+        return Scripts.written(await self.state.scripts.end_orphan(keys, ["channel", *frames])).verdict
 
     async def renew(self, epoch: str) -> str:
         keys = [self.record, self.lease]
@@ -91,7 +91,7 @@ WRITES: dict[str, Call] = {
         [s.record, s.events, s.lease],
         ["w:1", TIMING.lease_ms, "channel", 10, "frame", 1, 1],
     ),
-    "bury": lambda s: (s.state.scripts.bury, [s.record, s.events, s.lease], ["channel", "lost"]),
+    "bury": lambda s: (s.state.scripts.end_orphan, [s.record, s.events, s.lease], ["channel", "lost"]),
     "renew": lambda s: (s.state.scripts.renew, [s.record, s.lease], ["w:1", TIMING.lease_ms, RECORD_MS]),
     "fill": lambda s: (s.state.scripts.fill, [s.record, s.slot], ["channel", "answer"]),
     "place": lambda s: (s.state.scripts.place, [s.record, s.slot], [1000, ""]),
@@ -157,10 +157,10 @@ async def test_a_paused_holder_cannot_write_a_second_ending(state_url: str | Non
         await session.begin()
         await session.open("w1:1")
         await state.redis.delete(session.lease)  # as when it expires while the holder is paused
-        assert await session.bury("worker lost") == "ok"
+        assert await session.end_orphan("worker lost") == "ok"
         assert await session.emit("w1:1", "the result", final=True) == "fenced"
         assert await session.renew("w1:1") == "fenced"
-        assert await session.bury("worker lost") == "fenced"
+        assert await session.end_orphan("worker lost") == "fenced"
         assert await session.endings() == ["worker lost"]
 
 
@@ -169,9 +169,9 @@ async def test_a_reply_that_ended_cannot_be_buried(state_url: str | None) -> Non
         session = Session(state)
         await session.begin()
         await session.open("w1:1")
-        assert await session.bury("worker lost") == "fenced"
+        assert await session.end_orphan("worker lost") == "fenced"
         assert await session.emit("w1:1", "the result", final=True) == "ok"
-        assert await session.bury("worker lost") == "fenced"
+        assert await session.end_orphan("worker lost") == "fenced"
         assert await session.emit("w1:1", "more") == "fenced"
         assert await session.endings() == ["the result"]
 
@@ -180,7 +180,7 @@ async def test_only_the_last_of_several_burial_frames_is_an_ending(state_url: st
     async with open_state(state_url) as state:
         session = Session(state)
         await session.begin()
-        assert await session.bury("one", "two", "three") == "ok"
+        assert await session.end_orphan("one", "two", "three") == "ok"
         assert await session.endings() == ["three"]
 
 
@@ -195,7 +195,7 @@ async def test_a_holder_whose_lease_expired_but_was_not_taken_over_goes_on(state
         assert verdict == "ok"
         assert await state.redis.get(session.lease) == "w1:1"
         assert 0 < await state.redis.pttl(session.lease) <= TIMING.lease_ms
-        assert await session.bury("worker lost") == "fenced"
+        assert await session.end_orphan("worker lost") == "fenced"
 
 
 async def test_a_renewed_lease_renews_the_record(state_url: str | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from switchboard.state import Soundness, open_state
+from switchboard.state import StateChecks, open_state
 from switchboard.state.checks import REMEMBERED_S, Master, risks
 from tools.fleet.redis_cluster import MASTERS, RedisCluster
 from tools.fleet.redis_server import RedisServer
@@ -19,9 +19,9 @@ SOUND = {"maxmemory_policy": "noeviction", "aof_enabled": 1, "maxmemory": 1000, 
 
 
 @asynccontextmanager
-async def looking(url: str | None, clock: Callable[[], float] = lambda: 0.0) -> AsyncIterator[Soundness]:
+async def looking(url: str | None, clock: Callable[[], float] = lambda: 0.0) -> AsyncIterator[StateChecks]:
     async with open_state(url) as state:
-        yield Soundness(state, clock)
+        yield StateChecks(state, clock)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import MovedError, NoPermissionError, ResponseError
 
-from switchboard.state.pubsub_connection import Wire
+from switchboard.state.pubsub_connection import PubSubConnection
 
 
 class Server:
@@ -59,16 +59,16 @@ class Heard:
     def __init__(self) -> None:
         self.said: list[tuple[str, str]] = []
 
-    def confirmed(self, _wire: Wire, channel: str) -> None:
+    def confirmed(self, _wire: PubSubConnection, channel: str) -> None:
         self.said.append(("confirmed", channel))
 
-    def heard(self, _wire: Wire, channel: str, payload: str) -> None:
+    def heard(self, _wire: PubSubConnection, channel: str, payload: str) -> None:
         self.said.append((payload, channel))
 
-    def lost(self, _wire: Wire, channels: Collection[str]) -> None:
+    def lost(self, _wire: PubSubConnection, channels: Collection[str]) -> None:
         self.said += [("lost", channel) for channel in sorted(channels)]
 
-    def dropped(self, _wire: Wire, channel: str, error: ResponseError | None) -> None:
+    def dropped(self, _wire: PubSubConnection, channel: str, error: ResponseError | None) -> None:
         self.said.append((f"dropped: {error}" if error else "dropped", channel))
 
 
@@ -77,7 +77,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def held(wire: Wire, server: Server, channel: str) -> None:
+async def held(wire: PubSubConnection, server: Server, channel: str) -> None:
     """Have the channel subscribed to and confirmed."""
     wire.subscribe(channel)
     await settled()
@@ -85,9 +85,9 @@ async def held(wire: Wire, server: Server, channel: str) -> None:
 
 
 @asynccontextmanager
-async def running(connection: Callable[[], Any]) -> AsyncIterator[tuple[Wire, Heard]]:
+async def running(connection: Callable[[], Any]) -> AsyncIterator[tuple[PubSubConnection, Heard]]:
     heard = Heard()
-    wire = Wire("", connection, sharded=True, ears=heard)
+    wire = PubSubConnection("", connection, sharded=True, listener=heard)
     async with asyncio.TaskGroup() as tasks:
         wire.start(tasks)
         await settled()

@@ -3,7 +3,7 @@
 `description` says what a backend is; `provider` is how the gateway calls it. Under it: `calling` passes a request on,
 `lines` keeps connections, `line` is one of them, `wire` speaks on it, `transports`, `child`, `stdio` and `http` carry
 it; `messages`, `repairs` and `empty_objects` read what a backend sent as it was meant, or refuse it. `calls` knows
-which call a question belongs to, `roots` answers what is asked between calls, `north` is whoever made a call.
+which call a question belongs to, `roots` answers what is asked between calls, `client_channel` is whoever made a call.
 `discovery` finds out what there is, for the fleet (`lead`, `known`, `looks`), with `listing`, `offer` and `cleaning`.
 `watchdog` leaves no child behind.
 

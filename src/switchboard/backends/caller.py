@@ -24,13 +24,13 @@ from switchboard.backends import texts
 from switchboard.backends.envelope import Params
 from switchboard.common.visible_text import text
 
-__all__ = ["Caller", "North", "Params", "askable"]
+__all__ = ["ClientChannel", "Params", "RequestClient", "askable"]
 
 ASKABLE: Final = ("roots", "sampling", "elicitation")
 """The client capabilities that let a server ask something."""
 
 
-class North(Protocol):
+class ClientChannel(Protocol):
     """Whoever made a call, as a line sees it."""
 
     @property
@@ -65,8 +65,8 @@ class North(Protocol):
         ...
 
 
-class Caller:
-    """A request of the gateway's own server. Satisfies `North`."""
+class RequestClient:
+    """A request of the gateway's own server. Satisfies `ClientChannel`."""
 
     def __init__(self, ctx: ServerRequestContext[Any, Any]) -> None:
         self._ctx = ctx
@@ -104,7 +104,7 @@ class Caller:
 
 
 class NoClient:
-    """Satisfies `North` for a request of the gateway's own: there is nobody to ask or to tell."""
+    """Satisfies `ClientChannel` for a request of the gateway's own: there is nobody to ask or to tell."""
 
     era: Literal["handshake", "modern"] = "handshake"
     wants_progress = False

@@ -11,10 +11,10 @@ from mcp_types import EmptyResult
 from pydantic import ValidationError
 
 from switchboard.backends import errors, input_required, texts
-from switchboard.backends.caller import North, Params
+from switchboard.backends.caller import ClientChannel, Params
 from switchboard.backends.config import Backend
 from switchboard.backends.connections import leniency
-from switchboard.backends.connections.connection_key import ABLE, LineKey, default_scope, key
+from switchboard.backends.connections.connection_key import ABLE, ConnectionKey, default_scope, key
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY, BackendFailure
 from switchboard.backends.offer.offer import BackendOffer
 from switchboard.backends.routing import Reach, Use
@@ -38,11 +38,11 @@ SAFE: Final = frozenset({"prompts/get", "resources/read", "completion/complete"}
 STATE_LOST: Final = "switchboard/stateLost"
 """In the `_meta` of the first result from a backend that forgot its session."""
 
-UseLine = Callable[[LineKey, Params, Use], Awaitable[Any]]
+UseLine = Callable[[ConnectionKey, Params, Use], Awaitable[Any]]
 """Does some work on the line of a key."""
 
 
-class Calling:
+class Forwarding:
     """Finds the line for a call and sends it."""
 
     def __init__(self, backend: Backend, use: UseLine, known: Callable[[], BackendOffer]) -> None:
@@ -55,29 +55,29 @@ class Calling:
         """Whether requests of this method are passed on."""
         return method in SERVED
 
-    async def call(self, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+    async def call(self, method: str, body: Mapping[str, Any], client_channel: ClientChannel) -> HandlerResult:
         """Serve a request, once more if it was not sent or may be repeated.
 
         Raises:
             MCPError: naming the backend.
         """
         try:
-            return await self._once(method, body, north)
+            return await self._once(method, body, client_channel)
         except MCPError as error:
             data = error.error.data
             lost = error.code == BACKEND_UNAVAILABLE and isinstance(data, dict) and data.get("maybeDone")
             if not lost or not self._repeatable(method, body):
                 raise
-        return await self._once(method, body, north)
+        return await self._once(method, body, client_channel)
 
-    async def _once(self, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+    async def _once(self, method: str, body: Mapping[str, Any], client_channel: ClientChannel) -> HandlerResult:
         known = self._known()
         scope = default_scope(self._backend, modern=known.modern)
         # In the modern era each request says what its client can be asked, so clients that differ may share a line.
-        can = ABLE if scope == "shared" else {} if known.modern else north.capabilities
+        can = ABLE if scope == "shared" else {} if known.modern else client_channel.capabilities
 
         async def work(reach: Reach) -> HandlerResult:
-            return await self._sent(reach, method, body, north)
+            return await self._sent(reach, method, body, client_channel)
 
         try:
             result: HandlerResult = await self._use(key(scope, current(), can), can, work)
@@ -85,19 +85,21 @@ class Calling:
             raise errors.unavailable(self._backend.name, str(error), sent=False) from error
         return result
 
-    async def _sent(self, reach: Reach, method: str, body: Mapping[str, Any], north: North) -> HandlerResult:
+    async def _sent(
+        self, reach: Reach, method: str, body: Mapping[str, Any], client_channel: ClientChannel
+    ) -> HandlerResult:
         headers = self._known().headers.get(str(body.get("name"))) if method == "tools/call" else None
 
         async def send(more: Mapping[str, Any]) -> dict[str, Any]:
-            return await reach.request(method, {**body, **more}, north, headers=headers)
+            return await reach.request(method, {**body, **more}, client_channel, headers=headers)
 
         raw = await send({})
-        if north.era == "handshake":
-            raw = await input_required.driven(self._backend.name, raw, north, send)
+        if client_channel.era == "handshake":
+            raw = await input_required.driven(self._backend.name, raw, client_channel, send)
         raw = self._cleaned(raw)
         if reach.lost:
             reach.lost = False
-            raw = await self._confessed(raw, north)
+            raw = await self._with_state_lost(raw, client_channel)
         return self._read(method, reach.version, raw)
 
     def _cleaned(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -106,10 +108,12 @@ class Calling:
         except MCPError as error:
             raise MCPError(BAD_GATEWAY, f"Backend {self._backend.name!r}: {error.message}") from error
 
-    async def _confessed(self, raw: dict[str, Any], north: North) -> dict[str, Any]:
+    async def _with_state_lost(self, raw: dict[str, Any], client_channel: ClientChannel) -> dict[str, Any]:
         """Tell the client, once, that what the backend remembered of it is gone; a program reads it in `_meta`."""
         words = f"Backend {self._backend.name!r} was started anew: what it remembered of this session is lost"
-        await north.notify("notifications/message", {"level": "warning", "logger": "switchboard", "data": words})
+        await client_channel.notify(
+            "notifications/message", {"level": "warning", "logger": "switchboard", "data": words}
+        )
         given = raw.get("_meta")
         return {**raw, "_meta": {**(given if isinstance(given, dict) else {}), STATE_LOST: True}}
 

@@ -14,30 +14,30 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.backends.caller import NoClient
 from switchboard.backends.config import Backend
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.connection_key import ABLE, GATEWAY, SHARED, LineKey, one_for_all
-from switchboard.backends.connections.pool import Lines
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.connection_key import ABLE, GATEWAY, SHARED, ConnectionKey, one_for_all
+from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.errors import Unreachable
-from switchboard.backends.routing import Reach, Sharing
+from switchboard.backends.routing import Reach, Routing
 
-DISCOVERY: Final = LineKey("shared", GATEWAY, "")
+DISCOVERY: Final = ConnectionKey("shared", GATEWAY, "")
 """Its key, where nobody's calls go over it. Some servers offer tools only to clients that can be asked: it says so."""
 
 log = structlog.get_logger("switchboard.backends")
 
 
-class Own:
+class GatewayConnection:
     """Of one backend on this worker; `sharing` is there while the backend runs."""
 
-    sharing: Sharing | None = None
+    sharing: Routing | None = None
 
-    def __init__(self, backend: Backend, lines: Lines) -> None:
+    def __init__(self, backend: Backend, lines: ConnectionPool) -> None:
         self._backend = backend
         self._lines = lines
         self._one_for_all = one_for_all(backend)
 
     @asynccontextmanager
-    async def line(self) -> AsyncIterator[Line]:
+    async def line(self) -> AsyncIterator[Connection]:
         """The line, open.
 
         Raises:
@@ -55,7 +55,7 @@ class Own:
         """Whether this worker could have the line."""
         return not self._one_for_all or not await self._running().elsewhere(SHARED)
 
-    def is_followed(self, line: Line) -> bool:
+    def is_followed(self, line: Connection) -> bool:
         """Whether whoever keeps the line hears of changes on it already."""
         return self._one_for_all and line.wire.modern
 
@@ -71,7 +71,7 @@ class Own:
             except MCPError as error:
                 log.info("backend.not_followed", backend=self._backend.name, uri=uri, reason=error.message)
 
-    def _running(self) -> Sharing:
+    def _running(self) -> Routing:
         if self.sharing is None:
             raise Unreachable("this worker is not running")
         return self.sharing

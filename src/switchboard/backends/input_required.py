@@ -14,7 +14,7 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 
 from switchboard.aio import first_error
-from switchboard.backends.caller import North
+from switchboard.backends.caller import ClientChannel
 from switchboard.backends.errors import BAD_GATEWAY
 
 MOST: Final = 10
@@ -26,7 +26,7 @@ Send = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Sends the request with these members added to its parameters."""
 
 
-async def driven(backend: str, first: dict[str, Any], north: North, send: Send) -> dict[str, Any]:
+async def driven(backend: str, first: dict[str, Any], client_channel: ClientChannel, send: Send) -> dict[str, Any]:
     """The result at the end of the rounds.
 
     Raises:
@@ -41,7 +41,7 @@ async def driven(backend: str, first: dict[str, Any], north: North, send: Send) 
             raise MCPError(BAD_GATEWAY, f"Backend {backend!r}: it asks in a way that cannot be understood")
         if not requests:
             await asyncio.sleep(PAUSE_S[min(number, len(PAUSE_S) - 1)])
-        more: dict[str, Any] = {"inputResponses": await _answers(requests, north)} if requests else {}
+        more: dict[str, Any] = {"inputResponses": await _answers(requests, client_channel)} if requests else {}
         if "requestState" in result:
             more["requestState"] = result["requestState"]
         result = await send(more)
@@ -50,12 +50,13 @@ async def driven(backend: str, first: dict[str, Any], north: North, send: Send) 
     raise MCPError(BAD_GATEWAY, f"Backend {backend!r}: it still asks after {MOST} rounds")
 
 
-async def _answers(requests: Mapping[str, Any], north: North) -> dict[str, Any]:
+async def _answers(requests: Mapping[str, Any], client_channel: ClientChannel) -> dict[str, Any]:
     """All at once. The first refusal ends the call, and the other questions with it."""
     try:
         async with asyncio.TaskGroup() as tasks:
             asked = {
-                key: tasks.create_task(north.ask(one["method"], one.get("params"))) for key, one in requests.items()
+                key: tasks.create_task(client_channel.ask(one["method"], one.get("params")))
+                for key, one in requests.items()
             }
     except BaseExceptionGroup as refusals:
         raise first_error(refusals) from None

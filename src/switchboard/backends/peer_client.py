@@ -17,8 +17,8 @@ from mcp_types import INTERNAL_ERROR
 
 from switchboard.aio import first_error
 from switchboard.backends import errors
-from switchboard.backends.caller import North, Params
-from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.caller import ClientChannel, Params
+from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.errors import BackendFailure
 from switchboard.backends.frames import AGAIN_S, SILENT_S, Frame, Inbox, error_frame, raised
@@ -44,7 +44,7 @@ class Moved(BackendFailure):
 class Remote:
     """Satisfies `calling.Reach`."""
 
-    def __init__(self, state: State, holder: str, backend: str, key: LineKey) -> None:
+    def __init__(self, state: State, holder: str, backend: str, key: ConnectionKey) -> None:
         self.version = ""
         self.lost = False
         self._state = state
@@ -53,7 +53,7 @@ class Remote:
         self._key = key
 
     async def request(
-        self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None
+        self, method: str, params: Params | None, client_channel: ClientChannel, *, headers: HeaderMap | None = None
     ) -> dict[str, Any]:
         """Have the holder pass a request on.
 
@@ -65,16 +65,16 @@ class Remote:
             "method": method,
             "params": params,
             "key": asdict(self._key),
-            "era": north.era,
-            "capabilities": dict(north.capabilities),
-            "progress": north.wants_progress,
+            "era": client_channel.era,
+            "capabilities": dict(client_channel.capabilities),
+            "progress": client_channel.wants_progress,
             "headers": [[list(path), token] for path, token in (headers or {}).items()],
         }
         reply, inbox = secrets.token_hex(12), Inbox()
         try:
             hearing = self._state.hub.subscribed(self._state.keys.line_reply(reply), inbox.put)
             async with hearing, self._talking(reply) as talk:
-                final = await talk.outcome(call, inbox, north)
+                final = await talk.outcome(call, inbox, client_channel)
         except StateUnavailable as error:
             raise errors.unavailable(self._backend, "shared state cannot be reached now", sent=True) from error
         if final["kind"] == "error":
@@ -136,7 +136,7 @@ class _Talk:
         self._reply = reply
         self._answers: dict[str, Frame] = {}
 
-    async def outcome(self, call: Frame, inbox: Inbox, north: North) -> Frame:
+    async def outcome(self, call: Frame, inbox: Inbox, client_channel: ClientChannel) -> Frame:
         """Ask, relay, repeat."""
         clock = time.monotonic
         heard, known = clock(), False
@@ -155,7 +155,7 @@ class _Talk:
             if frame["kind"] in ("result", "error", "moved", "unknown"):
                 self.over = True
                 return self._final(frame)
-            await self._relay(frame, north, inbox)
+            await self._relay(frame, client_channel, inbox)
 
     def _final(self, frame: Frame) -> Frame:
         if frame["kind"] == "moved":
@@ -164,19 +164,19 @@ class _Talk:
             raise self._remote.gone(sent=True)
         return frame
 
-    async def _relay(self, frame: Frame, north: North, inbox: Inbox) -> None:
+    async def _relay(self, frame: Frame, client_channel: ClientChannel, inbox: Inbox) -> None:
         if frame["kind"] == "progress":
-            await north.progress(*frame["progress"])
+            await client_channel.progress(*frame["progress"])
         elif frame["kind"] == "notify":
-            await north.notify(frame["method"], frame["params"])
+            await client_channel.notify(frame["method"], frame["params"])
         elif frame["kind"] == "ask":
-            task = self.tasks.create_task(self._ask(frame, north, inbox))
+            task = self.tasks.create_task(self._ask(frame, client_channel, inbox))
             self.asking.add(task)
             task.add_done_callback(self.asking.discard)
 
-    async def _ask(self, frame: Frame, north: North, inbox: Inbox) -> None:
+    async def _ask(self, frame: Frame, client_channel: ClientChannel, inbox: Inbox) -> None:
         try:
-            answer: Frame = {"kind": "result", "result": await north.ask(frame["method"], frame["params"])}
+            answer: Frame = {"kind": "result", "result": await client_channel.ask(frame["method"], frame["params"])}
         except MCPError as error:
             answer = error_frame(error)
         except ValueError:

@@ -14,8 +14,8 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import errors
 from switchboard.backends.caller import Params
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.errors import BackendFailure
 from switchboard.backends.frames import SILENT_S, Frame, Outbox, error_frame, raised
 from switchboard.errors import StateUnavailable
@@ -34,11 +34,11 @@ DRAIN_S: Final = 5.0
 
 log = structlog.get_logger("switchboard.backends")
 
-Hold = Callable[[LineKey, Params], AbstractAsyncContextManager[Line | None]]
+Hold = Callable[[ConnectionKey, Params], AbstractAsyncContextManager[Connection | None]]
 """The line of a key if this worker may have it, else `None`."""
 
 
-class Afar:
+class RemoteCaller:
     """A client connected to another worker. Satisfies `north.North`."""
 
     def __init__(self, call: Mapping[str, Any], send: Callable[[Mapping[str, Any]], Awaitable[None]]) -> None:
@@ -77,8 +77,8 @@ class Afar:
 class _Serving:
     """One call of another worker's."""
 
-    def __init__(self, north: Afar, outbox: Outbox) -> None:
-        self.north = north
+    def __init__(self, client_channel: RemoteCaller, outbox: Outbox) -> None:
+        self.client_channel = client_channel
         self.outbox = outbox
         self.task: asyncio.Task[None] | None = None
         self.heard = time.monotonic()
@@ -134,7 +134,7 @@ class Holder:
                 serving.task.cancel()
         elif serving is not None:
             serving.heard = time.monotonic()
-            serving.north.answered(frame["answers"])
+            serving.client_channel.answered(frame["answers"])
             unseen = serving.outbox.seen(frame["seen"]) or [{"kind": "alive"}]
             self._tasks.create_task(self._said(reply, *unseen))
         elif self._leaving or frame.get("call") is None:
@@ -151,7 +151,7 @@ class Holder:
         async def send(frame: Mapping[str, Any]) -> None:
             await self._said(reply, *outbox.put(frame))
 
-        serving = self._serving[reply] = _Serving(Afar(call, send), outbox)
+        serving = self._serving[reply] = _Serving(RemoteCaller(call, send), outbox)
         serving.task = self._tasks.create_task(self._answered(serving, reply, call, send))
 
     async def _answered(
@@ -161,21 +161,21 @@ class Holder:
             if not await took(self._state, reply):
                 return  # it was given up, and may have been sent elsewhere since
             await send({"kind": "taken"})
-            await send(await self._outcome(serving.north, call))
+            await send(await self._outcome(serving.client_channel, call))
         except Exception as error:  # the boundary of another worker's call: it must hear of its end, whatever that was
             log.exception("backend.held_call_failed", backend=self._backend)
             await send(error_frame(errors.unavailable(self._backend, type(error).__name__, sent=True)))
         finally:
             serving.done = asyncio.get_running_loop().time()
 
-    async def _outcome(self, north: Afar, call: Frame) -> Frame:
-        key = LineKey(**call["key"])
+    async def _outcome(self, client_channel: RemoteCaller, call: Frame) -> Frame:
+        key = ConnectionKey(**call["key"])
         headers = {tuple(path): token for path, token in call["headers"]}
         try:
-            async with self._hold(key, north.capabilities) as line:
+            async with self._hold(key, client_channel.capabilities) as line:
                 if line is None:
                     return {"kind": "moved"}
-                result = await line.request(call["method"], call["params"], north, headers=headers)
+                result = await line.request(call["method"], call["params"], client_channel, headers=headers)
                 lost, line.lost = line.lost, False
                 return {"kind": "result", "result": result, "version": line.version, "lost": lost}
         except MCPError as error:

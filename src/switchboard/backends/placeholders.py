@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import replace
 
 from switchboard.backends.config import Http, Sse, Stdio, Transport
-from switchboard.backends.connections.connection_key import GATEWAY, LineKey
+from switchboard.backends.connections.connection_key import GATEWAY, ConnectionKey
 from switchboard.config.placeholders import names_in, replaced
 
 
-def for_line(what: Transport, key: LineKey) -> Transport:
+def for_line(what: Transport, key: ConnectionKey) -> Transport:
     """The transport of a key's line. The gateway's own line has `discovery` for both."""
     whose = {"user": _digest(key.user), "session": _digest(key.owner)}
     if key.owner == GATEWAY:

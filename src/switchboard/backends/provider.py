@@ -23,26 +23,26 @@ from mcp_types import METHOD_NOT_FOUND, Implementation
 from pydantic import BaseModel
 
 from switchboard.aio import background
-from switchboard.backends.caller import Caller, Params
+from switchboard.backends.caller import Params, RequestClient
 from switchboard.backends.config import Backend, Sse, Stdio, urls
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.connection_key import LineKey, one_for_all
-from switchboard.backends.connections.connection_quota import FleetRoom, Unlimited
-from switchboard.backends.connections.pool import Lines
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.connection_key import ConnectionKey, one_for_all
+from switchboard.backends.connections.connection_quota import FleetConnectionQuota, Unlimited
+from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.connections.roots_changes import pass_on_roots_changes
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, Unreachable
-from switchboard.backends.forwarding import Calling
-from switchboard.backends.gateway_connection import DISCOVERY, Own
+from switchboard.backends.forwarding import Forwarding
+from switchboard.backends.gateway_connection import DISCOVERY, GatewayConnection
 from switchboard.backends.health import Health
-from switchboard.backends.offer.discovery import Discovery
+from switchboard.backends.offer.discovery import OfferDiscovery
 from switchboard.backends.offer.offer import BackendOffer
 from switchboard.backends.offer.resource_subscriptions import LOOK_S, Interest, Stream, follow
-from switchboard.backends.offer.resource_updates import Updates
+from switchboard.backends.offer.resource_updates import ResourceUpdates
 from switchboard.backends.placeholders import for_line
-from switchboard.backends.routing import Sharing, Use
-from switchboard.backends.session_reaper import Ending
+from switchboard.backends.routing import Routing, Use
+from switchboard.backends.session_reaper import SessionReaper
 from switchboard.backends.transports import opening
-from switchboard.backends.transports.endpoints import Road
+from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.session_store import Slot
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.state import State
@@ -54,7 +54,7 @@ EVENTS: Final[Mapping[str, type[Any]]] = {
 }
 
 
-class Host(Protocol):
+class BackendHost(Protocol):
     """What a backend needs of Switchboard: the part of a plugin's host that it uses."""
 
     @property
@@ -100,15 +100,17 @@ class BackendProvider:
         self._watchdog = watchdog
         self._state = state
         self._ask_session = ask_session
-        self._updates = Updates(backend.name, lambda uri: self._publish(ResourceUpdated(uri)))
+        self._updates = ResourceUpdates(backend.name, lambda uri: self._publish(ResourceUpdated(uri)))
         self._info = info or Implementation(name="switchboard", version="")
-        self._lines = Lines(backend, self._line, Unlimited() if state is None else FleetRoom(state, backend))
-        self._own = Own(backend, self._lines)
-        self._discovery = Discovery(backend, self._own, self, self._told, dice, last)
-        self._road: Road | None = None
-        self._host: Host | None = None
+        self._lines = ConnectionPool(
+            backend, self._line, Unlimited() if state is None else FleetConnectionQuota(state, backend)
+        )
+        self._own = GatewayConnection(backend, self._lines)
+        self._discovery = OfferDiscovery(backend, self._own, self, self._told, dice, last)
+        self._endpoints: Endpoints | None = None
+        self._host: BackendHost | None = None
         self._interest = interest or Interest()
-        self._calling = Calling(backend, self._use, self.known)
+        self._calling = Forwarding(backend, self._use, self.known)
 
     @property
     def name(self) -> str:
@@ -136,7 +138,7 @@ class BackendProvider:
         return {}
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> ConnectionPool:
         """Its open connections on this worker."""
         return self._lines
 
@@ -158,28 +160,28 @@ class BackendProvider:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         body = params.model_dump(by_alias=True, mode="json", exclude_none=True)
         try:
-            return await self._calling.call(method, body, Caller(ctx))
+            return await self._calling.call(method, body, RequestClient(ctx))
         except MCPError as error:
             if error.code == BACKEND_UNAVAILABLE:
                 self._discovery.doubt()
             raise
 
     @asynccontextmanager
-    async def running(self, host: Host) -> AsyncIterator[None]:
+    async def running(self, host: BackendHost) -> AsyncIterator[None]:
         """Its life in one worker: returns at once, discovers in the background, leaves no child behind."""
         async with AsyncExitStack() as stack:
             self._host = host
             if addresses := urls(self.backend.transport):
-                road = Road(addresses, self.backend.bounds.message_bytes)
-                self._road = await stack.enter_async_context(road.running())
+                endpoints = Endpoints(addresses, self.backend.bounds.message_bytes)
+                self._endpoints = await stack.enter_async_context(endpoints.running())
             await stack.enter_async_context(self._lines.running())
-            self._own.sharing = Sharing(self.backend, self._lines, self._state, host.worker)
+            self._own.sharing = Routing(self.backend, self._lines, self._state, host.worker)
             if one_for_all(self.backend):  # until its child is gone, no other worker could ask what there is
                 stack.push_async_callback(lambda: self._discovery.lead.resign())
             await stack.enter_async_context(self._own.sharing.running())
             await stack.enter_async_context(self._discovery.running(self._state, host.worker))
             if self._state is not None:
-                ending = Ending(self._state, self.backend, self._lines, self._road, self._discovery.lead)
+                ending = SessionReaper(self._state, self.backend, self._lines, self._endpoints, self._discovery.lead)
                 await stack.enter_async_context(ending.running())
             start = await stack.enter_async_context(
                 background(self._look_who_wants(host), self._updates.keep_telling())
@@ -188,7 +190,7 @@ class BackendProvider:
                 start(pass_on_roots_changes(self._state, self._lines))
             yield
 
-    async def _look_who_wants(self, host: Host) -> None:
+    async def _look_who_wants(self, host: BackendHost) -> None:
         while True:
             uris = self._interest.uris(host)
             self._discovery.wanted.become(frozenset(own for uri in uris if (own := self.known().own(uri)) is not None))
@@ -200,13 +202,13 @@ class BackendProvider:
 
     # -- its lines ------------------------------------------------------------------------------------------------
 
-    async def _use(self, key: LineKey, capabilities: Params, work: Use) -> Any:
+    async def _use(self, key: ConnectionKey, capabilities: Params, work: Use) -> Any:
         if self._own.sharing is None:
             raise Unreachable("this worker is not running")
         return await self._own.sharing.use(key, capabilities, work)
 
-    def _line(self, key: LineKey, capabilities: Params) -> Line:
-        return Line(
+    def _line(self, key: ConnectionKey, capabilities: Params) -> Connection:
+        return Connection(
             self.backend,
             self._open(key),
             self,
@@ -217,7 +219,7 @@ class BackendProvider:
             beside=None if key == DISCOVERY else self._news,
         )
 
-    async def _news(self, line: Line) -> None:
+    async def _news(self, line: Connection) -> None:
         """Hear of changes in a child by itself, as long as its line is open.
 
         A child of the handshake era tells unasked; in the modern era it tells who listens, and each child has a world
@@ -229,20 +231,20 @@ class BackendProvider:
             await line.ended()
             tasks.cancel_scope.cancel()
 
-    def _open(self, key: LineKey) -> Callable[[AsyncExitStack], Any]:
+    def _open(self, key: ConnectionKey) -> Callable[[AsyncExitStack], Any]:
         what = for_line(self.backend.transport, key)
         if isinstance(what, Stdio):
             return partial(opening.open_child, self.backend, what, self._watchdog, lambda: self._lines.failing)
-        if self._road is None or self._host is None:
+        if self._endpoints is None or self._host is None:
             raise RuntimeError("the provider is not running")
         if isinstance(what, Sse):
-            return partial(opening.open_sse, self.backend, what, self._road)
+            return partial(opening.open_sse, self.backend, what, self._endpoints)
         slot = None
         # Where every request stands alone, or nobody's calls go over it, there is no session to share.
         alone = key.once or key == DISCOVERY or (key.kind == "shared" and self.backend.scope is None)
         if self._state is not None and not alone:
             slot = Slot(self._state, self.backend, key, self._host.worker)
-        return partial(opening.open_http, self.backend, what, self._road, slot)
+        return partial(opening.open_http, self.backend, what, self._endpoints, slot)
 
     # -- what lines hear. Satisfies `hearing.Ears`. ------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
-from switchboard.backends.caller import North, Params
+from switchboard.backends.caller import ClientChannel, Params
 from switchboard.backends.config import Backend, Sse, Stdio
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.connection_key import ABLE, LineKey
-from switchboard.backends.connections.connection_leases import Claim, Claims
-from switchboard.backends.connections.pool import Lines
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.connection_key import ABLE, ConnectionKey
+from switchboard.backends.connections.connection_leases import ConnectionLease, ConnectionLeases
+from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.errors import Elsewhere, Forgotten, Unreachable
 from switchboard.backends.peer_client import Moved, Remote
@@ -44,7 +44,7 @@ class Reach(Protocol):
         ...
 
     async def request(
-        self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None
+        self, method: str, params: Params | None, client_channel: ClientChannel, *, headers: HeaderMap | None = None
     ) -> dict[str, Any]:
         """Pass a request on."""
         ...
@@ -53,18 +53,18 @@ class Reach(Protocol):
 Use = Callable[[Reach], Awaitable[Any]]
 
 
-class Sharing:
+class Routing:
     """How a call finds its line."""
 
-    def __init__(self, backend: Backend, lines: Lines, state: State | None, worker: str) -> None:
+    def __init__(self, backend: Backend, lines: ConnectionPool, state: State | None, worker: str) -> None:
         self._backend = backend
         self._lines = lines
         self._state = state
-        self._claims: Claims | None = None
+        self._claims: ConnectionLeases | None = None
         self._seat = f"{worker}-{secrets.token_hex(3)}"
         """Of its own for each life of a backend: one that is being replaced still serves what it has."""
         if state is not None and isinstance(backend.transport, Stdio | Sse):
-            self._claims = Claims(state, self._seat, backend)
+            self._claims = ConnectionLeases(state, self._seat, backend)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -76,7 +76,7 @@ class Sharing:
                 await stack.enter_async_context(holder.running())
             yield
 
-    async def use(self, key: LineKey, capabilities: Params, work: Use) -> Any:
+    async def use(self, key: ConnectionKey, capabilities: Params, work: Use) -> Any:
         """Do some work on the line of a key.
 
         Raises:
@@ -87,7 +87,7 @@ class Sharing:
         return await self._used(self._claims, self._state, key, capabilities, work)
 
     @asynccontextmanager
-    async def here(self, key: LineKey, capabilities: Params) -> AsyncIterator[Line]:
+    async def here(self, key: ConnectionKey, capabilities: Params) -> AsyncIterator[Connection]:
         """The line of a key, if it may be on this worker.
 
         Raises:
@@ -107,7 +107,7 @@ class Sharing:
         async with self._lines.line(key, capabilities) as line:
             yield line
 
-    async def elsewhere(self, key: LineKey) -> bool:
+    async def elsewhere(self, key: ConnectionKey) -> bool:
         """Whether another worker has the line of a key; if that cannot be known, no."""
         if self._claims is None:
             return False
@@ -116,7 +116,7 @@ class Sharing:
         except StateUnavailable:
             return False
 
-    async def _alone(self, key: LineKey, capabilities: Params, work: Use) -> Any:
+    async def _alone(self, key: ConnectionKey, capabilities: Params, work: Use) -> Any:
         try:
             async with self._lines.line(key, capabilities) as line:
                 return await work(line)
@@ -125,7 +125,9 @@ class Sharing:
                 line.lost = line.lost or not line.resumable
                 return await work(line)
 
-    async def _used(self, claims: Claims, state: State, key: LineKey, capabilities: Params, work: Use) -> Any:
+    async def _used(
+        self, claims: ConnectionLeases, state: State, key: ConnectionKey, capabilities: Params, work: Use
+    ) -> Any:
         until = asyncio.get_running_loop().time() + FIND_S
         while True:
             try:
@@ -143,7 +145,7 @@ class Sharing:
                 await asyncio.sleep(LOOK_S)
 
     @asynccontextmanager
-    async def _hold(self, key: LineKey, capabilities: Mapping[str, Any]) -> AsyncIterator[Line | None]:
+    async def _hold(self, key: ConnectionKey, capabilities: Mapping[str, Any]) -> AsyncIterator[Connection | None]:
         """For another worker's call: our line, if we have the claim."""
         if self._claims is None or self._claims.mine(key) is None:
             yield None
@@ -152,7 +154,9 @@ class Sharing:
             yield line
 
     @asynccontextmanager
-    async def _held(self, claims: Claims, key: LineKey, capabilities: Params) -> AsyncIterator[Line]:
+    async def _held(
+        self, claims: ConnectionLeases, key: ConnectionKey, capabilities: Params
+    ) -> AsyncIterator[Connection]:
         claim = claims.mine(key)
         with _counted(claim):
             async with self._lines.line(key, capabilities) as line:
@@ -163,7 +167,7 @@ class Sharing:
 
 
 @contextmanager
-def _counted(claim: Claim | None) -> Iterator[None]:
+def _counted(claim: ConnectionLease | None) -> Iterator[None]:
     """While entered, the claim is not given back: its line may be about to start."""
     if claim is None:
         yield

@@ -19,15 +19,15 @@ from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 
 from switchboard.aio import background
 from switchboard.backends.config import Backend, Http
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.pool import Lines
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.placeholders import for_nobody
 from switchboard.backends.transports import http
-from switchboard.backends.transports.endpoints import Road
-from switchboard.backends.transports.http import Carrier
-from switchboard.backends.transports.session_store import LOST, Upstream
+from switchboard.backends.transports.endpoints import Endpoints
+from switchboard.backends.transports.http import FailoverTransport
+from switchboard.backends.transports.session_store import LOST, SessionStore
 from switchboard.errors import StateUnavailable
-from switchboard.fleet.leader import Lead
+from switchboard.fleet.leader import Leader
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
 
@@ -40,14 +40,16 @@ LOOKED_AT: Final = 500
 log = structlog.get_logger("switchboard.backends")
 
 
-class Ending:
+class SessionReaper:
     """Looks for what has to end, every few seconds."""
 
-    def __init__(self, state: State, backend: Backend, lines: Lines, road: Road | None, lead: Lead) -> None:
+    def __init__(
+        self, state: State, backend: Backend, lines: ConnectionPool, endpoints: Endpoints | None, lead: Leader
+    ) -> None:
         self._state = state
         self._backend = backend
         self._lines = lines
-        self._road = road
+        self._endpoints = endpoints
         self._lead = lead
         self._registry = state.keys.upstreams(backend.place)
         self._cursor = 0
@@ -78,8 +80,8 @@ class Ending:
                 line.stop()
         if not self._state.contact.settled:
             return  # workers have not told yet which sessions they used while Redis was away
-        if self._lead.held and self._road is not None and isinstance(self._backend.transport, Http):
-            await self._look_at_upstreams(self._road, self._backend.transport)
+        if self._lead.held and self._endpoints is not None and isinstance(self._backend.transport, Http):
+            await self._look_at_upstreams(self._endpoints, self._backend.transport)
 
     async def _gone(self, sids: Iterable[str]) -> frozenset[str]:
         """Those of the clients' sessions that are not there any more."""
@@ -92,7 +94,7 @@ class Ending:
             found = await pipe.execute()
         return frozenset(sid for sid, there in zip(asked, found, strict=True) if not there)
 
-    async def _look_at_upstreams(self, road: Road, what: Http) -> None:
+    async def _look_at_upstreams(self, endpoints: Endpoints, what: Http) -> None:
         scanned: Any = await self._state.redis.zscan(self._registry, self._cursor, count=LOOKED_AT)
         self._cursor, stored = scanned
         members = {member: _member(member) for member, _ in stored}
@@ -105,9 +107,9 @@ class Ending:
         )  # workers tell of use only now and then
         over = [member for member, used in stored if used < idle or json.loads(member)[2] in gone]
         for start in range(0, len(over), AT_ONCE):
-            await asyncio.gather(*(self._end(member, road, what) for member in over[start : start + AT_ONCE]))
+            await asyncio.gather(*(self._end(member, endpoints, what) for member in over[start : start + AT_ONCE]))
 
-    async def _end(self, member: str, road: Road, what: Http) -> None:
+    async def _end(self, member: str, endpoints: Endpoints, what: Http) -> None:
         tag, capabilities, _sid = json.loads(member)
         key = self._state.keys.line_upstream(tag, self._backend.place, capabilities)
         # The mark tells whoever comes back that something was lost.
@@ -115,8 +117,8 @@ class Ending:
         await self._state.redis.zrem(self._registry, member)
         if not stored or stored == LOST:
             return
-        upstream = Upstream(**json.loads(str(stored)))
-        carrier = Carrier(road, httpx2.URL(upstream.url))
+        upstream = SessionStore(**json.loads(str(stored)))
+        carrier = FailoverTransport(endpoints, httpx2.URL(upstream.url))
         carrier.session = upstream.session
         headers = {**for_nobody(what), MCP_PROTOCOL_VERSION_HEADER: upstream.result["protocolVersion"]}
         async with http.client(carrier, headers) as client:
@@ -124,7 +126,7 @@ class Ending:
         log.info("backend.session_ended", backend=self._backend.name)
 
 
-def _sid(line: Line) -> str | None:
+def _sid(line: Connection) -> str | None:
     return None if line.key is None else line.key.sid
 
 

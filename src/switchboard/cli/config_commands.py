@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from switchboard.cli.context import FileOption, overlaid, settled
+from switchboard.cli.context import FileOption, configuration_context, overlaid
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.config.editing import edit
 from switchboard.config.files import folder, layers, validated
@@ -34,7 +34,7 @@ def check(
     Ends with 2 if it is not, and with 1 if it is but this machine lacks what a server needs.
     """
     with ending_clearly():
-        here = settled(file or config)
+        here = configuration_context(file or config)
         found = here.configuration()
         if found.broken:
             raise ConfigurationError("\n".join(fault.reason for fault in found.broken.values()))
@@ -54,7 +54,7 @@ def show(
 ) -> None:
     """Show the values in force, from all layers. Secrets are hidden."""
     with ending_clearly():
-        here = settled(config)
+        here = configuration_context(config)
         above = asyncio.run(overlaid(here.settings)) if fleet else ()
         written = layers(here.file, here.variables, overlay=above)
         document = shown(validated(written, here.variables, folder(here.file)), written)
@@ -87,7 +87,7 @@ def import_servers(
         if dry_run:
             _print({"mcpServers": found.servers})
             return
-        here = settled(config)
+        here = configuration_context(config)
         path = here.editable()
         having = parsed(path).get("mcpServers", {}) if path.exists() else {}
         clashing = [] if replace else [name for name in found.servers if name in having]

@@ -18,14 +18,14 @@ from switchboard.config.layers import OVERRIDES, Layer
 from switchboard.config.overlay import Overlay
 from switchboard.errors import ConfigurationError
 from switchboard.settings import Settings, load_settings
-from switchboard.sources import Ground, lacking
+from switchboard.sources import SourceContext, lacking
 from switchboard.state import State, open_state
 
 FileOption = Annotated[Path | None, typer.Option("--config", help="Configuration file [CONFIG_FILE].")]
 
 
 @dataclass(frozen=True)
-class Settled:
+class ConfigurationContext:
     """Settings, and what the configuration is made of."""
 
     settings: Settings
@@ -42,7 +42,7 @@ class Settled:
 
     def lacking(self, found: Configuration) -> list[str]:
         """What this machine lacks to start the servers of a configuration, a line each."""
-        ground = Ground(self.settings.cache_dir, self.variables, folder(self.file))
+        ground = SourceContext(self.settings.cache_dir, self.variables, folder(self.file))
         return [
             f"mcpServers.{name}: {said}"
             for name, section in found.servers.items()
@@ -61,11 +61,11 @@ class Settled:
         return self.file
 
 
-def settled(config: Path | None) -> Settled:
+def configuration_context(config: Path | None) -> ConfigurationContext:
     """Read the settings."""
     settings = load_settings(config_file=config)
     known = {**variables(os.environ), OVERRIDES: settings.config_overrides}
-    return Settled(settings, settings.config_file, known)
+    return ConfigurationContext(settings, settings.config_file, known)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import typer
 
-from switchboard.cli.context import FileOption, Settled, fleet, settled
+from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import known_cause
 from switchboard.cli.finding import Finding
 from switchboard.cli.provider_check import provider_findings
@@ -21,12 +21,12 @@ from switchboard.inquiry import ask
 from switchboard.local_inquiry import ask_here
 from switchboard.sources import unusable
 from switchboard.sources.missing_programs import PROGRAMS
-from switchboard.state import Soundness
+from switchboard.state import StateChecks
 
 _PATIENCE_S = 5.0
 
 
-Check = Callable[[Settled], Iterator[Finding]]
+Check = Callable[[ConfigurationContext], Iterator[Finding]]
 
 
 def doctor(config: FileOption = None) -> None:
@@ -37,7 +37,7 @@ def doctor(config: FileOption = None) -> None:
 def _examined(config: Path | None) -> int:
     """Run every check and print what it found; the exit code."""
     try:
-        here = settled(config)
+        here = configuration_context(config)
     except SwitchboardError as error:
         return _told([Finding("settings", "failed", str(error))])
     findings = [Finding("settings", "ok", f"serving {here.settings.mcp_url}")]
@@ -53,7 +53,7 @@ def _told(findings: list[Finding]) -> int:
     return int(any(finding.verdict == "failed" for finding in findings))
 
 
-def _configuration(here: Settled) -> Iterator[Finding]:
+def _configuration(here: ConfigurationContext) -> Iterator[Finding]:
     try:
         found = here.configuration()
     except SwitchboardError as error:
@@ -79,13 +79,13 @@ def _version(program: str) -> str:
     return found.stdout.strip().split("\n")[0] or "there"
 
 
-def _cache(here: Settled) -> Iterator[Finding]:
+def _cache(here: ConfigurationContext) -> Iterator[Finding]:
     folder = here.settings.cache_dir
     problem = unusable(folder)
     yield Finding("cache", "failed", problem) if problem else Finding("cache", "ok", str(folder))
 
 
-def _fleet(here: Settled) -> Iterator[Finding]:
+def _fleet(here: ConfigurationContext) -> Iterator[Finding]:
     if here.settings.state_url is None:
         yield Finding("state", "ok", "memory://: one worker, and nothing outlives it")
         yield from _workers(asyncio.run(ask_here(here.settings.port)))
@@ -117,17 +117,17 @@ def _workers(answers: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
                 yield Finding(f"server {row['name']} on {answer['worker']}", "failed", row["reason"])
 
 
-async def _answers(here: Settled) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
+async def _answers(here: ConfigurationContext) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
     async with fleet(here.settings) as state:
-        return await ask(state), await Soundness(state).warnings()
+        return await ask(state), await StateChecks(state).warnings()
 
 
-def _provider(here: Settled) -> Iterator[Finding]:
+def _provider(here: ConfigurationContext) -> Iterator[Finding]:
     """Whoever signs people in, or issues the tokens."""
     yield from asyncio.run(provider_findings(here.settings))
 
 
-def _reached(here: Settled) -> Iterator[Finding]:
+def _reached(here: ConfigurationContext) -> Iterator[Finding]:
     url = f"{here.settings.base_uri}/readyz"
     try:
         answer = httpx2.get(url, timeout=_PATIENCE_S)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from switchboard.catalog import Wish, resolved
 from switchboard.catalog.selection import Selection
-from switchboard.cli.context import FileOption, settled
+from switchboard.cli.context import FileOption, configuration_context
 from switchboard.cli.exit_codes import ending_clearly
 from switchboard.config import Configuration, provider_name
 from switchboard.errors import ConfigurationError
@@ -23,7 +23,7 @@ app = typer.Typer(help="Named selections of what is offered: `/mcp?preset=NAME`.
 def list_presets(config: FileOption = None) -> None:
     """List the presets."""
     with ending_clearly():
-        here = settled(config)
+        here = configuration_context(config)
         table = Table("name", "url", "description", box=None, header_style="bold")
         for name, preset in here.configuration().presets.items():
             table.add_row(name, f"{here.settings.mcp_url}?preset={name}", preset.description)
@@ -34,7 +34,7 @@ def list_presets(config: FileOption = None) -> None:
 def show(name: Annotated[str, typer.Argument(help="The preset's name.")], config: FileOption = None) -> None:
     """Show a preset, and which plugins and servers can contribute to it."""
     with ending_clearly():
-        here = settled(config)
+        here = configuration_context(config)
         found = here.configuration()
         preset = found.presets.get(name)
         if preset is None:

@@ -11,7 +11,7 @@ from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.authorization import issuing_settings
 from switchboard.cli.finding import Finding
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
-from switchboard.external_issuer import TIMEOUT_S, Issuer, introspection_refusal
+from switchboard.external_issuer import TIMEOUT_S, ExternalIssuer, introspection_refusal
 from switchboard.identity import Discovery, Unreadable, read_json, shortcomings
 from switchboard.settings import Settings
 
@@ -42,7 +42,7 @@ async def _broker(issuing: AuthSettings, http: httpx2.AsyncClient) -> list[Findi
 
 async def _direct(settings: Settings, http: httpx2.AsyncClient) -> list[Finding]:
     url = settings.auth_server_url or ""
-    issuer = Issuer(url, settings, http, Discovery(http, url))
+    issuer = ExternalIssuer(url, settings, http, Discovery(http, url))
     try:
         metadata = await issuer.metadata()
         found = [Finding(CHECK, "ok", f"its metadata names the issuer {url}")]

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from switchboard.cli.context import FileOption, Settled, fleet, settled
+from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.common.visible_text import escaped
 from switchboard.config import ServerSection, SourceKind, provider_name
@@ -45,7 +45,7 @@ _WHERE: Mapping[SourceKind, Callable[[ServerSection], str]] = {
 def list_servers(config: FileOption = None) -> None:
     """List the configured servers, and how they are doing on the workers that answer."""
     with ending_clearly():
-        here = settled(config)
+        here = configuration_context(config)
         answers = asyncio.run(_asked(here.settings))
         table = Table("name", "source", "from", "state", "tags", box=None, header_style="bold")
         found = here.configuration()
@@ -90,14 +90,14 @@ def add(
             )
             if value
         }
-        _edited(settled(config), lambda servers: _added(servers, name, row), f"{name} added")
+        _edited(configuration_context(config), lambda servers: _added(servers, name, row), f"{name} added")
 
 
 @app.command()
 def remove(name: Name, config: FileOption = None) -> None:
     """Take a server out of the configuration file."""
     with ending_clearly():
-        _edited(settled(config), lambda servers: servers.pop(_known(servers, name)), f"{name} removed")
+        _edited(configuration_context(config), lambda servers: servers.pop(_known(servers, name)), f"{name} removed")
 
 
 @app.command()
@@ -116,7 +116,7 @@ def disable(name: Name, config: FileOption = None) -> None:
 def restart(name: Name) -> None:
     """Have every worker start a server anew."""
     with ending_clearly():
-        settings = settled(None).settings
+        settings = configuration_context(None).settings
         answers = asyncio.run(_asked(settings, restart=provider_name(name)))
         if not answers:
             raise SwitchboardError(_nobody(settings))
@@ -130,7 +130,7 @@ def restart(name: Name) -> None:
 def logs(name: Name) -> None:
     """Show what installing a server said last, and what its running children wrote to standard error last."""
     with ending_clearly():
-        settings = settled(None).settings
+        settings = configuration_context(None).settings
         answers = asyncio.run(_asked(settings))
         if not answers:
             raise SwitchboardError(_nobody(settings))
@@ -222,10 +222,10 @@ def _switch(name: str, config: Path | None, *, on: bool) -> None:
         row["enabled"] = on
 
     with ending_clearly():
-        _edited(settled(config), change, f"{name} {'enabled' if on else 'disabled'}")
+        _edited(configuration_context(config), change, f"{name} {'enabled' if on else 'disabled'}")
 
 
-def _edited(here: Settled, change: Callable[[dict[str, Any]], object], done: str) -> None:
+def _edited(here: ConfigurationContext, change: Callable[[dict[str, Any]], object], done: str) -> None:
     def changed(document: dict[str, Any]) -> None:
         change(document.setdefault("mcpServers", {}))
 

@@ -20,7 +20,7 @@ SPREAD: Final = 0.5
 """The others look as often as a leader renews, each a little sooner or later than the next."""
 
 
-class Lead(Protocol):
+class Leader(Protocol):
     """Whether this worker is the one."""
 
     @property
@@ -41,7 +41,7 @@ class Lead(Protocol):
         ...
 
 
-class Alone:
+class SoleLeader:
     """The lead of a worker without a fleet."""
 
     held = True
@@ -57,7 +57,7 @@ class Alone:
         """There is nobody else."""
 
 
-class Elected:
+class LeaseLeader:
     """The lead under a lease.
 
     Args:

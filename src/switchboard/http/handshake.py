@@ -30,7 +30,7 @@ from switchboard.identity import Principal
 from switchboard.sessions.frames import OPENED, parse_event_id
 from switchboard.sessions.records import Record
 from switchboard.sessions.reply import Reply
-from switchboard.sessions.service import HandshakeRoom
+from switchboard.sessions.service import SessionService
 from switchboard.state.keys import STANDALONE
 
 BATCHING: Final = "2025-03-26"
@@ -39,10 +39,10 @@ BATCHING: Final = "2025-03-26"
 _JSON: Final = b"application/json"
 
 
-class HandshakeEdge:
+class HandshakeEndpoint:
     """Answers requests of one handshake room."""
 
-    def __init__(self, room: HandshakeRoom) -> None:
+    def __init__(self, room: SessionService) -> None:
         self._room = room
 
     async def post(

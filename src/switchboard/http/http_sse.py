@@ -25,7 +25,7 @@ MESSAGE_PATH: Final = "/message"
 SSE_PATH: Final = "/sse"
 
 
-class LegacyEdge:
+class HttpSseEndpoint:
     """The two ASGI endpoints of HTTP+SSE; `switchboard.http.middleware.errors` answers what its sessions raise."""
 
     def __init__(self, room: LegacyRoom, base_path: str = "", entry_scopes: EntryScopes = no_scopes) -> None:

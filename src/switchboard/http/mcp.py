@@ -36,7 +36,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.http.event_stream import send_events
-from switchboard.http.handshake import HandshakeEdge
+from switchboard.http.handshake import HandshakeEndpoint
 from switchboard.http.jsonrpc import Malformed, accepts, bounded, checked, headers, is_enveloped, is_json, parse
 from switchboard.http.middleware.access import note
 from switchboard.http.middleware.bearer import RETRY_AFTER
@@ -64,7 +64,7 @@ class McpEndpoint:
 
     def __init__(
         self,
-        handshake: HandshakeEdge,
+        handshake: HandshakeEndpoint,
         modern: ASGIApp,
         bus: RedisBus,
         *,

@@ -63,7 +63,7 @@ class RedisBus:
         """Receive what other workers publish for as long as the context is open."""
         async with (
             self._state.hub.subscribed(self._state.keys.bus(), self._received),
-            background(self._pay_for_ever()),
+            background(self._republish()),
         ):
             yield
 
@@ -90,7 +90,7 @@ class RedisBus:
             log.warning("bus.given_up", kind=_NAMES[type(given_up)], most=MOST_OWED)
         self._owing.set()
 
-    async def _pay_for_ever(self) -> None:
+    async def _republish(self) -> None:
         """Tell the others what they could not be told; once, however often it happened meanwhile."""
         while True:
             await self._owing.wait()

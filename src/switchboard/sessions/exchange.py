@@ -22,7 +22,7 @@ from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import state_away, told_to_handlers
 from switchboard.sessions.reply import Reply
-from switchboard.sessions.standalone import Outlet
+from switchboard.sessions.standalone import StandaloneWriter
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -46,7 +46,7 @@ class Exchange:
     expects what belongs to its request; only connection-wide notifications go to the standalone stream.
     """
 
-    def __init__(self, reply: Reply, outlet: Outlet, message: dict[str, Any], headers: Any) -> None:
+    def __init__(self, reply: Reply, outlet: StandaloneWriter, message: dict[str, Any], headers: Any) -> None:
         self.method: str = message["method"]
         self.params: dict[str, Any] | None = message.get("params")
         self.request_id: RequestId = message["id"]
@@ -178,7 +178,7 @@ class Exchange:
 class StandaloneOutbound:
     """The connection-wide channel: questions go with the request, notifications to the standalone stream."""
 
-    def __init__(self, exchange: Exchange, outlet: Outlet) -> None:
+    def __init__(self, exchange: Exchange, outlet: StandaloneWriter) -> None:
         self._exchange = exchange
         self._outlet = outlet
 

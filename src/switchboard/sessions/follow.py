@@ -155,16 +155,16 @@ class ReplyFollower:
         if not alive:
             raise SessionGone(self._sid)
         if not leased and self._state.contact.settled:
-            await self._bury()
+            await self._end_orphan()
 
-    async def _bury(self) -> None:
+    async def _end_orphan(self) -> None:
         keys = self._state.keys
         endings = [encode(_lost(request)) for request in await self._unanswered()]
         if not endings:
             return
         with self._state.guard():
             written = Scripts.written(
-                await self._state.scripts.bury(
+                await self._state.scripts.end_orphan(
                     keys=[
                         keys.session(self._sid),
                         keys.events(self._sid, self._stream),

@@ -15,7 +15,7 @@ from mcp_types import RequestId
 
 from switchboard.sessions.patience import told_to_handlers
 from switchboard.sessions.records import Record
-from switchboard.sessions.standalone import Outlet
+from switchboard.sessions.standalone import StandaloneWriter
 from switchboard.state import State
 
 
@@ -29,7 +29,7 @@ class Notice:
         self.transport = TransportContext(kind="streamable-http", can_send_request=False)
         self.message_metadata: MessageMetadata = ServerMessageMetadata(request_context=headers)
         self.cancel_requested = anyio.Event()
-        self._outlet = Outlet(state, sid, None)
+        self._outlet = StandaloneWriter(state, sid, None)
 
     def connection(self, record: Record) -> Connection:
         """The client's connection, rebuilt from the record."""

@@ -24,7 +24,7 @@ from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.identity import Principal
 from switchboard.sessions.frames import KEEPALIVE
 from switchboard.sessions.records import Record
-from switchboard.sessions.service import HandshakeRoom
+from switchboard.sessions.service import SessionService
 from switchboard.sessions.standalone import Ending, StandaloneStream, holder_of
 
 log = structlog.get_logger("switchboard.sessions")
@@ -62,7 +62,7 @@ class LegacyRoom:
         alive: whether the worker of an id still is.
     """
 
-    def __init__(self, room: HandshakeRoom, alive: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(self, room: SessionService, alive: Callable[[str], Awaitable[bool]]) -> None:
         self._room = room
         self._alive = alive
 

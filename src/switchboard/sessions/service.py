@@ -25,7 +25,7 @@ from switchboard.sessions.frames import encode
 from switchboard.sessions.notification_context import Notice
 from switchboard.sessions.records import Record, Records
 from switchboard.sessions.reply import Reply, digest
-from switchboard.sessions.standalone import Outlet, StandaloneStream, append
+from switchboard.sessions.standalone import StandaloneStream, StandaloneWriter, append
 from switchboard.sessions.streams import Streams
 from switchboard.state import State
 from switchboard.state.keys import COMMIT_GRACE_MS, MAX_CANCELLED
@@ -37,7 +37,7 @@ COMMIT_WINDOW_S: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedSession:
     """What `initialize` settled."""
 
     sid: str
@@ -45,7 +45,7 @@ class Opened:
     response: dict[str, Any]
 
 
-class HandshakeRoom:
+class SessionService:
     """Serves handshake sessions from their records; keeps nothing of an idle one."""
 
     def __init__(
@@ -102,7 +102,7 @@ class HandshakeRoom:
         """How many exchanges are running on this worker."""
         return len(self._running)
 
-    async def initialize(self, principal: Principal, message: dict[str, Any], sid: str | None) -> Opened:
+    async def initialize(self, principal: Principal, message: dict[str, Any], sid: str | None) -> OpenedSession:
         """Negotiate and store a session; with the id of one's own session, settle that one anew.
 
         Raises:
@@ -130,7 +130,9 @@ class HandshakeRoom:
         log.info(
             "session.opened", session=sid[:8], protocol=connection.protocol_version, client=params.client_info.name
         )
-        return Opened(sid, connection.protocol_version, {"jsonrpc": "2.0", "id": message["id"], "result": result})
+        return OpenedSession(
+            sid, connection.protocol_version, {"jsonrpc": "2.0", "id": message["id"], "result": result}
+        )
 
     def start(self, record: Record, principal: Principal, messages: list[dict[str, Any]], headers: Any) -> Reply:
         """Start serving requests; they go on whether or not anyone stays to read the reply.
@@ -238,8 +240,8 @@ class HandshakeRoom:
         await self.records.delete(record.sid, record.owner)
         log.info("session.ended", session=record.sid[:8])
 
-    def _outlet(self, record: Record) -> Outlet:
-        return Outlet(self._state, record.sid, record.level)
+    def _outlet(self, record: Record) -> StandaloneWriter:
+        return StandaloneWriter(self._state, record.sid, record.level)
 
     async def _serve(self, reply: Reply, exchanges: dict[RequestId, Exchange]) -> None:
         sid = reply.record.sid

@@ -39,7 +39,7 @@ Ending = Literal["over", "leaving", "revoked"]
 log = structlog.get_logger("switchboard.sessions")
 
 
-class Outlet:
+class StandaloneWriter:
     """Appends to one session's standalone stream, from whichever worker."""
 
     def __init__(self, state: State, sid: str, level: LoggingLevel | None) -> None:
@@ -118,7 +118,7 @@ class StandaloneStream:
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Store a notification on this stream; a client hears nothing before the answer to its `initialize`."""
         if not self._over and not self._pending:
-            await Outlet(self._state, self.sid, self.log_level).send(method, params)
+            await StandaloneWriter(self._state, self.sid, self.log_level).send(method, params)
 
     def on_message(self, payload: str) -> None:
         """Wake up; what happened is read from the stored copy."""

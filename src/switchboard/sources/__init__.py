@@ -7,8 +7,8 @@ carries a `Launch` over.
 """
 
 from switchboard.sources.cache_health import CacheWatch, unusable
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 from switchboard.sources.missing_programs import lacking
 from switchboard.sources.table import prepare
 
-__all__ = ["CacheWatch", "Ground", "Launch", "SourceFailure", "lacking", "prepare", "unusable"]
+__all__ = ["CacheWatch", "Launch", "SourceContext", "SourceFailure", "lacking", "prepare", "unusable"]

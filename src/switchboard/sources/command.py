@@ -7,15 +7,15 @@ from pathlib import Path
 
 from switchboard.config import ServerSection
 from switchboard.config.placeholders import names_in
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
 
-async def prepare(_name: str, section: ServerSection, ground: Ground) -> Launch:
+async def prepare(_name: str, section: ServerSection, ground: SourceContext) -> Launch:
     """The program as it is; it must exist."""
     return located(section, ground)
 
 
-def located(section: ServerSection, ground: Ground) -> Launch:
+def located(section: ServerSection, ground: SourceContext) -> Launch:
     """Where the program is.
 
     Raises:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 from switchboard.config import ServerSection
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
 
-async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
+async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
     """The `docker run` that starts it. The image is fetched by Docker itself, when it is not there."""
     if shutil.which("docker", path=ground.environment.get("PATH")) is None:
         raise SourceFailure("there is no program 'docker' on the PATH")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from switchboard.config import ServerSection
 from switchboard.sources.install_cache import Facts, shelved
 from switchboard.sources.installer import run
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 from switchboard.sources.project import Project
 from switchboard.sources.project import prepare as prepare_project
 
@@ -25,7 +25,7 @@ _HOMELY: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SETTINGS: Final = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
 
 
-async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
+async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
     """Check it out, and start what its folder tells."""
     url = address(section.repository or "", ground, insecure=section.insecure)
     wanted = {"repository": url, "at": _reference(section)}
@@ -49,7 +49,7 @@ async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
     return await prepare_project(Project(name, section, folder, ground, identity, editable=False), f"commit {commit}")
 
 
-def address(written: str, ground: Ground, *, insecure: bool) -> str:
+def address(written: str, ground: SourceContext, *, insecure: bool) -> str:
     """The repository's address as git may have it.
 
     Raises:
@@ -77,7 +77,7 @@ def _reference(section: ServerSection) -> str:
     return f"refs/heads/{section.branch}" if section.branch else "HEAD"
 
 
-async def _checked_out(url: str, section: ServerSection, folder: Path, ground: Ground, name: str) -> str:
+async def _checked_out(url: str, section: ServerSection, folder: Path, ground: SourceContext, name: str) -> str:
     """Check out; the commit."""
     settings = {
         "GIT_TERMINAL_PROMPT": "0",

@@ -43,7 +43,7 @@ def _logged(server: str, step: str) -> None:
 
 
 @dataclass(frozen=True)
-class Ground:
+class SourceContext:
     """What strategies stand on.
 
     Args:

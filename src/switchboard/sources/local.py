@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from switchboard.config import ServerSection
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 from switchboard.sources.project import Project, started_file
 from switchboard.sources.project import prepare as prepare_project
 
 
-async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
+async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
     """What its folder tells, or the file itself."""
     if section.path is None:
         raise SourceFailure("no `path` is given")

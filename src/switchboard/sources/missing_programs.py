@@ -8,7 +8,7 @@ from typing import Final
 
 from switchboard.config import ServerSection, SourceKind
 from switchboard.sources.command import located
-from switchboard.sources.launch import Ground, SourceFailure
+from switchboard.sources.launch import SourceContext, SourceFailure
 
 PROGRAMS: Final[Mapping[SourceKind, tuple[str, ...]]] = {
     "npm": ("node", "npm"),
@@ -18,7 +18,7 @@ PROGRAMS: Final[Mapping[SourceKind, tuple[str, ...]]] = {
 """What a kind of source is prepared and started with."""
 
 
-def lacking(section: ServerSection, ground: Ground) -> Iterator[str]:
+def lacking(section: ServerSection, ground: SourceContext) -> Iterator[str]:
     """What is not on this machine of what the server needs."""
     for program in PROGRAMS.get(section.source, ()):
         if shutil.which(program, path=ground.environment.get("PATH")) is None:

@@ -10,10 +10,10 @@ from switchboard.config import ServerSection
 from switchboard.sources import node
 from switchboard.sources.install_cache import Facts, shelved
 from switchboard.sources.installer import run
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
 
-async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
+async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
     """Install it once, pinned; start what it brings."""
     wanted = {"package": section.package or "", "version": section.version or ""}
     say = partial(ground.say, name)

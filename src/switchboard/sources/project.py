@@ -24,7 +24,7 @@ from switchboard.config import ServerSection
 from switchboard.sources import node, python
 from switchboard.sources.install_cache import Facts, forget, shelved
 from switchboard.sources.installer import run
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
 MANIFESTS: Final = ("pyproject.toml", "requirements.txt", "package.json", "package-lock.json")
 
@@ -36,7 +36,7 @@ class Project:
     name: str
     section: ServerSection
     folder: Path
-    ground: Ground
+    ground: SourceContext
     identity: str
     """What makes it differ from other projects in the cache."""
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from switchboard.config import ServerSection
 from switchboard.sources import python
 from switchboard.sources.install_cache import Facts, shelved
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(\[[A-Za-z0-9,._-]+\])?$")
 """https://packaging.python.org/en/latest/specifications/dependency-specifiers/, the name and its extras."""
 
 
-async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
+async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
     """Install it once, pinned; start what it brings."""
     package = section.package or ""
     known = _REQUIREMENT.match(package)

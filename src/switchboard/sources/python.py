@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from switchboard.sources.installer import run
-from switchboard.sources.launch import Ground, SourceFailure
+from switchboard.sources.launch import SourceContext, SourceFailure
 
 Say = Callable[[str], None]
 
@@ -36,7 +36,7 @@ print(json.dumps({
 _QUIET: Final = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
 
 
-async def environment(ground: Ground, folder: Path, arguments: Sequence[str | Path], say: Say) -> Path:
+async def environment(ground: SourceContext, folder: Path, arguments: Sequence[str | Path], say: Say) -> Path:
     """A virtual environment in `folder` with what `pip install` makes of the arguments; its interpreter.
 
     Raises:
@@ -58,7 +58,7 @@ def _unsaid(_line: str) -> None:
     """For output that is an answer, not progress."""
 
 
-async def brought(ground: Ground, python: Path, distribution: str) -> dict[str, str]:
+async def brought(ground: SourceContext, python: Path, distribution: str) -> dict[str, str]:
     """What an installed distribution brings: its version, programs and module; and a note of all that is installed.
 
     Raises:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from switchboard.config import ServerSection, SourceKind
 from switchboard.sources import command, docker, git, local, npm, pypi
-from switchboard.sources.launch import Ground, Launch, SourceFailure
+from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
-Strategy = Callable[[str, ServerSection, Ground], Awaitable[Launch]]
+Strategy = Callable[[str, ServerSection, SourceContext], Awaitable[Launch]]
 
 STRATEGIES: Mapping[SourceKind, Strategy] = {
     "command": command.prepare,
@@ -21,7 +21,7 @@ STRATEGIES: Mapping[SourceKind, Strategy] = {
 """A server at a URL needs nothing made ready, and has no row."""
 
 
-async def prepare(name: str, section: ServerSection, ground: Ground) -> Launch:
+async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
     """Make a server ready to start: install it if it is not there, and say how it starts.
 
     Raises:

@@ -5,22 +5,22 @@ worker's heartbeat and its contact with Redis, the fleet's clock, and what to wa
 May import `errors` and `log`. Never knows what a session, a token or a tool is.
 """
 
-from switchboard.state.checks import Soundness
+from switchboard.state.checks import StateChecks
 from switchboard.state.connect import State, open_state
 from switchboard.state.fingerprint import check_fingerprint
 from switchboard.state.joining import awaiting_redis, join
 from switchboard.state.keys import Keys
-from switchboard.state.pubsub import Hub
+from switchboard.state.pubsub import PubSub
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import Scripts, Written
 
 __all__ = [
-    "Hub",
     "Keys",
+    "PubSub",
     "Replicas",
     "Scripts",
-    "Soundness",
     "State",
+    "StateChecks",
     "Written",
     "awaiting_redis",
     "check_fingerprint",

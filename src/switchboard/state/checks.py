@@ -89,7 +89,7 @@ def _risks(master: Master) -> Iterator[tuple[str, str]]:
 
 
 @dataclass
-class Soundness:
+class StateChecks:
     """The risks of one worker's Redis, looked at now and then."""
 
     state: State

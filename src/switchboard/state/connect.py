@@ -17,7 +17,7 @@ from switchboard.state.clock import FleetClock
 from switchboard.state.contact import Contact
 from switchboard.state.errors import AWAY, unavailable
 from switchboard.state.keys import Keys
-from switchboard.state.pubsub import Hub
+from switchboard.state.pubsub import PubSub
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import STREAM_BYTES, Scripts
 from switchboard.state.servers import POOL, server
@@ -40,7 +40,7 @@ class State:
     """The open shared state of this worker."""
 
     redis: Redis
-    hub: Hub
+    hub: PubSub
     keys: Keys
     scripts: Scripts
     replicas: Replicas
@@ -123,7 +123,7 @@ async def open_state(
     timing = timing or Timing()
     contact = Contact(timing=timing, unbroken=url is None)
     try:
-        async with Hub(opened.redis, opened.places, contact.broken).running() as hub:
+        async with PubSub(opened.redis, opened.places, contact.broken).running() as hub:
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
             scripts = Scripts(opened.redis, stream_bytes)
             kind: Kind = "redis" if url else "memory://"

@@ -19,8 +19,8 @@ from redis.exceptions import MovedError, RedisClusterException, RedisError, Resp
 from switchboard.aio import background, task_group, wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.state.errors import unavailable
-from switchboard.state.pubsub_connection import Wire
-from switchboard.state.topology import Place, Places, publishing
+from switchboard.state.pubsub_connection import PubSubConnection
+from switchboard.state.topology import Place, Topology, publishing
 
 Listener = Callable[[str], None]
 
@@ -49,7 +49,7 @@ class _Channel:
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.listeners: dict[object, Listener] = {}
-        self.wire: Wire | None = None
+        self.wire: PubSubConnection | None = None
         self.confirmed = asyncio.Event()
         self.renewed = False
         self.refused = False
@@ -71,20 +71,20 @@ class _Channel:
                 log.exception("redis.listener_failed")
 
 
-class Hub:
+class PubSub:
     """This worker's pub/sub. Satisfies `switchboard.state.pubsub_connection.Ears`.
 
     Args:
         broken: called when a connection that served a channel ended.
     """
 
-    def __init__(self, redis: Redis, places: Places, broken: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, redis: Redis, places: Topology, broken: Callable[[], None] = lambda: None) -> None:
         self._on_broken = broken
         self._redis: Any = redis
         self._publish = publishing(redis)
         self._places = places
         self._channels: dict[str, _Channel] = {}
-        self._wires: dict[Place, Wire] = {}
+        self._wires: dict[Place, PubSubConnection] = {}
         self._misplaced = asyncio.Event()
         self._moved: list[MovedError] = []
         self._broken = False
@@ -96,7 +96,7 @@ class Hub:
         return bool(self._wires) and all(wire.answers for wire in self._wires.values())
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Hub]:
+    async def running(self) -> AsyncIterator[PubSub]:
         """Keep the connections up for as long as the context is open."""
         async with task_group() as self._tasks, background(self._keep_placed()):
             try:
@@ -178,10 +178,10 @@ class Hub:
         if wire:
             wire.subscribe(channel)
 
-    def _wire_to(self, place: Place) -> Wire | None:
+    def _wire_to(self, place: Place) -> PubSubConnection | None:
         if place not in self._wires and not self._leaving:
             name = ":".join(map(str, place)) if self._places.sharded else ""
-            wire = Wire(name, lambda: self._places.connection(place), self._places.sharded, self)
+            wire = PubSubConnection(name, lambda: self._places.connection(place), self._places.sharded, self)
             wire.start(self._tasks)
             self._wires[place] = wire
         return self._wires.get(place)
@@ -230,7 +230,7 @@ class Hub:
 
     # -- what the wires say ----------------------------------------------------------------------------------------
 
-    def confirmed(self, wire: Wire, channel: str) -> None:
+    def confirmed(self, wire: PubSubConnection, channel: str) -> None:
         """See `Ears`."""
         wish = self._at(wire, channel)
         if wish is None:
@@ -241,12 +241,12 @@ class Hub:
             wish.renewed = False
             wish.tell("")
 
-    def heard(self, wire: Wire, channel: str, payload: str) -> None:
+    def heard(self, wire: PubSubConnection, channel: str, payload: str) -> None:
         """See `Ears`."""
         if wish := self._at(wire, channel):
             wish.tell(payload)
 
-    def lost(self, wire: Wire, channels: Collection[str]) -> None:
+    def lost(self, wire: PubSubConnection, channels: Collection[str]) -> None:
         """See `Ears`."""
         found = [wish for channel in channels if (wish := self._at(wire, channel))]
         served = [wish for wish in found if wish.interrupted()]
@@ -256,7 +256,7 @@ class Hub:
             self._broken = True
             self._misplaced.set()
 
-    def dropped(self, wire: Wire, channel: str, error: ResponseError | None) -> None:
+    def dropped(self, wire: PubSubConnection, channel: str, error: ResponseError | None) -> None:
         """See `Ears`."""
         wish = self._at(wire, channel)
         if wish is None:
@@ -270,7 +270,7 @@ class Hub:
             wish.refused = True
             log.warning("redis.channel_refused", channel=channel, error=str(error))
 
-    def _at(self, wire: Wire, channel: str) -> _Channel | None:
+    def _at(self, wire: PubSubConnection, channel: str) -> _Channel | None:
         """The channel, if that is where it is subscribed to."""
         wish = self._channels.get(channel)
         return wish if wish and wish.wire is wire else None

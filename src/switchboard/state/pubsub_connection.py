@@ -44,22 +44,22 @@ PONG: Final = (["pong", ""], "PONG")
 log = structlog.get_logger("switchboard.state")
 
 
-class Ears(Protocol):
+class PubSubListener(Protocol):
     """Who wants to know. Every method runs on the event loop, synchronously, and must not raise."""
 
-    def confirmed(self, wire: Wire, channel: str) -> None:
+    def confirmed(self, wire: PubSubConnection, channel: str) -> None:
         """From here on nothing published on the channel is missed."""
         ...
 
-    def heard(self, wire: Wire, channel: str, payload: str) -> None:
+    def heard(self, wire: PubSubConnection, channel: str, payload: str) -> None:
         """Somebody published."""
         ...
 
-    def lost(self, wire: Wire, channels: Collection[str]) -> None:
+    def lost(self, wire: PubSubConnection, channels: Collection[str]) -> None:
         """The connection broke; it is made anew, and these will be confirmed again."""
         ...
 
-    def dropped(self, wire: Wire, channel: str, error: ResponseError | None) -> None:
+    def dropped(self, wire: PubSubConnection, channel: str, error: ResponseError | None) -> None:
         """The server does not serve the channel, for that reason, or not any more; the wire has forgotten it."""
         ...
 
@@ -75,7 +75,7 @@ class _Command:
     """When, by the loop's clock."""
 
 
-class Wire:
+class PubSubConnection:
     """A connection to one server.
 
     Args:
@@ -84,11 +84,11 @@ class Wire:
         sharded: whether what is subscribed to are shard channels.
     """
 
-    def __init__(self, name: str, connection: Callable[[], Any], sharded: bool, ears: Ears) -> None:
+    def __init__(self, name: str, connection: Callable[[], Any], sharded: bool, listener: PubSubListener) -> None:
         self._log = log.bind(server=name) if name else log
         self._connection = connection
         self._subscribe, self._unsubscribe, self._message = _SHARDED if sharded else _PLAIN
-        self._ears = ears
+        self._listener = listener
         self._wished: set[str] = set()
         self._changed: set[str] = set()
         self._sent: dict[str, _Command | None] = {}
@@ -124,7 +124,7 @@ class Wire:
         self._wished.add(channel)
         self._note(channel)
         if channel in self._sent and self._sent[channel] is None:
-            self._ears.confirmed(self, channel)
+            self._listener.confirmed(self, channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Wish for `channel` no longer."""
@@ -150,7 +150,7 @@ class Wire:
                 self._unanswered.clear()
                 await connection.disconnect(nowait=True)
             if not self._leaving:
-                self._ears.lost(self, list(self._wished))
+                self._listener.lost(self, list(self._wished))
                 await asyncio.sleep(RECONNECT_S[min(self._failures, len(RECONNECT_S)) - 1])
 
     async def _serve(self, connection: Any) -> None:
@@ -215,7 +215,7 @@ class Wire:
 
     def _take(self, kind: str, channel: str, content: Any) -> None:
         if kind == self._message:
-            self._ears.heard(self, channel, content)
+            self._listener.heard(self, channel, content)
             return
         subscribes = not kind.endswith("unsubscribe")
         if not self._is_next(channel, subscribes):
@@ -225,7 +225,7 @@ class Wire:
         command = self._unanswered.popleft()
         if subscribes and self._sent.get(channel) is command:
             self._sent[channel] = None
-            self._ears.confirmed(self, channel)
+            self._listener.confirmed(self, channel)
 
     def _is_next(self, channel: str, subscribes: bool) -> bool:
         """Whether that is the command to be answered next."""
@@ -250,4 +250,4 @@ class Wire:
         if channel in self._sent:
             del self._sent[channel]
             self._wished.discard(channel)
-            self._ears.dropped(self, channel, error)
+            self._listener.dropped(self, channel, error)

@@ -112,7 +112,7 @@ return {'ok', id}
 )
 
 # KEYS record events lease · ARGV channel frame...
-_BURY: Final = (
+_END_ORPHAN: Final = (
     _ALIVE
     + """
 if redis.call('EXISTS', KEYS[3]) == 1 then return {'fenced'} end
@@ -279,7 +279,7 @@ class Scripts:
         self.append = bounded(_APPEND)
         self.open = registered(redis, _OPEN)
         self.emit = bounded(_EMIT)
-        self.bury = registered(redis, _BURY)
+        self.end_orphan = registered(redis, _END_ORPHAN)
         self.renew = registered(redis, _RENEW)
         self.fill = registered(redis, _FILL)
         self.place = registered(redis, _PLACE)
@@ -293,7 +293,7 @@ class Scripts:
 
     @staticmethod
     def written(reply: Any) -> Written:
-        """Read the answer of `open`, `emit`, `bury` or `renew`."""
+        """Read the answer of `open`, `emit`, `end_orphan` or `renew`."""
         if not reply:
             return Written("gone")
         return Written(reply[0], reply[1] if len(reply) > 1 else "")

@@ -26,7 +26,7 @@ from redis.backoff import NoBackoff
 
 from switchboard.state.pools import PATIENCE_S, Cluster, Pool, SentinelPool
 from switchboard.state.redis_compat import heeding
-from switchboard.state.topology import Masters, OneServer, Places
+from switchboard.state.topology import ClusterMasters, SingleServer, Topology
 
 POOL: Final = 64
 """Connections for commands, when nothing else is said."""
@@ -42,7 +42,7 @@ class Server:
     """A client for commands, and where its pub/sub is."""
 
     redis: Redis
-    places: Places
+    places: Topology
     close: Callable[[], Awaitable[None]]
 
 
@@ -105,7 +105,7 @@ def _cluster(url: str, connections: int) -> Server:
     for node in client.nodes_manager.startup_nodes.values():
         node.connection_class = kind
 
-    masters = Masters(client, seeds, lambda host, port: _lone(kind, {**kwargs, "host": host, "port": port}))
+    masters = ClusterMasters(client, seeds, lambda host, port: _lone(kind, {**kwargs, "host": host, "port": port}))
     return Server(cast(Redis, client), masters, client.aclose)
 
 
@@ -119,7 +119,7 @@ def _pooled(redis: Redis, others: Sequence[Redis] = (), *, close_pool: bool = Tr
         if close_pool:
             await pool.disconnect()
 
-    return Server(redis, OneServer(lambda: _lone(pool.connection_class, pool.connection_kwargs)), close)
+    return Server(redis, SingleServer(lambda: _lone(pool.connection_class, pool.connection_kwargs)), close)
 
 
 def _lone(kind: Any, kwargs: dict[str, Any]) -> Any:

@@ -28,7 +28,7 @@ def publishing(redis: Redis) -> str:
     return "SPUBLISH" if isinstance(redis, RedisCluster) else "PUBLISH"
 
 
-class Places(Protocol):
+class Topology(Protocol):
     """The servers that serve channels."""
 
     sharded: bool
@@ -59,8 +59,8 @@ class Places(Protocol):
         ...
 
 
-class OneServer:
-    """Serves every channel. Satisfies `Places`."""
+class SingleServer:
+    """Serves every channel. Satisfies `Topology`."""
 
     sharded = False
 
@@ -68,30 +68,30 @@ class OneServer:
         self._connection = connection
 
     def slot(self, _channel: str) -> int:
-        """See `Places`."""
+        """See `Topology`."""
         return 0
 
     def place(self, _slot: int) -> Place:
-        """See `Places`."""
+        """See `Topology`."""
         return HERE
 
     def known(self) -> Collection[Place]:
-        """See `Places`."""
+        """See `Topology`."""
         return (HERE,)
 
     def connection(self, _place: Place) -> Any:
-        """See `Places`."""
+        """See `Topology`."""
         return self._connection()
 
     async def look(self) -> None:
-        """See `Places`."""
+        """See `Topology`."""
 
     async def learn(self, _moved: MovedError) -> None:
-        """See `Places`."""
+        """See `Topology`."""
 
 
-class Masters:
-    """The masters of a Cluster, as its client for commands knows them. Satisfies `Places`.
+class ClusterMasters:
+    """The masters of a Cluster, as its client for commands knows them. Satisfies `Topology`.
 
     Args:
         seeds: asked too when none of the nodes that were found answers: all may have new addresses.
@@ -106,30 +106,30 @@ class Masters:
         self._connection = connection
 
     def slot(self, channel: str) -> int:
-        """See `Places`."""
+        """See `Topology`."""
         return key_slot(channel.encode())
 
     def place(self, slot: int) -> Place | None:
-        """See `Places`."""
+        """See `Topology`."""
         nodes = self._nodes.slots_cache.get(slot)
         return (nodes[0].host, int(nodes[0].port)) if nodes else None
 
     def known(self) -> Collection[Place]:
-        """See `Places`."""
+        """See `Topology`."""
         return {(node.host, int(node.port)) for node in self._nodes.get_nodes_by_server_type(PRIMARY)}
 
     def connection(self, place: Place) -> Any:
-        """See `Places`."""
+        """See `Topology`."""
         return self._connection(*place)
 
     async def look(self) -> None:
-        """See `Places`."""
+        """See `Topology`."""
         if self._nodes.slots_cache:
             await self._nodes.initialize(additional_startup_nodes_info=self._seeds)
         else:
             await self._client.initialize()
 
     async def learn(self, moved: MovedError) -> None:
-        """See `Places`."""
+        """See `Topology`."""
         if moved.slot_id in self._nodes.slots_cache:
             await self._nodes.move_slot(moved)

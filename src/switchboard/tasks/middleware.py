@@ -19,7 +19,7 @@ from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.identity import current
 from switchboard.plugins import TaskSupport
-from switchboard.sessions.parking.client_channel import Here, request_outbound
+from switchboard.sessions.parking.client_channel import LocalChannel, request_outbound
 from switchboard.sessions.parking.client_requests import Terms
 from switchboard.sessions.parking.context import parked_context
 from switchboard.state import State
@@ -143,7 +143,7 @@ class Tasks:
     async def _start(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         if self._group is None:
             raise not_serving()
-        channel = Here(request_outbound(ctx.session))
+        channel = LocalChannel(request_outbound(ctx.session))
         owner = current().principal.owner
         call = Running(self, owner, ctx.method, ctx.protocol_version, Terms.of(ctx), channel)
         inner, connection = parked_context(call, ctx)

@@ -262,9 +262,9 @@ class Fleet:
 
     async def asked_by_a_lost_worker(self, asked: dict[str, Any], responses: Any, principal: Principal = ALICE) -> None:
         """Send the retry of a question to `w0` as a worker does that then says no more."""
-        ticket = self.opened(asked["requestState"])
+        continuation = self.opened(asked["requestState"])
         retry = {
-            "ticket": [ticket["park"], ticket["worker"], ticket["round"]],
+            "ticket": [continuation["park"], continuation["worker"], continuation["round"]],
             "principal": principal.owner,
             "answers": responses,
             "terms": {"capabilities": EVERYTHING, "level": None},

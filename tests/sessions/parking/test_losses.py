@@ -151,7 +151,7 @@ async def test_a_client_that_comes_back_after_the_relaying_worker_died_is_worked
         asked = await fleet.call("w0", "hold")
         await fleet.asked_by_a_lost_worker(asked, ANSWER)
         await asyncio.wait_for(fleet.gates.entered.wait(), 5)
-        [parked] = fleet.workers["w0"].parking._lot.running
+        [parked] = fleet.workers["w0"].parking._registry.running
         async with asyncio.timeout(5):
             while parked._timer is None:  # it begins to wait for its client when the relaying worker is lost
                 await asyncio.sleep(0.01)

@@ -135,9 +135,9 @@ async def test_a_holder_checks_for_itself_whose_call_it_is(open_fleet: Any) -> N
     async with open_fleet(None) as fleet:
         asked = await fleet.call("w0", "twice")
         forwarding = fleet.workers["w1"].parking._forwarding
-        ticket, terms = read(json.dumps(fleet.opened(asked["requestState"]))), Terms(None, None)
+        continuation, terms = read(json.dumps(fleet.opened(asked["requestState"]))), Terms(None, None)
         with pytest.raises(MCPError) as refused:
-            await forwarding.retry(ticket, "tools/call", BOB.owner, {}, terms, NO_CLIENT)
+            await forwarding.retry(continuation, "tools/call", BOB.owner, {}, terms, NO_CLIENT)
         assert refused.value.data["reason"] == "call_expired"
 
 

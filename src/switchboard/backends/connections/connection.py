@@ -19,16 +19,16 @@ from mcp_types import (
 
 from switchboard.aio import first_error, first_of, wait_for_event
 from switchboard.backends import errors
-from switchboard.backends.caller import North, Params
+from switchboard.backends.caller import ClientChannel, Params
 from switchboard.backends.config import Backend, Http, Stdio
-from switchboard.backends.connections.connection_key import GATEWAY, LineKey
+from switchboard.backends.connections.connection_key import GATEWAY, ConnectionKey
 from switchboard.backends.connections.handshake import agree
-from switchboard.backends.connections.inbound import Ears, Hearing
+from switchboard.backends.connections.inbound import InboundListener, InboundRequests
 from switchboard.backends.connections.inflight import Call, InFlight
-from switchboard.backends.connections.protocol import Wire
+from switchboard.backends.connections.protocol import RpcConnection
 from switchboard.backends.connections.roots import AskSession, Roots
 from switchboard.backends.connections.sdk_errors import CLOSED, is_end
-from switchboard.backends.connections.transport import Open, Opened
+from switchboard.backends.connections.transport import Open, Transport
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.errors import (
     ACCESS_REFUSED,
@@ -44,7 +44,7 @@ from switchboard.errors import plainly
 
 log = structlog.get_logger("switchboard.backends")
 
-OBITUARY_S: Final = 1.0
+EXIT_REASON_S: Final = 1.0
 """How long the end of a line is waited for, to say why it came."""
 
 
@@ -57,11 +57,11 @@ IDS: Final = 1 << 31
 _ids = itertools.count(random.randrange(IDS))  # noqa: S311 (apart from other workers', not secret)
 """Of all lines to HTTP servers: a session that several lines and workers resume must not see an id twice."""
 
-Beside = Callable[["Line"], Awaitable[None]]
+Beside = Callable[["Connection"], Awaitable[None]]
 """What goes on while a line is open; returns when it ends."""
 
 
-class Line:
+class Connection:
     """One connection.
 
     Args:
@@ -75,7 +75,7 @@ class Line:
         self,
         backend: Backend,
         open_transport: Open,
-        ears: Ears,
+        listener: InboundListener,
         *,
         declared: Params,
         owned: bool,
@@ -84,12 +84,12 @@ class Line:
         beside: Beside | None = None,
     ) -> None:
         self.backend = backend
-        self._beside = beside or Line.ended
+        self._beside = beside or Connection.ended
         self.calls = InFlight(owned=owned)
         self.failure: BackendFailure | None = None
         self.used = asyncio.get_running_loop().time()
         self.users = 0
-        self.key: LineKey | None = None
+        self.key: ConnectionKey | None = None
         """Under which its pool knows it."""
         self.member = ""
         """As what the fleet counts it."""
@@ -100,15 +100,15 @@ class Line:
         self.lost = False
         """Whether it took the place of one whose memory is gone, and its client has not been told yet."""
         self._roots = Roots(self.calls, session) if owned else None
-        self._hearing = Hearing(backend.name, self.calls, ears, self._roots)
+        self._hearing = InboundRequests(backend.name, self.calls, listener, self._roots)
         self._open = open_transport
-        self._ears = ears
+        self._listener = listener
         self._declared = declared
         self._info = info
         self._ids = _ids if isinstance(backend.transport, Http) else itertools.count(1)
-        self._wire: Wire | None = None
+        self._wire: RpcConnection | None = None
         self._session: ClientSession | None = None
-        self._opened: Opened | None = None
+        self._opened: Transport | None = None
         self._ready = asyncio.Event()
         self._end = asyncio.Event()
         self._stopped = False
@@ -131,7 +131,7 @@ class Line:
         return not self.users and not len(self.calls)
 
     @property
-    def wire(self) -> Wire:
+    def wire(self) -> RpcConnection:
         """What it speaks through, once it is ready."""
         if self._wire is None:
             raise Ended("the connection is not open")
@@ -204,24 +204,26 @@ class Line:
         self._over.set()
         self._ready.set()
 
-    async def _listen(self, opened: Opened) -> None:
+    async def _listen(self, opened: Transport) -> None:
         await opened.listen(self._hearing, lambda: bool(len(self.calls)))
         await self._forgotten(opened)
 
-    async def _forgotten(self, opened: Opened) -> None:
+    async def _forgotten(self, opened: Transport) -> None:
         """The backend does not know our session: nobody goes on with it."""
         await opened.forget()
-        self._ears.changed("everything")  # whatever it said in that session, it may offer something else by now
+        self._listener.changed("everything")  # whatever it said in that session, it may offer something else by now
         self.stop()
 
-    async def _start(self, stack: AsyncExitStack) -> Opened:
+    async def _start(self, stack: AsyncExitStack) -> Transport:
         if self._stopped:
             raise Unreachable("it was closed")
         try:
             async with asyncio.timeout(self.backend.patience.start) as self._starting:
-                opened: Opened = await self._open(stack)
+                opened: Transport = await self._open(stack)
                 self._opened = opened
-                self._wire = Wire(opened.streams, self._hearing, self._mint, self._declared, self._info, self._end.set)
+                self._wire = RpcConnection(
+                    opened.streams, self._hearing, self._mint, self._declared, self._info, self._end.set
+                )
                 self._session = await stack.enter_async_context(
                     ClientSession(dispatcher=self._wire, client_info=self._info)
                 )
@@ -244,7 +246,7 @@ class Line:
         finally:
             self._starting = None
 
-    async def _greeted(self, opened: Opened) -> None:
+    async def _greeted(self, opened: Transport) -> None:
         """Let a child ask for roots before its first call: by its answer to a ping it has heard that it may."""
         asks = isinstance(self.backend.transport, Stdio) and opened.resumed is None and not self.wire.modern
         if self._roots is None or not asks or "roots" not in self._declared:
@@ -276,7 +278,7 @@ class Line:
         await self._over.wait()
 
     async def request(
-        self, method: str, params: Params | None, north: North, *, headers: HeaderMap | None = None
+        self, method: str, params: Params | None, client_channel: ClientChannel, *, headers: HeaderMap | None = None
     ) -> dict[str, Any]:
         """Pass a request on and wait for its result.
 
@@ -288,10 +290,10 @@ class Line:
         if self._opened is not None:
             await self._opened.heard()
         told = isinstance(self.backend.transport, Http)
-        async with self.calls.turn(north, told=told):
+        async with self.calls.turn(client_channel, told=told):
             if self._roots is not None:
-                await self._roots.settle(north)
-            call = Call(north, self.backend.patience.call)
+                await self._roots.settle(client_channel)
+            call = Call(client_channel, self.backend.patience.call)
             self.used = asyncio.get_running_loop().time()
             try:
                 with self.calls.flying(call):
@@ -304,11 +306,11 @@ class Line:
         try:
             async with call.clock():
                 # A handshake client's level is kept above; a modern one states its own, or wants none.
-                level = self.backend.log_level if call.north.era == "handshake" else None
+                level = self.backend.log_level if call.client_channel.era == "handshake" else None
                 return await wire.request(
                     method,
                     params,
-                    declared=call.north.capabilities,
+                    declared=call.client_channel.capabilities,
                     level=level,
                     on_progress=call.progress,
                     headers=headers,
@@ -318,7 +320,7 @@ class Line:
         except MCPError as error:
             await self._check(error)
             if is_end(error) and error.message == CLOSED:
-                raise errors.unavailable(name, await self._obituary(), sent=True) from None
+                raise errors.unavailable(name, await self._exit_reason(), sent=True) from None
             if is_end(error) or error.code in (BACKEND_UNAVAILABLE, ACCESS_REFUSED):
                 raise errors.unavailable(name, error.message, sent=True) from None
             raise errors.passed_on(name, error) from error
@@ -346,8 +348,8 @@ class Line:
             await self._forgotten(self._opened)
             raise Forgotten("its session expired") from error
 
-    async def _obituary(self) -> str:
-        await wait_for_event(self._over, OBITUARY_S + self.backend.patience.stop)
+    async def _exit_reason(self) -> str:
+        await wait_for_event(self._over, EXIT_REASON_S + self.backend.patience.stop)
         return str(self.failure or "it ended the connection")
 
     def _mint(self) -> int:

@@ -33,7 +33,7 @@ ABLE: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "
 
 
 @dataclass(frozen=True, slots=True)
-class LineKey:
+class ConnectionKey:
     """Which line of a backend."""
 
     kind: Scope
@@ -76,18 +76,18 @@ def one_for_all(backend: Backend) -> bool:
     return backend.scope == "shared" and not isinstance(backend.transport, Http)
 
 
-def key(scope: Scope, caller: Caller, capabilities: Params) -> LineKey:
+def key(scope: Scope, caller: Caller, capabilities: Params) -> ConnectionKey:
     """The line for a call."""
     user = user_of(caller)
     can = digest(capabilities)
     if scope == "shared":
         return SHARED
     if scope == "user":
-        return LineKey("user", user, can, user)
+        return ConnectionKey("user", user, can, user)
     if caller.session_id is not None:
-        return LineKey("session", caller.session_id, can, user)
+        return ConnectionKey("session", caller.session_id, can, user)
     known = caller.principal.owner != ANONYMOUS.owner
-    return LineKey("session", caller.principal.owner, can, user, once=not known)
+    return ConnectionKey("session", caller.principal.owner, can, user, once=not known)
 
 
 def user_of(caller: Caller) -> str:
@@ -101,5 +101,5 @@ def digest(capabilities: Params) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-SHARED: Final = LineKey("shared", "", digest(ABLE))
+SHARED: Final = ConnectionKey("shared", "", digest(ABLE))
 """The line that everybody shares."""

@@ -19,8 +19,8 @@ import structlog
 
 from switchboard.aio import background
 from switchboard.backends.config import Backend
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
@@ -57,27 +57,27 @@ _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL
 
 
 @dataclass(slots=True)
-class Claim:
+class ConnectionLease:
     """This worker's right to a line."""
 
-    key: LineKey
+    key: ConnectionKey
     epoch: str
     renewed: float
     lost: bool
     """Whether there was a child before, whose memory is gone, and nobody was told yet."""
 
-    line: Line | None = None
+    line: Connection | None = None
     users: int = 0
 
 
-class Claims:
+class ConnectionLeases:
     """The claims of one backend on this worker."""
 
     def __init__(self, state: State, seat: str, backend: Backend) -> None:
         self._state = state
         self._seat = seat
         self._backend = backend
-        self._mine: dict[LineKey, Claim] = {}
+        self._mine: dict[ConnectionKey, ConnectionLease] = {}
         self._claim = state.redis.register_script(_CLAIM)
         self._renew = state.redis.register_script(_RENEW)
         self._release = state.redis.register_script(_RELEASE)
@@ -91,14 +91,14 @@ class Claims:
             finally:
                 await asyncio.gather(*map(self._left, list(self._mine.values())))
 
-    def mine(self, key: LineKey) -> Claim | None:
+    def mine(self, key: ConnectionKey) -> ConnectionLease | None:
         """The claim on a line, if this worker has it, and nobody else can have it yet."""
         claim = self._mine.get(key)
         if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= self._state.timing.lease_s:
             return None
         return claim
 
-    async def claim(self, key: LineKey) -> Claim | str:
+    async def claim(self, key: ConnectionKey) -> ConnectionLease | str:
         """This worker's claim, or the seat that has it.
 
         Raises:
@@ -113,7 +113,7 @@ class Claims:
                 return found
             await asyncio.sleep(LOOK_S)
 
-    async def _claimed(self, key: LineKey) -> Claim | str:
+    async def _claimed(self, key: ConnectionKey) -> ConnectionLease | str:
         """As `claim`; empty while it cannot be known whether the holder of a claim that lapsed still lives."""
         epoch = f"{self._seat}:{secrets.token_hex(6)}"
         now = asyncio.get_running_loop().time()
@@ -126,10 +126,10 @@ class Claims:
             return self._mine[key]
         if holder != epoch:
             return str(holder).rpartition(":")[0]
-        claim = self._mine[key] = Claim(key, epoch, now, bool(int(had)))
+        claim = self._mine[key] = ConnectionLease(key, epoch, now, bool(int(had)))
         return claim
 
-    async def elsewhere(self, key: LineKey) -> bool:
+    async def elsewhere(self, key: ConnectionKey) -> bool:
         """Whether another worker has it.
 
         Raises:
@@ -140,7 +140,7 @@ class Claims:
         with self._state.guard():
             return await self._state.redis.get(self._keys(key)[0]) is not None
 
-    def _keys(self, key: LineKey) -> list[str]:
+    def _keys(self, key: ConnectionKey) -> list[str]:
         keys = self._state.keys
         return [
             keys.line(key.tag, self._backend.place, key.capabilities),
@@ -152,7 +152,7 @@ class Claims:
             await asyncio.sleep(self._state.timing.renew_s)
             await asyncio.gather(*map(self._kept, list(self._mine.values())))
 
-    async def _kept(self, claim: Claim) -> None:
+    async def _kept(self, claim: ConnectionLease) -> None:
         if not claim.users and (claim.line is None or claim.line.over):
             await self._given_back(claim)
             return
@@ -161,7 +161,7 @@ class Claims:
         except StateUnavailable as error:
             log.info(error.event, error=str(error))
 
-    async def _renewed(self, claim: Claim) -> bool:
+    async def _renewed(self, claim: ConnectionLease) -> bool:
         """Renew it; `False`, and it is lost, when another worker has it by now."""
         now = asyncio.get_running_loop().time()
         with self._state.guard():
@@ -174,14 +174,14 @@ class Claims:
             self._lose(claim)
         return bool(kept)
 
-    def _lose(self, claim: Claim) -> None:
+    def _lose(self, claim: ConnectionLease) -> None:
         log.warning("backend.claim_lost", backend=self._backend.name)
         if self._mine.get(claim.key) is claim:
             del self._mine[claim.key]
         if claim.line is not None:
             claim.line.stop()
 
-    async def _left(self, claim: Claim) -> None:
+    async def _left(self, claim: ConnectionLease) -> None:
         """End the line before another worker may start the next: there is never more than one."""
         if claim.line is not None:
             with anyio.move_on_after(DRAIN_S):
@@ -190,7 +190,7 @@ class Claims:
             await claim.line.closed()
         await self._given_back(claim)
 
-    async def _given_back(self, claim: Claim) -> None:
+    async def _given_back(self, claim: ConnectionLease) -> None:
         self._mine.pop(claim.key, None)
         try:
             with self._state.guard():

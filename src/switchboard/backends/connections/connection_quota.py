@@ -21,7 +21,7 @@ import structlog
 
 from switchboard.aio import background
 from switchboard.backends.config import Backend
-from switchboard.backends.connections.connection_key import SHARED, LineKey, one_for_all
+from switchboard.backends.connections.connection_key import SHARED, ConnectionKey, one_for_all
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
@@ -45,7 +45,7 @@ log = structlog.get_logger("switchboard.backends")
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class QuotaReached:
     """There is no room."""
 
     why: str
@@ -53,26 +53,26 @@ class Full:
     """A digest of the person who has too many; empty if the fleet has."""
 
 
-class Room(Protocol):
+class ConnectionQuota(Protocol):
     """Where connections are counted."""
 
-    def member(self, key: LineKey) -> str:
+    def member(self, key: ConnectionKey) -> str:
         """What a new connection counts as."""
         ...
 
-    async def enter(self, key: LineKey, member: str) -> Full | None:
+    async def enter(self, key: ConnectionKey, member: str) -> QuotaReached | None:
         """Count a connection, unless there is no room."""
         ...
 
-    async def leave(self, key: LineKey, member: str) -> None:
+    async def leave(self, key: ConnectionKey, member: str) -> None:
         """It is over."""
         ...
 
-    async def ask(self, full: Full) -> None:
+    async def ask(self, full: QuotaReached) -> None:
         """Ask whoever has an idle connection to end it."""
         ...
 
-    def running(self, held: Callable[[], Iterable[tuple[LineKey, str]]], asked: Callable[[str], object]) -> Any:
+    def running(self, held: Callable[[], Iterable[tuple[ConnectionKey, str]]], asked: Callable[[str], object]) -> Any:
         """A context in which the connections of `held` stay counted, and `asked` is given the `Full.user` of others."""
         ...
 
@@ -80,17 +80,17 @@ class Room(Protocol):
 class Unlimited:
     """For a worker without a fleet: its own bounds are enough."""
 
-    def member(self, key: LineKey) -> str:
+    def member(self, key: ConnectionKey) -> str:
         """Nothing."""
         return ""
 
-    async def enter(self, key: LineKey, member: str) -> None:
+    async def enter(self, key: ConnectionKey, member: str) -> None:
         """There is room."""
 
-    async def leave(self, key: LineKey, member: str) -> None:
+    async def leave(self, key: ConnectionKey, member: str) -> None:
         """Nothing was counted."""
 
-    async def ask(self, full: Full) -> None:
+    async def ask(self, full: QuotaReached) -> None:
         """There is nobody."""
 
     @asynccontextmanager
@@ -99,7 +99,7 @@ class Unlimited:
         yield
 
 
-class FleetRoom:
+class FleetConnectionQuota:
     """Counted in Redis."""
 
     def __init__(self, state: State, backend: Backend) -> None:
@@ -109,13 +109,13 @@ class FleetRoom:
         self._channel = state.keys.room_wanted(backend.place)
         self._enter = state.redis.register_script(_ENTER)
 
-    def member(self, key: LineKey) -> str:
+    def member(self, key: ConnectionKey) -> str:
         """A session's connections are one, whichever worker has them, and so is one for all; any other is its own."""
         if key.once or (key.kind == "shared" and not (one_for_all(self._backend) and key == SHARED)):
             return f"{self._mark}-{next(_ids)}"
         return f"{key.tag}:{key.capabilities}"
 
-    async def enter(self, key: LineKey, member: str) -> Full | None:
+    async def enter(self, key: ConnectionKey, member: str) -> QuotaReached | None:
         """Count it, or find that there is no room."""
         try:
             refused = await self._counted(key, member)
@@ -124,12 +124,12 @@ class FleetRoom:
             return None
         bounds = self._backend.bounds
         reasons = {
-            "fleet": Full(f"{bounds.lines_of_fleet} connections are open in the fleet", ""),
-            "user": Full(f"{bounds.lines_per_user} connections of yours are open", digest(key.user)),
+            "fleet": QuotaReached(f"{bounds.lines_of_fleet} connections are open in the fleet", ""),
+            "user": QuotaReached(f"{bounds.lines_per_user} connections of yours are open", digest(key.user)),
         }
         return reasons.get(refused)
 
-    async def _counted(self, key: LineKey, member: str) -> str:
+    async def _counted(self, key: ConnectionKey, member: str) -> str:
         now, bounds = int(self._state.clock() * 1000), self._backend.bounds
         with self._state.guard():
             most_of_user = bounds.lines_per_user if key.user else ""
@@ -142,7 +142,7 @@ class FleetRoom:
             ]
             return str(await self._enter(keys=self._keys(key), args=args))
 
-    async def leave(self, key: LineKey, member: str) -> None:
+    async def leave(self, key: ConnectionKey, member: str) -> None:
         """Count it no more."""
         try:
             with self._state.guard():
@@ -151,7 +151,7 @@ class FleetRoom:
         except StateUnavailable as error:
             log.info(error.event, error=str(error), lost="the end of a connection, until its lease expires")
 
-    async def ask(self, full: Full) -> None:
+    async def ask(self, full: QuotaReached) -> None:
         """On the backend's channel."""
         try:
             await self._state.hub.publish(self._channel, full.user or ANYBODY)
@@ -160,7 +160,7 @@ class FleetRoom:
 
     @asynccontextmanager
     async def running(
-        self, held: Callable[[], Iterable[tuple[LineKey, str]]], asked: Callable[[str], object]
+        self, held: Callable[[], Iterable[tuple[ConnectionKey, str]]], asked: Callable[[str], object]
     ) -> AsyncIterator[None]:
         """Renew what is counted, and hear who looks for room."""
         async with background(self._keep_counted(held), self._keep_hearing(asked)):
@@ -178,12 +178,12 @@ class FleetRoom:
             except StateUnavailable as error:
                 log.info(error.event, error=str(error))
 
-    async def _keep_counted(self, held: Callable[[], Iterable[tuple[LineKey, str]]]) -> None:
+    async def _keep_counted(self, held: Callable[[], Iterable[tuple[ConnectionKey, str]]]) -> None:
         while True:
             await asyncio.sleep(self._state.timing.renew_s)
             await asyncio.gather(*(self.enter(key, member) for key, member in list(held())))
 
-    def _keys(self, key: LineKey) -> list[str]:
+    def _keys(self, key: ConnectionKey) -> list[str]:
         keys, place = self._state.keys, self._backend.place
         return [keys.room(place), keys.room_of(place, digest(key.user))]
 

@@ -11,8 +11,8 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.backends.config import Backend, Http, Sse, Stdio
 from switchboard.backends.connections.negotiation import negotiate
-from switchboard.backends.connections.protocol import Wire
-from switchboard.backends.connections.transport import Opened
+from switchboard.backends.connections.protocol import RpcConnection
+from switchboard.backends.connections.transport import Transport
 from switchboard.backends.errors import Broken
 
 OTHER_TRANSPORT: Final = re.compile(r"HTTP 40[0456]\b")
@@ -22,7 +22,7 @@ https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#backwa
 log = structlog.get_logger("switchboard.backends")
 
 
-async def agree(backend: Backend, opened: Opened, session: ClientSession, wire: Wire) -> None:
+async def agree(backend: Backend, opened: Transport, session: ClientSession, wire: RpcConnection) -> None:
     """Go on with what was agreed, or agree anew.
 
     Raises:
@@ -45,7 +45,7 @@ async def agree(backend: Backend, opened: Opened, session: ClientSession, wire: 
     await opened.agreed(session.initialize_result)
 
 
-async def _agree_anew(backend: Backend, session: ClientSession, wire: Wire) -> None:
+async def _agree_anew(backend: Backend, session: ClientSession, wire: RpcConnection) -> None:
     what = backend.transport
     era = "handshake" if isinstance(what, Sse) else what.era
     await negotiate(session, era, handshake_first=isinstance(what, Stdio))

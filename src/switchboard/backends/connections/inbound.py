@@ -17,7 +17,7 @@ from switchboard.errors import SwitchboardError
 log = structlog.get_logger("switchboard.backends")
 
 
-class Ears(Protocol):
+class InboundListener(Protocol):
     """Who hears what concerns the backend as a whole, whichever line it comes on."""
 
     def changed(self, kind: str) -> None:
@@ -36,13 +36,13 @@ LIST_CHANGES: Final[Mapping[str, str]] = {
 }
 
 
-class Hearing:
+class InboundRequests:
     """Of one line. Satisfies `wire.Inbound`."""
 
-    def __init__(self, name: str, calls: InFlight, ears: Ears, roots: Roots | None = None) -> None:
+    def __init__(self, name: str, calls: InFlight, listener: InboundListener, roots: Roots | None = None) -> None:
         self._name = name
         self._calls = calls
-        self._ears = ears
+        self._listener = listener
         self._roots = roots
         self._garbage = 0
 
@@ -68,9 +68,9 @@ class Hearing:
     async def told(self, method: str, params: Params | None) -> None:
         """Hear a notification: of the call it belongs to, or of the backend as a whole."""
         if method in LIST_CHANGES:
-            self._ears.changed(LIST_CHANGES[method])
+            self._listener.changed(LIST_CHANGES[method])
         elif method == "notifications/resources/updated" and isinstance(uri := (params or {}).get("uri"), str):
-            await self._ears.updated(uri)
+            await self._listener.updated(uri)
         elif method in ("notifications/message", "notifications/elicitation/complete"):
             call = self._calls.concerned()
             if call is not None:

@@ -18,7 +18,7 @@ import anyio
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST
 
-from switchboard.backends.caller import North, Params
+from switchboard.backends.caller import ClientChannel, Params
 
 _calling: contextvars.ContextVar[Call | None] = contextvars.ContextVar("switchboard_backend_call", default=None)
 
@@ -46,8 +46,8 @@ class Progress:
 class Call:
     """One request on its way, and its clock: the clock stands still while a person is asked something."""
 
-    def __init__(self, north: North, patience: float) -> None:
-        self.north = north
+    def __init__(self, client_channel: ClientChannel, patience: float) -> None:
+        self.client_channel = client_channel
         self._patience = patience
         self._timeout = asyncio.timeout(None)
         self._asks: set[anyio.CancelScope] = set()
@@ -81,7 +81,7 @@ class Call:
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Pass progress on; of what comes much faster than the client takes it, the newest, and always the last."""
         self.alive()
-        if not self.north.wants_progress:
+        if not self.client_channel.wants_progress:
             return
         if self._newest is not None and self._reports >= MOST_REPORTS:
             self._newest.steps = (progress, total, message)
@@ -92,7 +92,7 @@ class Call:
             async with self._order:
                 if self._newest is waiting:
                     self._newest = None
-                await self.north.progress(*waiting.steps)
+                await self.client_channel.progress(*waiting.steps)
         finally:
             self._reports -= 1
 
@@ -100,7 +100,7 @@ class Call:
         """Pass a notification on."""
         self._newest = None  # progress that comes after it must not overtake it
         async with self._order:
-            await self.north.notify(method, params)
+            await self.client_channel.notify(method, params)
 
     async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
         """Ask the client, for as long as its call is in flight."""
@@ -111,7 +111,7 @@ class Call:
         try:
             self._set(None)
             with scope:
-                return await self.north.ask(method, params)
+                return await self.client_channel.ask(method, params)
         finally:
             self._asks.discard(scope)
             self.alive()
@@ -143,13 +143,13 @@ class InFlight:
         return len(self._calls)
 
     @asynccontextmanager
-    async def turn(self, north: North, *, told: bool) -> AsyncIterator[None]:
-        """Wait until a call by `north` may be in flight.
+    async def turn(self, client_channel: ClientChannel, *, told: bool) -> AsyncIterator[None]:
+        """Wait until a call by `client_channel` may be in flight.
 
         Args:
             told: whether the transport tells which call a question belongs to.
         """
-        if told or not self._takes_turns or not north.capabilities:
+        if told or not self._takes_turns or not client_channel.capabilities:
             yield
             return
         async with self._turn:
@@ -182,7 +182,7 @@ class InFlight:
         known = self._named()
         if known is not None:
             return known
-        able = [call for call in self._calls if ABILITIES.get(method, "") in call.north.capabilities]
+        able = [call for call in self._calls if ABILITIES.get(method, "") in call.client_channel.capabilities]
         if len(able) > 1 and not (method == "roots/list" and self._owned):
             self._takes_turns = True
             raise MCPError(INVALID_REQUEST, f"{len(able)} calls are in flight; it cannot be told which of them asks")

@@ -15,7 +15,7 @@ MOST: Final = 1_000
 the newest is kept for each call."""
 
 
-class Heard:
+class NotificationOrder:
     """Keeps a result from overtaking the notifications that came before it, each of which has a task of its own."""
 
     def __init__(self) -> None:

@@ -14,9 +14,9 @@ import structlog
 from switchboard.aio import background, task_group
 from switchboard.backends.caller import Params
 from switchboard.backends.config import Backend
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.connection_key import LineKey
-from switchboard.backends.connections.connection_quota import ANYBODY, Room, digest
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.connection_key import ConnectionKey
+from switchboard.backends.connections.connection_quota import ANYBODY, ConnectionQuota, digest
 from switchboard.backends.errors import Broken, Refused
 from switchboard.identity.breaker import Breaker
 
@@ -36,11 +36,11 @@ SPARED_S: Final = 60.0
 
 log = structlog.get_logger("switchboard.backends")
 
-MakeLine = Callable[[LineKey, Params], Line]
+MakeLine = Callable[[ConnectionKey, Params], Connection]
 """`(key, the capabilities to declare)`."""
 
 
-class Lines:
+class ConnectionPool:
     """A pool.
 
     Args:
@@ -49,13 +49,13 @@ class Lines:
         breaker: opens when starting fails again and again, so that a broken backend is not started for every call.
     """
 
-    def __init__(self, backend: Backend, make: MakeLine, room: Room, breaker: Breaker | None = None) -> None:
+    def __init__(self, backend: Backend, make: MakeLine, room: ConnectionQuota, breaker: Breaker | None = None) -> None:
         self._backend = backend
         self._make = make
         self._room = room
         self._breaker = breaker or Breaker(threshold=3, pause=2.0, longest=LONGEST_S)
-        self._lines: dict[LineKey, Line] = {}
-        self._every: set[Line] = set()
+        self._lines: dict[ConnectionKey, Connection] = {}
+        self._every: set[Connection] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._last_failure = ""
         self._last_words: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Lines:
         return len(self._every)
 
     @property
-    def open(self) -> tuple[Line, ...]:
+    def open(self) -> tuple[Connection, ...]:
         """Those that take calls."""
         return tuple(line for line in self._every if not line.over)
 
@@ -90,7 +90,7 @@ class Lines:
                 self._tasks = None
 
     @asynccontextmanager
-    async def line(self, key: LineKey, capabilities: Params) -> AsyncIterator[Line]:
+    async def line(self, key: ConnectionKey, capabilities: Params) -> AsyncIterator[Connection]:
         """The line for `key`, open, and kept open while the context is.
 
         Raises:
@@ -123,7 +123,7 @@ class Lines:
         for line in list(self._every):
             line.stop()
 
-    async def _admitted(self, key: LineKey, capabilities: Params) -> Line:
+    async def _admitted(self, key: ConnectionKey, capabilities: Params) -> Connection:
         member = self._room.member(key)
         await self._counted(key, member)
         line = None if key.once else self._lines.get(key)  # somebody else may have started it meanwhile
@@ -135,7 +135,7 @@ class Lines:
             await self._uncounted(key, member)
             raise
 
-    async def _counted(self, key: LineKey, member: str) -> None:
+    async def _counted(self, key: ConnectionKey, member: str) -> None:
         until = asyncio.get_running_loop().time() + ROOM_S
         while (full := await self._room.enter(key, member)) is not None:
             if asyncio.get_running_loop().time() >= until:
@@ -144,11 +144,11 @@ class Lines:
                 await self._room.ask(full)
             await asyncio.sleep(ROOM_S / 10)
 
-    async def _uncounted(self, key: LineKey, member: str) -> None:
+    async def _uncounted(self, key: ConnectionKey, member: str) -> None:
         if not any(line.member == member for line in self._every):
             await self._room.leave(key, member)
 
-    def _held(self) -> list[tuple[LineKey, str]]:
+    def _held(self) -> list[tuple[ConnectionKey, str]]:
         return [(line.key, line.member) for line in self._every if line.key is not None]
 
     def _asked(self, user: str) -> bool:
@@ -160,12 +160,12 @@ class Lines:
             self._end_one(idle)
         return bool(idle)
 
-    def _is_spare(self, line: Line) -> bool:
+    def _is_spare(self, line: Connection) -> bool:
         """Whether it may be ended for another one: with it goes what its server remembers of its client."""
         now = asyncio.get_running_loop().time()
         return line.idle and line.key is not None and (not line.remembers or now - line.used >= SPARED_S)
 
-    def _end_one(self, idle: Sequence[Line]) -> None:
+    def _end_one(self, idle: Sequence[Connection]) -> None:
         line = min(idle, key=lambda line: (line.remembers, line.used))
         if line.remembers:
             log.warning(
@@ -173,7 +173,7 @@ class Lines:
             )
         line.stop()
 
-    def _started(self, key: LineKey, capabilities: Params, member: str) -> Line:
+    def _started(self, key: ConnectionKey, capabilities: Params, member: str) -> Connection:
         if self._tasks is None:
             raise Refused("this worker is leaving")
         if not self._breaker.allows(asyncio.get_running_loop().time()):
@@ -189,7 +189,7 @@ class Lines:
         self._tasks.create_task(self._kept(line), context=contextvars.Context())
         return line
 
-    async def _kept(self, line: Line) -> None:
+    async def _kept(self, line: Connection) -> None:
         try:
             await line.keep()
         finally:
@@ -201,14 +201,14 @@ class Lines:
             if line.key is not None:
                 await self._uncounted(line.key, line.member)
 
-    def _judge(self, line: Line) -> None:
+    def _judge(self, line: Connection) -> None:
         if not line.opened and line.failure is not None:
             self._last_failure = str(line.failure)
             if not self._breaker.failing:
                 log.warning("backend.not_started", backend=self._backend.name, reason=self._last_failure)
             self._breaker.failed(asyncio.get_running_loop().time(), lasting=isinstance(line.failure, Broken))
 
-    def _make_room(self, key: LineKey) -> None:
+    def _make_room(self, key: ConnectionKey) -> None:
         """Refuse a line too many; an idle one goes first, the one idle for longest.
 
         Raises:
@@ -223,7 +223,7 @@ class Lines:
         if len(self._every) >= 2 * bounds.lines:
             raise Refused(f"{len(self._every) - len(self.open)} connections are being closed on this worker")
 
-    def _evict(self, among: Sequence[Line], complaint: str) -> None:
+    def _evict(self, among: Sequence[Connection], complaint: str) -> None:
         idle = [line for line in among if self._is_spare(line)]
         if not idle:
             raise Refused(f"{complaint}{self._advice()}")

@@ -41,7 +41,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from switchboard.backends.caller import Params
 from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
 from switchboard.backends.connections.leniency import introduced
-from switchboard.backends.connections.notification_order import Heard
+from switchboard.backends.connections.notification_order import NotificationOrder
 from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
 
 
@@ -61,7 +61,7 @@ class Inbound(Protocol):
         ...
 
 
-class Wire:
+class RpcConnection:
     """The SDK's dispatcher with our own request ids and our own ears. Satisfies `mcp.shared.dispatcher.Dispatcher`.
 
     Args:
@@ -87,7 +87,7 @@ class Wire:
         self._declared = dict(declared)
         self._info = info.model_dump(by_alias=True, mode="json", exclude_none=True)
         self._progress: dict[Any, ProgressFnT] = {}
-        self._heard = Heard()
+        self._heard = NotificationOrder()
         self.version = ""
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST
 
-from switchboard.backends.caller import North, Params
+from switchboard.backends.caller import ClientChannel, Params
 from switchboard.backends.connections.inflight import Call, CallOver, InFlight
 
 LIST: Final = "roots/list"
@@ -67,14 +67,14 @@ class Roots:
             raise MCPError(INVALID_REQUEST, "There is no call in flight whose client could be asked roots/list")
         return answer
 
-    async def settle(self, north: North) -> None:
+    async def settle(self, client_channel: ClientChannel) -> None:
         """Before a call: have its client answer what was asked since the last one."""
-        if not self._waiting or "roots" not in north.capabilities:
+        if not self._waiting or "roots" not in client_channel.capabilities:
             return
         waiting, self._waiting = self._waiting, {}
         try:
             async with asyncio.timeout(ANSWER_S):
-                answer = await north.ask(LIST, None)
+                answer = await client_channel.ask(LIST, None)
         except (MCPError, TimeoutError, ValueError) as error:
             self._silent = isinstance(error, TimeoutError)
             refusal = error if isinstance(error, MCPError) else MCPError(INVALID_REQUEST, "The client did not answer")

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from switchboard.backends.connections.connection_key import user_of
-from switchboard.backends.connections.pool import Lines
+from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.connections.roots import CHANGED
 from switchboard.errors import StateUnavailable
 from switchboard.identity import Caller
@@ -30,7 +30,7 @@ async def tell_roots_changed(state: State, caller: Caller) -> None:
         log.warning(error.event, error=str(error), lost="that a client's roots changed")
 
 
-async def pass_on_roots_changes(state: State, lines: Lines) -> None:
+async def pass_on_roots_changes(state: State, lines: ConnectionPool) -> None:
     """Tell the backends of the client, over the connections that nobody else uses; until cancelled."""
     heard: asyncio.Queue[str] = asyncio.Queue()
     while True:
@@ -46,7 +46,7 @@ async def pass_on_roots_changes(state: State, lines: Lines) -> None:
             await asyncio.sleep(AGAIN_S)
 
 
-async def _tell(lines: Lines, sid: str, user: str) -> None:
+async def _tell(lines: ConnectionPool, sid: str, user: str) -> None:
     for line in lines.open:
         if line.key is not None and line.key.concerns(sid, user):
             try:

@@ -11,7 +11,7 @@ from mcp_types import InitializeResult
 from switchboard.backends.connections.protocol import Inbound
 
 
-class Opened(Protocol):
+class Transport(Protocol):
     """A transport that was opened."""
 
     streams: tuple[Any, Any]
@@ -61,5 +61,5 @@ class Opened(Protocol):
         ...
 
 
-Open = Callable[[AsyncExitStack], Awaitable[Opened]]
+Open = Callable[[AsyncExitStack], Awaitable[Transport]]
 """Opens a transport on a stack."""

@@ -19,18 +19,18 @@ import structlog
 from switchboard.aio import background, first_error, first_of
 from switchboard.backends import health
 from switchboard.backends.config import Backend, Stdio
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.inbound import Ears
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.inbound import InboundListener
 from switchboard.backends.errors import BackendFailure, Broken, Elsewhere, Refused
-from switchboard.backends.gateway_connection import Own
+from switchboard.backends.gateway_connection import GatewayConnection
 from switchboard.backends.health import Health
 from switchboard.backends.offer.listing import discover
 from switchboard.backends.offer.offer import BackendOffer
-from switchboard.backends.offer.offer_cache import Known
-from switchboard.backends.offer.refresh_schedule import Looks
+from switchboard.backends.offer.offer_cache import OfferCache
+from switchboard.backends.offer.refresh_schedule import RefreshSchedule
 from switchboard.backends.offer.resource_subscriptions import Wanted, follow
 from switchboard.errors import StateUnavailable
-from switchboard.fleet.leader import Alone, Lead
+from switchboard.fleet.leader import Leader, SoleLeader
 from switchboard.state import State
 
 log = structlog.get_logger("switchboard.backends")
@@ -61,7 +61,7 @@ SHOWN: Final = 10
 """Definitions left out that are logged one by one."""
 
 
-class Discovery:
+class OfferDiscovery:
     """What is known of one backend in this worker.
 
     Args:
@@ -75,8 +75,8 @@ class Discovery:
     def __init__(
         self,
         backend: Backend,
-        own: Own,
-        ears: Ears,
+        own: GatewayConnection,
+        listener: InboundListener,
         changed: Callable[[list[str]], Awaitable[None]],
         dice: Callable[[], float],
         last: BackendOffer | None = None,
@@ -86,16 +86,16 @@ class Discovery:
         self.wanted = Wanted()
         self._backend = backend
         self._own = own
-        self._ears = ears
+        self._listener = listener
         self._changed = changed
         self._dice = dice
         self._again = asyncio.Event()
         self._heard = asyncio.Event()
         self._doubted = -DOUBT_S
         self._broken = False
-        self._known: Known | None = None
-        self._lead: Lead = Alone()
-        self._looks = Looks()
+        self._known: OfferCache | None = None
+        self._lead: Leader = SoleLeader()
+        self._looks = RefreshSchedule()
         self._incomplete = 0
         """Looks in a row that did not get every list."""
 
@@ -104,7 +104,7 @@ class Discovery:
         """Keep what is known true until the context ends; entered at once, or once the last known was read."""
         async with AsyncExitStack() as stack:
             if state is not None:
-                self._known = Known(
+                self._known = OfferCache(
                     state, self._backend, worker, self._taken, self._again.set, self._dice, self._own.may
                 )
                 self._lead = self._known.lead
@@ -119,7 +119,7 @@ class Discovery:
         return self.offer
 
     @property
-    def lead(self) -> Lead:
+    def lead(self) -> Leader:
         """Whether this worker looks after the backend for the fleet."""
         return self._lead
 
@@ -190,8 +190,8 @@ class Discovery:
         async with self._own.line() as line:
             await first_of(self._followed(line), line.ended(), self.wanted.none())
 
-    async def _followed(self, line: Line) -> None:
-        await (anyio.sleep_forever() if self._own.is_followed(line) else follow(line, self._ears, self.wanted))
+    async def _followed(self, line: Connection) -> None:
+        await (anyio.sleep_forever() if self._own.is_followed(line) else follow(line, self._listener, self.wanted))
 
     # -- with the lead --------------------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Discovery:
         if self._again.is_set():
             await self._settled()
 
-    async def _stay(self, line: Line) -> None:
+    async def _stay(self, line: Connection) -> None:
         refresh = asyncio.sleep(self._backend.patience.refresh)
         await first_of(self._followed(line), self._again.wait(), line.ended(), self._overdue(), refresh)
         await (self._settled() if self._again.is_set() else asyncio.sleep(ENDED_S))
@@ -247,7 +247,7 @@ class Discovery:
             log.warning("backend.changes_too_often", backend=self._backend.name, reason=why)
         await asyncio.sleep(self._looks.pause)
 
-    async def _discover(self, line: Line) -> None:
+    async def _discover(self, line: Connection) -> None:
         self._again.clear()
         self._looks.began(asyncio.get_running_loop().time())
         faults = await discover(self._backend, line, self.offer, self._found)

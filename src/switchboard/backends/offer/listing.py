@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import METHOD_NOT_FOUND
 
 from switchboard.backends.config import Backend
-from switchboard.backends.connections.connection import Line
+from switchboard.backends.connections.connection import Connection
 from switchboard.backends.errors import BackendFailure, Ended, Forgotten
 from switchboard.backends.offer import sanitize
 from switchboard.backends.offer.offer import LISTS, BackendOffer, Kind, offered
@@ -43,7 +43,7 @@ class _List:
     done: bool = False
 
 
-async def discover(backend: Backend, line: Line, before: BackendOffer, publish: Publish) -> tuple[str, ...]:
+async def discover(backend: Backend, line: Connection, before: BackendOffer, publish: Publish) -> tuple[str, ...]:
     """Ask for everything. What a list said before is offered until it says something else.
 
     Args:
@@ -84,7 +84,7 @@ async def discover(backend: Backend, line: Line, before: BackendOffer, publish: 
     return faults
 
 
-def _known(backend: Backend, line: Line, before: BackendOffer, lists: Sequence[_List]) -> BackendOffer:
+def _known(backend: Backend, line: Connection, before: BackendOffer, lists: Sequence[_List]) -> BackendOffer:
     found: dict[str, Any] = {kind: () for kind, *_ in LISTS}
     unoffered: list[Unoffered] = []
     for one in lists:
@@ -104,7 +104,7 @@ def _known(backend: Backend, line: Line, before: BackendOffer, lists: Sequence[_
     )
 
 
-async def _fill(backend: Backend, line: Line, one: _List) -> None:
+async def _fill(backend: Backend, line: Connection, one: _List) -> None:
     try:
         async with asyncio.timeout(LIST_S):
             one.fault = await _pages(backend, line, one)
@@ -121,7 +121,7 @@ async def _fill(backend: Backend, line: Line, one: _List) -> None:
     one.done = True
 
 
-async def _pages(backend: Backend, line: Line, one: _List) -> str:
+async def _pages(backend: Backend, line: Connection, one: _List) -> str:
     """Collect the pages of a list; returns why it is not complete, if it is not."""
     cursors: set[str] = set()
     params: dict[str, str] | None = None

@@ -25,7 +25,7 @@ from switchboard.backends.offer.offer import LISTS, BackendOffer, offered
 from switchboard.backends.offer.sanitize import Unoffered
 from switchboard.errors import StateUnavailable
 from switchboard.fleet import Lease
-from switchboard.fleet.leader import Elected
+from switchboard.fleet.leader import LeaseLeader
 from switchboard.state import State
 from switchboard.state.keys import OFFER_LIFE_MS
 
@@ -46,7 +46,7 @@ return 1
 log = structlog.get_logger("switchboard.backends")
 
 
-class Known:
+class OfferCache:
     """The shared copy of one backend's offer and health.
 
     Args:
@@ -76,7 +76,7 @@ class Known:
         self._vacant = asyncio.Event()
         self._lease = Lease(state, state.keys.offer_lead(backend.name, backend.digest), worker)
         self._write = state.redis.register_script(_WRITE)
-        self.lead = Elected(self._lease, self._vacant, self._left, dice, may)
+        self.lead = LeaseLeader(self._lease, self._vacant, self._left, dice, may)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -22,7 +22,7 @@ QUIET: Final = 2.0
 """A backend that was silent for so many pauses is quiet again; two seconds at least."""
 
 
-class Looks:
+class RefreshSchedule:
     """The looks at one backend."""
 
     def __init__(self) -> None:

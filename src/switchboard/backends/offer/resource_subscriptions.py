@@ -22,8 +22,8 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
 )
 
-from switchboard.backends.connections.connection import Line
-from switchboard.backends.connections.inbound import Ears
+from switchboard.backends.connections.connection import Connection
+from switchboard.backends.connections.inbound import InboundListener
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -101,19 +101,19 @@ class Wanted:
         gone.clear()
 
 
-async def follow(line: Line, ears: Ears, wanted: Wanted) -> None:
+async def follow(line: Connection, listener: InboundListener, wanted: Wanted) -> None:
     """Follow on an open line until cancelled."""
     subscribed: set[str] = set()
     while True:
         wanted.changed.clear()
         if line.wire.modern:
-            await _listen(line, ears, wanted)
+            await _listen(line, listener, wanted)
         else:
             await _subscribe(line, subscribed, wanted.uris)
             await wanted.changed.wait()
 
 
-async def _subscribe(line: Line, subscribed: set[str], uris: frozenset[str]) -> None:
+async def _subscribe(line: Connection, subscribed: set[str], uris: frozenset[str]) -> None:
     for method, some in (("resources/subscribe", uris - subscribed), ("resources/unsubscribe", subscribed - uris)):
         for uri in sorted(some):
             try:
@@ -124,7 +124,7 @@ async def _subscribe(line: Line, subscribed: set[str], uris: frozenset[str]) -> 
     subscribed.update(uris)
 
 
-async def _listen(line: Line, ears: Ears, wanted: Wanted) -> None:
+async def _listen(line: Connection, listener: InboundListener, wanted: Wanted) -> None:
     """One `subscriptions/listen` stream, until what is wanted changes or the stream ends."""
     able = line.abilities
     async with anyio.create_task_group() as tasks:
@@ -139,9 +139,9 @@ async def _listen(line: Line, ears: Ears, wanted: Wanted) -> None:
                     resource_subscriptions=sorted(wanted.uris),
                 ) as events:
                     async for event in events:
-                        await _told(ears, event)
+                        await _told(listener, event)
             except SubscriptionLost:
-                ears.changed("everything")  # whatever was missed is in the lists
+                listener.changed("everything")  # whatever was missed is in the lists
             except MCPError as error:
                 log.info("backend.not_listening", backend=line.backend.name, reason=error.message)
                 await anyio.sleep_forever()
@@ -153,8 +153,8 @@ async def _listen(line: Line, ears: Ears, wanted: Wanted) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def _told(ears: Ears, event: Any) -> None:
+async def _told(listener: InboundListener, event: Any) -> None:
     if isinstance(event, ResourceUpdated):
-        await ears.updated(event.uri)
+        await listener.updated(event.uri)
     elif type(event) in KINDS:
-        ears.changed(KINDS[type(event)])
+        listener.changed(KINDS[type(event)])

@@ -18,7 +18,7 @@ MOST: Final = 1_000
 log = structlog.get_logger("switchboard.backends")
 
 
-class Updates:
+class ResourceUpdates:
     """Of one backend in this worker."""
 
     def __init__(self, backend: str, publish: Callable[[str], Awaitable[None]]) -> None:

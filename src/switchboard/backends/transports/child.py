@@ -33,7 +33,7 @@ FRAME: Final = re.compile(r"\s*(   at \S.*|\^+|[{}]|node:internal/.*|throw .*;)\
 LOGGED_PER_S: Final = 10
 
 
-class LastWords:
+class StderrTail:
     """What a child wrote to its standard error, the end of it; a flood costs neither memory nor log."""
 
     def __init__(self, backend: str, is_quiet: Callable[[], bool]) -> None:
@@ -84,7 +84,7 @@ class LastWords:
 class Child:
     """A running child."""
 
-    def __init__(self, process: asyncio.subprocess.Process, words: LastWords) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, words: StderrTail) -> None:
         self.process = process
         self.words = words
 
@@ -139,7 +139,7 @@ async def running(
     except (OSError, ValueError) as error:
         raise Broken(f"{what.command!r} cannot be started: {error}") from error
     watchdog.guard(process.pid)
-    child = Child(process, LastWords(backend, is_quiet))
+    child = Child(process, StderrTail(backend, is_quiet))
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_heard, child)

@@ -17,7 +17,7 @@ AVOIDED_S: Final = 10.0
 NO_LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
 
 
-class Road:
+class Endpoints:
     """The connections to one backend, shared by all its lines.
 
     Args:
@@ -35,7 +35,7 @@ class Road:
         self._avoided: dict[httpx2.URL, float] = {}
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Road]:
+    async def running(self) -> AsyncIterator[Endpoints]:
         """Close the connections on the way out."""
         try:
             yield self

@@ -34,7 +34,7 @@ from switchboard.backends.transports.answers import (
     refusal,
     shown,
 )
-from switchboard.backends.transports.endpoints import Road
+from switchboard.backends.transports.endpoints import Endpoints
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -51,15 +51,15 @@ NOT_HERE: Final = frozenset({502, 503, 504})
 """Answers of a proxy whose server is away."""
 
 
-class Carrier(httpx2.AsyncBaseTransport):
+class FailoverTransport(httpx2.AsyncBaseTransport):
     """One line's requests on the road.
 
     Args:
         listens: whether the line keeps the session's own stream by itself, instead of the SDK (`listening`).
     """
 
-    def __init__(self, road: Road, url: httpx2.URL, *, listens: bool = False) -> None:
-        self._road = road
+    def __init__(self, endpoints: Endpoints, url: httpx2.URL, *, listens: bool = False) -> None:
+        self._endpoints = endpoints
         self.asked = url
         """What requests of the line are addressed to, wherever they go."""
         self.listens = listens
@@ -123,22 +123,22 @@ class Carrier(httpx2.AsyncBaseTransport):
     async def _sent(self, request: httpx2.Request) -> tuple[httpx2.Response, httpx2.URL]:
         """The answer, and whose it is. What cannot be sent to one URL goes to another: nobody has seen it."""
         if request.url != self.asked:
-            return await self._road.transport(request.url).handle_async_request(request), request.url
-        url, tried = self.url if self.session else self._road.choose(), list[httpx2.URL]()
+            return await self._endpoints.transport(request.url).handle_async_request(request), request.url
+        url, tried = self.url if self.session else self._endpoints.choose(), list[httpx2.URL]()
         while True:
             request.url = url
             request.headers["host"] = url.netloc.decode("ascii")
             tried.append(url)
             try:
-                response = await self._road.transport(url).handle_async_request(request)
+                response = await self._endpoints.transport(url).handle_async_request(request)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                self._road.avoid(url)
-                others = self._road.others(tried)
+                self._endpoints.avoid(url)
+                others = self._endpoints.others(tried)
                 if not others or OURS in request.extensions:  # a stream is worth something only where the session is
                     raise
                 url = others[0]
             else:
-                (self._road.avoid if response.status_code in NOT_HERE else self._road.answered)(url)
+                (self._endpoints.avoid if response.status_code in NOT_HERE else self._endpoints.answered)(url)
                 return response, url
 
     def _note(self, response: httpx2.Response, url: httpx2.URL) -> None:
@@ -156,17 +156,19 @@ class Carrier(httpx2.AsyncBaseTransport):
             return explained(response, await beginning(response))
         stream: Any = response.stream
         if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            events = repairs.Events(stream, self._road.most, number)
+            events = repairs.Events(stream, self._endpoints.most, number)
             return httpx2.Response(response.status_code, headers=response.headers, stream=events)
         if number is not None and self.listens and response.status_code < 300:
-            return await repairs.answer(response, number, self._road.most)
-        return httpx2.Response(response.status_code, headers=response.headers, stream=Bounded(stream, self._road.most))
+            return await repairs.answer(response, number, self._endpoints.most)
+        return httpx2.Response(
+            response.status_code, headers=response.headers, stream=Bounded(stream, self._endpoints.most)
+        )
 
     async def aclose(self) -> None:
         """The road stays: other lines are on it."""
 
 
-def client(carrier: Carrier, headers: Mapping[str, str]) -> httpx2.AsyncClient:
+def client(carrier: FailoverTransport, headers: Mapping[str, str]) -> httpx2.AsyncClient:
     """A client for one line."""
     timeout = httpx2.Timeout(CONNECT_S, read=READ_S)
     plain = {**headers, "accept-encoding": "identity"}
@@ -175,7 +177,7 @@ def client(carrier: Carrier, headers: Mapping[str, str]) -> httpx2.AsyncClient:
 
 @asynccontextmanager
 async def streamable(
-    carrier: Carrier, http: httpx2.AsyncClient, most: int, *, leave: Callable[[], bool] = lambda: False
+    carrier: FailoverTransport, http: httpx2.AsyncClient, most: int, *, leave: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Streams over Streamable HTTP.
 
@@ -203,7 +205,7 @@ async def ended(http: httpx2.AsyncClient, url: str, session: str) -> None:
 
 
 @asynccontextmanager
-async def sse(what: Sse, carrier: Carrier) -> AsyncIterator[tuple[Any, Any]]:
+async def sse(what: Sse, carrier: FailoverTransport) -> AsyncIterator[tuple[Any, Any]]:
     """Streams over HTTP+SSE."""
 
     def factory(

@@ -22,11 +22,11 @@ from switchboard.backends.connections.protocol import Inbound
 from switchboard.backends.errors import Broken, Unreachable
 from switchboard.backends.transports import child, http, stdio
 from switchboard.backends.transports.child import Child
-from switchboard.backends.transports.endpoints import Road
-from switchboard.backends.transports.http import Carrier
-from switchboard.backends.transports.session_store import Slot, Upstream
-from switchboard.backends.transports.session_stream import Listening
-from switchboard.backends.transports.stream_relay import Everywhere, Here
+from switchboard.backends.transports.endpoints import Endpoints
+from switchboard.backends.transports.http import FailoverTransport
+from switchboard.backends.transports.session_store import SessionStore, Slot
+from switchboard.backends.transports.session_stream import SessionStream
+from switchboard.backends.transports.stream_relay import LocalRelay, SharedRelay
 from switchboard.backends.transports.watchdog import Watchdog
 
 REFUSED: Final = re.compile(r"HTTP (?:401|403|407)\b")
@@ -83,7 +83,7 @@ class OpenHttp:
     """An HTTP connection on the line. Satisfies `opened.Opened`."""
 
     streams: tuple[Any, Any]
-    carrier: Carrier
+    carrier: FailoverTransport
     most: int
     client: httpx2.AsyncClient | None = None
     """For the stream of a session; a transport without such streams needs none."""
@@ -131,7 +131,7 @@ class OpenHttp:
             await self.slot.made(None)
             return
         dumped = result.model_dump(by_alias=True, mode="json", exclude_none=True)
-        await self.slot.made(Upstream(self.carrier.session, str(self.carrier.url), dumped))
+        await self.slot.made(SessionStore(self.carrier.session, str(self.carrier.url), dumped))
         self.kept = self.slot.state.kind != "memory://"
 
     async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
@@ -141,9 +141,11 @@ class OpenHttp:
             await anyio.sleep_forever()
             return
         slot = self.slot
-        relay = Here() if slot is None else Everywhere(slot.state, slot.backend.place, slot.key, slot.worker)
+        relay = LocalRelay() if slot is None else SharedRelay(slot.state, slot.backend.place, slot.key, slot.worker)
         late = slot is not None and slot.key.kind == "shared"
-        stream = Listening(self.client, self.carrier, self.version, self.most, relay, inbound, self.tried, late=late)
+        stream = SessionStream(
+            self.client, self.carrier, self.version, self.most, relay, inbound, self.tried, late=late
+        )
         await stream.run(busy)
 
     @property
@@ -180,11 +182,11 @@ async def open_child(
     return OpenChild((received, to_send), started, why)
 
 
-async def open_sse(backend: Backend, what: Transport, road: Road, stack: AsyncExitStack) -> OpenHttp:
+async def open_sse(backend: Backend, what: Transport, endpoints: Endpoints, stack: AsyncExitStack) -> OpenHttp:
     """Talk to a server of the transport with two endpoints."""
     if isinstance(what, Stdio | Http):
         raise TypeError(type(what).__name__)
-    carrier = Carrier(road, road.choose())
+    carrier = FailoverTransport(endpoints, endpoints.choose())
     try:
         streams = await stack.enter_async_context(http.sse(what, carrier))
     except Exception as error:  # the SDK's error has the status alone, and a link to its library's pages
@@ -199,13 +201,13 @@ async def open_sse(backend: Backend, what: Transport, road: Road, stack: AsyncEx
 
 
 async def open_http(
-    backend: Backend, what: Transport, road: Road, slot: Slot | None, stack: AsyncExitStack
+    backend: Backend, what: Transport, endpoints: Endpoints, slot: Slot | None, stack: AsyncExitStack
 ) -> OpenHttp:
     """Talk to a URL, in a session that is there already if `slot` knows one."""
     if not isinstance(what, Http):
         raise TypeError(type(what).__name__)
     found = None if slot is None else await slot.find()
-    carrier = Carrier(road, road.choose() if found is None else httpx2.URL(found.url), listens=True)
+    carrier = FailoverTransport(endpoints, endpoints.choose() if found is None else httpx2.URL(found.url), listens=True)
     headers = {**what.headers, **({MCP_SESSION_ID: found.session} if found else {})}
     client = await stack.enter_async_context(http.client(carrier, headers))
     opened = OpenHttp((None, None), carrier, backend.bounds.message_bytes, client, slot)

@@ -13,7 +13,7 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId, 
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY
 from switchboard.backends.transports import messages
 from switchboard.backends.transports.answers import Bounded, reason, refusal
-from switchboard.backends.transports.stdio import Cut, Lines
+from switchboard.backends.transports.stdio import Cut, LineSplitter
 
 _REQUEST: Final = re.compile(rb'\s*\{"jsonrpc":\s*"2\.0",\s*"id":\s*(-?\d+|"[^"\\]*"),\s*"method":')
 """As our own side writes one."""
@@ -78,7 +78,7 @@ class Events(httpx2.AsyncByteStream):
         self._size = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        lines = Lines(self._most + len(b"data: "))
+        lines = LineSplitter(self._most + len(b"data: "))
         async for chunk in self._inner:
             for line in lines.feed(chunk):
                 if text := self._taken(line):

@@ -19,7 +19,7 @@ import structlog
 
 from switchboard.aio import background
 from switchboard.backends.config import Backend
-from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.errors import Unreachable
 from switchboard.errors import StateUnavailable
 from switchboard.fleet import Lease
@@ -41,7 +41,7 @@ log = structlog.get_logger("switchboard.backends")
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
+class SessionStore:
     """A session at a backend."""
 
     session: str
@@ -55,7 +55,7 @@ class Upstream:
 class Slot:
     """Where one line's upstream session is kept."""
 
-    def __init__(self, state: State, backend: Backend, key: LineKey, worker: str) -> None:
+    def __init__(self, state: State, backend: Backend, key: ConnectionKey, worker: str) -> None:
         given = (key.tag, backend.place, key.capabilities)
         self.lost = False
         """Whether the session that is to be made takes the place of one that is over."""
@@ -68,7 +68,7 @@ class Slot:
         self._member = json.dumps([key.tag, key.capabilities, key.sid])
         self._touched = time.monotonic()
 
-    async def find(self) -> Upstream | None:
+    async def find(self) -> SessionStore | None:
         """The session, or `None` for whoever is to make it.
 
         Raises:
@@ -83,7 +83,7 @@ class Slot:
         except StateUnavailable as error:
             raise Unreachable("shared state cannot be reached now, which knows its session") from error
 
-    async def _found(self) -> Upstream | None:
+    async def _found(self) -> SessionStore | None:
         while True:
             ours = await self._making.claim()  # before looking: whoever had it may have made the session by now
             with self.state.guard():
@@ -91,13 +91,13 @@ class Slot:
             if stored and stored != LOST:
                 if ours:
                     await self._making.release()
-                return Upstream(**json.loads(stored))
+                return SessionStore(**json.loads(stored))
             if ours:
                 self.lost = stored == LOST
                 return None
             await asyncio.sleep(LOOK_S)
 
-    async def made(self, upstream: Upstream | None) -> None:
+    async def made(self, upstream: SessionStore | None) -> None:
         """Keep the session for everybody; `None` if there came to be none."""
         with self.state.guard():
             if upstream is not None:

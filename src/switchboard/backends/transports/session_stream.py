@@ -26,7 +26,7 @@ from mcp_types import INTERNAL_ERROR
 from switchboard.aio import first_error, first_of
 from switchboard.backends.connections.protocol import Inbound
 from switchboard.backends.frames import error_frame
-from switchboard.backends.transports.http import OURS, Carrier
+from switchboard.backends.transports.http import OURS, FailoverTransport
 from switchboard.backends.transports.stream_relay import Message, Relay
 from switchboard.errors import StateUnavailable
 from switchboard.state.payloads import parsed
@@ -41,15 +41,15 @@ PATIENT: Final = frozenset({409, 429})
 log = structlog.get_logger("switchboard.backends")
 
 
-class Deaf(Exception):
+class NoSessionStream(Exception):
     """The server has no such stream."""
 
 
-class Forgot(Exception):
+class SessionForgotten(Exception):
     """The server does not know the session any more."""
 
 
-class Listening:
+class SessionStream:
     """One line's part in it.
 
     Args:
@@ -62,7 +62,7 @@ class Listening:
     def __init__(
         self,
         http: httpx2.AsyncClient,
-        carrier: Carrier,
+        carrier: FailoverTransport,
         version: str,
         most: int,
         relay: Relay,
@@ -97,7 +97,7 @@ class Listening:
             except* StateUnavailable as errors:
                 log.info("redis.away", error=str(first_error(errors)))
                 await asyncio.sleep(FIRST_S)
-            except* Forgot:
+            except* SessionForgotten:
                 self._forgot = True
 
     async def _in_turn(self) -> None:
@@ -114,7 +114,7 @@ class Listening:
                     self._was_open, self._pause = True, FIRST_S
                     self._tried.set()
                     await self._hear(events)
-            except Deaf:
+            except NoSessionStream:
                 self._tried.set()
                 await anyio.sleep_forever()  # with the lease: nobody else needs to ask
             except (httpx2.HTTPError, httpx2.StreamError) as error:
@@ -141,14 +141,14 @@ class Listening:
             await response.aclose()
 
     def _judge(self, response: httpx2.Response) -> None:
-        """Raises `Forgot` or `Deaf`, or an error that may pass, unless there is a stream."""
+        """Raises `SessionForgotten` or `NoSessionStream`, or an error that may pass, unless there is a stream."""
         status = response.status_code
         if status in (400, 404) and self._was_open:
-            raise Forgot
+            raise SessionForgotten
         if status >= 500 or status in PATIENT:
             raise httpx2.RemoteProtocolError(f"HTTP {status}")
         if status != 200 or not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            raise Deaf
+            raise NoSessionStream
 
     async def _hear(self, events: EventSource) -> None:
         async for event in events:

@@ -44,7 +44,7 @@ class Cut:
     end: bytes
 
 
-class Lines:
+class LineSplitter:
     """Cuts a stream of bytes into lines, and keeps but the edges of one that is longer than `most` bytes."""
 
     def __init__(self, most: int) -> None:
@@ -119,7 +119,7 @@ async def streams(child: Child, most: int) -> AsyncIterator[tuple[Any, Any, asyn
 
 
 async def _read(child: Child, most: int, incoming: Any, why: asyncio.Future[str], waiting: Waiting) -> None:
-    reason, lines, stdout = "", Lines(most), child.process.stdout
+    reason, lines, stdout = "", LineSplitter(most), child.process.stdout
     async with incoming:
         try:
             while stdout is not None and (chunk := await stdout.read(CHUNK)):

@@ -16,11 +16,11 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from switchboard.backends.connections.connection_key import LineKey
+from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.connections.notification_order import MOST
 from switchboard.errors import StateUnavailable
 from switchboard.fleet import Lease
-from switchboard.fleet.leader import Alone, Elected, Lead
+from switchboard.fleet.leader import Leader, LeaseLeader, SoleLeader
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
 from switchboard.state.payloads import parsed
@@ -48,7 +48,7 @@ class Relay(Protocol):
     """What comes on a session's stream, on its way to whoever deals with it."""
 
     @property
-    def lead(self) -> Lead:
+    def lead(self) -> Leader:
         """Whether the stream is this worker's."""
         ...
 
@@ -65,11 +65,11 @@ class Relay(Protocol):
         ...
 
 
-class Here:
+class LocalRelay:
     """For a line whose session no other worker knows."""
 
     def __init__(self) -> None:
-        self.lead: Lead = Alone()
+        self.lead: Leader = SoleLeader()
         self._last: str | None = None
         self._deal: Deal | None = None
 
@@ -90,10 +90,10 @@ class Here:
             await self._deal(message)
 
 
-class Everywhere:
+class SharedRelay:
     """For a line whose session all workers resume."""
 
-    def __init__(self, state: State, place: str, key: LineKey, worker: str) -> None:
+    def __init__(self, state: State, place: str, key: ConnectionKey, worker: str) -> None:
         given = (key.tag, place, key.capabilities)
         self._state = state
         self._given = given
@@ -102,7 +102,7 @@ class Everywhere:
         self._worker = worker
         lease = Lease(state, state.keys.line_listening(*given), worker)
         self._vacant = asyncio.Event()
-        self.lead: Lead = Elected(lease, self._vacant, self._left, random.random)
+        self.lead: Leader = LeaseLeader(lease, self._vacant, self._left, random.random)
         self._tasks: asyncio.TaskGroup | None = None
         self._dealing: set[asyncio.Task[None]] = set()
         self._deal: Deal | None = None

@@ -16,7 +16,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage
 
 from switchboard.backends.transports.child import CHUNK
-from switchboard.backends.transports.stdio import Lines, Received, parsed
+from switchboard.backends.transports.stdio import LineSplitter, Received, parsed
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of one message of the client; a longer one is left out."""
@@ -69,7 +69,7 @@ def _read(source: int, send: Any, loop: asyncio.AbstractEventLoop) -> None:
     def said(item: Received) -> None:
         asyncio.run_coroutine_threadsafe(give(item), loop).result()
 
-    lines = Lines(MOST_BYTES)
+    lines = LineSplitter(MOST_BYTES)
     try:
         while chunk := os.read(source, CHUNK):
             for line in lines.feed(chunk):

@@ -33,7 +33,7 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, tuple[tuple[bytes, bytes], ...]
 """What is answered; an empty message stands for the fault's own, which is meant for the client."""
 
 
-class Faults:
+class ErrorBoundary:
     """Wraps an endpoint, inside any framework's own error pages."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -13,7 +13,7 @@ from mcp_types import REQUEST_TIMEOUT
 
 from switchboard.fleet.peers import ServedChannel
 from switchboard.sessions.parking.client_requests import ASKABLE, Ask, Terms
-from switchboard.sessions.parking.continuation import Ticket
+from switchboard.sessions.parking.continuation import Continuation
 from switchboard.sessions.parking.errors import cancelled, not_parked, too_many
 from switchboard.sessions.parking.outcome import Outcome
 
@@ -226,7 +226,7 @@ class Call:
                 {
                     "resultType": "input_required",
                     "inputRequests": {key: ask.request for key, ask in self._asks.items()},
-                    "requestState": Ticket(self.id, self._keeper.worker, self._current + 1).text(),
+                    "requestState": Continuation(self.id, self._keeper.worker, self._current + 1).text(),
                     **self._keeper.stamp(),
                 }
             )

@@ -13,7 +13,7 @@ from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.transport_context import TransportContext
 
 
-class Here:
+class LocalChannel:
     """The client of this round is connected to this worker. Satisfies `fleet.peers.ServedChannel`."""
 
     lost = False

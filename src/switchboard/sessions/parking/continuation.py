@@ -14,7 +14,7 @@ from switchboard.sessions.parking.errors import invalid_state
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Continuation:
     """Names a parked call, the worker that holds it, and the round that the bearer may begin."""
 
     park: str
@@ -27,7 +27,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class HandlerState:
     """The state of a handler that drives its rounds itself; kept apart from tickets by its wrapping."""
 
     state: str
@@ -37,7 +37,7 @@ class Own:
         return json.dumps({"own": self.state}, separators=(",", ":"))
 
 
-def read(state: str) -> Ticket | Own:
+def read(state: str) -> Continuation | HandlerState:
     """What a verified `requestState` holds.
 
     Raises:
@@ -46,8 +46,8 @@ def read(state: str) -> Ticket | Own:
     try:
         fields: Any = json.loads(state)
         if "own" in fields:
-            return Own(_typed(fields["own"], str))
-        return Ticket(_typed(fields["park"], str), _typed(fields["worker"], str), _typed(fields["round"], int))
+            return HandlerState(_typed(fields["own"], str))
+        return Continuation(_typed(fields["park"], str), _typed(fields["worker"], str), _typed(fields["round"], int))
     except (ValueError, KeyError, TypeError):
         raise invalid_state() from None
 

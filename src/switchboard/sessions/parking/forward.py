@@ -13,10 +13,10 @@ import structlog
 
 from switchboard.fleet.peers import Channel, PeerLost, Peers, ServedChannel
 from switchboard.sessions.parking.client_requests import Terms
-from switchboard.sessions.parking.continuation import Ticket
+from switchboard.sessions.parking.continuation import Continuation
 from switchboard.sessions.parking.errors import invalid_state, unreachable, worker_lost
 from switchboard.sessions.parking.outcome import Outcome
-from switchboard.sessions.parking.registry import Lot
+from switchboard.sessions.parking.registry import CallRegistry
 
 METHOD: Final = "parking.retry"
 
@@ -26,9 +26,9 @@ log = structlog.get_logger("switchboard.parking")
 class Forwarding:
     """Both ends: retries of calls that other workers hold, and their retries of calls in this one's lot."""
 
-    def __init__(self, peers: Peers, lot: Lot) -> None:
+    def __init__(self, peers: Peers, registry: CallRegistry) -> None:
         self._peers = peers
-        self._lot = lot
+        self._registry = registry
 
     def serving(self) -> AbstractAsyncContextManager[None]:
         """Serve other workers until the context ends."""
@@ -36,7 +36,7 @@ class Forwarding:
 
     async def retry(
         self,
-        ticket: Ticket,
+        continuation: Continuation,
         method: str,
         principal: str,
         answers: Mapping[str, Any],
@@ -49,15 +49,15 @@ class Forwarding:
             MCPError: the outcome is an error, or that worker is lost, or cannot be reached now.
         """
         params = {
-            "ticket": [ticket.park, ticket.worker, ticket.round],
+            "ticket": [continuation.park, continuation.worker, continuation.round],
             "principal": principal,
             "answers": answers,
             "terms": terms.frame(),
         }
         try:
-            return Outcome(await self._peers.call(ticket.worker, METHOD, params, channel, once=False))
+            return Outcome(await self._peers.call(continuation.worker, METHOD, params, channel, once=False))
         except PeerLost as error:
-            log.warning("parking.worker_lost", holder=ticket.worker, reason=error.reason)
+            log.warning("parking.worker_lost", holder=continuation.worker, reason=error.reason)
             raise (worker_lost(method) if error.dead else unreachable()) from None
 
     async def _served(self, params: Mapping[str, Any], channel: ServedChannel) -> Mapping[str, Any]:
@@ -69,5 +69,7 @@ class Forwarding:
         except (ValueError, KeyError, TypeError) as error:
             log.warning("parking.retry_not_understood", error=type(error).__name__)
             raise invalid_state() from None
-        outcome = await self._lot.attend(Ticket(park, str(worker), number), principal, answers, terms, channel)
+        outcome = await self._registry.attend(
+            Continuation(park, str(worker), number), principal, answers, terms, channel
+        )
         return outcome.dumped()

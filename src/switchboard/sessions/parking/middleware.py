@@ -17,14 +17,14 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from switchboard.fleet.peers import Peers
 from switchboard.identity import current
 from switchboard.sessions.parking.call import Call
-from switchboard.sessions.parking.client_channel import Here, request_outbound
+from switchboard.sessions.parking.client_channel import LocalChannel, request_outbound
 from switchboard.sessions.parking.client_requests import Terms
 from switchboard.sessions.parking.context import parked_context
-from switchboard.sessions.parking.continuation import Own, Ticket, read
+from switchboard.sessions.parking.continuation import Continuation, HandlerState, read
 from switchboard.sessions.parking.errors import invalid_responses, not_serving
 from switchboard.sessions.parking.forward import Forwarding
 from switchboard.sessions.parking.outcome import Outcome
-from switchboard.sessions.parking.registry import Lot
+from switchboard.sessions.parking.registry import CallRegistry
 
 Context = ServerRequestContext[Any, Any]
 
@@ -52,19 +52,19 @@ class Parking:
         self._worker = peers.worker
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
-        self._lot = Lot(
+        self._registry = CallRegistry(
             peers.worker,
             ttl=ttl,
             max_parked=max(max_parked, max_per_principal),
             max_per_principal=max_per_principal,
             server_info=server_info,
         )
-        self._forwarding = Forwarding(peers, self._lot)
+        self._forwarding = Forwarding(peers, self._registry)
 
     @property
     def parked(self) -> int:
         """How many calls wait for their clients on this worker."""
-        return len(self._lot)
+        return len(self._registry)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ class Parking:
             try:
                 yield
             finally:
-                self._lot.close()
+                self._registry.close()
                 self._tasks = None
                 for task in [task for task in self._spawned if not task.cancelling()]:
                     task.cancel()
@@ -85,28 +85,28 @@ class Parking:
         params = ctx.params or {}
         state = params.get("requestState")
         carried = read(state) if isinstance(state, str) else None
-        if isinstance(carried, Ticket):
+        if isinstance(carried, Continuation):
             return (await self._go_on(ctx, carried, params.get("inputResponses"))).give()
-        if isinstance(carried, Own):
+        if isinstance(carried, HandlerState):
             ctx = replace(ctx, params={**params, "requestState": carried.state})
         return (await self._start(ctx, call_next)).give()
 
     async def _start(self, ctx: Context, call_next: CallNext) -> Outcome:
-        call = Call(self._lot, current().principal.owner, ctx.method, ctx.protocol_version, Terms.of(ctx))
+        call = Call(self._registry, current().principal.owner, ctx.method, ctx.protocol_version, Terms.of(ctx))
         inner, connection = parked_context(call, ctx)
         call.task = self._spawn(_run(call, inner, call_next, connection))
         call.task.add_done_callback(lambda _: call.end())
-        self._lot.running.add(call)
-        return await call.attend(0, Here(request_outbound(ctx.session)))
+        self._registry.running.add(call)
+        return await call.attend(0, LocalChannel(request_outbound(ctx.session)))
 
-    async def _go_on(self, ctx: Context, ticket: Ticket, answers: Any) -> Outcome:
+    async def _go_on(self, ctx: Context, continuation: Continuation, answers: Any) -> Outcome:
         if not isinstance(answers, Mapping | None):
             raise invalid_responses()
         principal, terms = current().principal.owner, Terms.of(ctx)
-        channel = Here(request_outbound(ctx.session))
-        if ticket.worker == self._worker:
-            return await self._lot.attend(ticket, principal, answers or {}, terms, channel)
-        return await self._forwarding.retry(ticket, ctx.method, principal, answers or {}, terms, channel)
+        channel = LocalChannel(request_outbound(ctx.session))
+        if continuation.worker == self._worker:
+            return await self._registry.attend(continuation, principal, answers or {}, terms, channel)
+        return await self._forwarding.retry(continuation, ctx.method, principal, answers or {}, terms, channel)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._tasks is None:

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.methods import is_input_required
 from pydantic import BaseModel
 
-from switchboard.sessions.parking.continuation import Own
+from switchboard.sessions.parking.continuation import HandlerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,11 @@ class Outcome:
             return self
         result = wire(self.result)
         state = result.get("requestState")
-        return replace(self, result={**result, "requestState": Own(state).text()}) if isinstance(state, str) else self
+        return (
+            replace(self, result={**result, "requestState": HandlerState(state).text()})
+            if isinstance(state, str)
+            else self
+        )
 
     def dumped(self) -> dict[str, Any]:
         """The result as JSON for another worker.

@@ -12,14 +12,14 @@ from mcp_types import SERVER_INFO_META_KEY
 from switchboard.fleet.peers import ServedChannel
 from switchboard.sessions.parking.call import Call
 from switchboard.sessions.parking.client_requests import Terms
-from switchboard.sessions.parking.continuation import Ticket
+from switchboard.sessions.parking.continuation import Continuation
 from switchboard.sessions.parking.errors import not_parked, too_many, worker_lost
 from switchboard.sessions.parking.outcome import Outcome
 
 log = structlog.get_logger("switchboard.parking")
 
 
-class Lot:
+class CallRegistry:
     """Finds a parked call by its ticket, and has no more room than it was given."""
 
     def __init__(
@@ -50,18 +50,23 @@ class Lot:
         return {"_meta": {SERVER_INFO_META_KEY: self._server_info()}} if self._server_info else {}
 
     async def attend(
-        self, ticket: Ticket, principal: str, answers: Mapping[str, Any], terms: Terms, channel: ServedChannel
+        self,
+        continuation: Continuation,
+        principal: str,
+        answers: Mapping[str, Any],
+        terms: Terms,
+        channel: ServedChannel,
     ) -> Outcome:
         """Begin, or join, the round that the ticket names, and wait for its outcome.
 
         Raises:
             MCPError: the call ended, expired, or is somebody else's.
         """
-        call = self._parked.get(ticket.park) or self._ended.get(ticket.park)
+        call = self._parked.get(continuation.park) or self._ended.get(continuation.park)
         if call is None or call.principal != principal:
             raise not_parked()
-        call.begin(ticket.round, answers, terms)
-        return await call.attend(ticket.round, channel)
+        call.begin(continuation.round, answers, terms)
+        return await call.attend(continuation.round, channel)
 
     def admit(self, call: Call) -> None:
         """Make room for a call that is about to ask; raises when there is none."""
