@@ -14,7 +14,7 @@ NPM     := --no-audit --no-fund --no-package-lock --silent --fetch-timeout=60000
 ARGS    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check matrix reference conformance format separate fleet build bench chaos races node clean
+.PHONY: help serve test check matrix reference conformance format separate fleet build bench chaos races mutants node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ chaos: $(VENV)/.dev ## a fleet under load while its parts are killed: what is lo
 
 races: $(VENV)/.dev ## 50 redemptions of one code, 50 uses of one refresh token, on two workers at once, 100 rounds
 	$(BIN)/python -m tools.fleet.redemptions $(ARGS)
+
+mutants: $(VENV)/.dev ## try small faults in a room's source, and tell which no test notices (ARGS="tasks --sample 20 --seed 1")
+	$(BIN)/python -m tools.mutants $(ARGS)
 
 node: $(NODE)/node_modules/.installed $(OIDC)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 
