@@ -59,6 +59,7 @@ class Gates:
     def __init__(self) -> None:
         self.entered = asyncio.Event()
         self.release = asyncio.Event()
+        self.left = asyncio.Event()
         self.cancelled = asyncio.Event()
 
     async def hold(self) -> None:
@@ -67,6 +68,7 @@ class Gates:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self.release.wait()
+            self.left.set()
         except asyncio.CancelledError:
             self.cancelled.set()
             raise

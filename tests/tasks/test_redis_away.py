@@ -89,3 +89,34 @@ async def test_a_call_becomes_a_task_once_redis_takes_writes_again(opening: Any,
         task = (await calling)["taskId"]
     gates.release.set()
     assert (await a.become(task, "completed"))["result"]["content"][0]["text"] == "released"
+
+
+async def test_a_handler_that_ends_while_its_call_is_made_a_task_completes_the_task(
+    opening: Any, state: State, gates: Any
+) -> None:
+    a = await opening()
+    await state.redis.client_pause(60_000, all=False)  # writes wait
+    calling = asyncio.create_task(a.call("hold"))
+    async with asyncio.timeout(15):
+        while not (await state.redis.info("clients"))["blocked_clients"]:
+            await asyncio.sleep(0.02)
+        gates.release.set()
+        await gates.left.wait()
+        await state.redis.client_unpause()
+        task = (await calling)["taskId"]
+    assert (await a.become(task, "completed"))["result"]["content"][0]["text"] == "released"
+
+
+async def test_a_task_that_works_asks_redis_now_and_then_only(opening: Any, state: State) -> None:
+    a = await opening()
+    await a.call("hold")
+    before = await looks(state)
+    await asyncio.sleep(MOMENT_S)
+    assert await looks(state) - before < 10
+
+
+async def looks(state: State) -> int:
+    """How often Redis was asked for a member of a hash so far."""
+    stats: Any = await state.redis.info("commandstats")
+    count: int = stats.get("cmdstat_hget", {"calls": 0})["calls"]
+    return count

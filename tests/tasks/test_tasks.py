@@ -210,3 +210,14 @@ async def test_a_task_that_takes_longer_than_it_may_fails_and_says_so(opening: A
     failed = await b.become(made["taskId"], "failed")
     assert failed["error"]["data"] == {"reason": "out_of_time", "retry": False}
     assert gates.cancelled.is_set()
+
+
+async def test_only_calls_of_the_modern_era_become_tasks(opening: Any, gates: Any) -> None:
+    a = await opening()
+    gates.release.set()
+    answer = await a.request("prompts/get", {"name": "must"}, capabilities={})
+    assert answer["error"]["code"] != MISSING_CAPABILITY
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "must", "arguments": {}}}
+    headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
+    answer = (await a.http.post("http://localhost/mcp", json=call, headers=headers)).json()
+    assert answer["result"]["content"][0]["text"] == "released"
