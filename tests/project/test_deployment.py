@@ -27,6 +27,8 @@ PATIENCE = 60
 class Place:
     """A folder with what a newcomer has there, and the addresses that stand for those of the document."""
 
+    proxy: Child
+
     def __init__(self, folder: Path, redis_url: str) -> None:
         self.folder = folder
         self.tls, self.port = free_port(), free_port()
@@ -90,7 +92,7 @@ def followed(place: Place) -> Iterator[Place]:
     """The steps up to the running server, one after the other."""
     for block in (SETTINGS, CERTIFICATE):
         place.run(block)
-    proxy = place.start("nginx", PROXY)
+    proxy = place.proxy = place.start("nginx", PROXY)
     workers = place.start("workers", SERVE)
     proxy.wait_until(lambda: listens(place.tls), PATIENCE)
     workers.wait_until(lambda: listens(place.port), PATIENCE)
@@ -111,8 +113,8 @@ def test_who_follows_the_page_word_by_word_calls_a_tool_through_tls(followed: Pl
     shown: dict[str, Any] = called["result"]["structuredContent"]
     assert called["result"].get("isError", False) is False
     assert "alice" in json.dumps(shown)
-    log = (followed.folder / "access.log").read_text()
-    assert re.search(r'"POST /mcp HTTP/1\.1" 200', log)
+    log = followed.folder / "access.log"  # nginx writes a line once it has done with the request, after the answer
+    followed.proxy.wait_until(lambda: '"POST /mcp HTTP/1.1" 200' in log.read_text(), PATIENCE)
 
 
 def test_the_settings_of_the_page_are_kept_from_others_and_each_has_a_key_of_its_own(place: Place) -> None:
