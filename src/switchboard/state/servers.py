@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Connection, Redis, SSLConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
@@ -67,6 +66,8 @@ def _common() -> dict[str, Any]:
 
 
 def _memory(connections: int) -> Server:
+    from fakeredis import FakeAsyncRedis, FakeServer  # a hundred modules, for whoever has no Redis
+
     fake: Any = FakeAsyncRedis(server=FakeServer(), decode_responses=True, protocol=2)
     made = fake.connection_pool
     fake.connection_pool = Pool(
