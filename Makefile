@@ -28,11 +28,12 @@ test: $(VENV)/.dev ## set up, then run the tests (ARGS="tests/state -k lease" ru
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 2 --dist loadscope --cov --cov-report=term --cov-fail-under=90)
 
-check: $(VENV)/.dev ## format, lint, types, import directions
+check: $(VENV)/.dev ## format, lint, types, import directions, and the rules of tools/house.py
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.house
 
 conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two workers in turn: every version, authorization off and on
 	$(BIN)/python -m tools.conformance $(ARGS)

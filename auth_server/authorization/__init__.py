@@ -1,5 +1,7 @@
 """What an authorization or token request may ask for, and what of it is granted. Pure.
 
-Owns the checks of an authorization request, resources (RFC 8707), scopes and subjects. May import settings, models and
-errors, parsed parameters and the identity that a connector returns; never the store, never an endpoint.
+Owns the checks of an authorization request, resources (RFC 8707), scopes and subjects.
+
+May import: leaves.
+Never imports: store, endpoints, grants.
 """

@@ -1,5 +1,7 @@
 """What HTTP requests pass before an endpoint, and what answers pass after it.
 
-Owns the checks before the endpoints, rate limits, and how errors become answers. May import the
-store, the pages and errors; never an endpoint.
+Owns the checks before the endpoints, rate limits, and how errors become answers.
+
+May import: clients, fetch, pages, store, leaves.
+Never imports: endpoints, grants.
 """

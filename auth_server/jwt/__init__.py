@@ -1,4 +1,5 @@
 """Signed JWTs: those of others verified by their key sets, our own signed with keys that rotate.
 
-May import the store, `fetch` and `crypto`; never an endpoint.
+May import: fetch, store, leaves.
+Never imports: endpoints, grants.
 """

@@ -1,4 +1,5 @@
 """Pages for people: the templates, the cookies of a browser, and the page about a sign-in that does not work.
 
-May import the store, settings and errors; never an endpoint.
+May import: store, leaves.
+Never imports: endpoints, grants.
 """

@@ -1,7 +1,9 @@
 """Everything the authorization server keeps, in Redis.
 
-Every worker sees a write at once: nothing is cached here. May import the models, keys and crypto of this package;
-never an endpoint, never HTTP. Commands that find Redis away raise `StateUnavailable`.
+Every worker sees a write at once: nothing is cached here. Commands that find Redis away raise `StateUnavailable`.
+
+May import: switchboard.state, leaves.
+Never imports: endpoints, http, starlette.
 """
 
 from auth_server.store.access import AccessTokens, Issued

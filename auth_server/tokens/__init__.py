@@ -1,4 +1,5 @@
 """Access and refresh tokens: their formats, how a grant becomes tokens, and how a grant is renewed at refresh.
 
-May import the store, `jwt`, the connectors and the limits; never an endpoint or a grant type.
+May import: audit, authorization, connectors, http, jwt, store, leaves.
+Never imports: endpoints, grants.
 """

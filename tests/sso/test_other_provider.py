@@ -22,7 +22,7 @@ from mcp.shared.auth import OAuthClientMetadata
 from mcp_types import TextContent
 
 from tools.fleet.children import Child, answers, free_port, start
-from tools.fleet.kept import Kept
+from tools.fleet.tokens import MemoryTokenStorage
 from tools.fleet.workers import start_worker
 
 PROVIDER = Path(__file__).parent / "provider"
@@ -108,13 +108,13 @@ class Session:
 
     whoami: dict[str, Any]
     echoed: str
-    kept: Kept
+    kept: MemoryTokenStorage
     person: Person
 
 
 async def _signed_in(base: str, mode: str = "auto") -> Session:
     """The official client's whole way: 401, metadata, registration, sign-in, token, and then it calls tools."""
-    kept, person = Kept(), Person()
+    kept, person = MemoryTokenStorage(), Person()
     metadata = OAuthClientMetadata(
         redirect_uris=[CALLBACK], client_name="Probe", token_endpoint_auth_method="none", scope="mcp"
     )

@@ -16,7 +16,7 @@ from tools.chaos.short_session import opened, run_short_session, session
 RETRY_S: Final = 1.0
 """What the priming event asks for."""
 
-PATIENCE_S: Final = 100.0
+UNANSWERED_S: Final = 100.0
 """After this a call counts as never answered; longer than Redis may be away."""
 
 
@@ -84,7 +84,7 @@ class HandshakeClient:
         while not call.how and following.last and self._setting.replay:
             await asyncio.sleep(RETRY_S)
             await self._resume(following)
-            if not call.how and time.time() - call.began > PATIENCE_S:
+            if not call.how and time.time() - call.began > UNANSWERED_S:
                 call.how = "never answered"
         call.how = call.how or following.broken
         call.resumable = following.last is not None

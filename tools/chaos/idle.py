@@ -39,7 +39,7 @@ KEPT: Final = 0.10
 POOLED: Final = 100
 """Descriptors that a worker keeps of what it has used: its pool of connections to Redis."""
 
-PATIENCE_S: Final = 60.0
+CLOSED_WITHIN_S: Final = 60.0
 QUIET: Final = {"plugins": {"everything": {"enabled": False}}}
 """Nothing is said unasked: the demonstration would talk to every stream."""
 
@@ -99,7 +99,7 @@ async def closed(streams: list[Opened], worker: Child, before: int) -> None:
 
 
 def _wait_for_fewer(worker: Child, most: int) -> None:
-    worker.wait_until(lambda: descriptors(worker) <= most, PATIENCE_S)
+    worker.wait_until(lambda: descriptors(worker) <= most, CLOSED_WITHIN_S)
 
 
 def descriptors(worker: Child) -> int:

@@ -14,7 +14,7 @@ from tools.chaos.observations import Call, Incident, ReceivedEvent
 from tools.chaos.raw_http import Answer, Broken, sent
 
 VERSION: Final = "2026-07-28"
-AGAIN_S: Final = 1.0
+REOPEN_S: Final = 1.0
 META: Final = {
     "io.modelcontextprotocol/protocolVersion": VERSION,
     "io.modelcontextprotocol/clientInfo": {"name": "chaos", "version": "1"},
@@ -64,7 +64,7 @@ class ModernClient:
                             self._changed.set()
             except Broken:
                 pass
-            await until(self._setting.closing, AGAIN_S)
+            await until(self._setting.closing, REOPEN_S)
 
     async def _keep_reading(self) -> None:
         while True:
@@ -73,7 +73,7 @@ class ModernClient:
             call = await self.call("value", Kind("value", 0, {}))
             self._setting.log.write(call)
             if call.how != "ok":
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(REOPEN_S)
                 self._changed.set()
 
     async def call(self, tool: str, kind: Kind) -> Call:

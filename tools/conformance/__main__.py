@@ -13,7 +13,7 @@ from pathlib import Path
 from tools.conformance import client, issuer
 from tools.conformance.front import PINNED
 from tools.conformance.issuer import Issuer
-from tools.conformance.report import Line, proof, table
+from tools.conformance.report import ReportLine, proof, table
 from tools.conformance.results import Outcome
 from tools.conformance.runs import RUNS, Run
 from tools.conformance.suite import Suite, nothing_is_expected_to_fail
@@ -52,7 +52,7 @@ def main() -> None:
     sys.exit(bool(faults))
 
 
-def _lines(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run], only: str) -> Iterator[Line]:
+def _lines(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run], only: str) -> Iterator[ReportLine]:
     if mode == "upstream":
         yield from client.lines(suite, [run for run in client.runs() if only in run.name], CACHE.resolve() / "out")
         return
@@ -64,7 +64,7 @@ def _lines(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run],
         yield from _in_mode(mode, suite, runs, issuing)
 
 
-def _in_mode(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run]) -> Iterator[Line]:
+def _in_mode(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run]) -> Iterator[ReportLine]:
     """The server's scenarios; and, where it issues tokens itself, those for authorization servers."""
     with tempfile.TemporaryDirectory(prefix="switchboard-") as name:
         folder = Path(name)
@@ -76,7 +76,7 @@ def _in_mode(mode: str, suite: Suite, runs: Sequence[Run], issuing: Sequence[Run
         yield from _proven(lines)
 
 
-def _apart(suite: Suite, issuing: Sequence[Run]) -> Iterator[Line]:
+def _apart(suite: Suite, issuing: Sequence[Run]) -> Iterator[ReportLine]:
     """The scenarios for authorization servers, on two that stand alone."""
     with tempfile.TemporaryDirectory(prefix="switchboard-") as name, running_issuers(Path(name)) as issuers:
         found = Issuer(issuers.url, f"{issuers.env['BASE_URI']}/mcp")
@@ -84,12 +84,12 @@ def _apart(suite: Suite, issuing: Sequence[Run]) -> Iterator[Line]:
     yield from _proven(lines)
 
 
-def _proven(lines: Sequence[Line]) -> Sequence[Line]:
+def _proven(lines: Sequence[ReportLine]) -> Sequence[ReportLine]:
     print(proof(lines[-1]), flush=True)
     return lines
 
 
-def _line(run: Run, mode: str, suite: Suite, fleet: Fleet, token: str | None) -> Line:
+def _line(run: Run, mode: str, suite: Suite, fleet: Fleet, token: str | None) -> ReportLine:
     names = suite.listed(run)
     with _front(fleet, run.wire, token) as (url, log):
         outcome = suite.run(run, names, url, _out(run, mode))
@@ -98,7 +98,7 @@ def _line(run: Run, mode: str, suite: Suite, fleet: Fleet, token: str | None) ->
     return _judged(run, mode, names, outcome, fleet.balancer, faults)
 
 
-def _issuing(run: Run, mode: str, suite: Suite, found: Issuer, balancer: Balancer) -> Line:
+def _issuing(run: Run, mode: str, suite: Suite, found: Issuer, balancer: Balancer) -> ReportLine:
     names = suite.for_issuers(run)
     outcome = issuer.run(suite, run, names, found, _out(run, mode))
     return _judged(run, mode, names, outcome, balancer)
@@ -110,7 +110,7 @@ def _out(run: Run, mode: str) -> Path:
 
 def _judged(
     run: Run, mode: str, names: Sequence[str], outcome: Outcome, balancer: Balancer, faults: Sequence[str] = ()
-) -> Line:
+) -> ReportLine:
     """The outcome with what makes it doubtful: other scenarios than expected, or a worker that was left out."""
     turns, found = settled(balancer, WORKERS), [*outcome.faults, *faults]
     if len(names) != run.scenarios:
@@ -119,7 +119,7 @@ def _judged(
         found.append(f"the suite skipped {', '.join(outcome.skipped)}")
     if not turns.alternated(WORKERS):
         found.append(f"requests did not take turns: {dict(turns.served)}")
-    line = Line(run, mode, len(names), outcome, turns, tuple(found))
+    line = ReportLine(run, mode, len(names), outcome, turns, tuple(found))
     print(f"{'FAILED' if found else 'ok    '} {line.title}", flush=True)
     return line
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.conformance.report import Line
+from tools.conformance.report import ReportLine
 from tools.conformance.results import Outcome, read
 from tools.conformance.runs import Run
 from tools.conformance.suite import LIMIT_S, Suite
@@ -39,7 +39,7 @@ def runs() -> tuple[Run, ...]:
     )
 
 
-def lines(suite: Suite, chosen: Sequence[Run], out: Path) -> Iterator[Line]:
+def lines(suite: Suite, chosen: Sequence[Run], out: Path) -> Iterator[ReportLine]:
     """Run what was chosen."""
     for run in chosen:
         names, folder = _listed(suite, run), out / run.name.replace(", ", "-").replace(" ", "-")
@@ -47,7 +47,7 @@ def lines(suite: Suite, chosen: Sequence[Run], out: Path) -> Iterator[Line]:
         faults = list(outcome.faults)
         if len(names) != run.scenarios:
             faults.append(f"the suite lists {len(names)} scenarios, not {run.scenarios}")
-        line = Line(run, "none", len(names), outcome, Turns(Counter(), 0.0), tuple(faults))
+        line = ReportLine(run, "none", len(names), outcome, Turns(Counter(), 0.0), tuple(faults))
         print(f"{'FAILED' if faults else 'ok    '} {line.title}", flush=True)
         yield line
 

@@ -13,7 +13,7 @@ _TITLES = ("run", "authorization", "scenarios", "checks", "skipped by the suite"
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportLine:
     """One run and what came of it."""
 
     run: Run
@@ -43,7 +43,7 @@ class Line:
         )
 
 
-def table(lines: Sequence[Line]) -> str:
+def table(lines: Sequence[ReportLine]) -> str:
     """All runs as a Markdown table."""
     rows = [_TITLES, *(line.cells() for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
@@ -52,7 +52,7 @@ def table(lines: Sequence[Line]) -> str:
     return "\n".join([f"| {lined[0]} |", f"|{rule}|", *(f"| {line} |" for line in lined[1:])])
 
 
-def proof(line: Line) -> str:
+def proof(line: ReportLine) -> str:
     """What the balancer's log says after the last run of a fleet."""
     served = " + ".join(str(count) for count in line.turns.served.values())
     return (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tools.fleet.balancer import Balancer
 
 _ANSWERED = re.compile(r"^\S+:(\d+) [A-Z]+ /", re.MULTILINE)
-PATIENCE_S = 5.0
+LOGGED_WITHIN_S = 5.0
 """Seconds until the last stream that a client left counts as answered: a log line is written when a request ends."""
 
 
@@ -40,7 +40,7 @@ def turns(balancer: Balancer) -> Turns:
 
 def settled(balancer: Balancer, workers: int) -> Turns:
     """Wait until turns are even, within reason."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + LOGGED_WITHIN_S
     while not (now := turns(balancer)).alternated(workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     return now

@@ -1,4 +1,4 @@
-"""A public client at an issuer: it registers, a person signs in for it, it redeems and refreshes."""
+"""Clients of an issuer: one that registers, has a person sign in, redeems and refreshes; and what the SDK's keeps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from tools.fleet.person import Person
 
@@ -68,3 +69,27 @@ class PublicClient:
     async def refresh(self, tokens: dict[str, Any]) -> httpx2.Response:
         """The next tokens of the same consent."""
         return await self.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"])
+
+
+@dataclass
+class MemoryTokenStorage:
+    """What the SDK's OAuth client keeps of a server, in memory: satisfies its `TokenStorage`."""
+
+    tokens: OAuthToken | None = None
+    client: OAuthClientInformationFull | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        """The tokens."""
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        """Keep tokens."""
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        """The registration."""
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        """Keep a registration."""
+        self.client = client_info

@@ -7,8 +7,10 @@ which call a question belongs to, `roots` answers what is asked between calls, `
 `discovery` finds out what there is, for the fleet (`lead`, `known`, `looks`), with `listing`, `offer` and `cleaning`.
 `watchdog` leaves no child behind.
 
-May import `config`, `identity`, `state`, `errors` and `log`. Knows nothing of sessions, of the gateway above it or of
-the catalog: what it needs of them comes as Protocols.
+What it needs of the rooms above comes as Protocols.
+
+May import: config, fleet, identity, state, leaves.
+Never imports: sessions, gateway, catalog, http, starlette.
 """
 
 from switchboard.backends.config import Backend, Bounds, Http, Patience, Sse, Stdio

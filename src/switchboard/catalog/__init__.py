@@ -3,7 +3,9 @@
 Owns naming and collisions (`naming`), cursors and pages (`pages`), what configuration makes of an offer (`shaping`),
 the snapshot with its digest (`snapshot`), the part of it that a URL asks for (`selection`), finding tools (`search`).
 Pure: takes what providers offer, gives a `Catalog`; never awaits, never calls a provider, keeps no state.
-May import `plugins.api`, `config` and what is below; knows nothing of sessions or of the gateway above it.
+
+May import: plugins, config, leaves.
+Never imports: sessions, gateway, anyio, asyncio.
 """
 
 from switchboard.catalog.naming import Naming, Rejection

@@ -2,8 +2,11 @@
 
 Owns its shape (`model`, `servers`, `exposure`), its formats (`formats`), `${VAR}` expansion (`expansion`), what lies on
 what (`layers`, `overlay`), reading (`files`), showing (`shown`, `schema`), other files' shapes (`imports`), edits that
-keep a backup (`editing`) and noticing changes (`watching`). May import `state` and `errors`; knows no plugin and no
-other room: the environment to expand from is handed in.
+keep a backup (`editing`) and noticing changes (`watching`). The environment to expand from is
+handed in.
+
+May import: state, leaves.
+Never imports: plugins, backends, sources.
 """
 
 from switchboard.config.exposure import Exposure, Prefix, ToolRule

@@ -1,7 +1,9 @@
 """What the workers of one fleet do together.
 
-Owns `peers`, one call to another worker; fenced leases, who leads, and heartbeats. Imports `state` and what is below;
-never a session, a backend, HTTP or a setting.
+Owns `peers`, one call to another worker; fenced leases, who leads, and heartbeats.
+
+May import: state, leaves.
+Never imports: sessions, backends, http, settings.
 """
 
 from switchboard.fleet.heartbeat import Heartbeat, mint_worker_id

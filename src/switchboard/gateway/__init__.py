@@ -1,8 +1,10 @@
 """The one MCP server that clients see: a file per MCP feature, the same handlers for both eras.
 
-Owns the SDK `Server`, its middleware order, and the live catalog that its handlers read. May import `catalog`,
-`plugins` and below. Knows no HTTP and keeps nothing of a client: log levels and subscriptions go out through injected
-callables.
+Owns the SDK `Server`, its middleware order, and the live catalog that its handlers read. Keeps nothing
+of a client: log levels and subscriptions go out through injected callables.
+
+May import: catalog, plugins, config, identity, leaves.
+Never imports: sessions, http, starlette.
 """
 
 from switchboard.gateway.live import LiveCatalog

@@ -4,6 +4,8 @@ Owns the request's way in (proxies, request ids, CORS, security headers, Host an
 bearer check that sets the principal, the protected resource metadata, and health. Each part is pure ASGI with plain
 arguments; `stack.wrap` puts them in order.
 
-May import `identity`, `state`, `errors`, `log` and the MCP SDK. Never reads settings, and never imports a session,
-a gateway or a plugin: where it needs them it takes a callable.
+Where it needs a room above, it takes a callable.
+
+May import: sessions, catalog, identity, state, leaves.
+Never imports: settings, gateway, plugins, backends.
 """

@@ -1,7 +1,9 @@
 """In-process plugins: the public API (`api`), how they are found (`loading`), the one adapter over the SDK (`adapter`).
 
-May import `config` and what is below. A plugin is only ever called through its `PluginProvider`; nothing here knows of
-sessions, of HTTP, or of other plugins.
+A plugin is only ever called through its `PluginProvider`.
+
+May import: config, leaves.
+Never imports: sessions, http, backends.
 """
 
 from switchboard.plugins.adapter import PluginProvider

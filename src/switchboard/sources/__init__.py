@@ -1,9 +1,11 @@
 """Where servers come from: a description becomes something launchable.
 
 Owns the strategies, one for each `source` (`table`), the cache folder with what they installed and pinned (`shelf`),
-running installers with visible progress (`installer`), and what a machine lacks for a server (`lacking`). May import
-`config`, `errors` and `log`; never talks MCP and never starts a server: `backends` does, and the composition root
-carries a `Launch` over.
+running installers with visible progress (`installer`), and what a machine lacks for a server (`lacking`). Never
+talks MCP and never starts a server: `backends` does, and the composition root carries a `Launch` over.
+
+May import: config, leaves.
+Never imports: backends, mcp.
 """
 
 from switchboard.sources.cache_health import CacheWatch, unusable

@@ -2,7 +2,10 @@
 
 Owns the connection pool, the table of keys, the pub/sub hub, the guarded writes and fenced leases, the
 worker's heartbeat and its contact with Redis, the fleet's clock, and what to warn of.
-May import `errors` and `log`. Never knows what a session, a token or a tool is.
+Knows no session, no token and no tool.
+
+May import: leaves.
+Never imports: sessions, identity, auth_server.
 """
 
 from switchboard.state.checks import StateChecks

@@ -15,16 +15,15 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientMetadata
 from mcp_types import TextContent
 
-from tools.fleet.kept import Kept
 from tools.fleet.person import Person
-from tools.fleet.tokens import CALLBACK, PublicClient
+from tools.fleet.tokens import CALLBACK, MemoryTokenStorage, PublicClient
 from tools.fleet.workers import Fleet
 
 ACCEPT = "application/json, text/event-stream"
 
 
 @dataclass
-class Keychain(Kept):
+class Keychain(MemoryTokenStorage):
     """What the official client keeps, and the questions that it took to the browser."""
 
     asked: list[str] = field(default_factory=list)
