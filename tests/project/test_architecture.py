@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md names what is there: every path of its tables and walks; and a walk is short enough to be followed."""
+"""ARCHITECTURE.md names what is there: every path of its tables and walks. A walk is short enough to follow."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ METHODS = {"tools/call", "subscriptions/listen"}
 
 def paths(text: str) -> set[str]:
     """What stands in backquotes and looks like a path of the source tree: `room/`, `room/file.py` or `room/file`."""
-    return {
-        found for found in re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:/|\.py|/[a-z_]+))`", text) if not found.startswith("/")
-    }
+    return {*re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:/|\.py|/[a-z_]+))`", text)} - METHODS
 
 
 def is_there(path: str) -> bool:
