@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Literal, cast
 
 import httpx2
 import structlog
@@ -15,7 +14,7 @@ import uvicorn
 
 from auth_server.app import AuthorizationServer
 from auth_server.connectors.provider_check import announce
-from auth_server.environment import StandaloneSettings, read
+from auth_server.environment import Environment, read
 from auth_server.http.standalone_middleware import StandaloneMiddleware, own_hosts
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     asked = parsed(arguments)
     signal.signal(signal.SIGTERM, _leave)
     settings = read()
-    logs.configure(settings.log_level, cast(Literal["auto", "json", "console"], settings.log_format))
+    logs.configure(settings.log_level, settings.log_format)
     if asked.action == "serve":
         with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(_serve(settings))
@@ -53,7 +52,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-async def _serve(settings: StandaloneSettings) -> None:
+async def _serve(settings: Environment) -> None:
     async with (
         settings.opened() as state,
         httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
@@ -63,24 +62,24 @@ async def _serve(settings: StandaloneSettings) -> None:
             settings.auth, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
         )
         await announce(settings.auth, http)
-        log.info("server.started", issuer=settings.auth.issuer, state=state.kind, port=settings.port)
+        log.info("server.started", issuer=settings.auth.issuer, state=state.kind, port=settings.auth_server_port)
         await uvicorn.Server(_uvicorn(settings, server)).serve()
 
 
-def _uvicorn(settings: StandaloneSettings, server: AuthorizationServer) -> uvicorn.Config:
+def _uvicorn(settings: Environment, server: AuthorizationServer) -> uvicorn.Config:
     return uvicorn.Config(
         StandaloneMiddleware(
-            server.app(), settings.auth, (*own_hosts(settings.auth, settings.host), *settings.allowed_hosts)
+            server.app(), settings.auth, (*own_hosts(settings.auth, settings.listens_on), *settings.allowed_hosts)
         ),
-        host=settings.host,
-        port=settings.port,
+        host=settings.listens_on,
+        port=settings.auth_server_port,
         http=BoundedHttp,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_graceful_shutdown=5,
     )
 

@@ -13,8 +13,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from auth_server.assembly import assemble
+from auth_server.connectors.base import CALLBACK_PATH
 from auth_server.crypto import KeyRing
-from auth_server.endpoints import callback, grants_page, metadata
+from auth_server.endpoints import grants_page, metadata
 from auth_server.endpoints.authorize import Authorize
 from auth_server.endpoints.callback import Callback
 from auth_server.endpoints.client_configuration import ClientConfiguration
@@ -173,7 +174,7 @@ class AuthorizationServer:
         table = (
             ("/authorize", limited("authorize", Authorize(shared, browser)), ["GET", "POST"]),
             ("/consent", limited("authorize", Consent(shared, browser)), ["POST"]),
-            (callback.PATH, limited("login", Callback(shared, browser, sessions)), ["GET"]),
+            (CALLBACK_PATH, limited("login", Callback(shared, browser, sessions)), ["GET"]),
             (
                 grants_page.PATH,
                 limited("authorize", grants_page.GrantsPage(shared, browser, sessions)),

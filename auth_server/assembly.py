@@ -12,12 +12,12 @@ from auth_server.audit import Audit
 from auth_server.clients.authentication import ClientAuthentication
 from auth_server.clients.client_id_metadata import ClientDocuments
 from auth_server.connectors import Connector
+from auth_server.connectors.base import CALLBACK_PATH
 from auth_server.connectors.fake import FakeConnector
 from auth_server.connectors.github import GitHub
-from auth_server.connectors.oidc import OpenIdConnect
+from auth_server.connectors.oidc import OpenIdConnect, discovery_of
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import KeyRing
-from auth_server.endpoints import callback
 from auth_server.fetch.fetcher import Fetcher
 from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
@@ -71,7 +71,7 @@ def assemble(
     audit = Audit(connection, ring)
     pages = Pages()
     named = _configured_connector(settings, connection, ring, clock, http)
-    upstream = named or FakeConnector(settings, records, pages, callback.PATH, limits)
+    upstream = named or FakeConnector(settings, records, pages, CALLBACK_PATH, limits)
     return Shared(
         settings=settings,
         ring=ring,
@@ -105,8 +105,9 @@ def _configured_connector(
         return None
     if http is None:
         raise ConfigurationError("upstream: an HTTP client is needed to reach it")
-    web, back = ProviderHttp(http, clock), f"{settings.base}{callback.PATH}"
+    web, back = ProviderHttp(http, clock), f"{settings.base}{CALLBACK_PATH}"
     if isinstance(named, GithubSettings):
         return GitHub(named, back, web)
     key_sets = KeySets(Fetched(connection, ring, "issuer-key-set", CONFIGURED_ADDRESSES, clock), web.document, clock)
-    return OpenIdConnect(named, back, web, key_sets, Assertions(connection, ring, key_sets, clock), clock)
+    discovery = discovery_of(named, http, clock)
+    return OpenIdConnect(named, back, web, discovery, key_sets, Assertions(connection, ring, key_sets, clock), clock)

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from switchboard.common.client_secret import resource_server_secret
+
 Kind = Literal["code", "access", "refresh"]
 
 MARKS: dict[Kind, str] = {"code": "sbc", "access": "sba", "refresh": "sbr"}
@@ -90,15 +92,6 @@ def _key(secret: str) -> _Key:
     return _Key(
         derive(raw, "pepper"), derive(raw, "tag"), b64(derive(raw, "server seal")), resource_server_secret(secret)
     )
-
-
-def resource_server_secret(secret_key: str) -> str:
-    """The password with which a resource server of the same SECRET_KEY asks for introspection.
-
-    `switchboard.identity` derives the same value by itself; the two packages never import each other.
-    """
-    info = b"switchboard/introspection"
-    return b64(HKDF(SHA256(), 32, salt=None, info=info).derive(secret_key.encode()))
 
 
 class KeyRing:

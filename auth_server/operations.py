@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from auth_server.app import AuthorizationServer
-from auth_server.environment import StandaloneSettings
+from auth_server.environment import Environment
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.state import check_fingerprint
 
@@ -46,14 +46,14 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return asked
 
 
-async def operate(settings: StandaloneSettings, asked: argparse.Namespace) -> str:
+async def operate(settings: Environment, asked: argparse.Namespace) -> str:
     """Do what was asked; what to tell the operator.
 
     Raises:
         ConfigurationError: there is no shared store to do it in, or the keys are not the fleet's.
         NotOurs: the token that was given means nothing here.
     """
-    if not settings.redis_url:
+    if not settings.state_url:
         raise ConfigurationError("REDIS_URL is not set: a server that keeps everything in memory forgets it at restart")
     async with settings.opened() as state:
         await check_fingerprint(state, settings.auth.secret_keys)

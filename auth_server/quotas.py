@@ -8,34 +8,30 @@ Clients that authenticate, and people, are counted wherever they come from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from switchboard.common.quota import Quota
 
 Name = Literal[
     "register", "manage", "authorize", "login", "token", "introspect", "guess", "client", "public client", "person"
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """`count` requests in `window` seconds."""
-
-    count: int
-    window: int
-
-
-QUOTAS: Mapping[Name, Quota] = {
+_TABLE: Final[Mapping[Name, tuple[int, int]]] = {
     # by address
-    "register": Quota(300, 3_600),
-    "manage": Quota(300, 60),
-    "authorize": Quota(300, 60),
-    "login": Quota(300, 60),
-    "token": Quota(1_200, 60),
-    "introspect": Quota(30_000, 60),
-    "guess": Quota(120, 60),  # credentials of a client that were wrong
+    "register": (300, 3_600),
+    "manage": (300, 60),
+    "authorize": (300, 60),
+    "login": (300, 60),
+    "token": (1_200, 60),
+    "introspect": (30_000, 60),
+    "guess": (120, 60),  # credentials of a client that were wrong
     # by client: what it asks for itself, and what is asked in its name
-    "client": Quota(6_000, 60),
-    "public client": Quota(600, 60),
+    "client": (6_000, 60),
+    "public client": (600, 60),
     # by principal: sign-ins and new tokens
-    "person": Quota(600, 60),
+    "person": (600, 60),
 }
+"""Requests, in so many seconds."""
+
+QUOTAS: Final[Mapping[Name, Quota]] = {name: Quota(name, *row) for name, row in _TABLE.items()}

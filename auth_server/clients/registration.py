@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from auth_server.clients.redirect_uris import problem, split
 from auth_server.errors import Refusal
-from auth_server.jwt.jose import needed
 from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client, dump
 from switchboard.common import visible_text
+from switchboard.common.jose import public_members
 from switchboard.common.loopback import is_loopback
 
 MAX_REDIRECTS = 20
@@ -134,7 +134,7 @@ def _jwks(metadata: dict[str, Any]) -> dict[str, Any] | None:
         _refuse("jwks must be a key set")
     if any(key.get("kty") == "oct" or "d" in key for key in keys):
         _refuse("jwks must hold public keys only")
-    return {"keys": [needed(key) for key in keys]}
+    return {"keys": [public_members(key) for key in keys]}
 
 
 def _jwks_uri(metadata: dict[str, Any]) -> str:

@@ -10,6 +10,9 @@ from starlette.routing import Route
 
 from auth_server.models import Identity
 
+CALLBACK_PATH = "/upstream/callback"
+"""Where the identity provider sends people back to, below the issuer."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoginRedirect:

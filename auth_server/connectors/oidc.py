@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx2
 from starlette.routing import Route
 
 from auth_server.connectors.base import LoginRedirect
@@ -20,15 +21,15 @@ from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
 from auth_server.errors import ProviderMisconfigured, SignInRefused
 from auth_server.jwt.assertions import Assertions
-from auth_server.jwt.jose import InvalidJwt, Verified
 from auth_server.jwt.key_sets import KeySets
 from auth_server.models import Identity
 from auth_server.settings import OidcSettings
 from switchboard.common.claim_paths import claim_at
+from switchboard.common.discovery import Discovery, OtherIssuer
+from switchboard.common.jose import InvalidJwt, Jwt
 from switchboard.common.visible_text import escaped
 from switchboard.errors import AuthorizationUnavailable
 
-KEPT = 3_600.0
 SKEW = 60
 _LONGEST_SAID = 300
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -43,19 +44,18 @@ class OpenIdConnect:
         settings: OidcSettings,
         callback: str,
         web: ProviderHttp,
+        discovery: Discovery,
         key_sets: KeySets,
         assertions: Assertions,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._callback = callback
-        self._web = web
+        self._discovery = discovery
         self._client = ProviderClient(settings, web, clock)
         self._key_sets = key_sets
         self._assertions = assertions
         self._clock = clock
-        self._metadata: dict[str, Any] = {}
-        self._until = 0.0
 
     async def begin(self, state: str) -> LoginRedirect:
         """To the provider."""
@@ -153,7 +153,7 @@ class OpenIdConnect:
             )
         return found.claims
 
-    def _unlike_ours(self, found: Verified) -> str:
+    def _unlike_ours(self, found: Jwt) -> str:
         """The claim that is wrong (OpenID Connect Core §3.1.3.7), or nothing."""
         claims, now = found.claims, self._clock()
         audience, expires = claims.get("aud"), claims.get("exp")
@@ -188,36 +188,29 @@ class OpenIdConnect:
         found = {name: claim_at(claims, name) for name in named}
         return {name: value for name, value in found.items() if value is not None}
 
-    async def _discovered(self) -> dict[str, Any]:
-        if self._until <= self._clock():
-            await self._discover()
-        return self._metadata
-
-    async def _discover(self) -> None:
-        try:
-            self._metadata = await discovered(self._settings, self._web)
-        except ProviderMisconfigured:
-            raise
-        except AuthorizationUnavailable:
-            if self._metadata:
-                return  # an old document is better than none
-            raise
-        self._until = self._clock() + KEPT
+    async def _discovered(self) -> Mapping[str, Any]:
+        return await provider_metadata(self._discovery, self._settings.issuer)
 
 
-async def discovered(settings: OidcSettings, web: ProviderHttp) -> dict[str, Any]:
+def discovery_of(settings: OidcSettings, http: httpx2.AsyncClient, clock: Callable[[], float] = time.time) -> Discovery:
+    """What finds the provider's metadata, at the one place that OpenID Connect Discovery names."""
+    address = f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration"
+    return Discovery(http, settings.issuer, addresses=(address,), clock=clock)
+
+
+async def provider_metadata(discovery: Discovery, issuer: str) -> Mapping[str, Any]:
     """The provider's metadata.
 
     Raises:
         ProviderMisconfigured: it is another issuer's, or lacks what a sign-in takes.
         AuthorizationUnavailable: it cannot be had.
     """
-    found = await web.document(f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration")
-    if found.get("issuer") != settings.issuer:
-        named = escaped(str(found.get("issuer", "nowhere"))[:_LONGEST_SAID])
+    try:
+        found = await discovery.metadata()
+    except OtherIssuer as other:
         raise ProviderMisconfigured(
-            f"the provider's metadata names the issuer {named}, UPSTREAM_ISSUER is {settings.issuer}"
-        )
+            f"the provider's metadata names the issuer {other.named}, UPSTREAM_ISSUER is {issuer}"
+        ) from other
     lacking = [name for name in _NEEDED if not isinstance(found.get(name), str)]
     if lacking:
         raise ProviderMisconfigured(f"the provider's metadata has no {', '.join(lacking)}")

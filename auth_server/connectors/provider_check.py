@@ -10,8 +10,9 @@ from typing import Final, Literal
 import httpx2
 import structlog
 
+from auth_server.connectors.base import CALLBACK_PATH
 from auth_server.connectors.client import ProviderClient, refuses_us, trouble
-from auth_server.connectors.oidc import discovered
+from auth_server.connectors.oidc import discovery_of, provider_metadata
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import random_token
 from auth_server.errors import ProviderMisconfigured
@@ -20,7 +21,6 @@ from switchboard.errors import AuthorizationUnavailable
 
 Verdict = Literal["ok", "warning", "failed"]
 
-CALLBACK: Final = "/upstream/callback"
 _START_S: Final = 5.0
 _KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
 
@@ -29,7 +29,7 @@ log = structlog.get_logger("auth_server")
 
 def redirect_uri(settings: AuthSettings) -> str:
     """What has to be registered at the provider."""
-    return f"{settings.base}{CALLBACK}"
+    return f"{settings.base}{CALLBACK_PATH}"
 
 
 async def announce(settings: AuthSettings, http: httpx2.AsyncClient) -> None:
@@ -64,7 +64,7 @@ async def examine(
     """Metadata, issuer and keys; with `proving` also whether the provider takes us as its client."""
     web = ProviderHttp(http, clock)
     try:
-        metadata = await discovered(settings, web)
+        metadata = await provider_metadata(discovery_of(settings, http, clock), settings.issuer)
         yield "ok", f"its metadata names the issuer {settings.issuer}"
         keys = (await web.document(metadata["jwks_uri"])).get("keys")
         found = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []

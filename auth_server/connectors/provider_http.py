@@ -9,11 +9,9 @@ from typing import Any
 import httpx2
 
 from switchboard.common import strict_json
+from switchboard.common.breaker import Breaker
+from switchboard.common.discovery import MAX_DOCUMENT
 from switchboard.errors import AuthorizationUnavailable
-
-LARGEST = 1_048_576
-_FAILURES = 5
-_PAUSE = 5.0
 
 
 class ProviderHttp:
@@ -22,8 +20,7 @@ class ProviderHttp:
     def __init__(self, http: httpx2.AsyncClient, clock: Callable[[], float] = time.time) -> None:
         self._http = http
         self._clock = clock
-        self._failures = 0
-        self._closed_until = 0.0
+        self._breaker = Breaker()
 
     async def get(self, url: str, bearer: str = "") -> tuple[int, dict[str, Any]]:
         """Status and JSON object; the object is empty when the answer is none."""
@@ -46,30 +43,25 @@ class ProviderHttp:
         return found
 
     async def _send(self, request: httpx2.Request, auth: httpx2.BasicAuth | None = None) -> tuple[int, dict[str, Any]]:
-        if self._failures >= _FAILURES and self._clock() < self._closed_until:
+        if not self._breaker.allows(self._clock()):
             raise AuthorizationUnavailable("the identity provider did not answer lately")
         try:
             response = await self._http.send(request, auth=auth, follow_redirects=False)
         except httpx2.HTTPError as error:
-            self._failed()
+            self._breaker.failed(self._clock())
             # The class alone: the message may hold parts of the request.
             raise AuthorizationUnavailable(f"the identity provider cannot be reached: {type(error).__name__}") from None
         if response.status_code >= 500 or response.status_code == 429:
-            self._failed()
+            self._breaker.failed(self._clock())
             raise AuthorizationUnavailable(f"the identity provider answered {response.status_code}")
-        self._failures = 0
+        self._breaker.succeeded()
         return response.status_code, _object(response)
-
-    def _failed(self) -> None:
-        self._failures += 1
-        self._closed_until = self._clock() + _PAUSE
 
 
 def _object(response: httpx2.Response) -> dict[str, Any]:
-    if len(response.content) > LARGEST:
+    if len(response.content) > MAX_DOCUMENT:
         return {}
     try:
-        found = strict_json.read(response.content)
+        return strict_json.read_object(response.content)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}

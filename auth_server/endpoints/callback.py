@@ -19,8 +19,6 @@ from auth_server.params import parse
 from auth_server.shared import Shared
 from switchboard.errors import AuthorizationUnavailable
 
-PATH = "/upstream/callback"
-
 STALE = ("This sign-in is over", "It was used already or took too long. Start again from your application.")
 
 

@@ -12,9 +12,7 @@ from auth_server.errors import InvalidClient
 from auth_server.http.error_middleware import NO_STORE
 from auth_server.params import Params, form
 from auth_server.shared import Shared
-
-RESOURCE_SERVER = "resource-server"
-"""The name under which resource servers authenticate, with a password derived from SECRET_KEY."""
+from switchboard.common.client_secret import RESOURCE_SERVER
 
 
 class Introspect:

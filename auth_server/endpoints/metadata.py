@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 from auth_server.clients.registration import AUTH_METHODS
 from auth_server.crypto import PKCE_METHOD
 from auth_server.grants import GRANT_TYPES
-from auth_server.jwt.jose import ALGORITHMS
 from auth_server.jwt.signing_keys import SigningKeys
 from auth_server.scopes import ADMIN
 from auth_server.settings import AuthSettings
+from switchboard.common.jose import ALGORITHMS
 
 OAUTH = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"

@@ -22,9 +22,9 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
-from auth_server.fetch.breakers import Breakers
 from auth_server.fetch.public_addresses import is_public
 from switchboard.common import strict_json
+from switchboard.common.breaker import Breakers
 from switchboard.common.resolver import Resolver
 from switchboard.common.shares import Shares
 from switchboard.errors import AuthorizationUnavailable
@@ -122,7 +122,7 @@ class Fetcher:
         under_way = self._under_way.get((url, limit))
         if under_way is not None:
             return await asyncio.shield(under_way)
-        if self._breakers.is_open(_place(parts)):
+        if not self._breakers.allows(_place(parts)):
             raise AuthorizationUnavailable("the host of a document did not answer lately")
         give_back = self._shares.take(source=source.get(), host=host_of(parts))
         if give_back is None:
@@ -150,7 +150,7 @@ class Fetcher:
                 return await self._fetch(parts, address, limit, reached)
         except (TimeoutError, OSError, httpx2.HTTPError) as error:
             # Only a host that cannot be connected to counts: any client may name a page of it that is slow.
-            (self._breakers.answered if reached.it else self._breakers.silent)(_place(parts))
+            (self._breakers.succeeded if reached.it else self._breakers.failed)(_place(parts))
             raise FetchRefused(_NOT_FETCHED) from error
 
     async def _fetch(self, parts: SplitResult, address: str, limit: int, reached: _Reached) -> Fetched:
@@ -163,10 +163,14 @@ class Fetcher:
             ) as http,
             http.stream("GET", target, headers=headers, extensions=extensions) as response,
         ):
-            self._breakers.answered(_place(parts))
+            self._breakers.succeeded(_place(parts))
             if response.status_code != 200:
                 raise FetchRefused(_NOT_FETCHED)
-            return Fetched(_object(await _body(response, limit)), dict(response.headers))
+            body = await _body(response, limit)
+            try:
+                return Fetched(strict_json.read_object(body), dict(response.headers))
+            except ValueError as error:
+                raise FetchRefused(f"the document {error}") from None
 
     async def _address(self, parts: SplitResult) -> str:
         try:
@@ -227,13 +231,3 @@ async def _body(response: httpx2.Response, limit: int) -> bytes:
         if len(body) > limit:
             raise FetchRefused("the document is too large")
     return body
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        document = strict_json.read(body)
-    except ValueError as error:
-        raise FetchRefused("the document is not JSON") from error
-    if not isinstance(document, dict):
-        raise FetchRefused("the document is not a JSON object")
-    return document

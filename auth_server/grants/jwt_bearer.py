@@ -12,10 +12,10 @@ from auth_server.authorization import resource_indicators, scope_policy, subject
 from auth_server.crypto import new_family
 from auth_server.errors import Refusal
 from auth_server.grants.base import TokenRequest
-from auth_server.jwt.jose import InvalidJwt, Verified, peek
 from auth_server.models import Client, Grant, Identity
 from auth_server.settings import OidcSettings, TrustedIssuer
 from auth_server.shared import Shared
+from switchboard.common.jose import InvalidJwt, Jwt, peek
 
 TYPE = "oauth-id-jag+jwt"
 INVALID = "the assertion is not valid"
@@ -43,7 +43,7 @@ class JwtBearer:
         )
         return issued.response
 
-    async def _verified(self, assertion: str, client: Client) -> tuple[TrustedIssuer, Verified]:
+    async def _verified(self, assertion: str, client: Client) -> tuple[TrustedIssuer, Jwt]:
         try:
             said = peek(assertion)
         except InvalidJwt as error:
@@ -60,7 +60,7 @@ class JwtBearer:
         return trusted, found
 
     def _grant(
-        self, trusted: TrustedIssuer, found: Verified, client: Client, scope: str, resources: tuple[str, ...]
+        self, trusted: TrustedIssuer, found: Jwt, client: Client, scope: str, resources: tuple[str, ...]
     ) -> Grant:
         settings, named = self._shared.settings, found.claims.get("resource")
         try:
@@ -81,7 +81,7 @@ class JwtBearer:
             created=self._shared.clock(),
         )
 
-    def _held(self, trusted: TrustedIssuer, found: Verified, client: Client, subject: str) -> list[str]:
+    def _held(self, trusted: TrustedIssuer, found: Jwt, client: Client, subject: str) -> list[str]:
         """What the provider, the client's settings and the person's own rights all allow.
 
         A provider that says nothing about scopes allows what a client gets that asks for nothing; one that says it in

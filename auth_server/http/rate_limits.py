@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -12,9 +13,10 @@ from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
 from auth_server.fetch.fetcher import source
 from auth_server.models import Client
-from auth_server.quotas import QUOTAS, Name, Quota
+from auth_server.quotas import QUOTAS, Name
 from auth_server.store.connection import Connection
 from switchboard.common.networks import UNKNOWN, bucket_of
+from switchboard.common.quota import TAKE, Quota
 
 Respond = Callable[[Request], Awaitable[Response]]
 
@@ -78,30 +80,21 @@ class RateLimits:
         Raises:
             Refusal: 429, with the seconds after which to come back.
         """
-        if not self._on:
-            return
-        key = self._key(name, who)
-        seen, _ = await self._connection.pipeline(("incr", key), ("expire", key, str(self._quotas[name].window)))
-        if seen > self._quotas[name].count:
-            raise self._refusal(name)
+        await self._take(name, who, 1)
 
     async def _refuse_guessers(self, where: str) -> None:
         """Refuse an address that sent too many wrong credentials, whatever it sends now."""
+        await self._take("guess", where, 0)
+
+    async def _take(self, name: Name, who: str, permits: int) -> None:
         if not self._on:
             return
-        (wrong,) = await self._connection.pipeline(("get", self._key("guess", where)))
-        if int(wrong or 0) >= self._quotas["guess"].count:
-            raise self._refusal("guess")
-
-    def _key(self, name: Name, who: str) -> str:
-        window = str(int(self._clock() // self._quotas[name].window))
-        mac = self._ring.mac("address", who)
-        return self._connection.keys.name("count", limit=name.replace(" ", "-"), mac=mac, window=window)
-
-    def _refusal(self, name: Name) -> Refusal:
-        window = self._quotas[name].window
-        wait = {"Retry-After": str(int(window - self._clock() % window) + 1)}
-        return Refusal("temporarily_unavailable", "too many requests; try again later", 429, wait)
+        key = self._connection.keys.name("rate", limit=name.replace(" ", "-"), mac=self._ring.mac("address", who))
+        arguments = self._quotas[name].arguments(permits, 1, self._clock())
+        _, wait = await self._connection.run(TAKE, [key], arguments)
+        if wait:
+            seconds = {"Retry-After": str(math.ceil(wait / 1000))}
+            raise Refusal("temporarily_unavailable", "too many requests; try again later", 429, seconds)
 
 
 def _address(request: Request) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection
 from typing import TypeGuard
 
 from auth_server.crypto import KeyRing
-from auth_server.jwt.jose import InvalidJwt, Verified, peek, verified
 from auth_server.jwt.key_sets import KeySets
 from auth_server.models import Client
 from auth_server.store.connection import Connection, ms
+from switchboard.common.jose import InvalidJwt, Jwt, peek, verified
 
 SKEW = 60
 LONGEST = 3_600
@@ -50,12 +50,12 @@ class Assertions:
             return False
         return await self.acceptable(found, audiences, f"client {client.id}")
 
-    async def _signed(self, token: str, client: Client) -> Verified:
+    async def _signed(self, token: str, client: Client) -> Jwt:
         if client.jwks is not None:
             return verified(token, client.jwks["keys"])
         return await self._key_sets.verified(token, client.jwks_uri)
 
-    async def by_issuer(self, token: str, jwks_uri: str, audiences: Collection[str], issuer: str) -> Verified | None:
+    async def by_issuer(self, token: str, jwks_uri: str, audiences: Collection[str], issuer: str) -> Jwt | None:
         """An assertion of a trusted issuer about a person, or `None`."""
         try:
             found = await self._issuers_key_sets.verified(token, jwks_uri)
@@ -65,7 +65,7 @@ class Assertions:
             return None
         return found if await self.acceptable(found, audiences, f"issuer {issuer}") else None
 
-    async def acceptable(self, found: Verified, audiences: Collection[str], who: str) -> bool:
+    async def acceptable(self, found: Jwt, audiences: Collection[str], who: str) -> bool:
         """Whether it is for us alone, current, and seen for the first time."""
         claims, now = found.claims, self._clock()
         expires, jti = claims.get("exp"), claims.get("jti")

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from auth_server.fetch.fetcher import FetchRefused
-from auth_server.jwt.jose import InvalidJwt, Verified, needed, peek, verified
 from auth_server.store import Fetched
+from switchboard.common.jose import InvalidJwt, Jwt, peek, public_members, verified
 from switchboard.errors import AuthorizationUnavailable
 
 LARGEST = 64 * 1024
@@ -27,7 +27,7 @@ class KeySets:
         self._get = get
         self._clock = clock
 
-    async def verified(self, token: str, address: str) -> Verified:
+    async def verified(self, token: str, address: str) -> Jwt:
         """The token, verified by the keys at `address`; they are looked up again when the token names a new one.
 
         Raises:
@@ -55,6 +55,6 @@ class KeySets:
         keys, now = document.get("keys"), self._clock()
         if not isinstance(keys, list):
             raise InvalidJwt("the key set is not one")
-        usable = [needed(key) for key in keys if isinstance(key, dict)]
+        usable = [public_members(key) for key in keys if isinstance(key, dict)]
         await self._kept.keep(address, {"keys": usable, "at": now}, KEPT)
         return usable, now

@@ -16,8 +16,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from auth_server.crypto import KeyRing, b64, random_token
-from auth_server.jwt.jose import InvalidJwt, peek, verified
 from auth_server.store.connection import Connection
+from switchboard.common.jose import InvalidJwt, peek, verified
 
 ALGORITHM = "ES256"
 TYPE = "at+jwt"

@@ -35,13 +35,13 @@ class Connection:
         except AWAY as error:
             raise unavailable(error, "the authorization store cannot be reached") from error
 
-    async def run_lasting(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+    async def run_lasting(self, script: str, keys: Sequence[str], args: Sequence[str | float]) -> Any:
         """Run a script whose effect must not be forgotten: a code spent, a token replaced."""
         answer = await self.run(script, keys, args)
         await self.hold(keys[0])
         return answer
 
-    async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[str | float]) -> Any:
         """Run a script of `store.scripts`."""
         async with self.commands() as redis:
             return await redis.eval(script, len(keys), *keys, *args)

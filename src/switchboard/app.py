@@ -29,6 +29,7 @@ from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.connections.roots_changes import tell_roots_changed
 from switchboard.backends.offer.resource_subscriptions import Interest
 from switchboard.catalog import shapes
+from switchboard.common.quota import Quota
 from switchboard.config.environment import variables
 from switchboard.config.layers import OVERRIDES
 from switchboard.config.overlay import Overlay
@@ -54,7 +55,7 @@ from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.middleware.guards import default_hosts, default_origins, probes
 from switchboard.http.middleware.load_shedding import Load, Shedding
 from switchboard.http.middleware.presets import Selecting
-from switchboard.http.middleware.rate_limit import Permits, Quota, RateLimit, by_address, by_principal
+from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
 from switchboard.http.probes import Readiness, health_routes
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap

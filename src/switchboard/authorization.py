@@ -14,13 +14,15 @@ import httpx2
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from auth_server import AuthorizationServer, AuthSettings, environment
+from auth_server import AuthorizationServer, AuthSettings
 from auth_server.connectors.provider_check import announce
+from auth_server.environment import issuing
+from switchboard.common.discovery import Discovery
 from switchboard.errors import ConfigurationError
 from switchboard.external_issuer import TIMEOUT_S, VALIDATIONS, ExternalIssuer, check, resources
 from switchboard.http.metadata import resource_metadata_routes, resource_metadata_url
 from switchboard.http.middleware.bearer import Anonymous, Bearer
-from switchboard.identity import ADVERTISED, IMPLIES, Discovery, InProcessVerifier, ScopeNames, TokenVerifier
+from switchboard.identity import ADVERTISED, IMPLIES, InProcessVerifier, ScopeNames, TokenVerifier
 from switchboard.settings import Settings
 from switchboard.state import State
 
@@ -64,35 +66,9 @@ async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -
     return replace(_bearer(settings, settings.base_uri, verifier, server.routes()), public=server.public_paths())
 
 
-_ISSUING: Final = (
-    "redis_url",
-    "secret_key",
-    "allow_fake_idp",
-    "rate_limit",
-    "access_tokens",
-    "upstream",
-    "upstream_issuer",
-    "upstream_client_id",
-    "upstream_client_secret",
-    "upstream_client_auth",
-    "upstream_client_key_file",
-    "upstream_scopes",
-    "upstream_subject_claim",
-    "upstream_groups_claim",
-    "upstream_group_scopes",
-    "admins",
-    "extra_scopes",
-    "auth_clients",
-    "trusted_issuers",
-)
-"""The settings that the part which issues tokens shares with us."""
-
-
 def issuing_settings(settings: Settings) -> AuthSettings:
-    """What the authorization server is told, by its own reading of the settings, so that both modes mean the same."""
-    shared = {name: getattr(settings, name) for name in _ISSUING}
-    read = environment.read(None, auth_server_url=settings.base_uri, resource_urls=resources(settings), **shared)
-    return read.auth
+    """The settings of the authorization server in this process, read as in a process of its own."""
+    return issuing(settings, settings.base_uri, resources(settings))
 
 
 async def _client(stack: AsyncExitStack, timeout: float) -> httpx2.AsyncClient:

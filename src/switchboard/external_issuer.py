@@ -14,11 +14,11 @@ from typing import Any, Final
 import httpx2
 import structlog
 
+from switchboard.common.client_secret import RESOURCE_SERVER, resource_server_secret
+from switchboard.common.discovery import Discovery
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
 from switchboard.identity import (
-    RESOURCE_SERVER,
     ClaimRules,
-    Discovery,
     IntrospectionRefused,
     IntrospectionVerifier,
     IssuerKeys,
@@ -26,7 +26,6 @@ from switchboard.identity import (
     Principal,
     TokenVerifier,
     Unfit,
-    resource_server_secret,
     shortcomings,
 )
 from switchboard.settings import Settings

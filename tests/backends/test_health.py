@@ -16,7 +16,7 @@ from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.errors import BackendFailure, Broken
 from switchboard.backends.health import Health, pause
 from switchboard.backends.transports.child import StderrTail
-from switchboard.identity.breaker import Breaker
+from switchboard.common.breaker import Breaker
 from tools.fleet.offers import offered
 
 

@@ -11,8 +11,9 @@ from redis.backoff import NoBackoff
 from starlette.responses import PlainTextResponse
 from structlog.testing import capture_logs
 
+from switchboard.common.quota import Quota
 from switchboard.http.middleware.bearer import Anonymous
-from switchboard.http.middleware.rate_limit import Permits, Quota, RateLimit, by_address, by_principal
+from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
 
 FEW = Quota("few", 3, window=60_000)
 MANY = Quota("many", 1000, window=600_000)

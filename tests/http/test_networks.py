@@ -13,7 +13,8 @@ from starlette.responses import PlainTextResponse
 
 from switchboard.cli.sockets import bind
 from switchboard.common.networks import UNKNOWN, bucket_of
-from switchboard.http.middleware.rate_limit import Permits, Quota, RateLimit, by_address
+from switchboard.common.quota import Quota
+from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address
 
 
 @pytest.mark.parametrize(

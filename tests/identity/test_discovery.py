@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from switchboard.common.discovery import Discovery, addresses_of
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.identity.discovery import Discovery, addresses
 
 
 def serving(documents: dict[str, Any]) -> httpx2.AsyncClient:
@@ -27,7 +27,7 @@ def serving(documents: dict[str, Any]) -> httpx2.AsyncClient:
 
 
 def test_an_issuer_with_a_path_is_looked_for_at_three_places() -> None:
-    assert addresses("https://sso.example/realms/r/") == (
+    assert addresses_of("https://sso.example/realms/r/") == (
         "https://sso.example/.well-known/oauth-authorization-server/realms/r",
         "https://sso.example/.well-known/openid-configuration/realms/r",
         "https://sso.example/realms/r/.well-known/openid-configuration",

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from switchboard.common.breaker import Breaker
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity import ClaimRules, IntrospectionVerifier
-from switchboard.identity.breaker import Breaker
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "https://mcp.example/mcp"

@@ -10,9 +10,10 @@ from auth_server.connectors.provider_check import examine, redirect_uri
 from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.authorization import issuing_settings
 from switchboard.cli.finding import Finding
+from switchboard.common.discovery import Discovery, Unreadable, read_json
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
 from switchboard.external_issuer import TIMEOUT_S, ExternalIssuer, introspection_refusal
-from switchboard.identity import Discovery, Unreadable, read_json, shortcomings
+from switchboard.identity import shortcomings
 from switchboard.settings import Settings
 
 CHECK = "provider"

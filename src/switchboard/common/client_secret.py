@@ -1,17 +1,23 @@
-"""How a client with a secret authenticates at somebody else's endpoint (RFC 6749 §2.3.1). A leaf."""
+"""How a client with a secret authenticates (RFC 6749 §2.3.1), and the secret that resource servers share. A leaf."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, TypeVar
 from urllib.parse import quote_plus
 
 import httpx2
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 A = TypeVar("A")
 
 NAMES: Final = {"client_secret_basic": "basic", "client_secret_post": "post"}
 """What metadata calls the ways, and what the settings do."""
+
+RESOURCE_SERVER: Final = "resource-server"
+"""The client id with which a resource server of this fleet authenticates at its own authorization server."""
 
 Post = Callable[[dict[str, str], httpx2.BasicAuth | None], Awaitable[A]]
 
@@ -58,3 +64,9 @@ class ClientSecret:
         if way == "post":
             return await post({**form, "client_id": self._id, "client_secret": self._secret}, None)
         return await post(dict(form), httpx2.BasicAuth(quote_plus(self._id), quote_plus(self._secret)))
+
+
+def resource_server_secret(secret_key: str) -> str:
+    """The client secret of a resource server, derived from the SECRET_KEY that both processes have (HKDF-SHA256)."""
+    raw = HKDF(SHA256(), 32, salt=None, info=b"switchboard/introspection").derive(secret_key.encode())
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -34,6 +34,21 @@ def read(document: bytes) -> Any:
     return exactly(document.removeprefix(_MARK))
 
 
+def read_object(document: bytes) -> dict[str, Any]:
+    """The members of a JSON document that is an object.
+
+    Raises:
+        ValueError: it is none; the message ends a sentence and holds nothing of the text.
+    """
+    try:
+        value = read(document)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")
+    return value
+
+
 def exactly(text: bytes) -> Any:
     """The value of a JSON text.
 

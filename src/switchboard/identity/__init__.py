@@ -9,8 +9,6 @@ Never imports: auth_server, http.
 
 from switchboard.identity.anonymous import AnonymousVerifier
 from switchboard.identity.claims import ClaimRules, Unfit
-from switchboard.identity.credentials import RESOURCE_SERVER, resource_server_secret
-from switchboard.identity.discovery import Discovery, Unreadable, read_json
 from switchboard.identity.fitness import shortcomings
 from switchboard.identity.in_process import InProcessVerifier
 from switchboard.identity.introspection import IntrospectionRefused, IntrospectionVerifier
@@ -22,11 +20,9 @@ __all__ = [
     "ADVERTISED",
     "ANONYMOUS",
     "IMPLIES",
-    "RESOURCE_SERVER",
     "AnonymousVerifier",
     "Caller",
     "ClaimRules",
-    "Discovery",
     "InProcessVerifier",
     "IntrospectionRefused",
     "IntrospectionVerifier",
@@ -37,10 +33,7 @@ __all__ = [
     "ScopeNames",
     "TokenVerifier",
     "Unfit",
-    "Unreadable",
     "current",
-    "read_json",
-    "resource_server_secret",
     "serving",
     "shortcomings",
 ]

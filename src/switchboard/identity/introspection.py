@@ -15,9 +15,9 @@ from typing import Any
 import httpx2
 
 from switchboard.common import strict_json
+from switchboard.common.breaker import Breaker
 from switchboard.common.client_secret import ClientSecret
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.identity.breaker import Breaker
 from switchboard.identity.cache import ExpiringCache, OneAtATime
 from switchboard.identity.claims import ClaimRules, Unfit
 from switchboard.identity.principal import KeyBoundToken, Principal

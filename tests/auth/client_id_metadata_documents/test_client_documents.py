@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from auth_server.clients.client_id_metadata import is_document_id, lifetime
-from auth_server.fetch.breakers import FAILURES, PAUSE, Breakers
 from auth_server.fetch.fetcher import Fetcher, FetchRefused
 from auth_server.fetch.public_addresses import is_public
+from switchboard.common.breaker import FAILURES, PAUSE_S, Breakers
 from switchboard.errors import AuthorizationUnavailable
 
 HOST = "app.example"
@@ -218,7 +218,7 @@ async def test_a_host_that_does_not_answer_is_left_alone_for_a_moment_and_others
     with pytest.raises(AuthorizationUnavailable):
         await fetcher.get(f"https://silent.example:{unused_tcp_port}/other.json", 5_000)
     assert (await fetcher.get(site.client_id, 5_000)).document["client_name"] == "App"
-    time.now += PAUSE
+    time.now += PAUSE_S
     with pytest.raises(FetchRefused):
         await fetcher.get(f"https://silent.example:{unused_tcp_port}/client.json", 5_000)
 

@@ -17,9 +17,9 @@ from joserfc.jwk import ECKey
 
 from auth_server import StaticClient
 from auth_server.fetch import fetcher as fetching
-from auth_server.fetch.breakers import FAILURES
 from auth_server.fetch.fetcher import Fetcher, FetchRefused
 from auth_server.settings import TrustedIssuer
+from switchboard.common.breaker import FAILURES
 from switchboard.errors import AuthorizationUnavailable
 
 HOST = "app.example"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from auth_server import StaticClient
-from auth_server.quotas import QUOTAS, Quota
+from auth_server.quotas import QUOTAS
+from switchboard.common.quota import Quota
 
 BODY = {"redirect_uris": ["http://localhost/cb"]}
 
@@ -21,7 +22,7 @@ async def from_address(world: Any, address: str) -> Any:
 async def test_registrations_are_limited_by_address_on_all_workers_together(make_world: Any) -> None:
     """AUTH.md row 18."""
     one, two = make_world(), make_world()
-    for number in range(QUOTAS["register"].count):
+    for number in range(QUOTAS["register"].limit):
         assert (await from_address((one, two)[number % 2], "192.0.2.1")).status_code == 201
 
     refused = await from_address(two, "192.0.2.1")
@@ -36,7 +37,7 @@ async def test_registrations_are_limited_by_address_on_all_workers_together(make
 
 async def test_pages_are_limited_too_and_say_so_as_pages(world: Any) -> None:
     async with world.browser() as http:
-        for _ in range(QUOTAS["authorize"].count):
+        for _ in range(QUOTAS["authorize"].limit):
             await http.get("/authorize")
         page = await http.get("/authorize")
 
@@ -48,15 +49,16 @@ async def test_pages_are_limited_too_and_say_so_as_pages(world: Any) -> None:
 async def test_limits_can_be_switched_off(make_world: Any) -> None:
     world = make_world(rate_limits=False)
     async with world.browser() as http:
-        statuses = {(await http.get("/authorize")).status_code for _ in range(QUOTAS["authorize"].count + 5)}
+        statuses = {(await http.get("/authorize")).status_code for _ in range(QUOTAS["authorize"].limit + 5)}
 
     assert statuses == {400}
 
 
-def few(**counts: int) -> dict[str, Any]:
+def few(**limits: int) -> dict[str, Any]:
     """The usual quotas, some of them small; underscores stand for spaces."""
     usual: dict[str, Any] = {str(name): quota for name, quota in QUOTAS.items()}
-    return usual | {name.replace("_", " "): Quota(count, 60) for name, count in counts.items()}
+    named = {name.replace("_", " "): limit for name, limit in limits.items()}
+    return usual | {name: Quota(name, limit) for name, limit in named.items()}
 
 
 def refused(answer: Any) -> bool:

@@ -12,10 +12,11 @@ import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 
 from auth_server import AuthorizationServer, AuthSettings
-from auth_server.environment import EXAMPLE_KEY, read
+from auth_server.environment import read
 from auth_server.http.standalone_middleware import StandaloneMiddleware, own_hosts
 from auth_server.quotas import QUOTAS
 from auth_server.settings import GithubSettings, OidcSettings
+from switchboard.common.shared_settings import EXAMPLE_KEY
 from switchboard.errors import ConfigurationError
 from tools.fleet.children import Child, answers, free_port, start
 
@@ -32,7 +33,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_anything_it_serves_the_server_beside_it_on_loopback() -> None:
     found = read(None)
 
-    assert (found.host, found.port, found.redis_url) == ("127.0.0.1", 3001, None)
+    assert (found.listens_on, found.auth_server_port, found.redis_url) == ("127.0.0.1", 3001, None)
     assert found.auth.issuer == "http://localhost:3001"
     assert found.auth.resources == ("http://localhost:3232/mcp", "http://localhost:3232/sse")
 
@@ -157,7 +158,7 @@ def test_limits_count_the_address_behind_a_trusted_proxy_and_believe_nobody_else
                 sent = {"X-Forwarded-For": address}
                 return http.post("/introspect", data={"token": "x"}, auth=("job", "guess"), headers=sent).status_code
 
-            answered = (guess("192.0.2.1") for _ in range(QUOTAS["guess"].count * 3))  # a new minute may begin
+            answered = (guess("192.0.2.1") for _ in range(QUOTAS["guess"].limit * 3))  # some come back meanwhile
             assert 429 in answered
             assert guess("198.51.100.1") == other
     finally:
@@ -228,4 +229,4 @@ def test_the_fake_provider_is_not_reached_from_other_machines_unless_allowed(
     monkeypatch.setenv(name, host)
     with pytest.raises(ConfigurationError, match="lets other machines in"):
         read(None)
-    assert read(None, allow_fake_idp=True).host == host
+    assert read(None, allow_fake_idp=True).listens_on == host

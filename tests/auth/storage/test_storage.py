@@ -21,6 +21,8 @@ async def everything(redis: Any) -> dict[str, str]:
     readers = {"string": "get", "hash": "hgetall", "stream": "xrange"}
     async for key in redis.scan_iter():
         kind = await redis.type(key)
+        if kind == "none":
+            continue  # a count that has just expired
         arguments = (key, 0, -1) if kind == "zset" else (key,)
         found[key] = str(await getattr(redis, readers.get(kind, "zrange"))(*arguments))
     return found
@@ -68,7 +70,7 @@ async def test_every_key_is_in_the_table_and_has_an_end(world: Any) -> None:
     endless = set()
     async for key in world.redis.scan_iter():
         assert any(re.fullmatch(pattern, key) for pattern in patterns), key
-        if await world.redis.pttl(key) < 0:
+        if await world.redis.pttl(key) == -1:
             endless.add(key)
 
     assert endless <= {"auth:audit", "auth:clients:unused"}, "both are bounded by count"

@@ -18,7 +18,7 @@ from switchboard.backends.connections.connection import Connection
 from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.connections.connection_quota import ANYBODY, ConnectionQuota, digest
 from switchboard.backends.errors import Broken, Refused
-from switchboard.identity.breaker import Breaker
+from switchboard.common.breaker import Breaker
 
 SWEEPS: Final = 4
 """Looks for idle lines in the time that makes a line idle."""

@@ -1,4 +1,4 @@
-"""Rate limits, counted in Redis for the whole fleet: GCRA, so that a quota refills steadily and has no edges.
+"""Rate limits, counted in Redis for the whole fleet by `common.quota`.
 
 A worker takes permits in blocks of a hundredth of the quota and spends them locally: a call costs no round trip. What
 it has not spent when a block grows old is lost, which only makes the limit a little stricter. A refusal is remembered
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.common.networks import bucket_of
+from switchboard.common.quota import TAKE, Quota
 from switchboard.http.middleware.bearer import digest_of
 from switchboard.http.responses import refuse
 from switchboard.identity import Principal
@@ -27,33 +28,6 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED = 10_000
 """Keys a worker holds permits for; the one used longest ago is forgotten first."""
-
-_TAKE = """
-local now = redis.call('TIME')
-now = now[1] * 1000 + math.floor(now[2] / 1000)
-local interval, window, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
-local free = math.floor((now + window - due) / interval + 0.000001)
-if free < least then return {0, math.ceil(due + least * interval - now - window)} end
-local granted = math.min(free, wanted)
-due = due + granted * interval
-redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil(due - now) + 1)
-return {granted, 0}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """`limit` requests in any `window` seconds; a limit of 0 means no limit."""
-
-    name: str
-    limit: int
-    window: float = 60.0
-
-    @property
-    def block(self) -> int:
-        """Permits taken at once."""
-        return max(1, self.limit // 100)
 
 
 @dataclass(slots=True)
@@ -67,7 +41,7 @@ class Permits:
     """Permits of one worker, drawn from the fleet's."""
 
     def __init__(self, redis: Redis, *, prefix: str = "", clock: Callable[[], float] = time.monotonic) -> None:
-        self._take = redis.register_script(_TAKE)
+        self._take = redis.register_script(TAKE)
         self._prefix = prefix
         self._clock = clock
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
@@ -91,11 +65,10 @@ class Permits:
         if held.permits == 0 and count == 1 and held.until > self._clock():
             return held.until - self._clock()
         least = count - held.permits
-        interval = quota.window * 1000 / quota.limit
         try:
             granted, wait = await self._take(
                 keys=[f"{self._prefix}rate:{quota.name}:{key}"],
-                args=[interval, quota.window * 1000, max(quota.block, least), least],
+                args=quota.arguments(max(quota.block, least), least),
             )
         except RedisError as error:
             log.warning("rate limits are not counted", reason=type(error).__name__)

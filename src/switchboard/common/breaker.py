@@ -1,13 +1,20 @@
-"""A circuit breaker: after some failures in a row, stop asking for a while. Pure; takes the time, never reads it."""
+"""Circuit breakers: after some failures in a row, whoever does not answer is not asked for a while. Pure."""
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
+
+FAILURES: Final = 5
+PAUSE_S: Final = 5.0
 
 
 @dataclass(slots=True)
 class Breaker:
-    """Closed: ask. Open: do not. Half-open, once the pause is over: one asks, for all.
+    """Closed: ask. Open: do not. Half-open, once the pause is over: one asks, for all. Takes the time, never reads it.
 
     Args:
         threshold: failures in a row that open it.
@@ -15,8 +22,8 @@ class Breaker:
         longest: seconds it stays open at most, when it doubles its pause with each failure that will last.
     """
 
-    threshold: int = 5
-    pause: float = 5.0
+    threshold: int = FAILURES
+    pause: float = PAUSE_S
     longest: float = 0.0
     _failures: int = 0
     _closed_from: float = 0.0
@@ -50,3 +57,29 @@ class Breaker:
             again = lasting and self._failures > self.threshold
             self._pause = min(2 * self._pause, self.longest or self.pause) if again else self.pause
             self._closed_from = now + self._pause
+
+
+class Breakers:
+    """A breaker for each of many names; of more than `remembered`, the one that failed longest ago is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, remembered: int = 1_000) -> None:
+        self._clock = clock
+        self._remembered = remembered
+        self._failing: OrderedDict[str, Breaker] = OrderedDict()
+
+    def allows(self, name: str) -> bool:
+        """Whether to ask it now."""
+        breaker = self._failing.get(name)
+        return breaker is None or breaker.allows(self._clock())
+
+    def failed(self, name: str) -> None:
+        """It did not answer."""
+        breaker = self._failing.pop(name, None) or Breaker()
+        breaker.failed(self._clock())
+        self._failing[name] = breaker
+        if len(self._failing) > self._remembered:
+            self._failing.popitem(last=False)
+
+    def succeeded(self, name: str) -> None:
+        """It answered, whatever it said."""
+        self._failing.pop(name, None)

@@ -1,44 +1,65 @@
-"""An issuer's metadata (RFC 8414, OpenID Connect Discovery): fetched when needed, kept for an hour."""
+"""An issuer's metadata (RFC 8414, OpenID Connect Discovery): fetched when needed, kept for an hour.
+
+Takes an HTTP client with a timeout, which the caller closes. An old document serves while the issuer is away.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
 
 from switchboard.common import strict_json
+from switchboard.common.breaker import Breaker
 from switchboard.common.visible_text import escaped
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.identity.breaker import Breaker
-from switchboard.identity.cache import OneAtATime
 
-KEPT = 3_600.0
-MAX_DOCUMENT = 1_048_576
-_LONGEST_NAME = 300
+KEPT_S: Final = 3_600.0
+MAX_DOCUMENT: Final = 1_048_576
+_LONGEST_NAME: Final = 300
+
+
+class OtherIssuer(AuthorizationUnavailable):
+    """The metadata is another issuer's; `named` is what it calls itself."""
+
+    def __init__(self, message: str, named: str) -> None:
+        super().__init__(message)
+        self.named = named
 
 
 class Discovery:
-    """Finds the endpoints of one issuer. The document must name exactly this issuer (RFC 8414 §3.3)."""
+    """Finds the endpoints of one issuer. The document must name exactly this issuer (RFC 8414 §3.3).
+
+    Args:
+        http: one pooled client.
+        issuer: byte for byte as the metadata names it.
+        addresses: where the document may be; by default all three places that the specifications name.
+        breaker: when to stop asking an issuer that does not answer.
+        clock: Unix seconds.
+    """
 
     def __init__(
         self,
         http: httpx2.AsyncClient,
         issuer: str,
         *,
+        addresses: Sequence[str] = (),
         breaker: Breaker | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
         self._issuer = issuer
+        self._addresses = addresses or addresses_of(issuer)
         self._breaker = breaker or Breaker()
         self._clock = clock
-        self._turns = OneAtATime()
+        self._lock = asyncio.Lock()
         self._found: Mapping[str, Any] | None = None
         self._until = 0.0
-        self._why = "it was not asked"
+        self._error = AuthorizationUnavailable("it was not asked")
 
     async def endpoint(self, name: str) -> str:
         """An address the metadata names.
@@ -52,34 +73,49 @@ class Discovery:
         return value
 
     async def metadata(self) -> Mapping[str, Any]:
-        """The document; an old one when the issuer cannot be reached to renew it."""
-        async with self._turns.holding(""):
+        """The document; an old one when the issuer cannot be reached to renew it.
+
+        Raises:
+            OtherIssuer: it names another issuer.
+            AuthorizationUnavailable: it cannot be had.
+        """
+        async with self._lock:
             if self._found is None or self._until <= self._clock():
                 await self._renew()
             if self._found is None:
-                raise AuthorizationUnavailable(f"the metadata of {self._issuer} cannot be read: {self._why}")
+                raise self._error.with_traceback(None)
             return self._found
 
     async def _renew(self) -> None:
         if not self._breaker.allows(self._clock()):
             return
-        other, faults = "", []
-        for url in addresses(self._issuer):
+        other: OtherIssuer | None = None
+        faults = []
+        for url in self._addresses:
             try:
                 document = await read_json(self._http, url)
             except Unreadable as error:
                 faults.append(f"{url} {error}")
                 continue
             if document.get("issuer") == self._issuer:
-                self._found, self._until = document, self._clock() + KEPT
+                self._found, self._until = document, self._clock() + KEPT_S
                 self._breaker.succeeded()
                 return
-            other = other or f"{url} names the issuer {named(document)}, which must be the same, byte for byte"
-        self._why = other or "; ".join(faults)
+            other = other or self._of_another(url, document)
+        self._error = other or AuthorizationUnavailable(self._unread("; ".join(faults)))
         self._breaker.failed(self._clock())
 
+    def _of_another(self, url: str, document: Mapping[str, Any]) -> OtherIssuer:
+        said = document.get("issuer")
+        named = escaped(said[:_LONGEST_NAME]) if isinstance(said, str) else "nowhere"
+        fault = f"{url} names the issuer {named}, which must be the same, byte for byte"
+        return OtherIssuer(self._unread(fault), named)
 
-def addresses(issuer: str) -> tuple[str, ...]:
+    def _unread(self, why: str) -> str:
+        return f"the metadata of {self._issuer} cannot be read: {why}"
+
+
+def addresses_of(issuer: str) -> tuple[str, ...]:
     """Where an issuer's metadata may be, in the order of the MCP authorization specification."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
@@ -111,23 +147,6 @@ async def read_json(http: httpx2.AsyncClient, url: str) -> dict[str, Any]:
     if len(response.content) > MAX_DOCUMENT:
         raise Unreadable(f"has more than {MAX_DOCUMENT} bytes")
     try:
-        document = strict_json.read(response.content)
-    except ValueError:
-        raise Unreadable("is not JSON") from None
-    if not isinstance(document, dict):
-        raise Unreadable("is not a JSON object")
-    return document
-
-
-async def fetch_json(http: httpx2.AsyncClient, url: str) -> dict[str, Any] | None:
-    """As `read_json`, or `None`, where every failure means the same."""
-    try:
-        return await read_json(http, url)
-    except Unreadable:
-        return None
-
-
-def named(document: Mapping[str, Any]) -> str:
-    """What a document calls its issuer, fit for a line of a log."""
-    said = document.get("issuer")
-    return escaped(said[:_LONGEST_NAME]) if isinstance(said, str) else "nowhere"
+        return strict_json.read_object(response.content)
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
