@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from auth_server.quotas import QUOTAS, Name
 from auth_server.scopes import SCOPES, well_formed
-from switchboard.common.claim_paths import claim_at
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import is_loopback
+from switchboard.common.jose import claim_at
 from switchboard.common.quota import Quota
 from switchboard.errors import ConfigurationError
 

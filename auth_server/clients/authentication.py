@@ -10,13 +10,12 @@ from starlette.requests import Request
 from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
 from auth_server.jwt.assertions import Assertions, claimed_client
-from auth_server.models import Client
+from auth_server.models import CLIENT_ASSERTION, Client
 from auth_server.params import Params
 from auth_server.settings import AuthSettings
 from auth_server.store.clients import Clients
 
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class ClientAuthentication:
@@ -55,7 +54,7 @@ class ClientAuthentication:
         assertion = params.get("client_assertion")
         if request.headers.get("authorization") is not None or params.get("client_secret"):
             raise Refusal("invalid_request", "more than one way of client authentication was used")
-        if params.get("client_assertion_type") != ASSERTION_TYPE:
+        if params.get("client_assertion_type") != CLIENT_ASSERTION:
             raise Refusal("invalid_request", "client_assertion_type is not supported")
         client = await self._known(claimed_client(assertion))
         if params.get("client_id") not in ("", client.id):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import is_loopback
 
 MAX_LENGTH = 2_000
 

@@ -11,8 +11,8 @@ from auth_server.clients.redirect_uris import problem, split
 from auth_server.errors import Refusal
 from auth_server.models import AUTHORIZATION_CODE, REFRESH_TOKEN, Client, dump
 from switchboard.common import visible_text
+from switchboard.common.hosts import is_loopback
 from switchboard.common.jose import public_members
-from switchboard.common.loopback import is_loopback
 
 MAX_REDIRECTS = 20
 MAX_NAME = 100

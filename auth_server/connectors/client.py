@@ -12,9 +12,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from auth_server.clients.authentication import ASSERTION_TYPE
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import random_token
+from auth_server.models import CLIENT_ASSERTION
 from auth_server.settings import OidcSettings
 from switchboard.common.client_secret import ClientSecret
 from switchboard.common.visible_text import escaped
@@ -55,7 +55,7 @@ class ProviderClient:
         signed = jwt.encode(
             header, claims | {"exp": now + LIVES}, key, registry=JWSRegistry(algorithms=[header["alg"]])
         )
-        return {"client_id": self._id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
+        return {"client_id": self._id, "client_assertion_type": CLIENT_ASSERTION, "client_assertion": signed}
 
 
 def refuses_us(answer: Answer) -> bool:

@@ -26,7 +26,7 @@ from auth_server.pages.renderer import Pages
 from auth_server.params import form, parse
 from auth_server.settings import AuthSettings
 from auth_server.store import Records
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import is_loopback
 from switchboard.errors import ConfigurationError
 
 AUTHORIZE = "/fakeupstreamauth/authorize"

@@ -24,9 +24,8 @@ from auth_server.jwt.assertions import Assertions
 from auth_server.jwt.key_sets import KeySets
 from auth_server.models import Identity
 from auth_server.settings import OidcSettings
-from switchboard.common.claim_paths import claim_at
 from switchboard.common.discovery import Discovery, OtherIssuer
-from switchboard.common.jose import InvalidJwt, Jwt
+from switchboard.common.jose import InvalidJwt, Jwt, claim_at
 from switchboard.common.visible_text import escaped
 from switchboard.errors import AuthorizationUnavailable
 

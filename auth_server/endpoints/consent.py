@@ -22,7 +22,7 @@ from auth_server.pages.sign_in_errors import sign_in_trouble
 from auth_server.params import form
 from auth_server.scopes import SCOPE_TEXTS
 from auth_server.shared import Shared
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import is_loopback
 from switchboard.errors import AuthorizationUnavailable
 
 TRANSACTION = "pending"

@@ -13,8 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth_server.settings import AuthSettings
-from switchboard.common.hosts import LOOPBACK, HostPatterns, split_origin
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import LOOPBACK, HostPatterns, is_loopback, split_origin
 
 HEALTH = "/healthz"
 ANY_HOST = frozenset({HEALTH, "/introspect"})

@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from switchboard.common.hosts import OriginPatterns
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import OriginPatterns, is_loopback
 from switchboard.common.shared_settings import Items, Names, Rule, SharedSettings, Url, is_public, load, lower, patterns
 
 

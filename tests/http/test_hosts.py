@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchboard.common.hosts import HostPatterns, OriginPatterns, split_host, split_origin
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import HostPatterns, OriginPatterns, is_loopback, split_host, split_origin
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
-from switchboard.identity import ANONYMOUS, AnonymousVerifier, InProcessVerifier
+from switchboard.identity import InProcessVerifier
 
 CLAIMS = {"iss": "http://localhost", "sub": "alice", "aud": "http://localhost/mcp", "client_id": "c", "scope": "mcp"}
 
@@ -38,7 +38,3 @@ async def test_a_store_that_is_away_is_unavailable_and_not_a_refusal() -> None:
     verifier = InProcessVerifier(introspect, issuer="http://localhost", resource="http://localhost/mcp")
     with pytest.raises(AuthorizationUnavailable):
         await verifier.verify("any")
-
-
-async def test_without_authorization_everybody_is_anonymous() -> None:
-    assert await AnonymousVerifier().verify("whatever") == ANONYMOUS

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from mcp_types import LoggingLevel
 
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import is_loopback
 from switchboard.config import Prefix
 from switchboard.errors import ConfigurationError
 

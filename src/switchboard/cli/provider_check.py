@@ -12,8 +12,7 @@ from switchboard.authorization import issuing_settings
 from switchboard.cli.finding import Finding
 from switchboard.common.discovery import Discovery, Unreadable, read_json
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
-from switchboard.external_issuer import TIMEOUT_S, ExternalIssuer, introspection_refusal
-from switchboard.identity import shortcomings
+from switchboard.external_issuer import TIMEOUT_S, ExternalIssuer, introspection_refusal, shortcomings
 from switchboard.settings import Settings
 
 CHECK = "provider"

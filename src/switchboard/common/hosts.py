@@ -1,4 +1,4 @@
-"""Names of hosts, as they stand in a `Host` header, an `Origin` or a setting. Pure.
+"""Names of hosts, as they stand in a `Host` header, an `Origin` or a setting, and which are this machine. Pure.
 
 A pattern is `name`, `name:port`, `name:*`, `*.name` or `*`. Without a port it matches any port.
 An origin pattern has a scheme before it (`https://app.example`, `http://localhost:*`); there, no port means
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 """How people and programs write the loopback interface."""
@@ -17,6 +19,18 @@ _ANY = "*"
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ADDRESS_CHARACTERS = frozenset("0123456789abcdef:.")
+
+
+@lru_cache(maxsize=256)
+def is_loopback(host: str) -> bool:
+    """Whether a bind address or a host name can only mean this machine (RFC 6761 §6.3, RFC 1122 §3.2.1.3)."""
+    host = host.lower().strip("[]").removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def split_host(value: str) -> tuple[str, str] | None:

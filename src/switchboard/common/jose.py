@@ -1,4 +1,4 @@
-"""Signed JWTs of others (RFC 7515, RFC 7519): one way to verify them, with pinned algorithms and keys we chose.
+"""Signed JWTs of others (RFC 7515, RFC 7519): verified with pinned algorithms and keys we chose; and their claims.
 
 What a token says about its own key is at most a `kid` to choose by: `jku`, `x5u` and `jwk` are never looked at
 (RFC 8725 §3.1, §3.9).
@@ -101,3 +101,18 @@ def fitting(keys: Sequence[Mapping[str, Any]], kid: object, algorithm: str) -> l
 def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
     usable = key.get("use") in (None, "sig") and key.get("alg") in (None, algorithm)
     return usable and key.get("kty") in _KEY_TYPES[algorithm[0]]
+
+
+def claim_at(claims: Mapping[str, Any], name: str) -> Any:
+    """The claim of this name, or at this path: `realm_access.roles` is `roles` in the object `realm_access`; or `None`.
+
+    One whose name is all of `name` comes first: names may be URLs, which have dots too.
+    """
+    if name in claims:
+        return claims[name]
+    for dot in (place for place, char in enumerate(name) if char == "."):
+        inner = claims.get(name[:dot])
+        found = claim_at(inner, name[dot + 1 :]) if isinstance(inner, Mapping) else None
+        if found is not None:
+            return found
+    return None

@@ -19,8 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from switchboard.common.hosts import HostPatterns, OriginPatterns
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import HostPatterns, OriginPatterns, is_loopback
 from switchboard.common.validation_messages import expected
 from switchboard.errors import ConfigurationError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import is_loopback
 
 
 def complaint(url: str, *, insecure: bool) -> str | None:

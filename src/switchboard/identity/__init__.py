@@ -7,11 +7,8 @@ May import: leaves.
 Never imports: auth_server, http.
 """
 
-from switchboard.identity.anonymous import AnonymousVerifier
 from switchboard.identity.claims import ClaimRules, Unfit
-from switchboard.identity.fitness import shortcomings
-from switchboard.identity.in_process import InProcessVerifier
-from switchboard.identity.introspection import IntrospectionRefused, IntrospectionVerifier
+from switchboard.identity.introspection import InProcessVerifier, IntrospectionRefused, IntrospectionVerifier
 from switchboard.identity.jwks import IssuerKeys, JwksVerifier
 from switchboard.identity.principal import ANONYMOUS, Caller, KeyBoundToken, Principal, TokenVerifier, current, serving
 from switchboard.identity.scopes import ADVERTISED, IMPLIES, ScopeNames
@@ -20,7 +17,6 @@ __all__ = [
     "ADVERTISED",
     "ANONYMOUS",
     "IMPLIES",
-    "AnonymousVerifier",
     "Caller",
     "ClaimRules",
     "InProcessVerifier",
@@ -35,5 +31,4 @@ __all__ = [
     "Unfit",
     "current",
     "serving",
-    "shortcomings",
 ]

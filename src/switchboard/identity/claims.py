@@ -1,6 +1,6 @@
 """From the claims of a verified token to a principal, or to a log line that says why not.
 
-Issuers name their claims differently; a name with dots is a path into nested ones (`switchboard.common.claim_paths`).
+Issuers name their claims differently; a name with dots is a path into nested ones (`common.jose.claim_at`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from switchboard.common.claim_paths import claim_at
+from switchboard.common.jose import claim_at
 from switchboard.common.visible_text import escaped
 from switchboard.identity.principal import KeyBoundToken, Principal
 

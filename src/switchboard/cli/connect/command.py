@@ -22,7 +22,7 @@ from switchboard.cli.connect.stdio import client
 from switchboard.cli.connect.token_store import Purse, default_folder
 from switchboard.cli.connect.web import AWAY_S, Web
 from switchboard.cli.exit_codes import ending_clearly, say
-from switchboard.common.loopback import is_loopback
+from switchboard.common.hosts import is_loopback
 from switchboard.errors import ConfigurationError
 
 MOST_BYTES = 64 * 1024 * 1024

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from switchboard.identity import shortcomings
+from switchboard.external_issuer import shortcomings
 
 GOOD: dict[str, Any] = {
     "authorization_endpoint": "https://sso.example/a",
