@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from auth_server.keys import Keys
-from switchboard.state.errors import AWAY, unavailable
+from switchboard.state.redis_compat import AWAY, unavailable
 
 Hold = Callable[[str], Awaitable[object]]
 """Waits until what was written beside a key will outlive its server, as far as that is asked for."""

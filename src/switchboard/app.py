@@ -30,8 +30,7 @@ from switchboard.backends.connections.roots_changes import tell_roots_changed
 from switchboard.backends.offer.resource_subscriptions import Interest
 from switchboard.catalog import shapes
 from switchboard.common.quota import Quota
-from switchboard.config.environment import variables
-from switchboard.config.layers import OVERRIDES
+from switchboard.config.layers import OVERRIDES, variables
 from switchboard.config.overlay import Overlay
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.errors import StateUnavailable
@@ -56,10 +55,9 @@ from switchboard.http.middleware.guards import default_hosts, default_origins, p
 from switchboard.http.middleware.load_shedding import Load, Shedding
 from switchboard.http.middleware.presets import Selecting
 from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
-from switchboard.http.probes import Readiness, health_routes
+from switchboard.http.probes import Readiness, Starting, health_routes
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap
-from switchboard.http.starting import Starting
 from switchboard.http.websocket import WebSocketEdge
 from switchboard.inquiry import answering
 from switchboard.keys import derive

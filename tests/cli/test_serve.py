@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from switchboard import __version__
 from switchboard.cli.banner import screen
 from switchboard.cli.commands import COMMANDS, app
-from switchboard.cli.reloading import watched
+from switchboard.cli.serve import watched
 from switchboard.settings import load_settings
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
 from tools.fleet.redis_server import RedisServer

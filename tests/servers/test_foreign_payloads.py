@@ -13,7 +13,7 @@ from switchboard.errors import ConfigurationError
 from switchboard.fleet.peers.frames import PROTOCOL
 from switchboard.inquiry import ask
 from switchboard.state import open_state
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 DEEP = "[" * 100_000
 FOREIGN = (

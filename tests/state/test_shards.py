@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from switchboard.errors import StateUnavailable
 from switchboard.state import State, open_state
-from switchboard.state.errors import AWAY
+from switchboard.state.redis_compat import AWAY
 from tools.fleet.children import LOOPBACK, free_port
 from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 

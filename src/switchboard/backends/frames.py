@@ -14,7 +14,7 @@ from typing import Any, Final
 from mcp.shared.exceptions import MCPError
 from mcp_types import ErrorData
 
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 AGAIN_S: Final = 3.0
 """How often the asker repeats itself."""

@@ -21,7 +21,7 @@ from switchboard.backends.frames import SILENT_S, Frame, Outbox, error_frame, ra
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 from switchboard.state.keys import TAKEN_MS
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 KEPT_S: Final = 30.0
 """How long an outcome waits for an asker that missed it."""

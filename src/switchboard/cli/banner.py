@@ -13,8 +13,7 @@ import typer
 
 from switchboard import log as logs
 from switchboard.config import read
-from switchboard.config.environment import variables
-from switchboard.config.layers import OVERRIDES
+from switchboard.config.layers import OVERRIDES, variables
 from switchboard.config.model import DEMO
 from switchboard.settings import Settings
 

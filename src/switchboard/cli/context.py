@@ -12,9 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from switchboard.config import Configuration
-from switchboard.config.environment import variables
 from switchboard.config.files import folder, layers, validated
-from switchboard.config.layers import OVERRIDES, Layer
+from switchboard.config.layers import OVERRIDES, Layer, variables
 from switchboard.config.overlay import Overlay
 from switchboard.errors import ConfigurationError
 from switchboard.settings import Settings, load_settings

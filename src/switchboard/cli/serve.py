@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvicorn
+from uvicorn.supervisors import ChangeReload
 
 from switchboard import log as logs
 from switchboard.cli.banner import show
 from switchboard.cli.exit_codes import ending_clearly
-from switchboard.cli.reloading import serve_reloading
-from switchboard.cli.serving import run_worker
+from switchboard.cli.serving import run_worker, uvicorn_config
 from switchboard.cli.sockets import bind
 from switchboard.cli.supervisor import run_fleet
+from switchboard.plugins import ENTRY_POINTS
 from switchboard.settings import Settings, load_settings
 
 
@@ -56,3 +61,34 @@ def auth_server(
 def _to_environment(options: dict[str, object]) -> None:
     """Options become environment, so that worker processes see them too."""
     os.environ.update({name: str(value) for name, value in options.items() if value is not None})
+
+
+def serve_reloading(settings: Settings) -> int:
+    """Serve until a signal says stop; the exit code."""
+    config = uvicorn_config(
+        "switchboard.cli.worker:reloaded",
+        settings,
+        factory=True,
+        reload=True,
+        reload_dirs=[str(folder) for folder in watched()],
+    )
+    show(settings)
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=bind(settings.host, settings.port)).run()
+    return 0
+
+
+def watched() -> list[Path]:
+    """The folders of Switchboard's code and of the plugins that are installed to be edited. Nothing is imported."""
+    edited = (folder for folder in _plugins() if not {"site-packages", "dist-packages"} & set(folder.parts))
+    return sorted({Path(__file__).parents[1], *edited})
+
+
+def _plugins() -> Iterator[Path]:
+    for point in entry_points(group=ENTRY_POINTS):
+        found = importlib.util.find_spec(point.module.split(".")[0])
+        if found is None:  # told when the plugin is loaded
+            continue
+        if found.submodule_search_locations:
+            yield from (Path(folder) for folder in found.submodule_search_locations)
+        elif found.origin:
+            yield Path(found.origin).parent

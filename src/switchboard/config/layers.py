@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
+
+from dotenv import dotenv_values
 
 from switchboard.config.formats import json_object
 from switchboard.errors import ConfigurationError
@@ -89,3 +92,9 @@ def _walked(document: object, place: Place) -> Iterator[object]:
             return
         document = cast("Any", document)[part]
         yield document
+
+
+def variables(environ: Mapping[str, str], env_file: Path | str | None = ".env") -> dict[str, str]:
+    """All of them; read anew, so that a changed file counts."""
+    written = dotenv_values(env_file) if env_file is not None else {}
+    return {**{key: value for key, value in written.items() if value is not None}, **environ}

@@ -11,13 +11,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, PaginatedRequestParams
 from mcp_types.methods import validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from switchboard.catalog import Listing
+from switchboard.catalog import InvalidCursor, Listing
+from switchboard.catalog.pages import WIRE_KEYS
 from switchboard.catalog.snapshot import METHODS
-from switchboard.gateway.source import CatalogSource, Context
+from switchboard.gateway.source import CatalogSource, Context, Row
 from switchboard.plugins import Kind
+from switchboard.protocol.versions import fitted_definition
 
 _KINDS: Mapping[str, Kind] = {method: kind for kind, method in METHODS.items()}
 
@@ -66,3 +70,18 @@ class WirePages:
 def _admitted(ctx: Context) -> bool:
     """Whether the kernel's gate is open: not before the handshake, in the era that has one."""
     return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS or ctx.session.client_params is not None
+
+
+def row(source: CatalogSource, method: str, kind: Kind) -> Row:
+    """The handler of one list method."""
+
+    async def serve(ctx: Context, params: PaginatedRequestParams) -> HandlerResult:
+        listing: Listing = getattr(await source.fresh(), kind)
+        try:
+            page = listing.page(params.cursor)
+        except InvalidCursor as error:
+            raise MCPError(INVALID_PARAMS, f"{error}: {method}") from error
+        member = WIRE_KEYS[kind]
+        return {**page, member: [fitted_definition(ctx.protocol_version, item) for item in page[member]]}
+
+    return method, PaginatedRequestParams, serve

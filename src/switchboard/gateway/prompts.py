@@ -9,7 +9,7 @@ from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, GetPromptRequestParams
 
-from switchboard.gateway import listing
+from switchboard.gateway import list_pages
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
 from switchboard.protocol.versions import fitted_result
 
@@ -28,7 +28,7 @@ def rows(source: CatalogSource) -> Iterable[Row]:
         own = params.model_copy(update={"name": entry.name})
         return fitted_result(ctx.protocol_version, await ask(source, entry, "prompts/get", ctx, own))
 
-    yield listing.row(source, "prompts/list", "prompts")
+    yield list_pages.row(source, "prompts/list", "prompts")
     yield "prompts/get", GetPromptRequestParams, get
 
 

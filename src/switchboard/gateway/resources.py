@@ -13,7 +13,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from switchboard.catalog.pages import Entry
 from switchboard.errors import StateUnavailable
-from switchboard.gateway import listing
+from switchboard.gateway import list_pages
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find, permitted
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
@@ -41,8 +41,8 @@ def rows(source: CatalogSource) -> Iterable[Row]:
             return apply_cache_hint(result, source.current().read_hints.get(entry.provider, UNSTATED))
         return result
 
-    yield listing.row(source, "resources/list", "resources")
-    yield listing.row(source, "resources/templates/list", "templates")
+    yield list_pages.row(source, "resources/list", "resources")
+    yield list_pages.row(source, "resources/templates/list", "templates")
     yield "resources/read", ReadResourceRequestParams, read
 
 

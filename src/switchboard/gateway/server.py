@@ -18,7 +18,7 @@ from mcp_types import METHOD_NOT_FOUND, LoggingLevel
 from pydantic import BaseModel
 
 from switchboard.errors import ConfigurationError
-from switchboard.gateway import completion, logging, prompts, resources, roots, subscriptions, tools
+from switchboard.gateway import completion, prompts, resources, session_state, subscriptions, tools
 from switchboard.gateway.list_pages import WirePages
 from switchboard.gateway.sealing import FleetTime
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
@@ -106,10 +106,10 @@ def build_gateway(
     instructions: str | None = None,
     keys: Sequence[bytes | str] = (),
     audience: str | None = None,
-    set_level: logging.SetLevel = _no_session_level,
+    set_level: session_state.SetLevel = _no_session_level,
     subscribe: subscriptions.Subscribe = _no_session_uri,
     unsubscribe: subscriptions.Subscribe = _no_session_uri,
-    roots_changed: roots.Changed = _nobody_to_tell,
+    roots_changed: session_state.RootsChanged = _nobody_to_tell,
     middleware: Iterable[ServerMiddleware[Any]] = (),
     around: Iterable[ServerMiddleware[Any]] = (),
     clock: Callable[[], float] = time.time,
@@ -134,12 +134,12 @@ def build_gateway(
         *resources.rows(source),
         *prompts.rows(source),
         *completion.rows(source),
-        *logging.rows(set_level),
+        *session_state.rows(set_level),
         *subscriptions.rows(source, bus, subscribe, unsubscribe),
     )
     for method, params_type, handler in rows:
         server.add_request_handler(method, params_type, handler)
-    server.add_notification_handler(*roots.row(roots_changed))
+    server.add_notification_handler(*session_state.roots_row(roots_changed))
     server.own_instructions, server.source = instructions, source
     server.refit()
     codec = FleetTime(AESGCMRequestStateCodec(list(keys) or [secrets.token_bytes(32)]), clock)

@@ -13,8 +13,8 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from switchboard.gateway.logging import session_id
 from switchboard.gateway.resources import readable, reader
+from switchboard.gateway.session_state import session_id
 from switchboard.gateway.source import CatalogSource, Context, Row
 
 Subscribe = Callable[[str, str], Awaitable[None]]

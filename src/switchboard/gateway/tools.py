@@ -9,7 +9,7 @@ from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams
 
-from switchboard.gateway import listing
+from switchboard.gateway import list_pages
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
 from switchboard.plugins import TASK_SUPPORT, TaskSupport
 from switchboard.protocol.versions import fitted_result
@@ -28,7 +28,7 @@ def rows(source: CatalogSource) -> Iterable[Row]:
         own = params if entry.name == exposed else params.model_copy(update={"name": entry.name})
         return fitted_result(ctx.protocol_version, await ask(source, entry, "tools/call", ctx, own))
 
-    yield listing.row(source, "tools/list", "tools")
+    yield list_pages.row(source, "tools/list", "tools")
     yield "tools/call", CallToolRequestParams, call
 
 

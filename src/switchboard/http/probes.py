@@ -10,9 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from switchboard.http.middleware.bearer import RETRY_AFTER
+from switchboard.http.middleware.guards import PROBES
+from switchboard.http.responses import refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +50,27 @@ def health_routes(readiness: Callable[[], Awaitable[Readiness]], base_path: str 
         for place in dict.fromkeys(("", base_path))
         for path, probe in (("/healthz", healthz), ("/readyz", readyz))
     ]
+
+
+class Starting:
+    """An ASGI application for the time before there is another.
+
+    Args:
+        version: of the worker, for `/readyz`.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.reason = ""
+        """Why it cannot serve yet."""
+        self._version = version
+        self._probes = Starlette(routes=health_routes(self._readiness))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in PROBES:
+            await self._probes(scope, receive, send)
+            return
+        headers = ((b"retry-after", str(RETRY_AFTER).encode()),)
+        await refuse(scope, send, 503, "This worker is starting; try again soon", headers=headers)
+
+    async def _readiness(self) -> Readiness:
+        return Readiness("starting", "redis", "", self._version, {"redis": self.reason})

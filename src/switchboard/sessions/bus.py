@@ -25,7 +25,7 @@ from mcp.shared.subscriptions import (
 from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 log = structlog.get_logger("switchboard.sessions")
 

@@ -10,7 +10,6 @@ Never imports: backends, mcp.
 
 from switchboard.sources.cache_health import CacheWatch, unusable
 from switchboard.sources.launch import Launch, SourceContext, SourceFailure
-from switchboard.sources.missing_programs import lacking
-from switchboard.sources.table import prepare
+from switchboard.sources.table import lacking, prepare
 
 __all__ = ["CacheWatch", "Launch", "SourceContext", "SourceFailure", "lacking", "prepare", "unusable"]

@@ -1,17 +1,20 @@
-"""The strategies: one row for each kind of source that starts a child."""
+"""The strategies: one row for each kind of source that starts a child; and what a machine lacks for them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import shutil
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final
 
 from switchboard.config import ServerSection, SourceKind
-from switchboard.sources import command, docker, git, local, npm, pypi
+from switchboard.sources import docker, git, local, npm, pypi
 from switchboard.sources.launch import Launch, SourceContext, SourceFailure
+from switchboard.sources.local import located
 
 Strategy = Callable[[str, ServerSection, SourceContext], Awaitable[Launch]]
 
 STRATEGIES: Mapping[SourceKind, Strategy] = {
-    "command": command.prepare,
+    "command": local.prepare_command,
     "npm": npm.prepare,
     "pypi": pypi.prepare,
     "git": git.prepare,
@@ -34,3 +37,27 @@ async def prepare(name: str, section: ServerSection, ground: SourceContext) -> L
         return await strategy(name, section, ground)
     except SourceFailure as error:
         raise SourceFailure(f"{name}: {error}") from error
+
+
+PROGRAMS: Final[Mapping[SourceKind, tuple[str, ...]]] = {
+    "npm": ("node", "npm"),
+    "git": ("git",),
+    "docker": ("docker",),
+}
+"""What a kind of source is prepared and started with."""
+
+
+def lacking(section: ServerSection, ground: SourceContext) -> Iterator[str]:
+    """What is not on this machine of what the server needs."""
+    for program in PROGRAMS.get(section.source, ()):
+        if shutil.which(program, path=ground.environment.get("PATH")) is None:
+            yield f"the program {program!r}, which servers from {section.source!r} need, is not on the PATH"
+    if section.source == "local" and section.path is not None and not ground.path(section.path).exists():
+        yield f"{ground.path(section.path)} is not there"
+    elif section.source == "command":
+        try:
+            located(section, ground)
+        except SourceFailure as error:
+            yield str(error)
+    elif section.cwd is not None and not ground.path(section.cwd).is_dir():
+        yield f"the folder {ground.path(section.cwd)} is not there"

@@ -15,9 +15,9 @@ from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.state.clock import FleetClock
 from switchboard.state.contact import Contact
-from switchboard.state.errors import AWAY, unavailable
 from switchboard.state.keys import Keys
 from switchboard.state.pubsub import PubSub
+from switchboard.state.redis_compat import AWAY, unavailable
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import STREAM_BYTES, Scripts
 from switchboard.state.servers import POOL, server

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any, Final
 
@@ -18,8 +19,8 @@ from redis.exceptions import MovedError, RedisClusterException, RedisError, Resp
 
 from switchboard.aio import background, task_group, wait_for_event
 from switchboard.errors import StateUnavailable
-from switchboard.state.errors import unavailable
 from switchboard.state.pubsub_connection import PubSubConnection
+from switchboard.state.redis_compat import unavailable
 from switchboard.state.topology import Place, Topology, publishing
 
 Listener = Callable[[str], None]
@@ -274,3 +275,20 @@ class PubSub:
         """The channel, if that is where it is subscribed to."""
         wish = self._channels.get(channel)
         return wish if wish and wish.wire is wire else None
+
+
+def parsed(payload: str, *, sendable: bool = True) -> dict[str, Any] | None:
+    """The JSON object in a payload; `None` for anything else.
+
+    Args:
+        sendable: whether it must hold no half of a surrogate, which can be part of no key and no message.
+    """
+    try:
+        found = json.loads(payload) if payload else None
+        if not isinstance(found, dict):
+            return None
+        if sendable:
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return found

@@ -20,7 +20,10 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import anyio.lowlevel
+from redis import exceptions
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+from switchboard.errors import StateBusy, StateUnavailable
 
 
 def _asked_to_leave() -> int:
@@ -78,3 +81,22 @@ class _SaysThatItIsClosed:
 def heeding(connection_class: type[Any]) -> type[Any]:
     """The same connection class, with every cancellation heeded and every end told."""
     return type(f"Heeding{connection_class.__name__}", (_HeedsCancellation, _SaysThatItIsClosed, connection_class), {})
+
+
+AWAY = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.BusyLoadingError,
+    exceptions.ClusterDownError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.RedisClusterException,
+)
+"""Errors of the server's state, as opposed to those of a wrong command."""
+
+
+def unavailable(error: Exception, message: str = "") -> StateUnavailable:
+    """What to raise for `error`: Redis is away (`message`), or it is there and we ran out of connections to it."""
+    if isinstance(error, exceptions.MaxConnectionsError):
+        return StateBusy(str(error))
+    return StateUnavailable(message or str(error))

@@ -15,7 +15,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
-from switchboard.state.errors import AWAY
+from switchboard.state.redis_compat import AWAY
 
 BARRIER_MS: Final = 1_000
 """How long the key lives that a wait writes."""

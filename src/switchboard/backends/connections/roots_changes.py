@@ -14,7 +14,7 @@ from switchboard.backends.connections.roots import CHANGED
 from switchboard.errors import StateUnavailable
 from switchboard.identity import Caller
 from switchboard.state import State
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 AGAIN_S: Final = 1.0
 

@@ -29,7 +29,7 @@ from switchboard.backends.frames import error_frame
 from switchboard.backends.transports.http import OURS, FailoverTransport
 from switchboard.backends.transports.stream_relay import Message, Relay
 from switchboard.errors import StateUnavailable
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 FIRST_S: Final = 0.5
 LONGEST_S: Final = 4.0

@@ -23,7 +23,7 @@ from switchboard.fleet import Lease
 from switchboard.fleet.leader import Leader, LeaseLeader, SoleLeader
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 GRACE_S: Final = 0.5
 """How long the worker with the stream waits for one with a call in flight to take what came."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
 
-from switchboard.state.payloads import parsed
+from switchboard.state.pubsub import parsed
 
 PROTOCOL: Final = 1
 """The version of the frames; part of the channels' names."""

@@ -1,14 +1,18 @@
-"""`logging/setLevel`: the level belongs to the handshake session; the modern era states it in each request."""
+"""What a client of the handshake era says of its session: `logging/setLevel`, and that its roots are others now.
+
+The level belongs to the session; the modern era states it in each request.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_REQUEST, EmptyResult, LoggingLevel, SetLevelRequestParams
+from mcp_types import INVALID_REQUEST, EmptyResult, LoggingLevel, NotificationParams, SetLevelRequestParams
 
 from switchboard.gateway.source import Context, Row
-from switchboard.identity import current
+from switchboard.identity import Caller, current
 
 SetLevel = Callable[[str, LoggingLevel], Awaitable[None]]
 """`(session id, level)`."""
@@ -35,3 +39,18 @@ def session_id() -> str:
     if found is None:
         raise MCPError(INVALID_REQUEST, "This needs a session")
     return found
+
+
+RootsChanged = Callable[[Caller], Awaitable[None]]
+"""Is told whose roots changed."""
+
+
+def roots_row(
+    changed: RootsChanged,
+) -> tuple[str, type[NotificationParams], Callable[[Context, NotificationParams], Any]]:
+    """What hears of it: method, parameters and handler."""
+
+    async def told(_ctx: Context, _params: NotificationParams) -> None:
+        await changed(current())
+
+    return "notifications/roots/list_changed", NotificationParams, told
