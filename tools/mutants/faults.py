@@ -84,8 +84,11 @@ def faults(source: str) -> list[Fault]:
 
 
 def _behaviour(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree but for protocols, what only tells somebody something, and what every use would miss."""
+    """The nodes of a tree but for protocols, decorators, what only tells somebody something, and what every use would miss."""
+    decorators = getattr(tree, "decorator_list", [])
     for node in ast.iter_child_nodes(tree):
+        if node in decorators:
+            continue
         if isinstance(node, ast.ClassDef) and any("Protocol" in ast.unparse(base) for base in node.bases):
             continue
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Expr) and ast.unparse(node).startswith(SILENT)):

@@ -115,6 +115,10 @@ class Tools:
     async def both(self, ctx: Context[Any, Any]) -> str:
         return " ".join(await asyncio.gather(name(ctx, "left"), name(ctx, "right")))
 
+    async def crowd(self, ctx: Context[Any, Any], count: int) -> str:
+        """Ask so many things at once."""
+        return " ".join(await asyncio.gather(*(name(ctx, str(number)) for number in range(count))))
+
     async def url(self, ctx: Context[Any, Any]) -> str:
         return (await ctx.elicit_url("look", "https://example.com/", "e1")).action
 

@@ -163,6 +163,25 @@ async def test_a_client_that_comes_back_after_the_relaying_worker_died_is_worked
         assert text(await asyncio.wait_for(back, 5)) == "held a"
 
 
+async def test_what_a_call_came_to_after_the_relaying_worker_died_is_kept_from_then_on(
+    open_fleet: Any, pass_time: Callable[[float], Awaitable[None]]
+) -> None:
+    async with open_fleet(None, silent_after=0.05, ttl=4) as fleet:
+        asked = await fleet.call("w0", "hold")
+        await fleet.asked_by_a_lost_worker(asked, ANSWER)
+        await asyncio.wait_for(fleet.gates.entered.wait(), 5)
+        [parked] = fleet.workers["w0"].parking._registry.running
+        async with asyncio.timeout(5):
+            while parked._timer is None:  # it begins to wait for its client when the relaying worker is lost
+                await asyncio.sleep(0.01)
+        fleet.gates.release.set()
+        async with asyncio.timeout(5):
+            while fleet.workers["w0"].parking.parked:
+                await asyncio.sleep(0.01)
+        await pass_time(4.5)
+        assert text(await fleet.call("w0", "hold", state=asked["requestState"], responses=ANSWER)) == "held a"
+
+
 async def test_a_retry_survives_pubsub_connections_being_killed(redis_url: str, open_fleet: Any) -> None:
     async with open_fleet(redis_url) as fleet:
         asked = await fleet.call("w0", "hold")

@@ -96,6 +96,13 @@ async def test_questions_asked_at_once_come_in_one_round(state_url: str | None, 
         assert text(await fleet.call("w1", "both", state=asked["requestState"], responses=answers)) == "l r"
 
 
+async def test_a_call_asks_no_more_than_a_hundred_questions_at_once(open_fleet: Any) -> None:
+    async with open_fleet(None, workers=1) as fleet:
+        assert len((await fleet.call("w0", "crowd", arguments={"count": 100}))["inputRequests"]) == 100
+        with pytest.raises(MCPError, match="100 questions in one call"):
+            await fleet.call("w0", "crowd", arguments={"count": 101})
+
+
 @pytest.mark.parametrize(("method", "target"), [("prompts/get", "p"), ("resources/read", "test://r")])
 async def test_prompts_and_resources_may_ask_too(
     state_url: str | None, open_fleet: Any, method: str, target: str
