@@ -84,7 +84,7 @@ def faults(source: str) -> list[Fault]:
 
 
 def _behaviour(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree but for protocols, decorators, what only tells somebody something, and what every use would miss."""
+    """The nodes of a tree, but for decorators, protocols, what only tells something, and what any use would miss."""
     decorators = getattr(tree, "decorator_list", [])
     for node in ast.iter_child_nodes(tree):
         if node in decorators:
