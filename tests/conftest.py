@@ -7,12 +7,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import redis
+import redis.asyncio
 import structlog
 from hypothesis import settings
 
@@ -96,6 +97,31 @@ def redis_url(redis_server: RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushdb()
     return redis_server.url
+
+
+BACKGROUND = frozenset({"EVAL", "PING", "CLIENT", "SELECT", "HELLO"})
+"""What workers send to Redis whether or not they call each other."""
+
+
+@pytest.fixture
+def commands(redis_url: str) -> Callable[[], Any]:
+    """`async with commands() as seen`: after the block, the commands that all clients sent to Redis meanwhile."""
+
+    @asynccontextmanager
+    async def watching() -> AsyncIterator[list[str]]:
+        seen: list[str] = []
+        async with (
+            redis.asyncio.Redis.from_url(redis_url, decode_responses=True) as client,
+            client.monitor() as monitor,
+        ):
+            yield seen
+            await client.echo("end")
+            while (told := await monitor.next_command())["command"] != "ECHO end":
+                name = str(told["command"]).partition(" ")[0].upper()
+                if told["client_type"] != "lua" and name not in BACKGROUND:
+                    seen.append(name)
+
+    return watching
 
 
 @pytest.fixture

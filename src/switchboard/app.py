@@ -288,6 +288,7 @@ async def _open(settings: Settings, backends: Sequence[Backend], state: State, s
         BackendProvider,
         watchdog=watchdog,
         state=state,
+        peers=peers,
         info=info,
         interest=Interest(),
         ask_session=partial(ask, state, worker),

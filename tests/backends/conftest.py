@@ -12,6 +12,7 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mcp_types import (
 
 from switchboard.app import build
 from switchboard.backends import Backend, BackendProvider, Http, Patience, Stdio, Watchdog
+from switchboard.fleet.peers import Peers
 from switchboard.gateway import Gateway, LiveCatalog, build_gateway
 from switchboard.plugins import OpenStream
 from switchboard.settings import load_settings
@@ -114,8 +116,10 @@ def open_gateway() -> Open:
     @asynccontextmanager
     async def opening(*backends: Backend, state: State | None = None, worker: str = "w1") -> AsyncIterator[Opened]:
         host = LonelyHost(worker=worker)
-        async with Watchdog().running() as watchdog:
-            providers = {backend.name: BackendProvider(backend, watchdog, state=state) for backend in backends}
+        async with Watchdog().running() as watchdog, AsyncExitStack() as stack:
+            peers = None if state is None else await stack.enter_async_context(Peers(state, worker).running())
+            made = partial(BackendProvider, watchdog=watchdog, state=state, peers=peers)
+            providers = {backend.name: made(backend) for backend in backends}
             catalog = LiveCatalog(list(providers.values()), bus=host.bus)
             server = build_gateway(catalog, bus=host.bus)
             async with catalog.running(host):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,11 +11,11 @@ from typing import Any, Literal
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from switchboard.backends import peer_server as holder_module
 from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.connections.connection_leases import ConnectionLease, ConnectionLeases
-from switchboard.backends.peer_client import UNTAKEN_S, Moved, Remote
-from switchboard.backends.peer_server import Holder
+from switchboard.backends.errors import Unreachable
+from switchboard.backends.handover import Moved, RemoteConnection, serving
+from switchboard.fleet.peers import Peers
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing
@@ -71,60 +70,95 @@ async def state() -> AsyncIterator[State]:
         yield opened
 
 
-def holder(state: State, line: Line) -> Holder:
-    return Holder(state, "seat", "own", line.held)
+@pytest.fixture
+async def peers(state: State) -> AsyncIterator[Peers]:
+    """A worker that calls itself: what it hands over goes through Redis all the same."""
+    async with Peers(state, "w1").running() as running:
+        yield running
 
 
-def remote(state: State) -> Remote:
-    return Remote(state, "seat", "own", KEY)
+def remote(peers: Peers) -> RemoteConnection:
+    return RemoteConnection(peers, "w1-seat", "own", KEY)
 
 
-async def test_a_call_begun_on_a_worker_that_leaves_is_finished_and_a_new_one_sent_on(state: State) -> None:
+async def test_a_call_is_sent_on_when_its_connection_is_elsewhere_by_now(peers: Peers) -> None:
+    @asynccontextmanager
+    async def moved(key: ConnectionKey, capabilities: Any) -> AsyncIterator[None]:
+        yield None
+
+    with pytest.raises(Moved, match="does not serve it"):
+        await remote(peers).request("tools/call", {}, Quiet())
+    async with serving(peers, "w1-seat", "own", moved):
+        with pytest.raises(Moved, match="on another worker"):
+            await remote(peers).request("tools/call", {}, Quiet())
+
+
+async def test_a_call_begun_on_a_worker_that_leaves_is_finished_and_a_new_one_sent_on(peers: Peers) -> None:
     line, leaving = Line(), asyncio.Event()
 
     async def lives() -> None:
-        async with holder(state, line).running():
+        async with serving(peers, "w1-seat", "own", line.held):
             await leaving.wait()
 
     life = asyncio.create_task(lives())
-    first = asyncio.create_task(remote(state).request("tools/call", {}, Quiet()))
+    await asyncio.sleep(0)
+    first = asyncio.create_task(remote(peers).request("tools/call", {}, Quiet()))
     await line.began.wait()
     leaving.set()
-    with pytest.raises(Moved, match="on another worker"):
-        await remote(state).request("tools/call", {}, Quiet())
+    with pytest.raises(Moved, match="does not serve it"):
+        await remote(peers).request("tools/call", {}, Quiet())
     line.let_go.set()
     assert await first == {"method": "tools/call"}
     await life
     assert line.calls == 1
 
 
-async def test_a_call_that_a_leaving_worker_cannot_finish_is_told_so(
-    state: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(holder_module, "DRAIN_S", 0.1)
+async def test_a_call_that_ends_without_an_answer_says_that_it_may_have_been_done(peers: Peers) -> None:
     line = Line()
-    async with holder(state, line).running():
-        call = asyncio.create_task(remote(state).request("tools/call", {}, Quiet()))
+    async with serving(peers, "w1-seat", "own", line.held):
+        call = asyncio.create_task(remote(peers).request("tools/call", {}, Quiet()))
         await line.began.wait()
-    with pytest.raises(MCPError, match="Backend 'own': its worker left before it answered") as caught:
-        async with asyncio.timeout(5):
+        peers._server.close()
+        with pytest.raises(MCPError, match="Backend 'own': its worker left before it answered") as caught:
             await call
     assert caught.value.error.data == {"backend": "own", "maybeDone": True}
 
 
-async def test_a_call_that_was_given_up_is_not_served_however_late_it_arrives(state: State) -> None:
-    line, late = Line(), list[str]()
-    async with state.hub.subscribed(state.keys.line_to("seat", "own"), late.append):
-        async with asyncio.timeout(UNTAKEN_S + 5):
-            with pytest.raises(Moved, match="does not answer"):
-                await remote(state).request("tools/call", {}, Quiet())
+async def test_a_connection_that_cannot_be_had_there_is_a_failure_of_the_backend(peers: Peers) -> None:
+    @asynccontextmanager
+    async def failing(key: ConnectionKey, capabilities: Any) -> AsyncIterator[None]:
+        raise Unreachable("it did not start")
+        yield
+
+    async with serving(peers, "w1-seat", "own", failing):
+        with pytest.raises(MCPError, match="Backend 'own': it did not start") as caught:
+            await remote(peers).request("tools/call", {}, Quiet())
+    assert caught.value.error.data == {"backend": "own", "maybeDone": False}
+
+
+async def test_a_call_is_told_of_the_version_and_of_a_lost_memory_once(peers: Peers) -> None:
+    line = Line()
+    line.lost = True
     line.let_go.set()
-    async with holder(state, line).running():
-        for payload in late:
-            if json.loads(payload).get("call"):
-                await state.hub.publish(state.keys.line_to("seat", "own"), payload)
-        assert await remote(state).request("ping", {}, Quiet()) == {"method": "ping"}
-    assert line.calls == 1
+    async with serving(peers, "w1-seat", "own", line.held):
+        first, second = remote(peers), remote(peers)
+        await first.request("tools/call", {}, Quiet())
+        await second.request("tools/call", {}, Quiet())
+    assert (first.version, first.lost, second.lost) == (Line.version, True, False)
+
+
+async def test_handing_a_call_over_takes_four_redis_commands(redis_url: str, raw: Any, commands: Any) -> None:
+    line, backend = Line(), raw("own")
+    line.let_go.set()
+    async with open_state(redis_url) as state, Peers(state, "w1").running() as one, Peers(state, "w2").running() as two:
+        holding, asking = ConnectionLeases(state, "w2-seat", backend), ConnectionLeases(state, "w1-seat", backend)
+        assert isinstance(await holding.claim(KEY), ConnectionLease)
+        await asking.claim(KEY)  # once, so that Redis knows the script
+        async with serving(two, "w2-seat", "own", line.held), commands() as seen:
+            seat = await asking.claim(KEY)
+            assert seat == "w2-seat"
+            await RemoteConnection(one, "w2-seat", "own", KEY).request("tools/call", {}, Quiet())
+    assert seen == ["EVALSHA", "PUBLISH", "SET", "PUBLISH"]
 
 
 async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(

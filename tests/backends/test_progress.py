@@ -12,7 +12,6 @@ from switchboard.backends.config import Patience
 from switchboard.backends.connections.inflight import MOST_REPORTS, Call
 from switchboard.backends.connections.notification_order import MOST as MOST_HEARD
 from switchboard.backends.connections.notification_order import NotificationOrder
-from switchboard.backends.frames import MOST, Outbox
 from tools.fleet.offers import offered
 
 MANY = 10_000
@@ -98,22 +97,3 @@ async def test_progress_finds_room_where_other_notifications_fill_it() -> None:
         assert heard.came()
     assert not heard.came()
     assert heard.came(coalesced=True)
-
-
-async def test_the_newest_progress_waits_for_room_between_two_workers_and_comes_before_the_outcome() -> None:
-    outbox = Outbox()
-    for number in range(MANY):
-        outbox.put({"kind": "progress", "progress": [number, None, None]})
-    unseen = outbox.seen(0)
-    assert [frame["progress"][0] for frame in unseen] == list(range(MOST))
-    last, outcome = outbox.put({"kind": "result", "result": {}})
-    assert (last["progress"][0], outcome["kind"]) == (MANY - 1, "result")
-    assert (last["n"], outcome["n"]) == (MOST + 1, MOST + 2)
-    assert outbox.seen(MOST) == [last, outcome]
-
-
-async def test_the_newest_progress_is_sent_as_soon_as_the_asker_has_seen_the_others() -> None:
-    outbox = Outbox()
-    for number in range(MANY):
-        outbox.put({"kind": "progress", "progress": [number, None, None]})
-    assert [frame["progress"][0] for frame in outbox.seen(MOST)] == [MANY - 1]

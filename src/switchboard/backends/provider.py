@@ -45,6 +45,7 @@ from switchboard.backends.transports import opening
 from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.session_store import Slot
 from switchboard.backends.transports.watchdog import Watchdog
+from switchboard.fleet.peers import Peers
 from switchboard.state import State
 
 EVENTS: Final[Mapping[str, type[Any]]] = {
@@ -77,6 +78,7 @@ class BackendProvider:
     Args:
         watchdog: ends children if this worker is killed; running.
         state: where workers agree on who has which line; without it this worker is alone.
+        peers: the other workers, which have lines that this one's calls need.
         info: how the gateway introduces itself.
         interest: what the clients of this worker subscribed to, shared by all backends.
         last: what it offered under another description; stays until it was asked.
@@ -90,6 +92,7 @@ class BackendProvider:
         watchdog: Watchdog,
         *,
         state: State | None = None,
+        peers: Peers | None = None,
         info: Implementation | None = None,
         interest: Interest | None = None,
         last: BackendOffer | None = None,
@@ -99,6 +102,7 @@ class BackendProvider:
         self.backend = backend
         self._watchdog = watchdog
         self._state = state
+        self._peers = peers
         self._ask_session = ask_session
         self._updates = ResourceUpdates(backend.name, lambda uri: self._publish(ResourceUpdated(uri)))
         self._info = info or Implementation(name="switchboard", version="")
@@ -175,7 +179,7 @@ class BackendProvider:
                 endpoints = Endpoints(addresses, self.backend.bounds.message_bytes)
                 self._endpoints = await stack.enter_async_context(endpoints.running())
             await stack.enter_async_context(self._lines.running())
-            self._own.sharing = Routing(self.backend, self._lines, self._state, host.worker)
+            self._own.sharing = Routing(self.backend, self._lines, self._state, self._peers)
             if one_for_all(self.backend):  # until its child is gone, no other worker could ask what there is
                 stack.push_async_callback(lambda: self._discovery.lead.resign())
             await stack.enter_async_context(self._own.sharing.running())

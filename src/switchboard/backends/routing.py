@@ -21,9 +21,9 @@ from switchboard.backends.connections.connection_leases import ConnectionLease, 
 from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.errors import Elsewhere, Forgotten, Unreachable
-from switchboard.backends.peer_client import Moved, Remote
-from switchboard.backends.peer_server import Holder
+from switchboard.backends.handover import Moved, RemoteConnection, serving
 from switchboard.errors import StateUnavailable
+from switchboard.fleet.peers import Peers
 from switchboard.state import State
 
 FIND_S: Final = 20.0
@@ -54,26 +54,30 @@ Use = Callable[[Reach], Awaitable[Any]]
 
 
 class Routing:
-    """How a call finds its line."""
+    """How a call finds its line.
 
-    def __init__(self, backend: Backend, lines: ConnectionPool, state: State | None, worker: str) -> None:
+    Args:
+        peers: the other workers; none have lines where there is no state to agree about them.
+    """
+
+    def __init__(self, backend: Backend, lines: ConnectionPool, state: State | None, peers: Peers | None) -> None:
         self._backend = backend
         self._lines = lines
-        self._state = state
+        self._peers = peers
         self._claims: ConnectionLeases | None = None
-        self._seat = f"{worker}-{secrets.token_hex(3)}"
+        self._seat = f"{peers.worker if peers else ''}-{secrets.token_hex(3)}"
         """Of its own for each life of a backend: one that is being replaced still serves what it has."""
-        if state is not None and isinstance(backend.transport, Stdio | Sse):
+        if state is not None and peers is not None and isinstance(backend.transport, Stdio | Sse):
             self._claims = ConnectionLeases(state, self._seat, backend)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take other workers' calls, and keep claims, until the context ends."""
         async with AsyncExitStack() as stack:
-            if self._claims is not None and self._state is not None:
-                holder = Holder(self._state, self._seat, self._backend.name, self._hold)
+            if self._claims is not None and self._peers is not None:
                 await stack.enter_async_context(self._claims.running())
-                await stack.enter_async_context(holder.running())
+                served = serving(self._peers, self._seat, self._backend.name, self._hold)
+                await stack.enter_async_context(served)
             yield
 
     async def use(self, key: ConnectionKey, capabilities: Params, work: Use) -> Any:
@@ -82,9 +86,9 @@ class Routing:
         Raises:
             BackendFailure: there is none to be had.
         """
-        if self._claims is None or self._state is None or key.once:
+        if self._claims is None or self._peers is None or key.once:
             return await self._alone(key, capabilities, work)
-        return await self._used(self._claims, self._state, key, capabilities, work)
+        return await self._used(self._claims, self._peers, key, capabilities, work)
 
     @asynccontextmanager
     async def here(self, key: ConnectionKey, capabilities: Params) -> AsyncIterator[Connection]:
@@ -126,7 +130,7 @@ class Routing:
                 return await work(line)
 
     async def _used(
-        self, claims: ConnectionLeases, state: State, key: ConnectionKey, capabilities: Params, work: Use
+        self, claims: ConnectionLeases, peers: Peers, key: ConnectionKey, capabilities: Params, work: Use
     ) -> Any:
         until = asyncio.get_running_loop().time() + FIND_S
         while True:
@@ -138,7 +142,7 @@ class Routing:
                 async with self._held(claims, key, capabilities) as line:
                     return await work(line)
             try:
-                return await work(Remote(state, claim, self._backend.name, key))
+                return await work(RemoteConnection(peers, claim, self._backend.name, key))
             except Moved:
                 if asyncio.get_running_loop().time() >= until:
                     raise

@@ -34,9 +34,6 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:upstreams:<backend>` | sorted set | sessions at an HTTP backend, by when each was used last | as LINE_LIFE |
 | `mcp:offer:{<backend>:<digest>}` | string, pub/sub | what a backend offered last; news of that | OFFER_LIFE |
 | `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
-| `mcp:line:to:<seat>:<backend>` | pub/sub | calls for children that this worker has | - |
-| `mcp:line:reply:<id>` | pub/sub | what comes of such a call | - |
-| `mcp:line:reply:<id>:taken` | string | whether it was taken, or given up before | 60 s |
 | `mcp:links:{<digest>}` | hash | links that one owner was given, by digest: backend and URI | LINKS_LIFE, sliding |
 | `mcp:links:{<digest>}:order` | sorted set | in which order they were given | LINKS_LIFE, sliding |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
@@ -54,9 +51,6 @@ from dataclasses import dataclass
 
 COMMIT_GRACE_MS = 30_000
 """How long a cancellation waits for the exchange it names to look it up."""
-
-TAKEN_MS = 60_000
-"""How long it is remembered whether a call to another worker was taken."""
 
 PEER_CALL_MS = 60_000
 """How long it is remembered whether a call to another worker began."""
@@ -175,15 +169,6 @@ class Keys:
 
     def offer_lead(self, backend: str, digest: str) -> str:
         return f"{self.offer(backend, digest)}:lead"
-
-    def line_to(self, seat: str, backend: str) -> str:
-        return f"{self.prefix}mcp:line:to:{seat}:{backend}"
-
-    def line_reply(self, reply: str) -> str:
-        return f"{self.prefix}mcp:line:reply:{reply}"
-
-    def line_taken(self, reply: str) -> str:
-        return f"{self.line_reply(reply)}:taken"
 
     def links(self, digest: str) -> str:
         return f"{self.prefix}mcp:links:{{{digest}}}"

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-import redis.asyncio
 from mcp.shared.exceptions import MCPError
 
 from switchboard.fleet.peers import CallTiming, Peers
@@ -19,9 +18,6 @@ from tools.fleet.redis_cluster import RedisCluster, running_cluster
 
 HASTE = CallTiming(first=0.05, again=0.1, begin=20, silent=20, abandoned=20, away=30, kept=20, gap=0.01)
 """Repeats soon, and gives nobody up."""
-
-BACKGROUND = frozenset({"EVAL", "PING", "CLIENT", "SELECT", "HELLO"})
-"""What workers send to Redis whether or not they call each other."""
 
 Rule = Callable[[dict[str, Any], str], Sequence[str]]
 """What becomes of a frame: what is published instead, now, in that order."""
@@ -184,24 +180,3 @@ def person() -> Person:
 def work() -> Work:
     """A handler that waits to be released."""
     return Work()
-
-
-@pytest.fixture
-def commands(redis_url: str) -> Callable[[], Any]:
-    """`async with commands() as seen`: after the block, the commands that all clients sent to Redis meanwhile."""
-
-    @asynccontextmanager
-    async def watching() -> AsyncIterator[list[str]]:
-        seen: list[str] = []
-        async with (
-            redis.asyncio.Redis.from_url(redis_url, decode_responses=True) as client,
-            client.monitor() as monitor,
-        ):
-            yield seen
-            await client.echo("end")
-            while (told := await monitor.next_command())["command"] != "ECHO end":
-                name = str(told["command"]).partition(" ")[0].upper()
-                if told["client_type"] != "lua" and name not in BACKGROUND:
-                    seen.append(name)
-
-    return watching

@@ -45,7 +45,7 @@ async def test_a_call_to_a_worker_that_is_not_there_did_not_begin(state_url: str
             await one.peers.call("w2", "work", {})
         assert (lost.value.begun, lost.value.dead) == (False, False)
         fleet.dead.add("w2")
-        with pytest.raises(PeerLost, match="the worker was lost; it did not begin") as dead:
+        with pytest.raises(PeerLost, match="the worker that served it was lost; it did not begin") as dead:
             await one.peers.call("w2", "work", {})
         assert (dead.value.begun, dead.value.dead) == (False, True)
 
@@ -90,7 +90,7 @@ async def test_a_worker_that_dies_is_noticed_by_its_heartbeat_before_the_silence
         await work.began.wait()
         two.hub.rule = losing(*frames.FROM_SERVER)
         fleet.dead.add("w2")
-        with pytest.raises(PeerLost, match="the worker was lost; it may have had effects") as lost:
+        with pytest.raises(PeerLost, match="the worker that served it was lost; it may have had effects") as lost:
             await asyncio.wait_for(call, 10)
     assert (lost.value.begun, lost.value.dead) == (True, True)
 

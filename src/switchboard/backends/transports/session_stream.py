@@ -25,10 +25,10 @@ from mcp_types import INTERNAL_ERROR
 
 from switchboard.aio import first_error, first_of
 from switchboard.backends.connections.protocol import Inbound
-from switchboard.backends.frames import error_frame
 from switchboard.backends.transports.http import OURS, FailoverTransport
 from switchboard.backends.transports.stream_relay import Message, Relay
 from switchboard.errors import StateUnavailable
+from switchboard.fleet.peers import error_data
 from switchboard.state.pubsub import parsed
 
 FIRST_S: Final = 0.5
@@ -175,7 +175,7 @@ class SessionStream:
         try:
             outcome = {"result": await self._inbound.asked(method, params)}
         except MCPError as error:
-            outcome = {"error": error_frame(error)["error"]}
+            outcome = {"error": error_data(error)}
         except Exception as error:  # the boundary of one question: the server must hear of its end
             log.info("backend.unanswered", method=method, error=str(error) or type(error).__name__)
             outcome = {"error": {"code": INTERNAL_ERROR, "message": "The client cannot be asked now"}}

@@ -17,6 +17,7 @@ Imports `state`, `errors` and the SDK's error; knows no method, and never a sess
 """
 
 from switchboard.fleet.peers.channel import NO_CLIENT, CallTiming, Channel, NotHere, PeerLost, ServedChannel
+from switchboard.fleet.peers.client import error_data
 from switchboard.fleet.peers.peer import Peers
 
-__all__ = ["NO_CLIENT", "CallTiming", "Channel", "NotHere", "PeerLost", "Peers", "ServedChannel"]
+__all__ = ["NO_CLIENT", "CallTiming", "Channel", "NotHere", "PeerLost", "Peers", "ServedChannel", "error_data"]

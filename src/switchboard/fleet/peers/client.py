@@ -22,6 +22,9 @@ SEEN_EVERY: Final = 256
 """After so many frames the other end hears that they were seen, and has room for more."""
 
 
+LOST: Final = "the worker that served it was lost"
+
+
 class Call(End):
     """One call to another worker.
 
@@ -136,12 +139,12 @@ class Call(End):
             error = raised
         except ValueError:
             error = MCPError(INTERNAL_ERROR, "The client's answer is not valid")
-        body = {"question": asked["question"], "result": result, "error": dumped(error) if error else None}
+        body = {"question": asked["question"], "result": result, "error": error_data(error) if error else None}
         try:
             self.outbox.put("answer", body)
         except ValueError as unsent:
             error = MCPError(INTERNAL_ERROR, f"The client's answer cannot be handed to another worker: {unsent}")
-            self.outbox.put("answer", {**body, "result": None, "error": dumped(error)})
+            self.outbox.put("answer", {**body, "result": None, "error": error_data(error)})
         await self.flush()
 
     # -- that it comes --------------------------------------------------------------------------------------------
@@ -165,11 +168,13 @@ class Call(End):
         timing, silent = self.link.timing, self.link.silence(self.heard)
         if silent > timing.again and await self.link.dead(self.peer):
             self.over = True
-            raise PeerLost("the worker was lost", begun=await self._begun(), dead=True)
+            raise PeerLost(LOST, begun=await self._begun(), dead=True)
         if self._once and not self._known and silent > timing.begin and not await self._begun():
             raise PeerLost(self._unanswered(), begun=False)
         if silent > timing.silent or self.unheard() > (timing.away if self._once else timing.silent):
-            raise PeerLost("the worker was lost" if self._known else self._unanswered(), begun=await self._begun())
+            raise PeerLost(
+                "the worker that served it was lost" if self._known else self._unanswered(), begun=await self._begun()
+            )
 
     async def _begun(self) -> bool:
         """Whether the other side may have begun; if it has not, it will not. Unknown counts as begun."""
@@ -183,16 +188,16 @@ class Call(End):
         return self._known
 
     def _unanswered(self) -> str:
-        return "the worker does not answer" if self.reached else "the worker does not listen, or runs another version"
+        return "its worker does not answer" if self.reached else "its worker does not listen, or runs another version"
 
 
-def dumped(error: MCPError) -> dict[str, Any]:
+def error_data(error: MCPError) -> dict[str, Any]:
     """An error as JSON."""
     return error.error.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
-def loaded(error: Mapping[str, Any]) -> MCPError:
-    """The error that the other worker dumped."""
+def error_of(error: Mapping[str, Any]) -> MCPError:
+    """The error that the other worker error_data."""
     try:
         return MCPError.from_error_data(ErrorData.model_validate(error))
     except ValidationError:
@@ -201,7 +206,7 @@ def loaded(error: Mapping[str, Any]) -> MCPError:
 
 def _given(end: Frame) -> Any:
     if end.kind == "error":
-        raise loaded(end.body["error"])
+        raise error_of(end.body["error"])
     if end.kind in ("refused", "lost"):
         raise PeerLost(end.body["reason"], begun=end.kind == "lost")
     return end.body["result"]

@@ -206,10 +206,10 @@ class Inbox:
 
     def behind(self) -> bool:
         """Whether something is missing that can be taken now; asking clears what was refused for want of room."""
-        if self._refused and not self._ready:
-            self._refused = False
-            return True
-        return bool(self._early)
+        if not self._refused:
+            return bool(self._early)
+        self._refused = bool(self._ready)
+        return not self._refused
 
 
 def packed_body(body: Mapping[str, Any]) -> str:

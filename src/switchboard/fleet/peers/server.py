@@ -18,7 +18,7 @@ from mcp_types import INTERNAL_ERROR
 
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers.channel import Handler, NotHere, Params
-from switchboard.fleet.peers.client import dumped, loaded
+from switchboard.fleet.peers.client import error_data, error_of
 from switchboard.fleet.peers.frames import Frame
 from switchboard.fleet.peers.link import GIVEN_UP, End, Link, log
 
@@ -88,7 +88,7 @@ class Served(End):
             if came.body["error"] is None:
                 answer.set_result(came.body["result"] or {})
             else:
-                answer.set_exception(loaded(came.body["error"]))
+                answer.set_exception(error_of(came.body["error"]))
 
     def end(self, kind: str, body: dict[str, Any]) -> None:
         """Say how it ended; only the first end counts."""
@@ -98,7 +98,7 @@ class Served(End):
             self.outbox.put(kind, body)
         except ValueError as error:
             message = f"The answer cannot be handed to another worker: {error}"
-            self.outbox.put("error", {"error": dumped(MCPError(INTERNAL_ERROR, message))})
+            self.outbox.put("error", {"error": error_data(MCPError(INTERNAL_ERROR, message))})
         self.ended, self.ended_at, self.kept = True, time.monotonic(), self.outbox.bytes
 
     def cancel(self, reason: str) -> None:
@@ -115,14 +115,14 @@ class Served(End):
             else:
                 self.end("result", {"result": await handler(params, self)})
         except MCPError as error:
-            self.end("error", {"error": dumped(error)})
+            self.end("error", {"error": error_data(error)})
         except NotHere as error:
             self.end("refused", {"reason": str(error)})
         except asyncio.CancelledError:
             self.end("lost", {"reason": self._reason})
         except Exception as error:  # the boundary of another worker's call: it must hear of its end, whatever that was
             log.exception("peer.call_failed", method=method)
-            self.end("error", {"error": dumped(MCPError(INTERNAL_ERROR, f"It failed: {type(error).__name__}"))})
+            self.end("error", {"error": error_data(MCPError(INTERNAL_ERROR, f"It failed: {type(error).__name__}"))})
         await self.flush()
 
     async def _undecided(self) -> tuple[str, dict[str, Any]] | None:

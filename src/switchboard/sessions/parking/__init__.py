@@ -7,8 +7,8 @@ of this worker and the forwarding of retries between workers. May import `identi
 tool, no HTTP, and never sees a token.
 
 `middleware` is what a server installs; `registry` holds the calls, `call` is one of them with its rounds; `context` is
-what its handler sees; `client_requests` checks what may be asked; `forward` serves a retry that came to another worker;
-`continuation` is what the client carries in between; `outcome` and `errors` are what it gets.
+what its handler sees; `client_requests` checks capabilities and answers; `forward` serves a retry that came to another
+worker; `continuation` is what the client carries in between; `outcome` and `errors` are what it gets.
 
 Spec: https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr
 """
