@@ -25,7 +25,7 @@ from switchboard.identity import (
     JwksVerifier,
     Principal,
     TokenVerifier,
-    Unfit,
+    UnacceptableToken,
 )
 from switchboard.settings import Settings
 
@@ -90,7 +90,7 @@ class ListedClients(ClaimRules):
         found = ClaimRules.read(self, named, now, skew)
         if found.client_id not in self.clients:
             expected = f"one of {', '.join(sorted(self.clients))} (TOKEN_CLIENTS)"
-            raise Unfit(" or ".join(self.client), expected, found.client_id or None)
+            raise UnacceptableToken(" or ".join(self.client), expected, found.client_id or None)
         return found
 
 
@@ -136,7 +136,9 @@ class ByShape:
             return await self._keys.verify(token)
         if "introspection_endpoint" in await self._issuer.metadata():
             return await self._asking.verify(token)
-        Unfit("the token", "a JWT, as the issuer has no introspection_endpoint", "opaque").log(self._issuer.url)
+        UnacceptableToken("the token", "a JWT, as the issuer has no introspection_endpoint", "opaque").log(
+            self._issuer.url
+        )
         return None
 
 

@@ -1,13 +1,13 @@
 """Who is asking: the `Principal`, and the ways to verify a token.
 
 The only bridge to authorization. Rooms above read the principal of the request being served with
-`current()`; only the edge sets it.
+`current()`; only `http` sets it.
 
 May import: leaves.
 Never imports: auth_server, http.
 """
 
-from switchboard.identity.claims import ClaimRules, Unfit
+from switchboard.identity.claims import ClaimRules, UnacceptableToken
 from switchboard.identity.introspection import InProcessVerifier, IntrospectionRefused, IntrospectionVerifier
 from switchboard.identity.jwks import IssuerKeys, JwksVerifier
 from switchboard.identity.principal import ANONYMOUS, Caller, KeyBoundToken, Principal, TokenVerifier, current, serving
@@ -28,7 +28,7 @@ __all__ = [
     "Principal",
     "ScopeNames",
     "TokenVerifier",
-    "Unfit",
+    "UnacceptableToken",
     "current",
     "serving",
 ]

@@ -1,4 +1,4 @@
-"""What was found out about tokens, for a moment: bounded, expiring, and asked for once at a time."""
+"""Verified tokens kept for a moment: a bounded cache whose entries expire, and a lock for each token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class ExpiringCache(Generic[V]):
-    """The most recently used values, each until its time. Takes the time, never reads it."""
+    """The most recently used values, each until its expiry. Takes the time, never reads it."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -31,7 +31,7 @@ class ExpiringCache(Generic[V]):
         return (value,)
 
     def put(self, key: str, value: V, until: float) -> None:
-        """Keep a value; the least recently used one makes room."""
+        """Keep a value; of too many, the least recently used one is dropped."""
         self._values[key] = (until, value)
         self._values.move_to_end(key)
         while len(self._values) > self._size:
@@ -41,15 +41,15 @@ class ExpiringCache(Generic[V]):
         return len(self._values)
 
 
-class OneAtATime:
-    """A lock for each key, for as long as somebody wants it. A holder that is cancelled passes it on."""
+class KeyedLocks:
+    """A lock for each key, dropped when no task waits for it. A holder that is cancelled releases it."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
     async def holding(self, key: str) -> AsyncIterator[None]:
-        """Wait for the key, hold it, let go."""
+        """Hold the key's lock while the block runs."""
         lock, wanted = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, wanted + 1)
         try:

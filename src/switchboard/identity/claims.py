@@ -1,4 +1,4 @@
-"""From the claims of a verified token to a principal, or to a log line that says why not.
+"""A principal made of the claims of a verified token, or a log line that says why there is none.
 
 Issuers name their claims differently; a name with dots is a path into nested ones (`common.jose.claim_at`).
 """
@@ -27,15 +27,15 @@ _LONGEST_SHOWN = 200
 log = structlog.get_logger("switchboard.authorization")
 
 
-class Unfit(Exception):
-    """A token that does not count here: which claim or header, what was expected, what was found. Never the token."""
+class UnacceptableToken(Exception):
+    """A token that is not accepted: which claim or header, what was expected, what was found. Never the token."""
 
     def __init__(self, what: str, expected: str, found: object) -> None:
         super().__init__(f"{what} is {_shown(found)}, expected: {expected}")
         self.what, self.expected, self.found = what, expected, _shown(found)
 
     def log(self, issuer: str) -> None:
-        """For the operator; the client is told nothing of it."""
+        """Log it for the operator; the client is not told."""
         log.info("token.refused", issuer=issuer, what=self.what, expected=self.expected, found=self.found)
 
 
@@ -45,7 +45,7 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRules:
-    """What an issuer's tokens must say, and where they say it.
+    """Which claims an issuer's tokens must have, and the names of those that are read.
 
     Args:
         issuer: `iss`, byte for byte; tokens that name another are refused.
@@ -66,29 +66,29 @@ class ClaimRules:
     scope_map: Mapping[str, str] = field(default_factory=dict)
 
     def principal(self, claims: Mapping[str, Any], now: float, skew: float = 0.0) -> Principal | None:
-        """Whom the claims speak for, or `None` when the token is not for us, not valid now, or not an access token.
+        """The principal of these claims; `None` when the token is for others, not valid now, or no access token.
 
         Raises:
             KeyBoundToken: it is all that, but bound to a key.
         """
         try:
             return self.read(claims, now, skew)
-        except Unfit as unfit:
-            unfit.log(self.issuer)
+        except UnacceptableToken as error:
+            error.log(self.issuer)
             return None
 
     def read(self, claims: Mapping[str, Any], now: float, skew: float = 0.0) -> Principal:
         """As `principal`.
 
         Raises:
-            Unfit: with what was expected, and what was found.
+            UnacceptableToken: with what was expected, and what was found.
         """
         self._must_be_ours(claims)
         _must_be_current(claims, now, skew)
         _must_be_access_token(claims)
         subject = claim_at(claims, self.subject)
         if not isinstance(subject, str) or not subject:
-            raise Unfit(self.subject, "a text that names the person (SUBJECT_CLAIM)", subject)
+            raise UnacceptableToken(self.subject, "a text that names the person (SUBJECT_CLAIM)", subject)
         if claims.get("cnf") is not None or str(claims.get("token_type", "")).lower() in _BOUND:
             raise KeyBoundToken
         expires = claims.get("exp")
@@ -102,14 +102,14 @@ class ClaimRules:
 
     def _must_be_ours(self, claims: Mapping[str, Any]) -> None:
         if claims.get("iss", self.issuer) != self.issuer:
-            raise Unfit("iss", self.issuer, claims["iss"])
+            raise UnacceptableToken("iss", self.issuer, claims["iss"])
         named = claims.get("aud")
         audiences = {named} if isinstance(named, str) else set(_strings(named))
         if not audiences & set(self.audiences):
-            raise Unfit("aud", f"one of {', '.join(sorted(self.audiences))} (TOKEN_AUDIENCES)", named)
+            raise UnacceptableToken("aud", f"one of {', '.join(sorted(self.audiences))} (TOKEN_AUDIENCES)", named)
         for name, value in self.required.items():
             if claim_at(claims, name) != value:
-                raise Unfit(name, f"{value} (REQUIRED_CLAIMS)", claim_at(claims, name))
+                raise UnacceptableToken(name, f"{value} (REQUIRED_CLAIMS)", claim_at(claims, name))
 
     def _client(self, claims: Mapping[str, Any]) -> str:
         found = (claim_at(claims, name) for name in self.client)
@@ -129,11 +129,11 @@ def _must_be_current(claims: Mapping[str, Any], now: float, skew: float) -> None
     expires, not_before = claims.get("exp"), claims.get("nbf")
     for name, value in (("exp", expires), ("nbf", not_before)):
         if not _is_time(value):
-            raise Unfit(name, "a number of seconds", value)
+            raise UnacceptableToken(name, "a number of seconds", value)
     if expires is not None and now >= expires + skew:
-        raise Unfit("exp", f"later than {now:.0f}", expires)
+        raise UnacceptableToken("exp", f"later than {now:.0f}", expires)
     if not_before is not None and now < not_before - SKEW:
-        raise Unfit("nbf", f"{now:.0f} or earlier", not_before)
+        raise UnacceptableToken("nbf", f"{now:.0f} or earlier", not_before)
 
 
 def _is_time(value: object) -> bool:
@@ -141,10 +141,10 @@ def _is_time(value: object) -> bool:
 
 
 def _must_be_access_token(claims: Mapping[str, Any]) -> None:
-    """ID tokens and refresh tokens are told by what some issuers call them, and by claims that only ID tokens have."""
+    """Refuse ID tokens and refresh tokens: some issuers name the type, and some claims are in ID tokens only."""
     for name in ("token_type", "token_use", "typ"):
         if str(claims.get(name, "")).lower() in _NOT_ACCESS:
-            raise Unfit(name, "that of an access token", claims[name])
+            raise UnacceptableToken(name, "that of an access token", claims[name])
     for name in ("at_hash", "c_hash"):
         if name in claims:
-            raise Unfit(name, "none, as in access tokens; this is an ID token", "one")
+            raise UnacceptableToken(name, "none, as in access tokens; this is an ID token", "one")

@@ -1,6 +1,6 @@
 """Verifying by asking the issuer: by HTTP (RFC 7662), cached for a moment, or in the same process, never cached.
 
-A network error is never "inactive": it is `AuthorizationUnavailable`, and the edge answers 503.
+A network error is never "inactive": it is `AuthorizationUnavailable`, which HTTP answers with 503.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from switchboard.common import strict_json
 from switchboard.common.breaker import Breaker
 from switchboard.common.client_secret import ClientSecret
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
-from switchboard.identity.cache import ExpiringCache, OneAtATime
-from switchboard.identity.claims import ClaimRules, Unfit
+from switchboard.identity.cache import ExpiringCache, KeyedLocks
+from switchboard.identity.claims import ClaimRules, UnacceptableToken
 from switchboard.identity.principal import KeyBoundToken, Principal
 
 MOST_CACHED = 30.0
@@ -35,7 +35,7 @@ _NOT_TAKEN = "the issuer does not take INTROSPECTION_CLIENT_ID and INTROSPECTION
 
 
 class IntrospectionRefused(AuthorizationUnavailable):
-    """The issuer answers, but does not take us as a client that may ask."""
+    """The issuer answers, but refuses this server's introspection client."""
 
 
 class IntrospectionVerifier:
@@ -72,7 +72,7 @@ class IntrospectionVerifier:
         self._rules = rules
         self._cache_seconds = min(cache_seconds, MOST_CACHED)
         self._cache: ExpiringCache[Principal | KeyBoundToken | None] = ExpiringCache(cache_size)
-        self._turns = OneAtATime()
+        self._locks = KeyedLocks()
         self._breaker = breaker or Breaker()
         self._clock = clock
         self._key = secrets.token_bytes(32)  # a memory dump of the cache gives no token away
@@ -82,7 +82,7 @@ class IntrospectionVerifier:
         name = hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()
         found = self._cache.get(name, self._clock())
         if found is None:
-            async with self._turns.holding(name):
+            async with self._locks.holding(name):
                 found = self._cache.get(name, self._clock()) or await self._ask(name, token)
         principal = found[0]
         if isinstance(principal, KeyBoundToken):
@@ -103,7 +103,7 @@ class IntrospectionVerifier:
 
     def _judged(self, claims: dict[str, Any], now: float) -> Principal | KeyBoundToken | None:
         if claims.get("active") is not True:
-            Unfit("active", "true", claims.get("active")).log(self._rules.issuer)
+            UnacceptableToken("active", "true", claims.get("active")).log(self._rules.issuer)
             return None
         try:
             return self._rules.principal(claims, now)
@@ -112,7 +112,7 @@ class IntrospectionVerifier:
 
     async def _claims(self, token: str) -> dict[str, Any]:
         if not self._breaker.allows(self._clock()):
-            raise AuthorizationUnavailable("the issuer did not answer lately; not asking again yet")
+            raise AuthorizationUnavailable("the issuer did not answer lately, and is not asked for a moment")
         try:
             claims = await self._post(token)
         except AuthorizationUnavailable:

@@ -13,7 +13,7 @@ from switchboard.common.breaker import Breaker
 from switchboard.common.discovery import Unreadable, read_json
 from switchboard.common.jose import ALGORITHMS, MAX_KEYS, InvalidJwt, peek, verified
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.identity.claims import SKEW, ClaimRules, Unfit
+from switchboard.identity.claims import SKEW, ClaimRules, UnacceptableToken
 from switchboard.identity.principal import Principal
 
 FRESH = 3_600.0
@@ -65,7 +65,7 @@ class IssuerKeys:
         tried = self._tried
         async with self._lock:
             now = self._clock()
-            # Somebody else has just looked; or it is too soon to look again for the sake of one token.
+            # Another request has just looked; or it is too soon to look again for one token.
             pause = SOONEST if self._age() < FRESH else RETRY
             if self._tried != tried or now - self._tried < pause or not self._breaker.allows(now):
                 return
@@ -112,8 +112,8 @@ class JwksVerifier:
         """Satisfies `TokenVerifier`."""
         try:
             claims = await self._read(token)
-        except Unfit as unfit:
-            unfit.log(self._rules.issuer)
+        except UnacceptableToken as error:
+            error.log(self._rules.issuer)
             return None
         return self._rules.principal(claims, self._clock(), SKEW)
 
@@ -121,24 +121,24 @@ class JwksVerifier:
         try:
             said = peek(token)
         except InvalidJwt as error:
-            raise Unfit("the token", "a JWT (TOKEN_VALIDATION)", error) from None
+            raise UnacceptableToken("the token", "a JWT (TOKEN_VALIDATION)", error) from None
         header = said.header
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
-            raise Unfit("the header alg", f"one of {', '.join(sorted(self._algorithms))}", algorithm)
+            raise UnacceptableToken("the header alg", f"one of {', '.join(sorted(self._algorithms))}", algorithm)
         if "crit" in header:
-            raise Unfit("the header crit", "none", header["crit"])
+            raise UnacceptableToken("the header crit", "none", header["crit"])
         if str(header.get("typ", "jwt")).lower() not in TYPES:
-            raise Unfit("the header typ", f"one of {', '.join(sorted(TYPES))}", header["typ"])
+            raise UnacceptableToken("the header typ", f"one of {', '.join(sorted(TYPES))}", header["typ"])
         try:
             claims = verified(token, await self._keys.known(kid), (algorithm,)).claims
         except InvalidJwt:
             if said.claims.get("iss") != self._rules.issuer:  # not verified, but the likely reason
-                raise Unfit("iss", self._rules.issuer, said.claims.get("iss")) from None
-            raise Unfit("the signature", "by a key of the issuer", f"by no key of it (kid {kid})") from None
+                raise UnacceptableToken("iss", self._rules.issuer, said.claims.get("iss")) from None
+            raise UnacceptableToken("the signature", "by a key of the issuer", f"by no key of it (kid {kid})") from None
         # RFC 9068 §2.2: both must be there. An introspection answer may leave them out (RFC 7662 §2.2), a token not.
         if claims.get("exp") is None:
-            raise Unfit("exp", "a number of seconds", None)
+            raise UnacceptableToken("exp", "a number of seconds", None)
         if "iss" not in claims:
-            raise Unfit("iss", self._rules.issuer, None)
+            raise UnacceptableToken("iss", self._rules.issuer, None)
         return claims

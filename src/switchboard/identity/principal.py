@@ -1,4 +1,4 @@
-"""The principal of a request, and the seam that turns a token into one."""
+"""The principal of a request, and the protocol of what makes one of a token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom an access token speaks for. Equality of `owner` is what binds a session to a person and a client."""
+    """The person and the client that an access token stands for. A session belongs to one `owner`."""
 
     issuer: str
     subject: str
@@ -38,7 +38,7 @@ ANONYMOUS = Principal(issuer="", subject="anonymous", client_id="", scopes=froze
 
 
 class KeyBoundToken(Exception):
-    """A token that counts only with a proof of its key (RFC 9449, RFC 8705); whoever just has it may have stolen it."""
+    """A token that is bound to a key (RFC 9449, RFC 8705), and so no bearer token: it is refused."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -54,7 +54,7 @@ class TokenVerifier(Protocol):
         """The token's principal, or `None` for a token that is unknown, expired, revoked or meant for another audience.
 
         Raises:
-            AuthorizationUnavailable: the issuer or its store cannot be asked now (the edge answers 503).
+            AuthorizationUnavailable: the issuer or its store cannot be asked now (answered with 503).
             KeyBoundToken: the token is good, but no bearer token.
         """
         ...
@@ -62,13 +62,13 @@ class TokenVerifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The request being served, as handlers below the edge may see it."""
+    """What handlers may know of the request being served."""
 
     principal: Principal
     session_id: str | None = None
     """The handshake session, or `None` in the modern era."""
     still_valid: Callable[[], Awaitable[bool]] | None = None
-    """Whether the token of this request is good even now; `None` where there is no token."""
+    """Asks whether the token of this request is still valid; `None` where there is no token."""
 
 
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("switchboard_caller")

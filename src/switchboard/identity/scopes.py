@@ -1,4 +1,4 @@
-"""Scopes, and which of them stand for others. Pure."""
+"""Scopes, and which of them include others. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCOPES: Final = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin")
 """All scopes of Switchboard itself; configuration may add some per tool."""
 
 ADVERTISED: Final = tuple(scope for scope in SCOPES if scope != "admin")
-"""What clients are told of: some ask for all that they are told of, and nobody should manage a server by accident."""
+"""The scopes in metadata: some clients ask for all of them, so `admin` is not among them."""
 
 IMPLIES: Final[Mapping[str, Collection[str]]] = {
     "admin": frozenset({"mcp"}),
@@ -20,7 +20,7 @@ IMPLIES: Final[Mapping[str, Collection[str]]] = {
 
 
 def expanded(granted: Collection[str], implies: Mapping[str, Collection[str]] = IMPLIES) -> frozenset[str]:
-    """What `granted` amounts to, implied scopes included."""
+    """The granted scopes with those that they include."""
     held, fresh = set(granted), list(granted)
     while fresh:
         implied = set(implies.get(fresh.pop(), ())) - held
@@ -32,7 +32,7 @@ def expanded(granted: Collection[str], implies: Mapping[str, Collection[str]] = 
 def missing(
     granted: Collection[str], needed: Collection[str], implies: Mapping[str, Collection[str]] = IMPLIES
 ) -> frozenset[str]:
-    """Those of `needed` that `granted` does not amount to."""
+    """Those of `needed` that are neither granted nor included."""
     return frozenset(needed) - expanded(granted, implies)
 
 
@@ -42,7 +42,7 @@ _SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class ScopeNames:
-    """What the issuer calls our scopes, for what clients are told to ask for there.
+    """The issuer's names for our scopes, as clients have to ask for them there.
 
     Args:
         to_ours: the issuer's names and ours, in the order of the setting: of several names for one of ours, clients are
@@ -65,7 +65,7 @@ class ScopeNames:
         return tuple(dict.fromkeys(found))
 
     def _name(self, scope: str) -> str | None:
-        """The name of the scope itself, or of one that stands for it; nobody is told to ask for administration."""
+        """The name of the scope itself, or of one that includes it, save `admin`: clients are not told of it."""
         wider = [each for each, implied in IMPLIES.items() if each != "admin" and scope in implied]
         for ours in (scope, *wider):
             for theirs, meant in self.to_ours.items():
