@@ -33,7 +33,7 @@ TABLE: dict[str, Row] = {
     "once": Row("auth:once:{purpose}:{mac}", "an assertion id that was used", "as the assertion"),
     "fetched": Row("auth:fetched:{kind}:{mac}", "documents and key sets of one host, eight at most", "a day"),
     "hosts": Row("auth:fetched:{kind}", "those hosts by when they were written, 1,000 at most", "a day"),
-    "rate": Row("auth:rate:{limit}:{mac}", "when the permits of a rate limit are all back", "until then"),
+    "rate": Row("auth:rate:{limit}:{mac}", "when the permits of a rate limit are all back", "as the window"),
     "audit": Row("auth:audit", "the last authorization events", "the newest 10,000"),
     "signing": Row("auth:signing-keys", "key pairs that sign JWTs, sealed", "until rotated out"),
 }

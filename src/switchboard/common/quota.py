@@ -11,8 +11,8 @@ from typing import Final
 TAKE: Final = """
 -- KEYS count; ARGV as of `arguments`; answers permits granted, and the milliseconds to wait when they are too few
 local interval, window, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local now = tonumber(ARGV[5])
-if now == 0 then
+local now, given = tonumber(ARGV[5]), ARGV[5] ~= '0'
+if not given then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
@@ -22,7 +22,9 @@ if free < least then return {0, math.ceil(due + least * interval - now - window)
 local granted = math.min(free, wanted)
 if granted == 0 then return {0, 0} end
 due = due + granted * interval
-redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil(due - now) + 1)
+-- a clock of the caller's may go slower than the server's, by which a key expires
+local lives = given and window or due - now + 1
+redis.call('SET', KEYS[1], string.format('%.3f', due), 'PX', math.ceil(lives))
 return {granted, 0}
 """
 

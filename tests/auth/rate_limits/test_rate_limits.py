@@ -54,6 +54,20 @@ async def test_limits_can_be_switched_off(make_world: Any) -> None:
     assert statuses == {400}
 
 
+async def test_a_quota_that_is_used_up_at_the_end_of_a_minute_is_not_there_again_in_the_next(make_world: Any) -> None:
+    """Windows that begin by the clock let twice as much pass around their edges."""
+    world = make_world(quotas=few(token=3))
+    world.clock.now = 60 * (world.clock.now // 60) + 59
+    for _ in range(3):
+        assert not refused(await post(world, "/token", {}))
+    world.clock.pass_(2)
+
+    assert refused(await post(world, "/token", {}))
+    world.clock.pass_(19)
+    assert not refused(await post(world, "/token", {}))
+    assert refused(await post(world, "/token", {}))
+
+
 def few(**limits: int) -> dict[str, Any]:
     """The usual quotas, some of them small; underscores stand for spaces."""
     usual: dict[str, Any] = {str(name): quota for name, quota in QUOTAS.items()}
