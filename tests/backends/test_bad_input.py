@@ -13,16 +13,10 @@ from typing import Any, Literal
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import TextContent
 
 from switchboard.backends import Bounds, Patience
 from switchboard.backends.connections.notification_order import MOST, NotificationOrder
-
-
-def text(result: Any) -> str:
-    content = result.content[0]
-    assert isinstance(content, TextContent)
-    return content.text
+from tools.messages import text
 
 
 @pytest.mark.parametrize("mode", ["garbage", "flood", "wrong-id", "twice"])

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import TextContent
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,15 +17,10 @@ from starlette.routing import Route
 
 from switchboard.backends import Backend, Bounds, Http, Patience, Sse
 from switchboard.errors import ConfigurationError
+from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 QUICK = Patience(start=3, call=3, stop=0.5)
-
-
-def text(result: Any) -> str:
-    content = result.content[0]
-    assert isinstance(content, TextContent)
-    return content.text
 
 
 def app(answer: Any) -> Starlette:

@@ -14,20 +14,14 @@ import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ToolsListChanged
-from mcp_types import TextContent
 
 from switchboard.backends import Bounds, Patience, Watchdog
 from switchboard.backends.connections.connection_key import default_scope, key
 from switchboard.identity import ANONYMOUS, Caller, Principal
 from tools.fleet.offers import offered
+from tools.messages import text
 
 ANN = Principal("https://issuer", "ann", "client")
-
-
-def text(result: Any) -> str:
-    content = result.content[0]
-    assert isinstance(content, TextContent)
-    return content.text
 
 
 def pid(result: Any) -> int:

@@ -12,18 +12,12 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import TextContent
 
 from switchboard.backends import Backend, Sse
 from tools.fleet.offers import offered
+from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-
-
-def text(result: Any) -> str:
-    content = result.content[0]
-    assert isinstance(content, TextContent)
-    return content.text
 
 
 async def test_a_child_of_a_session_is_reached_from_every_worker(

@@ -12,20 +12,14 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import TextContent
 
 from switchboard.backends import Backend, Bounds, Http, Sse
 from tools.fleet.offers import offered
+from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
 SERVERS = Path(__file__).parent / "servers"
-
-
-def text(result: Any) -> str:
-    content = result.content[0]
-    assert isinstance(content, TextContent)
-    return content.text
 
 
 async def bumped(client: Any) -> tuple[str, int]:

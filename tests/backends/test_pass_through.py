@@ -10,22 +10,17 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import PromptReference, ResourceTemplateReference, TextContent
+from mcp_types import PromptReference, ResourceTemplateReference
 
 from switchboard.backends import Backend
 from tools.fleet.offers import offered
+from tools.messages import text
 
 CLIENTS = ("handshake", "modern")
 BACKENDS = ("stdio", "http-handshake", "http-modern")
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 """The handy server, which runs in this process, uses what the modern era has left behind."""
-
-
-def text(result: Any) -> str:
-    content = result.content[0]
-    assert isinstance(content, TextContent)
-    return content.text
 
 
 def written(result: Any) -> str:

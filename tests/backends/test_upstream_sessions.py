@@ -15,24 +15,18 @@ from typing import Any, cast
 import httpx2
 import pytest
 from mcp import Client
-from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Patience
 from switchboard.backends.transports import opening
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from tools.fleet.offers import offered
+from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
 QUICK = Patience(start=20, call=10, stop=0.5)
 ROOTS = '{"roots": [{"uri": "file:///home"}]}'
-
-
-def text(result: Any) -> str:
-    content = result.content[0]
-    assert isinstance(content, TextContent)
-    return content.text
 
 
 def told(result: Any) -> bool:

@@ -32,16 +32,12 @@ from switchboard.cli.commands import app
 from switchboard.cli.connect.token_store import Purse
 from tools.fleet.children import Child, answers, free_port
 from tools.fleet.person import signed_in
+from tools.messages import initialize, text
 
 COMMAND = str(Path(sys.executable).parent / "switchboard")
 PATIENCE = 60
 Launch = Callable[..., Child]
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-
-
-def hello(id: int = 1) -> bytes:
-    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    return json.dumps({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params}).encode() + b"\n"
 
 
 @pytest.fixture
@@ -82,10 +78,6 @@ async def elicit(context: Any, params: Any) -> ElicitResult:
 
 async def roots(context: Any) -> ListRootsResult:
     return ListRootsResult(roots=[Root(uri="file:///home")])
-
-
-def text(result: Any) -> str:
-    return str(result.content[0].text)
 
 
 @pytest.mark.parametrize(("mode", "version"), [("legacy", "2025-11-25"), ("auto", "2026-07-28")])
@@ -239,7 +231,7 @@ def test_a_server_that_is_away_is_an_answer_that_says_so_and_an_exit_code(tmp_pa
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(b"no message\n" + hello(7))
+    process.stdin.write(b"no message\n" + json.dumps(initialize(id=7)).encode() + b"\n")
     process.stdin.flush()
     lines = [json.loads(process.stdout.readline()) for _ in range(2)]
     assert {line["id"]: line["error"]["code"] for line in lines} == {None: -32700, 7: -32010}

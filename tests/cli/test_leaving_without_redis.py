@@ -5,16 +5,14 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import httpx2
 import pytest
 
 from tools.fleet.children import LOOPBACK, Child, answers, free_port
 from tools.fleet.redis_server import RedisServer
+from tools.messages import ACCEPT, INITIALIZE, call
 
-BOTH = {"accept": "application/json, text/event-stream"}
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
 PATIENCE = 60
 DRAIN_S = 3
 WITHIN_S = 35
@@ -37,9 +35,8 @@ def test_a_worker_ends_soon_after_its_time_though_redis_is_gone(
     )
     child.wait_until(lambda: answers(port, "/readyz"), PATIENCE)
     url = f"http://{LOOPBACK}:{port}/mcp"
-    hello: dict[str, Any] = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": HELLO}
-    opened = httpx2.post(url, json=hello, headers=BOTH, timeout=20)
-    session = {**BOTH, "mcp-session-id": opened.headers["mcp-session-id"]}
+    opened = httpx2.post(url, json=INITIALIZE, headers=ACCEPT, timeout=20)
+    session = {**ACCEPT, "mcp-session-id": opened.headers["mcp-session-id"]}
     speaks = threading.Event()
     threading.Thread(target=_call, args=(url, session, speaks), daemon=True).start()
     assert speaks.wait(20)
@@ -56,8 +53,7 @@ def test_a_worker_ends_soon_after_its_time_though_redis_is_gone(
 
 def _call(url: str, session: dict[str, str], speaks: threading.Event) -> None:
     arguments = {"duration": 100, "steps": 100}
-    params = {"name": "longRunningOperation", "arguments": arguments, "_meta": {"progressToken": "p"}}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    message = call("longRunningOperation", arguments, progressToken="p")
     try:
         with httpx2.stream("POST", url, json=message, headers=session, timeout=100) as stream:
             for line in stream.iter_lines():

@@ -9,16 +9,11 @@ import pytest
 
 from switchboard.cli.login import LoginFailed, obtain_token
 from tools.fleet.children import LOOPBACK, Child, answers, free_port
+from tools.messages import INITIALIZE
 
 Launch = Callable[..., Child]
 PATIENCE = 40
 MCP = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
-}
 
 
 def served(launch: Launch, **env: str) -> str:

@@ -18,19 +18,9 @@ import websockets
 from tools.fleet.balancer import find_nginx, start_balancer
 from tools.fleet.children import LOOPBACK, answers, free_port, start
 from tools.fleet.workers import COMMAND, drive_token
+from tools.messages import ACCEPT, HANDSHAKE, INITIALIZE
 
 BASE_PATH = "/tools"
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {},
-        "clientInfo": {"name": "probe", "version": "1"},
-    },
-}
-ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 
 @pytest.fixture(scope="module", params=["behind the shipped proxy", "alone"])
@@ -117,7 +107,7 @@ async def test_a_websocket_is_served_below_the_path(base: str, token: str) -> No
         websockets.connect(url, subprotocols=[websockets.Subprotocol("mcp")], additional_headers=headers) as socket,
     ):
         await socket.send(json.dumps(INITIALIZE))
-        assert json.loads(await socket.recv())["result"]["protocolVersion"] == "2025-06-18"
+        assert json.loads(await socket.recv())["result"]["protocolVersion"] == HANDSHAKE
 
 
 @pytest.mark.parametrize("path", ["/tools/healthz", "/tools/readyz", "/healthz", "/readyz"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,9 @@ import uvicorn
 from switchboard.app import Application, build
 from switchboard.settings import load_settings
 from switchboard.state import State, open_state
+from tools.messages import ACCEPT, call, initialize
 
 KEY = "a key for tests that is long enough to be one"
-BOTH = {"accept": "application/json, text/event-stream"}
-CLIENT = {"name": "tests", "version": "1"}
 CAPABILITIES: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
 HOLD_S = 15
 
@@ -65,13 +64,9 @@ class Workers:
 
     async def open(self, protocol: str = "2025-11-25", capabilities: dict[str, Any] | None = None) -> Session:
         """Initialize a session on worker a."""
-        params = {
-            "protocolVersion": protocol,
-            "capabilities": CAPABILITIES if capabilities is None else capabilities,
-            "clientInfo": CLIENT,
-        }
+        begin = initialize(protocol, CAPABILITIES if capabilities is None else capabilities)
         session = Session(self, "", protocol)
-        answer = await session.post(self.a, request("initialize", 0, params), headers=BOTH)
+        answer = await session.post(self.a, begin, headers=ACCEPT)
         assert answer.status_code == 200, answer.text
         session.id = answer.headers["mcp-session-id"]
         session.opened = answer.json()["result"]
@@ -91,9 +86,9 @@ class Session:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {**BOTH, "mcp-session-id": self.id, "mcp-protocol-version": self.protocol}
+        return {**ACCEPT, "mcp-session-id": self.id, "mcp-protocol-version": self.protocol}
 
-    async def post(self, worker: Worker, message: Any, *, headers: dict[str, str] | None = None) -> httpx2.Response:
+    async def post(self, worker: Worker, message: Any, *, headers: Mapping[str, str] | None = None) -> httpx2.Response:
         return await self.workers.http.post(worker.url, json=message, headers=headers or self.headers)
 
     async def call(self, worker: Worker, tool: str, arguments: dict[str, Any] | None = None, id: Any = 1) -> Any:
@@ -167,18 +162,6 @@ class Events:
             elif found:
                 data = found.get("data")
                 return Event(found.get("id"), json.loads(data) if data else None)
-
-
-def request(method: str, id: Any = 1, params: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A JSON-RPC request."""
-    message: dict[str, Any] = {"jsonrpc": "2.0", "id": id, "method": method}
-    return message if params is None else {**message, "params": params}
-
-
-def call(tool: str, arguments: dict[str, Any] | None = None, id: Any = 1, **meta: Any) -> dict[str, Any]:
-    """A `tools/call` request; `meta` becomes `_meta`."""
-    params: dict[str, Any] = {"name": tool, "arguments": arguments or {}}
-    return request("tools/call", id, {**params, "_meta": meta} if meta else params)
 
 
 @asynccontextmanager
@@ -255,7 +238,7 @@ def asked() -> Iterator[Asked]:
         workers, session = runner.run(opened())
         eras = {
             "handshake": {**session.headers, "content-type": "application/json"},
-            "modern": {**BOTH, "content-type": "application/json", "mcp-protocol-version": "2026-07-28"},
+            "modern": {**ACCEPT, "content-type": "application/json", "mcp-protocol-version": "2026-07-28"},
             "none": {},
         }
 

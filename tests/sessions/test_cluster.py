@@ -11,6 +11,7 @@ import pytest
 
 from switchboard.state import open_state
 from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
+from tools.messages import call
 
 LONG = "longRunningOperation"
 
@@ -19,11 +20,6 @@ LONG = "longRunningOperation"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
-
-
-def call(tool: str, arguments: dict[str, Any] | None = None, **meta: Any) -> dict[str, Any]:
-    params = {"name": tool, "arguments": arguments or {}, "_meta": meta}
-    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
 
 
 async def test_sessions_streams_questions_and_a_failover_on_a_cluster(

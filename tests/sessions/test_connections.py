@@ -12,10 +12,8 @@ import redis.asyncio
 
 from switchboard.app import Application
 from tools.fleet.redis_server import RedisServer
+from tools.messages import ACCEPT, INITIALIZE
 
-BOTH = {"accept": "application/json, text/event-stream"}
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
-INITIALIZE = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": HELLO}
 LISTEN = 1
 ALLOWED = 6
 
@@ -23,7 +21,7 @@ ALLOWED = 6
 async def served(http: httpx2.AsyncClient, url: str) -> None:
     """Wait until Redis is used again."""
     async with asyncio.timeout(30):
-        while (await http.post(url, json=INITIALIZE, headers=BOTH)).status_code != 200:
+        while (await http.post(url, json=INITIALIZE, headers=ACCEPT)).status_code != 200:
             await asyncio.sleep(0.05)
 
 
@@ -66,7 +64,7 @@ async def test_no_outage_of_redis_leaves_a_connection_behind(
         for outage in outages:
             await served(http, worker.url)
             burst = [
-                asyncio.create_task(http.post(worker.url, json=INITIALIZE, headers=BOTH)) for _ in range(5 * ALLOWED)
+                asyncio.create_task(http.post(worker.url, json=INITIALIZE, headers=ACCEPT)) for _ in range(5 * ALLOWED)
             ]
             await asyncio.sleep(0)
             await outage()

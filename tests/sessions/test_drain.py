@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tools.messages import call
+
 LONG = "longRunningOperation"
-
-
-def call(arguments: dict[str, Any], id: Any = 1, **meta: Any) -> dict[str, Any]:
-    params = {"name": LONG, "arguments": arguments, "_meta": meta}
-    return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
 
 
 async def test_a_draining_worker_is_not_ready_and_asks_for_connections_to_be_closed(workers: Any) -> None:
@@ -42,7 +39,7 @@ async def test_a_draining_worker_still_serves_what_reaches_it(two: Any) -> None:
 async def test_a_request_whose_client_left_is_finished_before_the_worker_goes(start: Any) -> None:
     workers = await start(2, drain_timeout=10)
     session = await workers.open()
-    async with session.stream(workers.a, call({"duration": 1, "steps": 2}, id=5, progressToken=1)) as events:
+    async with session.stream(workers.a, call(LONG, {"duration": 1, "steps": 2}, id=5, progressToken=1)) as events:
         seen = await events.message()
     await stop(workers.a)
     async with session.listen(workers.b, last_event_id=seen.id) as events:
@@ -52,7 +49,7 @@ async def test_a_request_whose_client_left_is_finished_before_the_worker_goes(st
 async def test_a_request_that_cannot_be_finished_is_answered_with_the_reason(start: Any) -> None:
     workers = await start(2, drain_timeout=0)
     session = await workers.open()
-    async with session.stream(workers.a, call({"duration": 60, "steps": 60}, id=5, progressToken=1)) as events:
+    async with session.stream(workers.a, call(LONG, {"duration": 60, "steps": 60}, id=5, progressToken=1)) as events:
         seen = await events.message()
     await stop(workers.a)
     async with session.listen(workers.b, last_event_id=seen.id) as events:

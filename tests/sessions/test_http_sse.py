@@ -14,17 +14,9 @@ from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 
 from switchboard.identity import ANONYMOUS
+from tools.messages import call, initialize
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 0,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2024-11-05",
-        "capabilities": {"roots": {}},
-        "clientInfo": {"name": "old", "version": "1"},
-    },
-}
+INITIALIZE = initialize("2024-11-05", {"roots": {}})
 
 
 @dataclass
@@ -73,11 +65,6 @@ async def _events(response: Any) -> AsyncIterator[tuple[str, str]]:
             kind = value
         elif name == "data":
             yield kind, value
-
-
-def call(tool: str, arguments: dict[str, Any] | None = None, id: Any = 1, **meta: Any) -> dict[str, Any]:
-    params = {"name": tool, "arguments": arguments or {}, "_meta": meta}
-    return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
 
 
 async def test_the_official_client_of_the_old_transport_works(workers: Any) -> None:

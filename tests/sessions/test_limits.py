@@ -20,31 +20,20 @@ from switchboard.http.middleware.load_shedding import LOOK_EVERY_S, Load, Sheddi
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.reply import Reply
+from tools.messages import ACCEPT, INITIALIZE, envelope
 
-BOTH = {"accept": "application/json, text/event-stream"}
-INITIALIZE: dict[str, Any] = {
-    "jsonrpc": "2.0",
-    "id": 0,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
-
-MODERN = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
-    "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
-}
+MODERN = envelope({"elicitation": {"form": {}}})
 
 
 async def test_an_owner_has_no_more_sessions_than_allowed_on_all_workers_together(start: Any) -> None:
     workers = await start(2, max_sessions=3)
     sessions = [await workers.open() for _ in range(3)]
-    refused = await workers.http.post(workers.b.url, json=INITIALIZE, headers=BOTH)
+    refused = await workers.http.post(workers.b.url, json=INITIALIZE, headers=ACCEPT)
     assert refused.status_code == 429
     assert "retry-after" in refused.headers
     assert "MAX_SESSIONS" in refused.json()["error"]["message"]
     await workers.http.delete(workers.b.url, headers=sessions[0].headers)
-    assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=BOTH)).status_code == 200
+    assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=ACCEPT)).status_code == 200
 
 
 def pings(count: int) -> list[dict[str, Any]]:
@@ -88,8 +77,8 @@ async def test_expired_sessions_make_room(start: Any) -> None:
     workers = await start(2, max_sessions=2)
     first, _ = await workers.open(), await workers.open()
     await workers.state.redis.delete(workers.state.keys.session(first.id))
-    assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=BOTH)).status_code == 200
-    assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=BOTH)).status_code == 429
+    assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=ACCEPT)).status_code == 200
+    assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=ACCEPT)).status_code == 429
 
 
 async def test_an_owner_has_no_more_streams_than_allowed_on_all_workers_together(start: Any) -> None:
@@ -134,7 +123,7 @@ async def test_a_principal_has_no_more_calls_waiting_for_it_than_allowed(start: 
     workers = await start(2, max_parked=1)
     asking = {"name": "elicitInputs", "arguments": {}, "_meta": MODERN}
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asking}
-    headers = {**BOTH, "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "elicitInputs"}
+    headers = {**ACCEPT, "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "elicitInputs"}
     first, second = [(await workers.http.post(workers.a.url, json=message, headers=headers)).json() for _ in range(2)]
     assert first["result"]["resultType"] == "input_required"
     assert "Too many calls are waiting" in str(second)
@@ -193,7 +182,7 @@ async def test_a_session_has_no_more_subscriptions_than_allowed_on_all_workers_t
 async def test_a_client_that_says_too_much_of_itself_gets_no_session(two: Any) -> None:
     long = {**INITIALIZE["params"], "clientInfo": {"name": "t" * LONGEST_PARAMS, "version": "1"}}
     before = await two.state.redis.dbsize()
-    refused = await two.http.post(two.a.url, json={**INITIALIZE, "params": long}, headers=BOTH)
+    refused = await two.http.post(two.a.url, json={**INITIALIZE, "params": long}, headers=ACCEPT)
     assert refused.json()["error"]["code"] == -32602
     assert str(LONGEST_PARAMS) in refused.json()["error"]["message"]
     assert await two.state.redis.dbsize() == before
@@ -204,7 +193,7 @@ async def test_what_a_client_says_of_itself_is_counted_in_bytes_and_its_pictures
 
     async def sized(**info: Any) -> int:
         said = {**INITIALIZE["params"], "clientInfo": {"name": "t", "version": "1", **info}}
-        answer = await workers.http.post(workers.a.url, json={**INITIALIZE, "params": said}, headers=BOTH)
+        answer = await workers.http.post(workers.a.url, json={**INITIALIZE, "params": said}, headers=ACCEPT)
         redis = workers.a.app.rooms.state.redis
         names = [name async for name in redis.scan_iter(match="session:*")]
         for name in names:
@@ -227,7 +216,7 @@ async def test_a_subscription_to_a_resource_with_an_endless_name_is_refused(star
 async def test_an_overloaded_worker_refuses_with_503_but_answers_its_probes(start: Any) -> None:
     workers = await start(2, max_memory_mb=1)
     async with asyncio.timeout(5):
-        while (answer := await workers.http.post(workers.a.url, json=INITIALIZE, headers=BOTH)).status_code != 503:
+        while (answer := await workers.http.post(workers.a.url, json=INITIALIZE, headers=ACCEPT)).status_code != 503:
             await asyncio.sleep(0.05)
     assert "memory" in answer.json()["error"]["message"]
     assert "retry-after" in answer.headers

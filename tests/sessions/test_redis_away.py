@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-BOTH = {"accept": "application/json, text/event-stream"}
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+from tools.messages import ACCEPT, INITIALIZE
+
 LONGEST_SILENCE_S = 25
 """A sign of life is given every 15 s, and this machine may be busy."""
 
@@ -30,10 +30,8 @@ async def frozen(start_private_redis: Any, serving_worker: Any) -> Any:
 
 async def opened(http: httpx2.AsyncClient, url: str) -> dict[str, str]:
     """The headers of a new session."""
-    answer = await http.post(
-        url, json={"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": HELLO}, headers=BOTH
-    )
-    return {**BOTH, "mcp-session-id": answer.headers["mcp-session-id"]}
+    answer = await http.post(url, json=INITIALIZE, headers=ACCEPT)
+    return {**ACCEPT, "mcp-session-id": answer.headers["mcp-session-id"]}
 
 
 async def test_a_standalone_stream_gives_signs_of_life_while_redis_does_not_answer(frozen: Any) -> None:

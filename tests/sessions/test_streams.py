@@ -15,15 +15,9 @@ from switchboard.sessions.follow import START, ReplyFollower
 from switchboard.sessions.frames import Frame
 from switchboard.sessions.standalone import append
 from switchboard.state import open_state
+from tools.messages import call
 
 LONG = "longRunningOperation"
-
-
-def call(tool: str, arguments: dict[str, Any] | None = None, id: Any = 1, **meta: Any) -> dict[str, Any]:
-    params: dict[str, Any] = {"name": tool, "arguments": arguments or {}}
-    if meta:
-        params["_meta"] = meta
-    return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
 
 
 def cancelled(id: Any) -> dict[str, Any]:

@@ -19,16 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+from tools.messages import INITIALIZE, call, request
+
 SUBPROTOCOLS = [Subprotocol("mcp")]
-
-
-def request(method: str, id: Any = 1, params: Any = None) -> str:
-    return json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params or {}})
-
-
-def call(tool: str, arguments: Any = None, id: Any = 1) -> str:
-    return request("tools/call", id, {"name": tool, "arguments": arguments or {}})
 
 
 def dial(worker: Any, **more: Any) -> connect:
@@ -44,7 +37,7 @@ async def answer(socket: ClientConnection) -> Any:
 @asynccontextmanager
 async def opened(worker: Any, **more: Any) -> AsyncIterator[ClientConnection]:
     async with dial(worker, **more) as socket:
-        await socket.send(request("initialize", 0, HELLO))
+        await socket.send(json.dumps(INITIALIZE))
         assert (await answer(socket))["result"]["protocolVersion"] == "2025-11-25"
         await socket.send(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         yield socket
@@ -105,9 +98,9 @@ async def test_an_official_client_session_works_over_a_websocket(workers: Any) -
 
 async def test_requests_are_served_side_by_side_and_answered_by_their_ids(workers: Any) -> None:
     async with opened(workers.a) as socket:
-        await socket.send(call("longRunningOperation", {"duration": 600, "steps": 1}, "slow"))
+        await socket.send(json.dumps(call("longRunningOperation", {"duration": 600, "steps": 1}, "slow")))
         for id in range(1, 21):
-            await socket.send(call("echo", {"message": str(id)}, id))
+            await socket.send(json.dumps(call("echo", {"message": str(id)}, id)))
         answers = [await answer(socket) for _ in range(20)]
         await socket.send(
             json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "slow"}})
@@ -125,7 +118,7 @@ async def test_a_socket_is_told_nothing_before_the_answer_to_initialize(two: Any
         await two.b.app.rooms.bus.publish(ToolsListChanged())
         for stream in two.a.app.rooms.streams:
             await stream.notify("notifications/message", {"level": "error", "data": "too early"})
-        await socket.send(request("initialize", 0, HELLO))
+        await socket.send(json.dumps(INITIALIZE))
         assert (await answer(socket))["result"]["protocolVersion"] == "2025-11-25"
         await two.b.app.rooms.bus.publish(ToolsListChanged())
         assert (await answer(socket))["method"] == "notifications/tools/list_changed"
@@ -179,18 +172,18 @@ async def test_wrong_frames_get_errors_and_the_conversation_goes_on(start: Any) 
             said = await answer(socket)
             assert (said["id"], said["error"]["code"]) == (None, code)
         modern = {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}
-        await socket.send(request("tools/list", 7, modern))
+        await socket.send(json.dumps(request("tools/list", 7, modern)))
         said = await answer(socket)
         assert said["id"] == 7
         assert "not served over WebSocket" in said["error"]["message"]
-        await socket.send(request("ping", 8))
+        await socket.send(json.dumps(request("ping", 8)))
         assert await answer(socket) == {"jsonrpc": "2.0", "id": 8, "result": {}}
 
 
 async def test_what_is_too_large_or_binary_ends_the_connection_with_its_code(start: Any) -> None:
     workers = await start(1, memory=True, max_body_bytes=2000)
     async with opened(workers.a) as socket:
-        await socket.send(call("echo", {"message": "x" * 2000}))
+        await socket.send(json.dumps(call("echo", {"message": "x" * 2000})))
         assert await closed(socket) == 1009
     async with opened(workers.a) as socket:
         await socket.send(b"bytes")
@@ -201,7 +194,7 @@ async def test_messages_count_against_the_quota(start: Any) -> None:
     workers = await start(1, memory=True, rate_limit=10)
     async with opened(workers.a) as socket:
         for id in range(1, 12):
-            await socket.send(request("ping", id))
+            await socket.send(json.dumps(request("ping", id)))
         answers = [await answer(socket) for _ in range(11)]
     assert any("Too many requests" in each["error"]["message"] for each in answers if "error" in each)
 
@@ -212,7 +205,7 @@ async def test_messages_that_cannot_be_read_count_against_the_quota_too(start: A
         for _ in range(12):
             await socket.send("not json")
             await answer(socket)
-        await socket.send(request("ping", 1))
+        await socket.send(json.dumps(request("ping", 1)))
         said = await answer(socket)
     assert "Too many requests" in said["error"]["message"]
 
@@ -232,13 +225,13 @@ async def test_a_worker_that_leaves_closes_with_service_restart(two: Any) -> Non
         two.a.app.drain()
         assert await closed(socket) == 1012
     async with opened(two.b) as socket:
-        await socket.send(request("ping", 1))
+        await socket.send(json.dumps(request("ping", 1)))
         assert (await answer(socket))["result"] == {}
 
 
 async def test_a_change_is_told_on_the_socket(two: Any) -> None:
     async with opened(two.a) as socket:
-        await socket.send(request("resources/subscribe", 1, {"uri": "test://static/resource/1"}))
+        await socket.send(json.dumps(request("resources/subscribe", 1, {"uri": "test://static/resource/1"})))
         assert (await answer(socket))["id"] == 1
         await two.b.app.rooms.bus.publish(ResourceUpdated("test://static/resource/1"))
         assert (await answer(socket))["method"] == "notifications/resources/updated"

@@ -24,18 +24,12 @@ from mcp_types import TextContent
 from tools.fleet.children import Child, answers, free_port, start
 from tools.fleet.tokens import MemoryTokenStorage
 from tools.fleet.workers import start_worker
+from tools.messages import ACCEPT, INITIALIZE
 
 PROVIDER = Path(__file__).parent / "provider"
 NODE = Path(__file__).parents[1] / "journeys" / "clients" / "node_modules" / ".bin" / "node"
 CALLBACK = "http://127.0.0.1:33418/callback"
 MOST_PAGES = 20
-ACCEPT = "application/json, text/event-stream"
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
 
 
 @dataclass(frozen=True)
@@ -181,7 +175,7 @@ async def test_a_token_for_another_resource_of_the_same_provider_is_refused(
     await serve_worker(other, **common)
     assert stay.kept.tokens is not None
     async with httpx2.AsyncClient(trust_env=False) as http:
-        headers = {"Authorization": f"Bearer {stay.kept.tokens.access_token}", "Accept": ACCEPT}
+        headers = {"Authorization": f"Bearer {stay.kept.tokens.access_token}", **ACCEPT}
         assert (await http.post(f"{apart.base}/mcp", headers=headers, json=INITIALIZE)).status_code == 200
         assert (await http.post(f"{other.base}/mcp", headers=headers, json=INITIALIZE)).status_code == 401
 

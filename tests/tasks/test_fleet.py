@@ -13,8 +13,8 @@ import pytest
 
 from tools.fleet.plugins import only
 from tools.fleet.workers import Fleet, running_fleet
+from tools.messages import modern, modern_headers, request
 
-VERSION = "2026-07-28"
 ABLE: dict[str, Any] = {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
 LOST_WITHIN_S = 20
 
@@ -27,27 +27,9 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         yield running
 
 
-def sent(method: str, params: dict[str, Any]) -> dict[str, Any]:
-    envelope = {
-        "io.modelcontextprotocol/protocolVersion": VERSION,
-        "io.modelcontextprotocol/clientCapabilities": ABLE,
-    }
-    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": envelope}}
-
-
-def headers(message: dict[str, Any]) -> dict[str, str]:
-    params = message["params"]
-    return {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": VERSION,
-        "mcp-method": message["method"],
-        "mcp-name": params.get("name") or params.get("taskId") or "",
-    }
-
-
 def ask(url: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
-    message = sent(method, params)
-    answer: dict[str, Any] = httpx2.post(url, json=message, headers=headers(message), timeout=15).json()
+    message = modern(request(method, params=params), ABLE)
+    answer: dict[str, Any] = httpx2.post(url, json=message, headers=modern_headers(message), timeout=15).json()
     return answer
 
 
@@ -56,9 +38,9 @@ def test_a_task_outlives_requests_but_not_its_worker_and_its_followers_hear_of_t
     made = ask(first, "tools/call", {"name": "slow_compute", "arguments": {"seconds": 300}})["result"]
     task = made["taskId"]
     assert ask(second, "tasks/get", {"taskId": task})["result"]["status"] == "working"
-    listen = sent("subscriptions/listen", {"notifications": {"taskIds": [task]}})
+    listen = modern(request("subscriptions/listen", params={"notifications": {"taskIds": [task]}}), ABLE)
     deadline = time.monotonic() + LOST_WITHIN_S
-    with httpx2.stream("POST", second, json=listen, headers=headers(listen), timeout=LOST_WITHIN_S) as stream:
+    with httpx2.stream("POST", second, json=listen, headers=modern_headers(listen), timeout=LOST_WITHIN_S) as stream:
         heard = (json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line.startswith("data:"))
         assert next(heard)["params"]["notifications"] == {"taskIds": [task]}
         assert next(heard)["params"]["status"] == "working"

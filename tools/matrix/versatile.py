@@ -169,7 +169,7 @@ def server(name: str, folder: Path) -> MCPServer[Any]:
         return f"a note of {name}"
 
     @versatile.resource(f"{name}://item/{{id}}", name="item")
-    def item(id: str) -> str:  # noqa: A002
+    def item(id: str) -> str:
         return f"item {id}"
 
     @versatile.prompt()

@@ -17,14 +17,7 @@ import pytest
 from tools.fleet.children import LOOPBACK
 from tools.fleet.tokens import CALLBACK, PublicClient
 from tools.fleet.workers import Fleet
-
-ACCEPT = "application/json, text/event-stream"
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
+from tools.messages import ACCEPT, INITIALIZE
 
 
 @dataclass
@@ -39,7 +32,7 @@ class Pair:
 
     async def call(self, base: str, token: str) -> int:
         """The status that a worker answers a token with."""
-        headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
+        headers = {**ACCEPT, "Authorization": f"Bearer {token}"}
         return (await self.http.post(f"{base}/mcp", json=INITIALIZE, headers=headers)).status_code
 
 
@@ -120,7 +113,7 @@ async def test_nothing_but_an_access_token_opens_the_endpoint(pair: Pair) -> Non
 
 async def test_a_token_anywhere_but_in_its_header_is_no_token(pair: Pair) -> None:
     token = (await pair.client.sign_in())["access_token"]
-    headers = {"Accept": ACCEPT}
+    headers = {**ACCEPT}
     in_query = await pair.http.post(f"{pair.one}/mcp?access_token={token}", json=INITIALIZE, headers=headers)
     in_body = await pair.http.post(f"{pair.two}/mcp", data={"access_token": token}, headers=headers)
     in_cookie = await pair.http.post(
@@ -187,7 +180,7 @@ def posted(path: bytes, headers: bytes, body: bytes = b"") -> bytes:
 def initialize(credentials: bytes) -> bytes:
     """A request that begins a session, if the credentials are good."""
     body = json.dumps(INITIALIZE).encode()
-    kind = b"Connection: close\r\nContent-Type: application/json\r\nAccept: " + ACCEPT.encode()
+    kind = b"Connection: close\r\nContent-Type: application/json\r\nAccept: " + ACCEPT["accept"].encode()
     length = b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n"
     return posted(b"/mcp", credentials + b"\r\n" + kind + length, body)
 

@@ -20,21 +20,15 @@ from tools.fleet.children import LOOPBACK, Child, free_port
 from tools.fleet.redis_server import RedisServer
 from tools.fleet.tokens import PublicClient
 from tools.fleet.workers import Fleet, running_fleet, start_auth_server, start_worker
+from tools.messages import ACCEPT, INITIALIZE
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
-ACCEPT = "application/json, text/event-stream"
 FORGED = "sba_" + "A" * 65
 UNAVAILABLE = 503
 
 
 async def call(http: httpx2.AsyncClient, url: str, token: str) -> httpx2.Response:
     """A request that needs a token; `initialize` is the one that needs nothing else."""
-    return await http.post(url, json=INITIALIZE, headers={"Accept": ACCEPT, "Authorization": f"Bearer {token}"})
+    return await http.post(url, json=INITIALIZE, headers={**ACCEPT, "Authorization": f"Bearer {token}"})
 
 
 @dataclass

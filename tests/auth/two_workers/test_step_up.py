@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
@@ -18,8 +17,7 @@ from mcp_types import TextContent
 from tools.fleet.person import Person
 from tools.fleet.tokens import CALLBACK, MemoryTokenStorage, PublicClient
 from tools.fleet.workers import Fleet
-
-ACCEPT = "application/json, text/event-stream"
+from tools.messages import call, modern, modern_headers
 
 
 @dataclass
@@ -67,29 +65,13 @@ async def test_the_official_client_steps_up_when_a_tool_needs_more(fleet: Fleet,
     assert (first["subject"], first["client"]) == (last["subject"], last["client"])
 
 
-def called(tool: str, **arguments: Any) -> dict[str, Any]:
-    """A call as a client of 2026-07-28 sends it."""
-    about = {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }
-    params = {"name": tool, "arguments": arguments, "_meta": about}
-    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-
-
 async def test_the_challenge_names_all_that_is_needed_and_not_only_what_is_missing(fleet: Fleet) -> None:
     async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
         client = await PublicClient.registered(http, fleet.base, fleet.url)
         narrow = await client.sign_in(scope="mcp:prompts numbers")
-        headers = {
-            "Authorization": f"Bearer {narrow['access_token']}",
-            "Accept": ACCEPT,
-            "MCP-Protocol-Version": "2026-07-28",
-            "Mcp-Method": "tools/call",
-            "Mcp-Name": "add",
-        }
-        refused = await http.post(fleet.url, json=called("add", a=1, b=2), headers=headers)
+        message = modern(call("add", {"a": 1, "b": 2}))
+        headers = {**modern_headers(message), "Authorization": f"Bearer {narrow['access_token']}"}
+        refused = await http.post(fleet.url, json=message, headers=headers)
 
     challenge = refused.headers["www-authenticate"]
     said = dict(re.findall(r'(\w+)="([^"]*)"', challenge))

@@ -12,12 +12,9 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.sessions.parking.forward import METHOD
 from tools.fleet.redis_server import RedisServer
+from tools.messages import text
 
 ANSWER = {"elicitation-0": {"action": "accept", "content": {"name": "a"}}}
-
-
-def text(result: dict[str, Any]) -> str:
-    return str(result["content"][0]["text"])
 
 
 @pytest.fixture(params=["w0", "w1"], ids=["at the holder", "through another worker"])

@@ -14,16 +14,13 @@ from switchboard.fleet.peers import NO_CLIENT
 from switchboard.identity import Principal
 from switchboard.sessions.parking.client_requests import Terms
 from switchboard.sessions.parking.continuation import read
+from tools.messages import text
 
 BOB = Principal("https://issuer", "bob", "client", frozenset({"mcp"}))
 
 
 def accept(name: str) -> dict[str, Any]:
     return {"action": "accept", "content": {"name": name}}
-
-
-def text(result: dict[str, Any]) -> str:
-    return str(result["content"][0]["text"])
 
 
 @pytest.fixture(params=["w0", "w1"], ids=["at the holder", "through another worker"])

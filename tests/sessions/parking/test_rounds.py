@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from tools.messages import text
+
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
 ACCEPT = {"action": "accept", "content": {"name": "bob"}}
-
-
-def text(result: Any) -> str:
-    content = result["content"][0] if isinstance(result, Mapping) else result.content[0].model_dump()
-    return str(content["text"])
 
 
 async def elicited(_: Any, params: Any) -> types.ElicitResult:
