@@ -59,9 +59,7 @@ from switchboard.http.probes import Readiness, Starting, health_routes
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap
 from switchboard.http.websocket import WebSocketEdge
-from switchboard.inquiry import answering
 from switchboard.keys import derive
-from switchboard.local_inquiry import answering_here
 from switchboard.plugins import OpenStream
 from switchboard.servers import Upstreams
 from switchboard.sessions.bus import RedisBus
@@ -78,6 +76,8 @@ from switchboard.sources import CacheWatch, SourceContext
 from switchboard.state import State, StateChecks, awaiting_redis, join, open_state
 from switchboard.tasks import Tasks
 from switchboard.timing import Timing
+from switchboard.worker_control import answering
+from switchboard.worker_socket import answering_here
 
 events = structlog.get_logger(__name__)
 

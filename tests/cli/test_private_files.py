@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from switchboard.cli.commands import app
 from switchboard.cli.connect.token_store import Purse, PurseTrouble
-from switchboard.local_inquiry import answering_here, ask_here, nobody, socket_file
+from switchboard.worker_socket import answering_here, ask_here, nobody, socket_file
 
 SERVER = "https://mcp.example.com/mcp"
 

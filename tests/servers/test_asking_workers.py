@@ -14,8 +14,8 @@ from mcp import Client
 from typer.testing import CliRunner, Result
 
 from switchboard.cli.commands import app
-from switchboard.inquiry import ask
-from switchboard.local_inquiry import answering_here, ask_here, socket_file
+from switchboard.worker_control import ask
+from switchboard.worker_socket import answering_here, ask_here, socket_file
 
 
 async def typed(setup: Any, redis_url: str, *words: str, **more: str) -> Result:

@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from switchboard.inquiry import ask
 from switchboard.sources import cache_health, unusable
+from switchboard.worker_control import ask
 
 
 def test_a_folder_that_cannot_be_written_is_said_with_what_to_set(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from mcp import Client
 from switchboard.config.overlay import Overlay
 from switchboard.errors import ConfigurationError
 from switchboard.fleet.peers.frames import PROTOCOL
-from switchboard.inquiry import ask
 from switchboard.state import open_state
 from switchboard.state.pubsub import parsed
+from switchboard.worker_control import ask
 
 DEEP = "[" * 100_000
 FOREIGN = (

@@ -21,12 +21,12 @@ from switchboard.cli.exit_codes import known_cause
 from switchboard.common.discovery import Discovery, Unreadable, read_json
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError, SwitchboardError
 from switchboard.external_issuer import TIMEOUT_S, ExternalIssuer, introspection_refusal, shortcomings
-from switchboard.inquiry import ask
-from switchboard.local_inquiry import ask_here
 from switchboard.settings import Settings
 from switchboard.sources import unusable
 from switchboard.sources.table import PROGRAMS
 from switchboard.state import StateChecks
+from switchboard.worker_control import ask
+from switchboard.worker_socket import ask_here
 
 Verdict = Literal["ok", "warning", "failed"]
 

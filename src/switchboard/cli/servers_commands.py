@@ -22,9 +22,9 @@ from switchboard.config import ServerSection, SourceKind, provider_name
 from switchboard.config.editing import edit
 from switchboard.config.redaction import without_credentials, without_secrets
 from switchboard.errors import ConfigurationError, SwitchboardError
-from switchboard.inquiry import ask
-from switchboard.local_inquiry import ask_here, nobody
 from switchboard.settings import Settings
+from switchboard.worker_control import ask
+from switchboard.worker_socket import ask_here, nobody
 
 app = typer.Typer(help="The servers behind this one: what there is, how it is doing, and changes of it.")
 
