@@ -14,7 +14,7 @@ from switchboard.fleet.heartbeat import living
 from switchboard.fleet.peers import Peers, ServedChannel
 from switchboard.state import State
 
-PATIENCE_S: Final = 3.0
+ANSWER_S: Final = 3.0
 """What a worker has to answer."""
 
 METHOD: Final = "servers"
@@ -34,7 +34,7 @@ def answering(peers: Peers, tell: Tell, restart: Restart) -> AbstractAsyncContex
     return peers.serving(METHOD, answered)
 
 
-async def ask(state: State, *, restart: str | None = None, patience: float = PATIENCE_S) -> list[Mapping[str, Any]]:
+async def ask(state: State, *, restart: str | None = None, patience: float = ANSWER_S) -> list[Mapping[str, Any]]:
     """The answers of all workers that are alive, or of those that answered in time.
 
     Raises:

@@ -22,7 +22,7 @@ from switchboard.common.private_files import check_private_folder, make_private_
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_S: Final = 3.0
+ANSWER_S: Final = 3.0
 LONGEST: Final = 16 * 1024 * 1024
 """Bytes of an answer."""
 
@@ -44,7 +44,7 @@ async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterat
 
     async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, ValueError, TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(ANSWER_S):
                 question = json.loads(await reader.readline())
                 name = question.get("restart") if isinstance(question, dict) else None
                 done = restart(name) if isinstance(name, str) else None
@@ -60,7 +60,7 @@ async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterat
         server = await asyncio.start_unix_server(answered, file)
         file.chmod(0o600)
     except OSError as error:
-        log.warning("inquiry.not_possible", reason=str(error), lost="`switchboard servers` cannot ask this worker")
+        log.warning("worker_socket.refused", reason=str(error), lost="`switchboard servers` cannot ask this worker")
         yield
         return
     try:
@@ -73,7 +73,7 @@ async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterat
 async def ask_here(port: int, *, restart: str | None = None) -> list[Mapping[str, Any]]:
     """The answer of the worker that serves a port of this machine; none if there is no such worker."""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(ANSWER_S):
             check_private_folder(socket_file(port).parent)  # else whoever made it would answer for our worker
             reader, writer = await asyncio.open_unix_connection(socket_file(port), limit=LONGEST)
             try:
@@ -100,5 +100,5 @@ def nobody(port: int) -> str:
 def _listens(file: Path) -> bool:
     """Whether a process listens there; a worker that was killed leaves its socket file behind."""
     with socket.socket(socket.AF_UNIX) as tried:
-        tried.settimeout(PATIENCE_S)
+        tried.settimeout(ANSWER_S)
         return tried.connect_ex(str(file)) == 0

@@ -68,7 +68,7 @@ async def test_a_backend_that_reports_ten_thousand_times_at_once_is_heard_to_its
     raw: Any, fleet: Any, connect: Any, person: Any, era: str
 ) -> None:
     [url] = await fleet([raw("own", "busy", patience=Patience(call=60, stop=0.5))])
-    async with connect(url, era, person) as client, asyncio.timeout(60):
+    async with connect(url, era, person) as client, asyncio.timeout(300):
         await offered(client, "own__misbehave")
         await client.call_tool("own__misbehave", {}, progress_callback=person.progress)
     steps = [progress for progress, _, _ in person.heard]
