@@ -179,6 +179,12 @@ class World:
         async with self.browser() as http:
             return await http.post("/token", data=sent, **options)
 
+    async def claims(self, access_token: str) -> dict[str, Any]:
+        """What an access token says, which must be good."""
+        found = await self.server.introspect_token(access_token)
+        assert found is not None
+        return found
+
     async def tokens(self, client: dict[str, Any] | None = None, user: str = "alice", **changes: Any) -> dict[str, Any]:
         """The whole story: consent, login, redemption."""
         client = client or await self.register()
@@ -191,8 +197,11 @@ class World:
         return found
 
 
+MakeWorld = Callable[..., World]
+
+
 @pytest.fixture
-def make_world(redis: Redis) -> Callable[..., World]:
+def make_world(redis: Redis) -> MakeWorld:
     """Servers with other settings than usual, over the same store."""
     clock = Clock()
 
@@ -213,7 +222,7 @@ def make_world(redis: Redis) -> Callable[..., World]:
 
 
 @pytest.fixture
-def world(make_world: Callable[..., World]) -> World:
+def world(make_world: MakeWorld) -> World:
     """The usual server."""
     return make_world()
 

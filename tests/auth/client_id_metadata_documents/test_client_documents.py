@@ -16,6 +16,7 @@ from auth_server.fetch.fetcher import Fetcher, FetchRefused
 from auth_server.fetch.public_addresses import is_public
 from switchboard.common.breaker import FAILURES, PAUSE_S, Breakers
 from switchboard.errors import AuthorizationUnavailable
+from tests.auth.conftest import MakeWorld, Site, World
 
 HOST = "app.example"
 
@@ -25,14 +26,14 @@ def document_world(make_world: Callable[..., Any], fetcher: Fetcher) -> Any:
     return make_world(fetcher=fetcher)
 
 
-async def ask(world: Any, client_id: str, redirect: str = "http://127.0.0.1:4000/cb") -> Any:
+async def ask(world: World, client_id: str, redirect: str = "http://127.0.0.1:4000/cb") -> Any:
     """An authorization request."""
     client = {"client_id": client_id, "redirect_uris": [redirect]}
     async with world.browser() as http:
         return await http.get("/authorize", params=world.question(client, world.pkce()))
 
 
-async def test_a_client_is_known_by_its_document_and_can_sign_in(document_world: Any, site: Any) -> None:
+async def test_a_client_is_known_by_its_document_and_can_sign_in(document_world: Any, site: Site) -> None:
     """AUTH.md row 17."""
     client = {"client_id": site.client_id, "redirect_uris": ["http://127.0.0.1:4000/cb"]}
 
@@ -59,7 +60,7 @@ async def test_a_client_is_known_by_its_document_and_can_sign_in(document_world:
     ],
 )
 async def test_a_document_that_is_not_about_this_client_is_refused(
-    document_world: Any, site: Any, changes: dict[str, Any]
+    document_world: Any, site: Site, changes: dict[str, Any]
 ) -> None:
     """AUTH.md row 17."""
     site.describe(**changes)
@@ -84,7 +85,7 @@ async def test_a_document_that_is_not_about_this_client_is_refused(
     ],
 )
 async def test_an_answer_that_is_no_small_json_object_is_refused_and_not_remembered(
-    document_world: Any, site: Any, status: str, headers: str, body: bytes
+    document_world: Any, site: Site, status: str, headers: str, body: bytes
 ) -> None:
     """AUTH.md row 17: errors uncached, no redirects, 5 KB."""
     site.status, site.headers, site.body = status, headers, body
@@ -95,7 +96,7 @@ async def test_an_answer_that_is_no_small_json_object_is_refused_and_not_remembe
     assert (await ask(document_world, site.client_id)).status_code == 200
 
 
-async def test_a_certificate_for_another_name_is_refused(site: Any, tmp_path: Path) -> None:
+async def test_a_certificate_for_another_name_is_refused(site: Site, tmp_path: Path) -> None:
     """AUTH.md row 17: the address is pinned, the name still has to be proven."""
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -109,7 +110,9 @@ async def test_a_certificate_for_another_name_is_refused(site: Any, tmp_path: Pa
 
 
 @pytest.mark.parametrize("found", [["127.0.0.1"], ["127.0.0.1", "93.184.216.34"], ["::1", "127.0.0.1"]])
-async def test_a_host_with_any_private_address_is_not_connected_to(site: Any, tmp_path: Path, found: list[str]) -> None:
+async def test_a_host_with_any_private_address_is_not_connected_to(
+    site: Site, tmp_path: Path, found: list[str]
+) -> None:
     """AUTH.md row 17: no private, loopback or link-local address after resolution."""
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -121,7 +124,7 @@ async def test_a_host_with_any_private_address_is_not_connected_to(site: Any, tm
     assert site.requests == [], "everything but the check would have let it through"
 
 
-async def test_the_usual_fetcher_does_not_reach_loopback(site: Any) -> None:
+async def test_the_usual_fetcher_does_not_reach_loopback(site: Site) -> None:
     """AUTH.md row 17, with the system's own resolver."""
     for host in ("localhost", "127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"):
         with pytest.raises(FetchRefused):
@@ -197,7 +200,7 @@ def test_caching_follows_the_headers_between_five_minutes_and_a_day(control: str
 
 
 @pytest.fixture
-def impatient(site: Any, tmp_path: Path) -> tuple[Fetcher, Any]:
+def impatient(site: Site, tmp_path: Path) -> tuple[Fetcher, Any]:
     """A fetcher to which this computer is the internet, and its clock."""
     time = SimpleNamespace(now=0.0)
 
@@ -209,7 +212,7 @@ def impatient(site: Any, tmp_path: Path) -> tuple[Fetcher, Any]:
 
 
 async def test_a_host_that_does_not_answer_is_left_alone_for_a_moment_and_others_are_not(
-    site: Any, impatient: tuple[Fetcher, Any], unused_tcp_port: int
+    site: Site, impatient: tuple[Fetcher, Any], unused_tcp_port: int
 ) -> None:
     fetcher, time = impatient
     for _ in range(FAILURES):
@@ -224,7 +227,7 @@ async def test_a_host_that_does_not_answer_is_left_alone_for_a_moment_and_others
 
 
 async def test_nobody_can_close_a_host_to_its_clients_by_asking_for_its_wrong_pages(
-    site: Any, impatient: tuple[Fetcher, Any]
+    site: Site, impatient: tuple[Fetcher, Any]
 ) -> None:
     fetcher, _ = impatient
     site.status = "404 Not Found"
@@ -236,7 +239,7 @@ async def test_nobody_can_close_a_host_to_its_clients_by_asking_for_its_wrong_pa
 
 
 async def test_a_client_whose_host_is_silent_is_asked_to_try_again(
-    make_world: Any, site: Any, impatient: tuple[Fetcher, Any], unused_tcp_port: int
+    make_world: MakeWorld, site: Site, impatient: tuple[Fetcher, Any], unused_tcp_port: int
 ) -> None:
     world = make_world(fetcher=impatient[0])
     client = {"client_id": f"https://silent.example:{unused_tcp_port}/c.json", "redirect_uris": ["http://127.0.0.1/cb"]}

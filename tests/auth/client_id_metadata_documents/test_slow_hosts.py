@@ -21,6 +21,7 @@ from auth_server.fetch.fetcher import Fetcher, FetchRefused
 from auth_server.settings import TrustedIssuer
 from switchboard.common.breaker import FAILURES
 from switchboard.errors import AuthorizationUnavailable
+from tests.auth.conftest import MakeWorld, Site, World
 
 HOST = "app.example"
 MANY = 40
@@ -35,7 +36,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "TIMEOUT", 60.0)
 
 
-async def ask(world: Any, client_id: str, address: str) -> int:
+async def ask(world: World, client_id: str, address: str) -> int:
     """The status of an authorization request from somewhere."""
     client = {"client_id": client_id, "redirect_uris": ["http://127.0.0.1:4000/cb"]}
     async with world.browser(client=(address, 1)) as http:
@@ -69,14 +70,14 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 
 
 @pytest.fixture
-def by_system(site: Any, tmp_path: Path) -> Fetcher:
+def by_system(site: Site, tmp_path: Path) -> Fetcher:
     """A fetcher with the system's own resolver, to which this computer is the internet."""
     context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
     return Fetcher(public=lambda _: True, context=context)
 
 
 async def test_slow_names_of_one_source_stop_neither_other_clients_nor_other_look_ups_nor_threads(
-    make_world: Any, site: Any, by_system: Fetcher, names: Names
+    make_world: MakeWorld, site: Site, by_system: Fetcher, names: Names
 ) -> None:
     world = make_world(fetcher=by_system)
     slow = [
@@ -117,7 +118,7 @@ async def test_look_ups_that_nobody_waits_for_any_more_still_count(
 
 @pytest.mark.parametrize("trouble", [socket.gaierror(socket.EAI_AGAIN, "try again"), TimeoutError()])
 async def test_trouble_with_looking_a_host_up_is_not_taken_for_its_silence(
-    make_world: Any, site: Any, tmp_path: Path, trouble: OSError
+    make_world: MakeWorld, site: Site, tmp_path: Path, trouble: OSError
 ) -> None:
     answers: list[OSError | None] = [trouble] * (FAILURES + 1) + [None]
 
@@ -134,7 +135,7 @@ async def test_trouble_with_looking_a_host_up_is_not_taken_for_its_silence(
     assert statuses == [503] * (FAILURES + 1) + [200], "try again, as nobody knows whether there is such a client"
 
 
-async def test_a_host_name_that_cannot_be_one_is_refused(make_world: Any, by_system: Fetcher) -> None:
+async def test_a_host_name_that_cannot_be_one_is_refused(make_world: MakeWorld, by_system: Fetcher) -> None:
     world = make_world(fetcher=by_system)
     assert await ask(world, f"https://{'a' * 64}.example/c.json", INNOCENT) == 400
 
@@ -142,7 +143,7 @@ async def test_a_host_name_that_cannot_be_one_is_refused(make_world: Any, by_sys
 class SlowSite:
     """The small https site, some pages of which are sent only when `let_go` is called."""
 
-    def __init__(self, site: Any) -> None:
+    def __init__(self, site: Site) -> None:
         self._site = site
         self._go = asyncio.Event()
         self.held = 0
@@ -166,7 +167,7 @@ class SlowSite:
 
 
 @pytest.fixture
-async def slow_site(site: Any, tmp_path: Path) -> AsyncIterator[SlowSite]:
+async def slow_site(site: Site, tmp_path: Path) -> AsyncIterator[SlowSite]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     found = SlowSite(site)
@@ -179,7 +180,7 @@ async def slow_site(site: Any, tmp_path: Path) -> AsyncIterator[SlowSite]:
 
 
 async def test_slow_documents_of_one_source_do_not_starve_others_even_of_the_same_host(
-    make_world: Any, site: Any, slow_site: SlowSite, fetcher: Fetcher
+    make_world: MakeWorld, site: Site, slow_site: SlowSite, fetcher: Fetcher
 ) -> None:
     world = make_world(fetcher=fetcher)
     slow = [asyncio.ensure_future(ask(world, slow_site.address(f"slow/{n}"), ATTACKER)) for n in range(MANY)]
@@ -193,7 +194,7 @@ async def test_slow_documents_of_one_source_do_not_starve_others_even_of_the_sam
 
 
 async def test_slow_documents_of_one_host_leave_room_for_other_hosts(
-    site: Any, slow_site: SlowSite, fetcher: Fetcher
+    site: Site, slow_site: SlowSite, fetcher: Fetcher
 ) -> None:
     def of_source(number: int, url: str) -> asyncio.Future[Any]:
         fetching.source.set(ELSEWHERE[number])
@@ -212,7 +213,7 @@ async def test_slow_documents_of_one_host_leave_room_for_other_hosts(
 
 
 async def test_a_document_that_is_under_way_is_fetched_once_for_all_who_ask(
-    make_world: Any, site: Any, slow_site: SlowSite, fetcher: Fetcher
+    make_world: MakeWorld, site: Site, slow_site: SlowSite, fetcher: Fetcher
 ) -> None:
     """Many people at once begin to use one application."""
     world = make_world(fetcher=fetcher)
@@ -227,7 +228,7 @@ async def test_a_document_that_is_under_way_is_fetched_once_for_all_who_ask(
 
 
 async def test_nobody_can_close_a_host_to_its_clients_by_asking_for_its_slow_pages(
-    site: Any, slow_site: SlowSite, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+    site: Site, slow_site: SlowSite, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "TIMEOUT", 0.5)
     pages = (slow_site.address(f"slow/{number}") for number in range(FAILURES))
@@ -248,7 +249,7 @@ async def _from(address: str, fetcher: Fetcher, page: str) -> Exception | None:
 
 
 async def test_the_keys_of_a_trusted_issuer_are_fetched_while_strangers_have_used_up_all_shares(
-    make_world: Any, site: Any, tmp_path: Path
+    make_world: MakeWorld, site: Site, tmp_path: Path
 ) -> None:
     go = asyncio.Event()
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from switchboard.errors import ConfigurationError
+from tests.auth.conftest import MakeWorld, World
 
 STATE = "s" * 43
 SCRIPT = "<script>alert(1)</script>"
 
 
-async def test_the_page_works_without_scripts(world: Any) -> None:
+async def test_the_page_works_without_scripts(world: World) -> None:
     async with world.browser() as http:
         page = await http.get("/fakeupstreamauth/authorize", params={"state": STATE})
 
@@ -24,7 +23,7 @@ async def test_the_page_works_without_scripts(world: Any) -> None:
 
 
 @pytest.mark.parametrize("state", ["", "short", SCRIPT, "s" * 44, '"><script>x</script>', "s" * 42 + "'"])
-async def test_nothing_it_was_sent_is_shown_back(world: Any, state: str) -> None:
+async def test_nothing_it_was_sent_is_shown_back(world: World, state: str) -> None:
     async with world.browser() as http:
         page = await http.get("/fakeupstreamauth/authorize", params={"state": state, "redirect_uri": SCRIPT})
 
@@ -35,7 +34,7 @@ async def test_nothing_it_was_sent_is_shown_back(world: Any, state: str) -> None
 
 
 @pytest.mark.parametrize("user", ["", " ", SCRIPT, "a b", "x" * 65, "-x", "a\r\nb", "\u202ealice", "al\u0456ce"])
-async def test_an_odd_user_id_is_asked_for_again_and_not_repeated(world: Any, user: str) -> None:
+async def test_an_odd_user_id_is_asked_for_again_and_not_repeated(world: World, user: str) -> None:
     async with world.browser() as http:
         page = await http.post("/fakeupstreamauth/redirect", data={"state": STATE, "user_id": user})
 
@@ -44,7 +43,7 @@ async def test_an_odd_user_id_is_asked_for_again_and_not_repeated(world: Any, us
     assert 'role="alert"' in page.text
 
 
-async def test_it_sends_browsers_to_this_servers_callback_and_nowhere_else(world: Any) -> None:
+async def test_it_sends_browsers_to_this_servers_callback_and_nowhere_else(world: World) -> None:
     async with world.browser() as http:
         response = await http.post(
             "/fakeupstreamauth/redirect",
@@ -54,7 +53,7 @@ async def test_it_sends_browsers_to_this_servers_callback_and_nowhere_else(world
     assert response.headers["location"].startswith("http://localhost:3001/upstream/callback?")
 
 
-async def test_cancelling_is_told_to_the_client_as_denied(world: Any) -> None:
+async def test_cancelling_is_told_to_the_client_as_denied(world: World) -> None:
     client = await world.register()
     async with world.browser() as http:
         page = await http.get("/authorize", params=world.question(client, world.pkce()))
@@ -68,12 +67,12 @@ async def test_cancelling_is_told_to_the_client_as_denied(world: Any) -> None:
     assert world.query(back.headers["location"])["error"] == "access_denied"
 
 
-async def test_it_does_not_start_for_an_issuer_that_others_can_reach(make_world: Any) -> None:
+async def test_it_does_not_start_for_an_issuer_that_others_can_reach(make_world: MakeWorld) -> None:
     with pytest.raises(ConfigurationError, match="fake identity provider"):
         make_world(issuer="https://auth.example")
     make_world(issuer="https://auth.example", allow_fake_idp=True)
 
 
 @pytest.mark.parametrize("issuer", ["http://localhost:3001", "http://127.0.0.1:3001", "http://[::1]:3001"])
-async def test_it_starts_on_loopback(make_world: Any, issuer: str) -> None:
+async def test_it_starts_on_loopback(make_world: MakeWorld, issuer: str) -> None:
     make_world(issuer=issuer)

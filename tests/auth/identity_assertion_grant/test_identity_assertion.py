@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey
 
 from auth_server import StaticClient
 from auth_server.settings import OidcSettings, TrustedIssuer
+from tests.auth.conftest import MakeWorld, Site, World
 
 KEY = ECKey.generate_key("P-256", {"kid": "idp-1"})
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -21,7 +22,7 @@ AGENT = StaticClient(id="agent", secret="agent secret", grant_types=(GRANT,), sc
 
 
 @pytest.fixture
-def company(make_world: Any, fetcher: Any, site: Any) -> Any:
+def company(make_world: MakeWorld, fetcher: Any, site: Site) -> Any:
     """A server that takes the assertions of a provider, whose keys are found on the small https site."""
     site.body = json.dumps({"keys": [KEY.as_dict(private=False)]}).encode()
     trusted = TrustedIssuer(issuer=IDP, jwks_uri=f"https://app.example:{site.port}/jwks")
@@ -46,7 +47,7 @@ def assertion(key: Any = KEY, header: Any = None, **changes: Any) -> str:
     return jws.serialize_compact(head, json.dumps(kept), key)
 
 
-async def ask(world: Any, made: str, **more: Any) -> Any:
+async def ask(world: World, made: str, **more: Any) -> Any:
     """A token request with an assertion."""
     return await world.token({"grant_type": GRANT, "assertion": made} | more, auth=("agent", "agent secret"))
 
@@ -118,7 +119,7 @@ async def test_an_assertion_is_remembered_until_it_could_not_be_used_again(compa
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
 async def test_a_provider_that_rotated_its_keys_is_looked_up_again_but_not_by_every_forgery(
-    company: Any, site: Any
+    company: Any, site: Site
 ) -> None:
     await ask(company, assertion())
     new = ECKey.generate_key("P-256", {"kid": "idp-2"})
@@ -136,7 +137,7 @@ async def test_a_provider_that_rotated_its_keys_is_looked_up_again_but_not_by_ev
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
-async def test_a_provider_whose_keys_cannot_be_had_is_try_again_and_not_invalid(company: Any, site: Any) -> None:
+async def test_a_provider_whose_keys_cannot_be_had_is_try_again_and_not_invalid(company: Any, site: Site) -> None:
     """AUTH.md row 6."""
     site.status = "500 Down"
 
@@ -150,7 +151,7 @@ BROAD = StaticClient(id="agent", secret="agent secret", grant_types=(GRANT,), sc
 
 
 @pytest.fixture
-def make_company(make_world: Any, fetcher: Any, site: Any) -> Any:
+def make_company(make_world: MakeWorld, fetcher: Any, site: Site) -> Any:
     """A company whose agent may have any scope, with other settings than usual."""
     site.body = json.dumps({"keys": [KEY.as_dict(private=False)]}).encode()
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.auth.conftest import MakeWorld, World
+
 SCRIPT = "<script>alert(1)</script>"
 
 
-async def at_consent(world: Any, http: Any, client: Any = None, **changes: Any) -> dict[str, str]:
+async def at_consent(world: World, http: Any, client: Any = None, **changes: Any) -> dict[str, str]:
     """The hidden fields of a consent page."""
     client = client or await world.register()
     page = await http.get("/authorize", params=world.question(client, world.pkce(), **changes))
@@ -18,7 +20,7 @@ async def at_consent(world: Any, http: Any, client: Any = None, **changes: Any) 
     return fields
 
 
-async def test_the_page_names_the_client_the_scopes_and_where_the_answer_goes(world: Any) -> None:
+async def test_the_page_names_the_client_the_scopes_and_where_the_answer_goes(world: World) -> None:
     """AUTH.md row 20."""
     client = await world.register(client_name="Paint Shop", redirect_uris=["https://paint.example:8443/cb"])
     async with world.browser() as http:
@@ -29,7 +31,7 @@ async def test_the_page_names_the_client_the_scopes_and_where_the_answer_goes(wo
     assert "Read resources" not in page.text
 
 
-async def test_the_page_cannot_be_framed_cached_or_made_to_run_anything(world: Any) -> None:
+async def test_the_page_cannot_be_framed_cached_or_made_to_run_anything(world: World) -> None:
     """AUTH.md row 20."""
     client = await world.register()
     async with world.browser() as http:
@@ -44,7 +46,7 @@ async def test_the_page_cannot_be_framed_cached_or_made_to_run_anything(world: A
 
 
 @pytest.mark.parametrize("name", [SCRIPT, "A\u202eB\u2066C\u200bD", "x" * 4096, "two\nlines\x00"])
-async def test_a_hostile_client_name_is_shown_as_harmless_text(world: Any, name: str) -> None:
+async def test_a_hostile_client_name_is_shown_as_harmless_text(world: World, name: str) -> None:
     """AUTH.md attacks: client_name with script, bidi marks, 4 KB."""
     client = await world.register(client_name=name)
     async with world.browser() as http:
@@ -56,7 +58,7 @@ async def test_a_hostile_client_name_is_shown_as_harmless_text(world: Any, name:
     assert len(client["client_name"]) <= 100
 
 
-async def test_nobody_reaches_the_upstream_before_consent(world: Any) -> None:
+async def test_nobody_reaches_the_upstream_before_consent(world: World) -> None:
     """AUTH.md rows 20 and 21."""
     async with world.browser() as http:
         await at_consent(world, http)
@@ -69,7 +71,7 @@ async def test_nobody_reaches_the_upstream_before_consent(world: Any) -> None:
     assert "location" not in back.headers
 
 
-async def test_denying_tells_the_client_and_nothing_else_happens(world: Any) -> None:
+async def test_denying_tells_the_client_and_nothing_else_happens(world: World) -> None:
     client = await world.register()
     async with world.browser() as http:
         fields = await at_consent(world, http, client)
@@ -80,7 +82,7 @@ async def test_denying_tells_the_client_and_nothing_else_happens(world: Any) -> 
 
 
 @pytest.mark.parametrize("decision", ["", "yes", "ALLOW"])
-async def test_only_allow_is_consent(world: Any, decision: str) -> None:
+async def test_only_allow_is_consent(world: World, decision: str) -> None:
     async with world.browser() as http:
         fields = await at_consent(world, http)
         response = await http.post("/consent", data=fields | {"decision": decision})
@@ -89,7 +91,7 @@ async def test_only_allow_is_consent(world: Any, decision: str) -> None:
 
 
 @pytest.mark.parametrize("csrf", ["", "x" * 43])
-async def test_a_form_without_its_token_is_refused(world: Any, csrf: str) -> None:
+async def test_a_form_without_its_token_is_refused(world: World, csrf: str) -> None:
     """AUTH.md row 20."""
     async with world.browser() as http:
         fields = await at_consent(world, http)
@@ -98,7 +100,7 @@ async def test_a_form_without_its_token_is_refused(world: Any, csrf: str) -> Non
         assert (await http.post("/consent", data=fields | {"decision": "allow"})).status_code == 303
 
 
-async def test_a_form_with_another_transactions_token_is_refused(world: Any) -> None:
+async def test_a_form_with_another_transactions_token_is_refused(world: World) -> None:
     """AUTH.md row 20: client A's consent is not client B's."""
     async with world.browser() as http:
         first = await at_consent(world, http)
@@ -107,7 +109,7 @@ async def test_a_form_with_another_transactions_token_is_refused(world: Any) -> 
         assert (await http.post("/consent", data=mixed)).status_code == 403
 
 
-async def test_a_form_from_another_browser_is_refused(world: Any) -> None:
+async def test_a_form_from_another_browser_is_refused(world: World) -> None:
     """AUTH.md row 20."""
     async with world.browser() as victim, world.browser() as attacker:
         fields = await at_consent(world, victim)
@@ -119,7 +121,7 @@ async def test_a_form_from_another_browser_is_refused(world: Any) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3002"])
-async def test_a_form_posted_from_another_origin_is_refused(world: Any, origin: str) -> None:
+async def test_a_form_posted_from_another_origin_is_refused(world: World, origin: str) -> None:
     async with world.browser() as http:
         fields = await at_consent(world, http)
         response = await http.post("/consent", data=fields | {"decision": "allow"}, headers={"Origin": origin})
@@ -127,21 +129,21 @@ async def test_a_form_posted_from_another_origin_is_refused(world: Any, origin: 
     assert response.status_code == 403
 
 
-async def test_a_decision_is_taken_once(world: Any) -> None:
+async def test_a_decision_is_taken_once(world: World) -> None:
     async with world.browser() as http:
         fields = await at_consent(world, http)
         assert (await http.post("/consent", data=fields | {"decision": "allow"})).status_code == 303
         assert (await http.post("/consent", data=fields | {"decision": "allow"})).status_code == 400
 
 
-async def test_a_decision_has_to_be_made_within_ten_minutes(world: Any) -> None:
+async def test_a_decision_has_to_be_made_within_ten_minutes(world: World) -> None:
     async with world.browser() as http:
         fields = await at_consent(world, http)
         world.clock.pass_(601)
         assert (await http.post("/consent", data=fields | {"decision": "allow"})).status_code == 400
 
 
-async def test_every_client_is_asked_about_even_right_after_another_was_allowed(world: Any) -> None:
+async def test_every_client_is_asked_about_even_right_after_another_was_allowed(world: World) -> None:
     """AUTH.md row 20: a live upstream session never skips a new client's consent."""
     first, second = await world.register(), await world.register(client_name="Second")
     async with world.browser() as http:
@@ -152,7 +154,7 @@ async def test_every_client_is_asked_about_even_right_after_another_was_allowed(
     assert "Second" in page.text
 
 
-async def left_for_upstream(world: Any, http: Any) -> str:
+async def left_for_upstream(world: World, http: Any) -> str:
     """Consent given; the address the upstream sends the browser back to."""
     fields = await at_consent(world, http)
     left = await http.post("/consent", data=fields | {"decision": "allow"})
@@ -161,7 +163,7 @@ async def left_for_upstream(world: Any, http: Any) -> str:
     return str(picked.headers["location"])
 
 
-async def test_the_upstreams_answer_counts_once(world: Any) -> None:
+async def test_the_upstreams_answer_counts_once(world: World) -> None:
     """AUTH.md row 21."""
     async with world.browser() as http:
         callback = await left_for_upstream(world, http)
@@ -172,7 +174,7 @@ async def test_the_upstreams_answer_counts_once(world: Any) -> None:
     assert "location" not in again.headers
 
 
-async def test_the_upstreams_answer_counts_only_in_the_browser_that_consented(world: Any) -> None:
+async def test_the_upstreams_answer_counts_only_in_the_browser_that_consented(world: World) -> None:
     """AUTH.md row 21; and trying it elsewhere does not use it up."""
     async with world.browser() as http, world.browser() as other:
         callback = await left_for_upstream(world, http)
@@ -188,7 +190,7 @@ async def test_the_upstreams_answer_counts_only_in_the_browser_that_consented(wo
     ("old", "new"),
     [("iss=http", "iss=https"), ("&iss=", "&other="), ("code=", "code=x"), ("code=", "other=")],
 )
-async def test_an_upstream_answer_that_was_tampered_with_signs_nobody_in(world: Any, old: str, new: str) -> None:
+async def test_an_upstream_answer_that_was_tampered_with_signs_nobody_in(world: World, old: str, new: str) -> None:
     """AUTH.md attacks: upstream callback with a wrong iss."""
     async with world.browser() as http:
         callback = await left_for_upstream(world, http)
@@ -200,7 +202,7 @@ async def test_an_upstream_answer_that_was_tampered_with_signs_nobody_in(world: 
     assert "code" not in told
 
 
-async def test_the_clients_code_is_not_the_upstreams_state_or_code(world: Any) -> None:
+async def test_the_clients_code_is_not_the_upstreams_state_or_code(world: World) -> None:
     """The reference server used one value for all three."""
     client = await world.register()
     async with world.browser() as http:
@@ -220,7 +222,7 @@ async def test_the_clients_code_is_not_the_upstreams_state_or_code(world: Any) -
         assert response.json()["error"] == "invalid_grant"
 
 
-async def test_https_issuers_set_a_host_bound_cookie_and_loopback_ones_a_plain_one(make_world: Any) -> None:
+async def test_https_issuers_set_a_host_bound_cookie_and_loopback_ones_a_plain_one(make_world: MakeWorld) -> None:
     """AUTH.md row 20."""
     cookies = {}
     for issuer in ("https://auth.example", "http://localhost:3001"):
@@ -239,7 +241,7 @@ async def test_https_issuers_set_a_host_bound_cookie_and_loopback_ones_a_plain_o
     assert "HttpOnly" in plain
 
 
-async def test_two_windows_of_one_browser_do_not_disturb_each_other(world: Any) -> None:
+async def test_two_windows_of_one_browser_do_not_disturb_each_other(world: World) -> None:
     async with world.browser() as http:
         first, second = await at_consent(world, http), await at_consent(world, http)
         answers = [await http.post("/consent", data=fields | {"decision": "allow"}) for fields in (first, second)]

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from auth_server.settings import GithubSettings, OidcSettings
 from switchboard.errors import ConfigurationError
+from tests.auth.conftest import MakeWorld, World
 
 SSO = "https://sso.example/realms/r"
 NOW = 1_800_000_000
@@ -99,12 +100,12 @@ def oidc(**changes: Any) -> OidcSettings:
 
 
 @pytest.fixture
-def sso(make_world: Any, web: httpx2.AsyncClient) -> Any:
+def sso(make_world: MakeWorld, web: httpx2.AsyncClient) -> Any:
     """The broker."""
     return make_world(upstream=oidc(), http=web)
 
 
-async def come_back(world: Any, web: httpx2.AsyncClient, client: Any, pkce: Any, **changes: Any) -> dict[str, str]:
+async def come_back(world: World, web: httpx2.AsyncClient, client: Any, pkce: Any, **changes: Any) -> dict[str, str]:
     """Consent, the provider's login, and what the client is told."""
     async with world.browser() as http:
         page = await http.get("/authorize", params=world.question(client, pkce, **changes))
@@ -115,7 +116,7 @@ async def come_back(world: Any, web: httpx2.AsyncClient, client: Any, pkce: Any,
     return found
 
 
-async def sign_in(world: Any, web: httpx2.AsyncClient, **changes: Any) -> dict[str, Any]:
+async def sign_in(world: World, web: httpx2.AsyncClient, **changes: Any) -> dict[str, Any]:
     """Tokens of somebody signed in at the provider."""
     client, pkce = await world.register(), world.pkce()
     back = await come_back(world, web, client, pkce, **changes)
@@ -168,7 +169,9 @@ async def test_an_answer_that_names_another_issuer_signs_nobody_in(sso: Any, web
     assert (await come_back(sso, web, await sso.register(), sso.pkce()))["error"] == "server_error"
 
 
-async def test_the_subject_claim_and_groups_are_as_configured(make_world: Any, web: Any, provider: Provider) -> None:
+async def test_the_subject_claim_and_groups_are_as_configured(
+    make_world: MakeWorld, web: Any, provider: Provider
+) -> None:
     """AUTH.md row 8 and SSO: groups claim to scopes."""
     groups = {"devs": ("mcp", "admin"), "*": ("mcp",)}
     world = make_world(upstream=oidc(subject_claim="oid", group_scopes=groups), http=web)
@@ -179,7 +182,7 @@ async def test_the_subject_claim_and_groups_are_as_configured(make_world: Any, w
 
     assert (dev["scope"], seller["scope"]) == ("mcp admin", "mcp")
     assert nothing["error"] == "access_denied"
-    claims = await world.server.introspect_token(dev["access_token"])
+    claims = await world.claims(dev["access_token"])
     assert claims["sub"] == "42"
 
 
@@ -218,7 +221,9 @@ async def test_a_provider_in_trouble_costs_nobody_their_login(
     assert (await sso.refresh(tokens["client"], tokens["refresh_token"])).status_code == 200
 
 
-async def test_many_refreshes_at_once_ask_the_provider_once(make_world: Any, web: Any, provider: Provider) -> None:
+async def test_many_refreshes_at_once_ask_the_provider_once(
+    make_world: MakeWorld, web: Any, provider: Provider
+) -> None:
     """AUTH.md rows 28 and 30, over two workers."""
     worlds = [make_world(upstream=oidc(), http=web) for _ in range(2)]
     tokens = await sign_in(worlds[0], web)
@@ -232,7 +237,7 @@ async def test_many_refreshes_at_once_ask_the_provider_once(make_world: Any, web
     assert len(provider.asked) == 2
 
 
-async def test_losing_a_group_narrows_the_next_token(make_world: Any, web: Any, provider: Provider) -> None:
+async def test_losing_a_group_narrows_the_next_token(make_world: MakeWorld, web: Any, provider: Provider) -> None:
     """AUTH.md row 28."""
     groups = {"devs": ("mcp", "admin"), "*": ("mcp",)}
     world = make_world(upstream=oidc(group_scopes=groups), http=web)
@@ -244,14 +249,14 @@ async def test_losing_a_group_narrows_the_next_token(make_world: Any, web: Any, 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
 async def test_groups_may_be_nested_and_are_those_of_the_latest_answer(
-    make_world: Any, web: Any, provider: Provider
+    make_world: MakeWorld, web: Any, provider: Provider
 ) -> None:
     groups = {"devs": ("mcp", "admin"), "*": ("mcp",)}
     provider.person |= {"realm": {"roles": ["devs"]}, "who": {"id": "p-7"}}
     world = make_world(upstream=oidc(subject_claim="who.id", groups_claim="realm.roles", group_scopes=groups), http=web)
     tokens = await sign_in(world, web, scope="mcp admin")
     assert tokens["scope"] == "mcp admin"
-    assert (await world.server.introspect_token(tokens["access_token"]))["sub"] == "p-7"
+    assert (await world.claims(tokens["access_token"]))["sub"] == "p-7"
     provider.person["realm"] = {"roles": []}
 
     assert (await world.refresh(tokens["client"], tokens["refresh_token"])).json()["scope"] == "mcp"
@@ -265,7 +270,7 @@ def logout_token(provider: Provider, **changes: Any) -> str:
     return jwt.encode({"alg": "ES256", "kid": "sso", "typ": "logout+jwt"}, kept, provider.key)
 
 
-async def log_out(world: Any, token: str) -> Any:
+async def log_out(world: World, token: str) -> Any:
     """The provider's call."""
     async with world.browser() as http:
         return await http.post("/upstream/logout", data={"logout_token": token})
@@ -314,7 +319,7 @@ async def test_a_logout_token_that_is_not_quite_right_ends_nothing(
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
-async def test_a_provider_that_cannot_be_found_is_a_page_that_says_try_again(make_world: Any) -> None:
+async def test_a_provider_that_cannot_be_found_is_a_page_that_says_try_again(make_world: MakeWorld) -> None:
     nowhere = Starlette()
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=nowhere)) as http:
         world = make_world(upstream=oidc(), http=http)
@@ -327,7 +332,7 @@ async def test_a_provider_that_cannot_be_found_is_a_page_that_says_try_again(mak
     assert left.headers["content-type"].startswith("text/html")
 
 
-def test_an_upstream_needs_a_way_to_reach_it(make_world: Any) -> None:
+def test_an_upstream_needs_a_way_to_reach_it(make_world: MakeWorld) -> None:
     with pytest.raises(ConfigurationError):
         make_world(upstream=oidc())
 
@@ -360,13 +365,13 @@ class Hub:
         )
 
 
-async def test_a_person_of_github_is_known_by_number_and_asked_about_at_refresh(make_world: Any) -> None:
+async def test_a_person_of_github_is_known_by_number_and_asked_about_at_refresh(make_world: MakeWorld) -> None:
     """AUTH.md rows 8 and 28."""
     hub = Hub()
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=hub.app())) as web:
         world = make_world(upstream=GithubSettings(client_id="i", client_secret="s"), http=web)
         tokens = await sign_in(world, web)
-        claims = await world.server.introspect_token(tokens["access_token"])
+        claims = await world.claims(tokens["access_token"])
         assert claims["sub"] == "583231"
 
         hub.status = 403
@@ -379,7 +384,7 @@ async def test_a_person_of_github_is_known_by_number_and_asked_about_at_refresh(
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
-async def test_a_code_that_github_does_not_take_signs_nobody_in(make_world: Any) -> None:
+async def test_a_code_that_github_does_not_take_signs_nobody_in(make_world: MakeWorld) -> None:
     hub = Hub(tokens={"error": "bad_verification_code"})
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=hub.app())) as web:
         world = make_world(upstream=GithubSettings(client_id="i", client_secret="s"), http=web)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.auth.conftest import World
 
-async def sign_in(world: Any, http: Any, user: str = "alice") -> Any:
+
+async def sign_in(world: World, http: Any, user: str = "alice") -> Any:
     """The person's page, after the login that leads to it."""
     left = await http.get("/grants")
     assert left.status_code == 303
@@ -23,7 +25,7 @@ def families(page: str) -> list[str]:
     return re.findall(r'name="family" value="([^"]+)"', page)
 
 
-async def test_a_person_sees_their_own_connections_and_no_others(world: Any) -> None:
+async def test_a_person_sees_their_own_connections_and_no_others(world: World) -> None:
     for name, user in (("Editor", "alice"), ("Shell <b>", "alice"), ("Bobs", "bob")):
         await world.tokens(await world.register(client_name=name), user=user)
     async with world.browser() as http:
@@ -37,7 +39,7 @@ async def test_a_person_sees_their_own_connections_and_no_others(world: Any) -> 
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
 
 
-async def test_taking_access_back_ends_its_tokens_and_only_those(world: Any) -> None:
+async def test_taking_access_back_ends_its_tokens_and_only_those(world: World) -> None:
     """AUTH.md row 29."""
     kept = await world.tokens()
     world.clock.pass_(1)
@@ -53,7 +55,7 @@ async def test_taking_access_back_ends_its_tokens_and_only_those(world: Any) -> 
     assert await world.server.introspect_token(kept["access_token"])
 
 
-async def test_nobody_can_take_back_what_somebody_else_granted(world: Any) -> None:
+async def test_nobody_can_take_back_what_somebody_else_granted(world: World) -> None:
     bobs = await world.tokens(user="bob")
     async with world.browser() as http:
         page = await sign_in(world, http)
@@ -63,7 +65,7 @@ async def test_nobody_can_take_back_what_somebody_else_granted(world: Any) -> No
 
 
 @pytest.mark.parametrize(("csrf", "origin"), [("", None), ("x", None), (None, "https://evil.example")])
-async def test_a_forged_form_takes_nothing_back(world: Any, csrf: str | None, origin: str | None) -> None:
+async def test_a_forged_form_takes_nothing_back(world: World, csrf: str | None, origin: str | None) -> None:
     tokens = await world.tokens()
     async with world.browser() as http:
         page = await sign_in(world, http)
@@ -75,7 +77,7 @@ async def test_a_forged_form_takes_nothing_back(world: Any, csrf: str | None, or
     assert await world.server.introspect_token(tokens["access_token"])
 
 
-async def test_a_session_is_no_consent(world: Any) -> None:
+async def test_a_session_is_no_consent(world: World) -> None:
     """AUTH.md row 20: a signed-in person is asked about every client all the same."""
     client = await world.register()
     async with world.browser() as http:
@@ -86,7 +88,7 @@ async def test_a_session_is_no_consent(world: Any) -> None:
     assert 'value="allow"' in page.text
 
 
-async def test_signing_out_and_being_revoked_both_end_the_session(world: Any) -> None:
+async def test_signing_out_and_being_revoked_both_end_the_session(world: World) -> None:
     async with world.browser() as first, world.browser() as second:
         page = await sign_in(world, first)
         await sign_in(world, second)
@@ -99,14 +101,14 @@ async def test_signing_out_and_being_revoked_both_end_the_session(world: Any) ->
         assert (await second.get("/grants")).status_code == 303
 
 
-async def test_a_session_ends_after_seven_days(world: Any) -> None:
+async def test_a_session_ends_after_seven_days(world: World) -> None:
     async with world.browser() as http:
         await sign_in(world, http)
         world.clock.pass_(7 * 86_400)
         assert (await http.get("/grants")).status_code == 303
 
 
-async def test_cancelling_the_login_is_a_page_that_says_so(world: Any) -> None:
+async def test_cancelling_the_login_is_a_page_that_says_so(world: World) -> None:
     async with world.browser() as http:
         left = await http.get("/grants")
         picker = await http.get(left.headers["location"])

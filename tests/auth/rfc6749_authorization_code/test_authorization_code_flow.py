@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.auth.conftest import World
 
-async def test_a_person_signs_in_and_the_client_gets_tokens_that_work(world: Any) -> None:
+
+async def test_a_person_signs_in_and_the_client_gets_tokens_that_work(world: World) -> None:
     client = await world.register()
     pkce = world.pkce()
     async with world.browser() as http:
@@ -22,7 +24,7 @@ async def test_a_person_signs_in_and_the_client_gets_tokens_that_work(world: Any
     assert tokens["token_type"] == "Bearer"
     assert tokens["scope"] == "mcp"
     assert tokens["expires_in"] == 3600
-    claims = await world.server.introspect_token(tokens["access_token"])
+    claims = await world.claims(tokens["access_token"])
     assert claims == {
         "active": True,
         "token_type": "Bearer",
@@ -36,7 +38,7 @@ async def test_a_person_signs_in_and_the_client_gets_tokens_that_work(world: Any
     }
 
 
-async def test_success_and_error_redirects_name_the_issuer(world: Any) -> None:
+async def test_success_and_error_redirects_name_the_issuer(world: World) -> None:
     """AUTH.md row 16."""
     client = await world.register()
     async with world.browser() as http:
@@ -52,7 +54,7 @@ async def test_success_and_error_redirects_name_the_issuer(world: Any) -> None:
     }
 
 
-async def test_reusing_a_code_is_rejected_and_revokes_its_family(world: Any) -> None:
+async def test_reusing_a_code_is_rejected_and_revokes_its_family(world: World) -> None:
     """AUTH.md row 15."""
     client = await world.register()
     pkce = world.pkce()
@@ -68,7 +70,7 @@ async def test_reusing_a_code_is_rejected_and_revokes_its_family(world: Any) -> 
     assert (await world.refresh(client, first["refresh_token"])).json()["error"] == "invalid_grant"
 
 
-async def test_a_code_does_not_outlive_ten_minutes(world: Any) -> None:
+async def test_a_code_does_not_outlive_ten_minutes(world: World) -> None:
     """AUTH.md row 15."""
     client = await world.register()
     pkce = world.pkce()
@@ -95,7 +97,7 @@ async def test_a_code_does_not_outlive_ten_minutes(world: Any) -> None:
     ],
 )
 async def test_a_redemption_that_differs_from_the_authorization_is_refused(
-    world: Any, changes: dict[str, Any], error: str
+    world: World, changes: dict[str, Any], error: str
 ) -> None:
     """AUTH.md rows 12, 13 and 15."""
     client = await world.register()
@@ -114,7 +116,7 @@ async def test_a_redemption_that_differs_from_the_authorization_is_refused(
 @pytest.mark.parametrize("length", [42, 129])
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
 async def test_a_verifier_of_a_wrong_length_proves_nothing_though_the_challenge_was_made_from_it(
-    world: Any, length: int
+    world: World, length: int
 ) -> None:
     client = await world.register()
     pkce = type(world.pkce())("x" * length)
@@ -124,7 +126,7 @@ async def test_a_verifier_of_a_wrong_length_proves_nothing_though_the_challenge_
     assert (await world.redeem(client, back["code"], pkce)).json()["error"] == "invalid_grant"
 
 
-async def test_another_clients_code_is_worth_nothing(world: Any) -> None:
+async def test_another_clients_code_is_worth_nothing(world: World) -> None:
     """AUTH.md row 15."""
     mine, other = await world.register(), await world.register()
     pkce = world.pkce()
@@ -158,7 +160,7 @@ async def test_another_clients_code_is_worth_nothing(world: Any) -> None:
     ],
 )
 async def test_a_wrong_authorization_request_is_told_to_the_client(
-    world: Any, changes: dict[str, Any], error: str
+    world: World, changes: dict[str, Any], error: str
 ) -> None:
     """AUTH.md rows 12, 13 and 16."""
     client = await world.register()
@@ -172,7 +174,7 @@ async def test_a_wrong_authorization_request_is_told_to_the_client(
     assert (told["error"], told["state"], told["iss"]) == (error, "a b&c=d", world.settings.issuer)
 
 
-async def test_a_doubled_state_is_not_sent_back(world: Any) -> None:
+async def test_a_doubled_state_is_not_sent_back(world: World) -> None:
     client = await world.register()
     async with world.browser() as http:
         response = await http.get("/authorize", params=world.question(client, world.pkce(), state=["one", "two"]))
@@ -180,7 +182,7 @@ async def test_a_doubled_state_is_not_sent_back(world: Any) -> None:
     assert "state" not in world.query(response.headers["location"])
 
 
-async def test_line_breaks_in_state_come_back_encoded_and_never_as_headers(world: Any) -> None:
+async def test_line_breaks_in_state_come_back_encoded_and_never_as_headers(world: World) -> None:
     client = await world.register()
     async with world.browser() as http:
         back = await world.authorize(http, client, world.pkce(), state="x\r\nSet-Cookie: evil=1")
@@ -207,7 +209,7 @@ async def test_line_breaks_in_state_come_back_encoded_and_never_as_headers(world
         "//evil.example",
     ],
 )
-async def test_an_unregistered_redirect_is_a_page_and_never_a_redirect(world: Any, redirect: str) -> None:
+async def test_an_unregistered_redirect_is_a_page_and_never_a_redirect(world: World, redirect: str) -> None:
     """AUTH.md row 14."""
     client = await world.register(redirect_uris=["http://127.0.0.1:33418/callback", "https://app.example:8443/cb"])
     async with world.browser() as http:
@@ -219,7 +221,7 @@ async def test_an_unregistered_redirect_is_a_page_and_never_a_redirect(world: An
     assert "evil" not in response.text
 
 
-async def test_a_loopback_redirect_may_come_back_on_any_port(world: Any) -> None:
+async def test_a_loopback_redirect_may_come_back_on_any_port(world: World) -> None:
     """AUTH.md row 14, RFC 8252 §7.3."""
     client = await world.register()
     moved = {**client, "redirect_uris": ["http://127.0.0.1:50123/callback"]}
@@ -230,7 +232,7 @@ async def test_a_loopback_redirect_may_come_back_on_any_port(world: Any) -> None
     assert (await world.redeem(moved, back["code"], pkce)).status_code == 200
 
 
-async def test_an_https_redirect_keeps_its_port(world: Any) -> None:
+async def test_an_https_redirect_keeps_its_port(world: World) -> None:
     """AUTH.md row 14."""
     client = await world.register(redirect_uris=["https://app.example:8443/cb"])
     async with world.browser() as http:
@@ -238,7 +240,7 @@ async def test_an_https_redirect_keeps_its_port(world: Any) -> None:
         assert (await http.get("/authorize", params=question)).status_code == 400
 
 
-async def test_an_unknown_client_is_a_page_and_never_a_redirect(world: Any) -> None:
+async def test_an_unknown_client_is_a_page_and_never_a_redirect(world: World) -> None:
     client = {"client_id": "nobody<script>", "redirect_uris": ["https://evil.example/cb"]}
     async with world.browser() as http:
         response = await http.get("/authorize", params=world.question(client, world.pkce()))
@@ -248,7 +250,7 @@ async def test_an_unknown_client_is_a_page_and_never_a_redirect(world: Any) -> N
     assert "<script>" not in response.text
 
 
-async def test_the_query_of_a_registered_redirect_is_kept(world: Any) -> None:
+async def test_the_query_of_a_registered_redirect_is_kept(world: World) -> None:
     client = await world.register(redirect_uris=["http://127.0.0.1/cb?tenant=7"])
     async with world.browser() as http:
         response = await http.get("/authorize", params=world.question(client, world.pkce(), scope="nope"))
@@ -256,7 +258,7 @@ async def test_the_query_of_a_registered_redirect_is_kept(world: Any) -> None:
     assert response.headers["location"].startswith("http://127.0.0.1/cb?tenant=7&error=invalid_scope")
 
 
-async def test_a_client_that_names_no_resource_gets_the_first_one(world: Any) -> None:
+async def test_a_client_that_names_no_resource_gets_the_first_one(world: World) -> None:
     """AUTH.md row 13: clients of 2025-03-26 do not know the parameter."""
     client = await world.register()
     pkce = world.pkce()
@@ -264,11 +266,11 @@ async def test_a_client_that_names_no_resource_gets_the_first_one(world: Any) ->
         back = await world.authorize(http, client, pkce, resource=None)
     tokens = (await world.redeem(client, back["code"], pkce, resource=None)).json()
 
-    claims = await world.server.introspect_token(tokens["access_token"])
+    claims = await world.claims(tokens["access_token"])
     assert claims["aud"] == "http://localhost:3232/mcp"
 
 
-async def test_repeated_parameters_at_the_token_endpoint_are_refused(world: Any) -> None:
+async def test_repeated_parameters_at_the_token_endpoint_are_refused(world: World) -> None:
     response = await world.token(
         {"grant_type": ["authorization_code", "refresh_token"], "client_id": "x"},
     )

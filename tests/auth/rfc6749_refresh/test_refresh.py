@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
+from tests.auth.conftest import MakeWorld, World
 
-async def test_refreshing_gives_new_tokens_for_the_same_grant(world: Any) -> None:
+
+async def test_refreshing_gives_new_tokens_for_the_same_grant(world: World) -> None:
     """AUTH.md row 19."""
     old = await world.tokens(scope="mcp admin")
 
@@ -17,11 +18,11 @@ async def test_refreshing_gives_new_tokens_for_the_same_grant(world: Any) -> Non
     assert new["refresh_token"] != old["refresh_token"]
     assert new["access_token"] != old["access_token"]
     assert new["scope"] == "mcp admin"
-    claims = await world.server.introspect_token(new["access_token"])
+    claims = await world.claims(new["access_token"])
     assert (claims["sub"], claims["aud"]) == ("alice", "http://localhost:3232/mcp")
 
 
-async def test_within_the_grace_an_old_token_gives_the_same_successor(world: Any) -> None:
+async def test_within_the_grace_an_old_token_gives_the_same_successor(world: World) -> None:
     """AUTH.md row 19."""
     old = await world.tokens()
     first = (await world.refresh(old["client"], old["refresh_token"])).json()
@@ -32,7 +33,7 @@ async def test_within_the_grace_an_old_token_gives_the_same_successor(world: Any
     assert second == first | {"expires_in": first["expires_in"] - 29}
 
 
-async def test_after_the_grace_an_old_token_ends_the_family(world: Any) -> None:
+async def test_after_the_grace_an_old_token_ends_the_family(world: World) -> None:
     """AUTH.md row 19."""
     old = await world.tokens()
     new = (await world.refresh(old["client"], old["refresh_token"])).json()
@@ -46,7 +47,7 @@ async def test_after_the_grace_an_old_token_ends_the_family(world: Any) -> None:
 
 
 @pytest.mark.parametrize("mark", ["sbr", "sbc", "sba"])
-async def test_a_forgery_is_not_a_replay_and_ends_nothing(world: Any, mark: str) -> None:
+async def test_a_forgery_is_not_a_replay_and_ends_nothing(world: World, mark: str) -> None:
     """Who knows a family's name, from an access token of it, can neither use it nor end it."""
     tokens = await world.tokens()
     forged = f"{mark}_{tokens['access_token'][4:26]}{'A' * 43}"
@@ -60,7 +61,7 @@ async def test_a_forgery_is_not_a_replay_and_ends_nothing(world: Any, mark: str)
     assert (await world.refresh(tokens["client"], tokens["refresh_token"])).status_code == 200
 
 
-async def test_a_chain_of_quick_refreshes_is_not_taken_for_a_replay(world: Any) -> None:
+async def test_a_chain_of_quick_refreshes_is_not_taken_for_a_replay(world: World) -> None:
     """AUTH.md row 19: each old token keeps its own grace."""
     first = await world.tokens()
     second = (await world.refresh(first["client"], first["refresh_token"])).json()
@@ -72,7 +73,7 @@ async def test_a_chain_of_quick_refreshes_is_not_taken_for_a_replay(world: Any) 
     assert await world.server.introspect_token(third["access_token"])
 
 
-async def test_fifty_at_once_get_one_successor(make_world: Any) -> None:
+async def test_fifty_at_once_get_one_successor(make_world: MakeWorld) -> None:
     """AUTH.md row 30, over two workers."""
     worlds = [make_world(), make_world()]
     old = await worlds[0].tokens()
@@ -84,7 +85,9 @@ async def test_fifty_at_once_get_one_successor(make_world: Any) -> None:
     assert len({answer.json()["access_token"] for answer in answers}) == 1
 
 
-async def test_fifty_redemptions_of_one_code_give_one_success_and_its_replay_kills_the_family(make_world: Any) -> None:
+async def test_fifty_redemptions_of_one_code_give_one_success_and_its_replay_kills_the_family(
+    make_world: MakeWorld,
+) -> None:
     """AUTH.md row 15, over two workers."""
     worlds = [make_world(), make_world()]
     client = await worlds[0].register()
@@ -100,7 +103,7 @@ async def test_fifty_redemptions_of_one_code_give_one_success_and_its_replay_kil
     assert await worlds[1].server.introspect_token(won[0]["access_token"]) is None
 
 
-async def test_scopes_may_be_narrowed_for_one_access_token_and_not_widened(world: Any) -> None:
+async def test_scopes_may_be_narrowed_for_one_access_token_and_not_widened(world: World) -> None:
     """AUTH.md row 19."""
     old = await world.tokens(scope="mcp:tools mcp:prompts")
 
@@ -113,7 +116,7 @@ async def test_scopes_may_be_narrowed_for_one_access_token_and_not_widened(world
     assert full["scope"] == "mcp:tools mcp:prompts"
 
 
-async def test_within_the_grace_a_caller_that_asks_for_less_gets_less_and_the_same_successor(world: Any) -> None:
+async def test_within_the_grace_a_caller_that_asks_for_less_gets_less_and_the_same_successor(world: World) -> None:
     """RFC 6749 §6: the scope of a refresh holds for whoever asked for it."""
     old = await world.tokens(scope="mcp:tools mcp:prompts")
     first = (await world.refresh(old["client"], old["refresh_token"])).json()
@@ -123,7 +126,7 @@ async def test_within_the_grace_a_caller_that_asks_for_less_gets_less_and_the_sa
     same = (await world.refresh(old["client"], old["refresh_token"], scope="mcp:prompts mcp:tools")).json()
     wider = await world.refresh(old["client"], old["refresh_token"], scope="mcp:tools admin")
 
-    told = await world.server.introspect_token(less["access_token"])
+    told = await world.claims(less["access_token"])
     assert (less["scope"], told["scope"], other["scope"]) == ("mcp:tools", "mcp:tools", "mcp:prompts")
     assert less["refresh_token"] == other["refresh_token"] == first["refresh_token"]
     assert same == first
@@ -132,7 +135,7 @@ async def test_within_the_grace_a_caller_that_asks_for_less_gets_less_and_the_sa
     assert await world.server.introspect_token(less["access_token"]) is None
 
 
-async def test_a_client_that_asks_for_what_does_not_exist_refreshes_as_it_signed_in(world: Any) -> None:
+async def test_a_client_that_asks_for_what_does_not_exist_refreshes_as_it_signed_in(world: World) -> None:
     asked = "openid mcp:tools offline_access read:everything"
     old = await world.tokens(scope=asked)
 
@@ -140,7 +143,7 @@ async def test_a_client_that_asks_for_what_does_not_exist_refreshes_as_it_signed
     assert (await world.refresh(old["client"], old["refresh_token"], scope=asked)).json()["scope"] == "mcp:tools"
 
 
-async def test_another_client_cannot_refresh(world: Any) -> None:
+async def test_another_client_cannot_refresh(world: World) -> None:
     old, other = await world.tokens(), await world.register()
 
     assert (await world.refresh(other, old["refresh_token"])).json()["error"] == "invalid_grant"
@@ -149,7 +152,7 @@ async def test_another_client_cannot_refresh(world: Any) -> None:
 
 @pytest.mark.parametrize("asked", [{}, {"resource": "http://localhost:3232/other"}])
 async def test_a_refreshed_token_is_for_the_resource_of_the_first_one_and_for_no_other(
-    make_world: Any, asked: dict[str, str]
+    make_world: MakeWorld, asked: dict[str, str]
 ) -> None:
     """AUTH.md row 13. The resource is not the first one, which requests mean that name none."""
     world = make_world(resources=("http://localhost:3232/mcp", "http://localhost:3232/other"))
@@ -159,10 +162,10 @@ async def test_a_refreshed_token_is_for_the_resource_of_the_first_one_and_for_no
     kept = (await world.refresh(old["client"], old["refresh_token"], **asked)).json()
 
     assert refused.json()["error"] == "invalid_target"
-    assert (await world.server.introspect_token(kept["access_token"]))["aud"] == "http://localhost:3232/other"
+    assert (await world.claims(kept["access_token"]))["aud"] == "http://localhost:3232/other"
 
 
-async def test_a_client_that_did_not_register_for_refresh_gets_no_refresh_token(world: Any) -> None:
+async def test_a_client_that_did_not_register_for_refresh_gets_no_refresh_token(world: World) -> None:
     client = await world.register(grant_types=["authorization_code"])
 
     tokens = await world.tokens(client)
@@ -173,7 +176,7 @@ async def test_a_client_that_did_not_register_for_refresh_gets_no_refresh_token(
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-async def test_tokens_do_not_pass_for_each_other(world: Any, kind: str) -> None:
+async def test_tokens_do_not_pass_for_each_other(world: World, kind: str) -> None:
     """AUTH.md row 4."""
     tokens = await world.tokens()
     if kind == "access_token":
@@ -182,7 +185,7 @@ async def test_tokens_do_not_pass_for_each_other(world: Any, kind: str) -> None:
         assert await world.server.introspect_token(tokens[kind]) is None
 
 
-async def test_an_authorization_ends_after_thirty_days_however_often_it_is_refreshed(world: Any) -> None:
+async def test_an_authorization_ends_after_thirty_days_however_often_it_is_refreshed(world: World) -> None:
     tokens = await world.tokens()
     world.clock.pass_(30 * 86_400 - 100)
 
@@ -191,7 +194,7 @@ async def test_an_authorization_ends_after_thirty_days_however_often_it_is_refre
     assert last["expires_in"] == 100
 
 
-async def test_a_family_is_kept_seven_days_from_its_last_refresh(world: Any) -> None:
+async def test_a_family_is_kept_seven_days_from_its_last_refresh(world: World) -> None:
     tokens = await world.tokens()
     family = tokens["refresh_token"][4:26]
 
@@ -200,7 +203,7 @@ async def test_a_family_is_kept_seven_days_from_its_last_refresh(world: Any) -> 
     assert 0.99 < life / (7 * 86_400_000) <= 1
 
 
-async def test_refreshing_keeps_a_family_no_longer_than_thirty_days_from_its_beginning(world: Any) -> None:
+async def test_refreshing_keeps_a_family_no_longer_than_thirty_days_from_its_beginning(world: World) -> None:
     day_ms = 86_400_000
     tokens = await world.tokens()
     family = f"auth:family:{{{tokens['refresh_token'][4:26]}}}"
@@ -211,7 +214,7 @@ async def test_refreshing_keeps_a_family_no_longer_than_thirty_days_from_its_beg
     assert 0.99 < await world.redis.pttl(family) / day_ms <= 1
 
 
-async def test_the_last_refresh_of_a_family_leaves_nothing_behind(world: Any) -> None:
+async def test_the_last_refresh_of_a_family_leaves_nothing_behind(world: World) -> None:
     tokens = await world.tokens()
     family = f"auth:family:{{{tokens['refresh_token'][4:26]}}}"
     world.clock.pass_(30 * 86_400 + 1)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from structlog.testing import capture_logs
 
 from auth_server import StaticClient
+from tests.auth.conftest import MakeWorld, World
 
 
-async def revoke(world: Any, client: dict[str, Any], token: str, **more: Any) -> Any:
+async def revoke(world: World, client: dict[str, Any], token: str, **more: Any) -> Any:
     """A revocation request."""
     async with world.browser() as http:
         return await http.post("/revoke", data={"client_id": client["client_id"], "token": token} | more)
 
 
-async def test_a_public_client_revokes_its_refresh_token_and_with_it_the_family(world: Any) -> None:
+async def test_a_public_client_revokes_its_refresh_token_and_with_it_the_family(world: World) -> None:
     """AUTH.md row 22."""
     tokens = await world.tokens()
 
@@ -28,7 +29,7 @@ async def test_a_public_client_revokes_its_refresh_token_and_with_it_the_family(
     assert (await world.refresh(tokens["client"], tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 
-async def test_revoking_an_access_token_leaves_the_refresh_token(world: Any) -> None:
+async def test_revoking_an_access_token_leaves_the_refresh_token(world: World) -> None:
     """AUTH.md row 22."""
     tokens = await world.tokens()
 
@@ -39,7 +40,7 @@ async def test_revoking_an_access_token_leaves_the_refresh_token(world: Any) -> 
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-async def test_somebody_elses_token_stays_and_the_answer_does_not_tell(world: Any, kind: str) -> None:
+async def test_somebody_elses_token_stays_and_the_answer_does_not_tell(world: World, kind: str) -> None:
     """AUTH.md row 22: only one's own."""
     tokens, other = await world.tokens(), await world.register()
 
@@ -50,7 +51,7 @@ async def test_somebody_elses_token_stays_and_the_answer_does_not_tell(world: An
     assert (await world.refresh(tokens["client"], tokens["refresh_token"])).status_code == 200
 
 
-async def test_an_unknown_token_is_fine_and_an_unknown_client_is_not(world: Any) -> None:
+async def test_an_unknown_token_is_fine_and_an_unknown_client_is_not(world: World) -> None:
     client = await world.register()
 
     assert (await revoke(world, client, "nonsense")).status_code == 200
@@ -58,7 +59,9 @@ async def test_an_unknown_token_is_fine_and_an_unknown_client_is_not(world: Any)
     assert (stranger.status_code, stranger.json()["error"]) == (401, "invalid_client")
 
 
-async def test_revoking_a_user_ends_all_their_authorizations_on_every_worker_and_nobody_elses(make_world: Any) -> None:
+async def test_revoking_a_user_ends_all_their_authorizations_on_every_worker_and_nobody_elses(
+    make_world: MakeWorld,
+) -> None:
     """AUTH.md row 29."""
     one, two = make_world(), make_world()
     alices = [await one.tokens(user="alice"), await two.tokens(user="alice")]
@@ -72,7 +75,7 @@ async def test_revoking_a_user_ends_all_their_authorizations_on_every_worker_and
     assert await two.server.introspect_token(bobs["access_token"])
 
 
-async def test_revoking_a_client_ends_what_it_got_from_everybody(world: Any) -> None:
+async def test_revoking_a_client_ends_what_it_got_from_everybody(world: World) -> None:
     """AUTH.md row 29."""
     client = await world.register()
     theirs = [await world.tokens(client, user=user) for user in ("alice", "bob")]
@@ -84,7 +87,7 @@ async def test_revoking_a_client_ends_what_it_got_from_everybody(world: Any) -> 
     assert await world.server.introspect_token(others["access_token"])
 
 
-async def test_revoking_all_ends_all_and_people_can_sign_in_again(world: Any) -> None:
+async def test_revoking_all_ends_all_and_people_can_sign_in_again(world: World) -> None:
     """AUTH.md row 29."""
     tokens = [await world.tokens(user=user) for user in ("alice", "bob")]
 
@@ -96,7 +99,7 @@ async def test_revoking_all_ends_all_and_people_can_sign_in_again(world: Any) ->
     assert (await world.refresh(again["client"], again["refresh_token"])).status_code == 200
 
 
-async def test_a_code_from_before_the_revocation_is_worth_nothing(world: Any) -> None:
+async def test_a_code_from_before_the_revocation_is_worth_nothing(world: World) -> None:
     """AUTH.md row 29: what was under way ends too."""
     client = await world.register()
     pkce = world.pkce()
@@ -108,7 +111,9 @@ async def test_a_code_from_before_the_revocation_is_worth_nothing(world: Any) ->
 
 
 @pytest.mark.parametrize("by", ["user", "client", "all"])
-async def test_a_code_written_while_whose_it_is_was_revoked_cannot_be_redeemed(world: Any, by: str) -> None:
+async def test_a_code_written_while_whose_it_is_was_revoked_cannot_be_redeemed(
+    world: World, by: Literal["user", "client", "all"]
+) -> None:
     """The mark outlives the sweep, so a code that the sweep missed is refused when it is redeemed."""
     client, pkce = await world.register(), world.pkce()
     async with world.browser() as http:
@@ -121,7 +126,7 @@ async def test_a_code_written_while_whose_it_is_was_revoked_cannot_be_redeemed(w
     assert (await world.redeem(client, code, pkce)).json()["error"] == "invalid_grant"
 
 
-async def test_a_family_written_while_its_user_was_revoked_cannot_be_used(world: Any) -> None:
+async def test_a_family_written_while_its_user_was_revoked_cannot_be_used(world: World) -> None:
     """AUTH.md row 29: the mark outlives the sweep, so a write that the sweep missed is refused at its next use."""
     tokens = await world.tokens(user="alice")
     family = f"auth:family:{{{tokens['refresh_token'][4:26]}}}"
@@ -150,7 +155,7 @@ class Meanwhile:
         return await self._redis.eval(*args)
 
 
-async def test_a_machines_token_that_was_made_while_it_was_revoked_is_dead(make_world: Any, redis: Any) -> None:
+async def test_a_machines_token_that_was_made_while_it_was_revoked_is_dead(make_world: MakeWorld, redis: Any) -> None:
     """AUTH.md row 29: between being listed and being written it is not there to be deleted."""
     between = Meanwhile(redis)
     world = make_world(redis=between, clients=(StaticClient(id="job", secret="s" * 32, scope="mcp"),))
@@ -165,7 +170,7 @@ async def test_a_machines_token_that_was_made_while_it_was_revoked_is_dead(make_
     assert await world.server.introspect_token(after.json()["access_token"])
 
 
-async def test_the_audit_trail_tells_who_was_granted_and_refused_what_and_holds_no_secret(world: Any) -> None:
+async def test_the_audit_trail_tells_who_was_granted_and_refused_what_and_holds_no_secret(world: World) -> None:
     """AUTH.md row 29."""
     tokens = await world.tokens(user="alice")
     await world.refresh(tokens["client"], tokens["refresh_token"] + "x")
@@ -188,7 +193,7 @@ async def test_the_audit_trail_tells_who_was_granted_and_refused_what_and_holds_
     assert tokens["refresh_token"] not in told
 
 
-async def test_nothing_in_the_log_or_the_trail_is_a_part_of_a_token(world: Any) -> None:
+async def test_nothing_in_the_log_or_the_trail_is_a_part_of_a_token(world: World) -> None:
     """A family's name stands in each of its tokens, so it is written down as a hash."""
     with capture_logs() as logged:
         tokens = await world.tokens()

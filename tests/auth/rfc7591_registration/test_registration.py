@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
+from tests.auth.conftest import MakeWorld, World
+
 LOOPBACK = "http://127.0.0.1:1234/callback"
 DEEP = b'{"redirect_uris": ["http://127.0.0.1/cb"], "jwks": {"keys": [{"x": %s}]}}' % (b"[" * 700 + b"]" * 700)
 
 
-async def register(world: Any, metadata: Any = None, **options: Any) -> Any:
+async def register(world: World, metadata: Any = None, **options: Any) -> Any:
     """A registration request."""
     async with world.browser() as http:
         return await http.post("/register", **(options or {"json": metadata}))
 
 
-async def test_a_registration_answers_all_that_was_registered(world: Any) -> None:
+async def test_a_registration_answers_all_that_was_registered(world: World) -> None:
     """AUTH.md row 18."""
     response = await register(
         world,
@@ -53,7 +55,7 @@ async def test_a_registration_answers_all_that_was_registered(world: Any) -> Non
     }
 
 
-async def test_a_client_that_says_nothing_about_authentication_gets_a_secret(world: Any) -> None:
+async def test_a_client_that_says_nothing_about_authentication_gets_a_secret(world: World) -> None:
     answer = (await register(world, {"redirect_uris": [LOOPBACK]})).json()
 
     assert answer["token_endpoint_auth_method"] == "client_secret_basic"
@@ -80,7 +82,7 @@ async def test_a_client_that_says_nothing_about_authentication_gets_a_secret(wor
         "com.googleusercontent.apps.123-abc:/oauth2",
     ],
 )
-async def test_these_redirects_may_be_registered(world: Any, uri: str) -> None:
+async def test_these_redirects_may_be_registered(world: World, uri: str) -> None:
     """AUTH.md row 14."""
     assert (await register(world, {"redirect_uris": [uri]})).json()["redirect_uris"] == [uri]
 
@@ -139,7 +141,7 @@ async def test_these_redirects_may_be_registered(world: Any, uri: str) -> None:
         "https://app.example/" + "x" * 2000,
     ],
 )
-async def test_these_redirects_may_not(world: Any, uri: str) -> None:
+async def test_these_redirects_may_not(world: World, uri: str) -> None:
     """AUTH.md row 14."""
     response = await register(world, {"redirect_uris": [LOOPBACK, uri]})
 
@@ -148,7 +150,7 @@ async def test_these_redirects_may_not(world: Any, uri: str) -> None:
 
 
 @pytest.mark.parametrize("uri", [LOOPBACK, "com.example.app:/oauth", "https://localhost/cb"])
-async def test_a_web_application_is_reached_by_https_and_not_on_loopback(world: Any, uri: str) -> None:
+async def test_a_web_application_is_reached_by_https_and_not_on_loopback(world: World, uri: str) -> None:
     """AUTH.md row 18."""
     response = await register(world, {"redirect_uris": [uri], "application_type": "web"})
 
@@ -174,7 +176,7 @@ async def test_a_web_application_is_reached_by_https_and_not_on_loopback(world: 
         {"jwks_uri": "javascript:alert(1)"},
     ],
 )
-async def test_metadata_that_makes_no_sense_is_refused(world: Any, changes: dict[str, Any]) -> None:
+async def test_metadata_that_makes_no_sense_is_refused(world: World, changes: dict[str, Any]) -> None:
     response = await register(world, {"redirect_uris": [LOOPBACK]} | changes)
 
     assert response.status_code == 400
@@ -199,7 +201,7 @@ async def test_metadata_that_makes_no_sense_is_refused(world: Any, changes: dict
         {"json": "text"},
     ],
 )
-async def test_a_body_that_is_no_object_is_refused(world: Any, options: dict[str, Any]) -> None:
+async def test_a_body_that_is_no_object_is_refused(world: World, options: dict[str, Any]) -> None:
     response = await register(world, **{name: value for name, value in options.items() if value is not None})
 
     assert response.status_code == 400
@@ -207,18 +209,18 @@ async def test_a_body_that_is_no_object_is_refused(world: Any, options: dict[str
     assert await world.redis.keys("auth:client:*") == [], "nothing is kept that cannot be answered"
 
 
-async def test_a_body_that_is_too_large_is_refused(world: Any) -> None:
+async def test_a_body_that_is_too_large_is_refused(world: World) -> None:
     assert (await register(world, content=b"x" * 70_000)).status_code == 413
 
 
 @pytest.mark.parametrize("redirects", [None, [], [LOOPBACK] * 21, [7]])
-async def test_there_are_one_to_twenty_redirects(world: Any, redirects: Any) -> None:
+async def test_there_are_one_to_twenty_redirects(world: World, redirects: Any) -> None:
     response = await register(world, {"redirect_uris": redirects})
 
     assert response.status_code == 400
 
 
-async def test_a_registration_lives_thirty_days_from_its_last_use(world: Any) -> None:
+async def test_a_registration_lives_thirty_days_from_its_last_use(world: World) -> None:
     """AUTH.md row 18."""
     client = await world.register()
     key = f"auth:client:{client['client_id']}"
@@ -230,7 +232,7 @@ async def test_a_registration_lives_thirty_days_from_its_last_use(world: Any) ->
     assert await world.redis.pttl(key) > 29.9 * 86_400_000
 
 
-async def test_registrations_nobody_consented_to_are_bounded_and_used_ones_stay(make_world: Any) -> None:
+async def test_registrations_nobody_consented_to_are_bounded_and_used_ones_stay(make_world: MakeWorld) -> None:
     """AUTH.md row 18: registration spam does not fill the store, nor push out what is in use."""
     world = make_world(max_unused_clients=3)
     used = await world.register()
@@ -245,7 +247,7 @@ async def test_registrations_nobody_consented_to_are_bounded_and_used_ones_stay(
     assert alive == [1, 0, 0, 1, 1, 1]
 
 
-async def test_secrets_are_kept_as_hmacs_only(world: Any) -> None:
+async def test_secrets_are_kept_as_hmacs_only(world: World) -> None:
     """AUTH.md row 27."""
     answer = (await register(world, {"redirect_uris": [LOOPBACK]})).json()
 
@@ -275,7 +277,7 @@ async def test_secrets_are_kept_as_hmacs_only(world: Any) -> None:
         "\x1b[31m\x07",
     ],
 )
-async def test_a_name_of_which_nothing_is_seen_is_no_name(world: Any, name: str) -> None:
+async def test_a_name_of_which_nothing_is_seen_is_no_name(world: World, name: str) -> None:
     client = await world.register(client_name=name)
     async with world.browser() as http:
         page = await http.get("/authorize", params=world.question(client, world.pkce()))
@@ -294,7 +296,7 @@ async def test_a_name_of_which_nothing_is_seen_is_no_name(world: Any, name: str)
         ("Gro\u0308ße", "Gro\u0308ße"),
     ],
 )
-async def test_what_is_seen_of_a_name_is_kept(world: Any, name: str, shown: str) -> None:
+async def test_what_is_seen_of_a_name_is_kept(world: World, name: str, shown: str) -> None:
     assert (await world.register(client_name=name))["client_name"] == shown
 
 
@@ -315,6 +317,6 @@ async def test_what_is_seen_of_a_name_is_kept(world: Any, name: str, shown: str)
     ],
 )
 async def test_an_address_that_is_only_shown_to_people_is_left_out_when_it_cannot_be_shown(
-    world: Any, uri: str, kept: str | None
+    world: World, uri: str, kept: str | None
 ) -> None:
     assert (await world.register(client_uri=uri)).get("client_uri") == kept

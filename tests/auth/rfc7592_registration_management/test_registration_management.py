@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.auth.conftest import World
 
-async def manage(world: Any, method: str, client: dict[str, Any], token: str | None = None, **options: Any) -> Any:
+
+async def manage(world: World, method: str, client: dict[str, Any], token: str | None = None, **options: Any) -> Any:
     """A request to the client's own address."""
     bearer = client["registration_access_token"] if token is None else token
     async with world.browser() as http:
@@ -15,14 +17,14 @@ async def manage(world: Any, method: str, client: dict[str, Any], token: str | N
         return await http.request(method, client["registration_client_uri"], headers=headers, **options)
 
 
-async def test_a_client_reads_its_registration(world: Any) -> None:
+async def test_a_client_reads_its_registration(world: World) -> None:
     """AUTH.md row 18."""
     client = await world.register()
 
     assert (await manage(world, "GET", client)).json() == client
 
 
-async def test_a_client_replaces_its_registration_and_the_new_one_counts(world: Any) -> None:
+async def test_a_client_replaces_its_registration_and_the_new_one_counts(world: World) -> None:
     """AUTH.md row 18."""
     client = await world.register()
     new = {"client_id": client["client_id"], "redirect_uris": ["https://new.example/cb"], "client_name": "New"}
@@ -36,7 +38,7 @@ async def test_a_client_replaces_its_registration_and_the_new_one_counts(world: 
     assert (old.status_code, changed.status_code) == (400, 200)
 
 
-async def test_a_client_that_wants_a_secret_gets_one(world: Any) -> None:
+async def test_a_client_that_wants_a_secret_gets_one(world: World) -> None:
     client = await world.register()
     new = {"client_id": client["client_id"], "redirect_uris": client["redirect_uris"]}
 
@@ -57,7 +59,7 @@ async def test_a_client_that_wants_a_secret_gets_one(world: Any) -> None:
         {"client_id_issued_at": 1},
     ],
 )
-async def test_what_the_server_decides_cannot_be_replaced(world: Any, changes: dict[str, Any]) -> None:
+async def test_what_the_server_decides_cannot_be_replaced(world: World, changes: dict[str, Any]) -> None:
     client = await world.register()
     new = {"client_id": client["client_id"], "redirect_uris": client["redirect_uris"]} | changes
 
@@ -67,7 +69,7 @@ async def test_what_the_server_decides_cannot_be_replaced(world: Any, changes: d
     assert (await manage(world, "GET", client)).json() == client
 
 
-async def test_a_client_that_leaves_takes_its_tokens_with_it(world: Any) -> None:
+async def test_a_client_that_leaves_takes_its_tokens_with_it(world: World) -> None:
     """AUTH.md row 18."""
     client = await world.register()
     tokens = await world.tokens(client)
@@ -81,7 +83,7 @@ async def test_a_client_that_leaves_takes_its_tokens_with_it(world: Any) -> None
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("token", ["", "wrong", "other"])
-async def test_nobody_else_may(world: Any, method: str, token: str) -> None:
+async def test_nobody_else_may(world: World, method: str, token: str) -> None:
     """AUTH.md row 18."""
     client, other = await world.register(), await world.register()
     bearer = other["registration_access_token"] if token == "other" else token

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from switchboard.common.client_secret import RESOURCE_SERVER, resource_server_secret
+from tests.auth.conftest import MakeWorld, World
 
 KEY = "test key, not a secret: 0123456789"
 
 
-async def ask(world: Any, token: str, auth: tuple[str, str] | None, **data: Any) -> Any:
+async def ask(world: World, token: str, auth: tuple[str, str] | None, **data: Any) -> Any:
     """An introspection request."""
     async with world.browser() as http:
-        options = {"auth": auth} if auth else {}
+        options: dict[str, Any] = {"auth": auth} if auth else {}
         return await http.post("/introspect", data={"token": token} | data, **options)
 
 
@@ -23,7 +24,7 @@ def test_the_secret_of_resource_servers_is_the_same_in_every_release() -> None:
     assert resource_server_secret(KEY) == "t1w_3S3Moja1of_GM-h55r2eFmwiy56wz2t_jlqd6kE"
 
 
-async def test_the_resource_server_learns_what_a_token_is(world: Any) -> None:
+async def test_the_resource_server_learns_what_a_token_is(world: World) -> None:
     """AUTH.md row 23."""
     tokens = await world.tokens()
 
@@ -33,7 +34,7 @@ async def test_the_resource_server_learns_what_a_token_is(world: Any) -> None:
     assert response.headers["cache-control"] == "no-store"
 
 
-async def test_a_rotated_key_still_lets_the_resource_server_ask(make_world: Any) -> None:
+async def test_a_rotated_key_still_lets_the_resource_server_ask(make_world: MakeWorld) -> None:
     world = make_world(secret_keys=("the new key", KEY))
 
     response = await ask(world, "any", (RESOURCE_SERVER, resource_server_secret(KEY)))
@@ -42,7 +43,7 @@ async def test_a_rotated_key_still_lets_the_resource_server_ask(make_world: Any)
 
 
 @pytest.mark.parametrize("auth", [None, (RESOURCE_SERVER, "wrong"), (RESOURCE_SERVER, ""), ("nobody", "x")])
-async def test_nobody_else_may_ask(world: Any, auth: tuple[str, str] | None) -> None:
+async def test_nobody_else_may_ask(world: World, auth: tuple[str, str] | None) -> None:
     """AUTH.md row 23: not open to all."""
     tokens = await world.tokens()
 
@@ -53,7 +54,7 @@ async def test_nobody_else_may_ask(world: Any, auth: tuple[str, str] | None) -> 
     assert "www-authenticate" in response.headers
 
 
-async def test_a_public_client_may_not_ask(world: Any) -> None:
+async def test_a_public_client_may_not_ask(world: World) -> None:
     tokens = await world.tokens()
 
     response = await ask(world, tokens["access_token"], None, client_id=tokens["client"]["client_id"])
@@ -61,7 +62,7 @@ async def test_a_public_client_may_not_ask(world: Any) -> None:
     assert response.status_code == 401
 
 
-async def test_a_confidential_client_learns_about_its_own_tokens_only(world: Any) -> None:
+async def test_a_confidential_client_learns_about_its_own_tokens_only(world: World) -> None:
     mine = await world.register(token_endpoint_auth_method="client_secret_basic")
     auth = (mine["client_id"], mine["client_secret"])
     pkce = world.pkce()
@@ -75,7 +76,7 @@ async def test_a_confidential_client_learns_about_its_own_tokens_only(world: Any
     assert (await ask(world, others["access_token"], auth)).json() == {"active": False}
 
 
-async def test_refresh_tokens_codes_and_nonsense_are_inactive(world: Any) -> None:
+async def test_refresh_tokens_codes_and_nonsense_are_inactive(world: World) -> None:
     """AUTH.md row 4."""
     tokens = await world.tokens()
     for token in (tokens["refresh_token"], "nonsense", "sba_" + "x" * 65, tokens["access_token"] + "x"):
@@ -83,7 +84,7 @@ async def test_refresh_tokens_codes_and_nonsense_are_inactive(world: Any) -> Non
         assert response.json() == {"active": False}
 
 
-async def test_an_expired_token_is_inactive(world: Any) -> None:
+async def test_an_expired_token_is_inactive(world: World) -> None:
     tokens = await world.tokens()
     world.clock.pass_(3_600)
 
@@ -92,7 +93,7 @@ async def test_an_expired_token_is_inactive(world: Any) -> None:
     assert response.json() == {"active": False}
 
 
-async def test_a_token_in_the_query_is_not_looked_at(world: Any) -> None:
+async def test_a_token_in_the_query_is_not_looked_at(world: World) -> None:
     """AUTH.md row 5."""
     tokens = await world.tokens()
     async with world.browser() as http:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+
+from tests.auth.conftest import MakeWorld, World
 
 DOCUMENTS = {
     "http://localhost:3001": [
@@ -24,7 +24,7 @@ DOCUMENTS = {
 
 
 @pytest.mark.parametrize("issuer", DOCUMENTS)
-async def test_every_document_names_exactly_the_issuer(make_world: Any, issuer: str) -> None:
+async def test_every_document_names_exactly_the_issuer(make_world: MakeWorld, issuer: str) -> None:
     """AUTH.md row 11."""
     world = make_world(issuer=issuer)
     async with world.browser() as http:
@@ -34,7 +34,7 @@ async def test_every_document_names_exactly_the_issuer(make_world: Any, issuer: 
     assert {response.json()["issuer"] for response in found} == {issuer}
 
 
-async def test_the_document_says_what_clients_rely_on(world: Any) -> None:
+async def test_the_document_says_what_clients_rely_on(world: World) -> None:
     """AUTH.md rows 11, 12, 16 and 24."""
     async with world.browser() as http:
         document = (await http.get("/.well-known/oauth-authorization-server")).json()
@@ -49,7 +49,7 @@ async def test_the_document_says_what_clients_rely_on(world: Any) -> None:
     assert "none" not in document["introspection_endpoint_auth_methods_supported"]
 
 
-async def test_an_issuer_with_a_path_serves_under_it_and_at_the_root_for_old_clients(make_world: Any) -> None:
+async def test_an_issuer_with_a_path_serves_under_it_and_at_the_root_for_old_clients(make_world: MakeWorld) -> None:
     """AUTH.md row 11: clients of 2025-03-26 look at the root."""
     world = make_world(issuer="http://localhost:3001/tenants/a")
     for path in ("", "/tenants/a"):
@@ -67,7 +67,7 @@ async def test_an_issuer_with_a_path_serves_under_it_and_at_the_root_for_old_cli
 
 
 @pytest.mark.parametrize("path", ["/.well-known/oauth-authorization-server", "/register", "/token", "/revoke"])
-async def test_browser_clients_of_any_origin_may_call_the_api(world: Any, path: str) -> None:
+async def test_browser_clients_of_any_origin_may_call_the_api(world: World, path: str) -> None:
     """AUTH.md row 7: the Inspector runs in a browser."""
     origin = {"Origin": "http://localhost:6274"}
     async with world.browser() as http:
@@ -84,7 +84,7 @@ async def test_browser_clients_of_any_origin_may_call_the_api(world: Any, path: 
 
 
 @pytest.mark.parametrize("path", ["/authorize", "/consent", "/fakeupstreamauth/authorize", "/upstream/callback"])
-async def test_pages_are_not_readable_from_other_origins(world: Any, path: str) -> None:
+async def test_pages_are_not_readable_from_other_origins(world: World, path: str) -> None:
     async with world.browser() as http:
         response = await http.get(path, headers={"Origin": "https://evil.example"})
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from auth_server import StaticClient
+from tests.auth.conftest import MakeWorld, World
 
 TYPE = "urn:ietf:params:oauth:token-type:access_token"
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -16,11 +17,11 @@ NEXT = StaticClient(id="next", secret="next secret", grant_types=(GRANT,))
 
 
 @pytest.fixture
-def exchange_world(make_world: Any) -> Any:
+def exchange_world(make_world: MakeWorld) -> Any:
     return make_world(clients=(GATEWAY, NEXT), resources=(MCP, OTHER))
 
 
-async def exchange(world: Any, token: str, who: str = "gateway", **changes: Any) -> Any:
+async def exchange(world: World, token: str, who: str = "gateway", **changes: Any) -> Any:
     """An exchange by a gateway."""
     sent = {"grant_type": GRANT, "subject_token": token, "subject_token_type": TYPE, "resource": OTHER} | changes
     kept = {name: value for name, value in sent.items() if value is not None}
@@ -104,7 +105,9 @@ async def test_clients_that_registered_themselves_may_not_exchange(exchange_worl
 
 
 @pytest.mark.parametrize("kind", ["opaque", "jwt"])
-async def test_what_a_gateway_got_by_exchange_ends_when_the_gateway_is_revoked(make_world: Any, kind: str) -> None:
+async def test_what_a_gateway_got_by_exchange_ends_when_the_gateway_is_revoked(
+    make_world: MakeWorld, kind: str
+) -> None:
     """SECURITY.md, "A client's secret has leaked": its exchanged tokens end, the people's own tokens go on."""
     world = make_world(clients=(GATEWAY, NEXT), resources=(MCP, OTHER), access_tokens=kind)
     tokens = await world.tokens()

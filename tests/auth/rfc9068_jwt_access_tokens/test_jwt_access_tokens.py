@@ -10,13 +10,15 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from tests.auth.conftest import MakeWorld, World
+
 
 @pytest.fixture
-def jwt_world(make_world: Any) -> Any:
+def jwt_world(make_world: MakeWorld) -> Any:
     return make_world(access_tokens="jwt")
 
 
-async def published(world: Any) -> Any:
+async def published(world: World) -> Any:
     """The key set, by the address that the metadata names."""
     async with world.browser() as http:
         address = (await http.get("/.well-known/oauth-authorization-server")).json()["jwks_uri"]
@@ -79,7 +81,7 @@ async def test_refresh_and_replay_work_as_with_opaque_tokens(jwt_world: Any) -> 
     assert await jwt_world.server.introspect_token(new["access_token"]) is None
 
 
-async def test_all_workers_sign_with_one_key_and_opaque_tokens_from_before_stay_good(make_world: Any) -> None:
+async def test_all_workers_sign_with_one_key_and_opaque_tokens_from_before_stay_good(make_world: MakeWorld) -> None:
     before = await make_world().tokens()
     one, two = make_world(access_tokens="jwt"), make_world(access_tokens="jwt")
     made = [(await world.tokens())["access_token"] for world in (one, two)]
@@ -127,14 +129,14 @@ async def test_a_key_that_leaked_is_replaced_at_once(jwt_world: Any) -> None:
     assert kid((await jwt_world.tokens())["access_token"]) == new
 
 
-async def test_keys_sealed_with_a_secret_key_that_is_gone_are_made_anew(make_world: Any) -> None:
+async def test_keys_sealed_with_a_secret_key_that_is_gone_are_made_anew(make_world: MakeWorld) -> None:
     before = make_world(access_tokens="jwt", secret_keys=("o" * 32,))
     await before.tokens()
     after = make_world(access_tokens="jwt", secret_keys=("n" * 32,))
     assert await after.server.introspect_token((await after.tokens())["access_token"])
 
 
-async def test_a_token_signed_by_somebody_else_is_nothing(jwt_world: Any, make_world: Any) -> None:
+async def test_a_token_signed_by_somebody_else_is_nothing(jwt_world: Any, make_world: MakeWorld) -> None:
     other = make_world(access_tokens="jwt", prefix="other:")
     tokens = await other.tokens()
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from auth_server.fetch.fetcher import Fetcher, FetchRefused
+from tests.auth.conftest import MakeWorld, Site, World
 
 pytestmark = pytest.mark.parametrize("redis", ["memory"], indirect=True)
 
 
-async def test_a_registration_cannot_set_what_is_ours_to_set(world: Any) -> None:
+async def test_a_registration_cannot_set_what_is_ours_to_set(world: World) -> None:
     """Mass assignment: members of the stored client, sent along."""
     ours = {
         "trusted": True,
@@ -40,7 +41,7 @@ async def test_a_registration_cannot_set_what_is_ours_to_set(world: Any) -> None
     assert answer.json()["error"] == "unauthorized_client"
 
 
-async def test_what_a_registration_names_twice_is_one_thing_for_all(world: Any) -> None:
+async def test_what_a_registration_names_twice_is_one_thing_for_all(world: World) -> None:
     """JSON with a doubled member: what was checked must be what is kept."""
     body = '{"redirect_uris": ["http://127.0.0.1/cb"], "redirect_uris": ["javascript:alert(1)"]}'
     async with world.browser() as http:
@@ -50,7 +51,7 @@ async def test_what_a_registration_names_twice_is_one_thing_for_all(world: Any) 
     assert kept.json()["redirect_uris"] == ["http://127.0.0.1/cb"]
 
 
-async def test_one_clients_registration_token_does_not_open_anothers(world: Any) -> None:
+async def test_one_clients_registration_token_does_not_open_anothers(world: World) -> None:
     one, other = await world.register(), await world.register()
     async with world.browser() as http:
         address = other["registration_client_uri"].removeprefix(world.settings.base)
@@ -59,7 +60,7 @@ async def test_one_clients_registration_token_does_not_open_anothers(world: Any)
             assert (await http.request(method, address, headers=bearer)).status_code == 401
 
 
-async def test_a_confidential_clients_stolen_refresh_token_is_worth_nothing_without_its_secret(world: Any) -> None:
+async def test_a_confidential_clients_stolen_refresh_token_is_worth_nothing_without_its_secret(world: World) -> None:
     client = await world.register(token_endpoint_auth_method="client_secret_post")
     secret = {"client_secret": client["client_secret"]}
     pkce = world.pkce()
@@ -77,7 +78,7 @@ async def test_a_confidential_clients_stolen_refresh_token_is_worth_nothing_with
 PRIVATE_KEY_JWT = {"redirect_uris": ["http://127.0.0.1/cb"], "token_endpoint_auth_method": "private_key_jwt"}
 
 
-async def authenticate_by_key_set(world: Any, jwks_uri: str) -> int:
+async def authenticate_by_key_set(world: World, jwks_uri: str) -> int:
     """The status that a client gets which authenticates by a key set at an address."""
     client = await world.register(**PRIVATE_KEY_JWT, jwks_uri=jwks_uri)
     unsigned = "eyJhbGciOiJFUzI1NiJ9." + unpadded({"sub": client["client_id"]}) + ".AAAA"
@@ -89,7 +90,7 @@ async def authenticate_by_key_set(world: Any, jwks_uri: str) -> int:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "app.example", "internal.example"])
 async def test_a_clients_key_set_is_not_fetched_from_the_network_we_run_in(
-    make_world: Any, site: Any, tmp_path: Path, host: str
+    make_world: MakeWorld, site: Site, tmp_path: Path, host: str
 ) -> None:
     """SSRF by jwks_uri: registered by anybody, fetched when the client authenticates.
 
@@ -113,7 +114,7 @@ async def test_a_clients_key_set_is_not_fetched_from_the_network_we_run_in(
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1/jwks", "file:///etc/jwks", "https://someone@app.example/jwks", "https://[::1/jwks"]
 )
-async def test_a_key_set_is_registered_at_a_plain_https_address_only(world: Any, address: str) -> None:
+async def test_a_key_set_is_registered_at_a_plain_https_address_only(world: World, address: str) -> None:
     async with world.browser() as http:
         answer = await http.post("/register", json=PRIVATE_KEY_JWT | {"jwks_uri": address})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
@@ -125,7 +126,7 @@ def unpadded(claims: dict[str, Any]) -> str:
 
 
 async def test_a_host_is_looked_up_once_and_the_address_that_was_checked_is_the_one_that_is_asked(
-    make_world: Any, site: Any
+    make_world: MakeWorld, site: Site
 ) -> None:
     """DNS rebinding: public at the first look, ours at the second."""
     answers = iter([["203.0.113.1"], ["127.0.0.1"], ["127.0.0.1"]])
@@ -142,7 +143,7 @@ async def test_a_host_is_looked_up_once_and_the_address_that_was_checked_is_the_
     assert site.requests == []
 
 
-async def test_nothing_is_built_from_the_host_that_a_request_names(world: Any) -> None:
+async def test_nothing_is_built_from_the_host_that_a_request_names(world: World) -> None:
     """The issuer is configured: a forged Host must not come back in metadata, links or redirects."""
     forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
     client = await world.register()
@@ -170,14 +171,14 @@ async def test_nothing_is_built_from_the_host_that_a_request_names(world: Any) -
         "",
     ],
 )
-async def test_a_token_in_another_alphabet_is_no_token(world: Any, token: str) -> None:
+async def test_a_token_in_another_alphabet_is_no_token(world: World, token: str) -> None:
     assert await world.server.introspect_token(token) is None
     client = await world.register()
     answer = await world.refresh(client, token)
     assert answer.json()["error"] in ("invalid_grant", "invalid_request")
 
 
-async def test_a_tag_or_a_family_that_was_exchanged_is_noticed(world: Any) -> None:
+async def test_a_tag_or_a_family_that_was_exchanged_is_noticed(world: World) -> None:
     """Tokens of two consents, put together anew."""
     one, two = await world.tokens(), await world.tokens()
     a, b = one["access_token"], two["access_token"]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.clients.redirect_uris import matches, problem, split
+from tests.auth.conftest import World
 from tools.fleet.children import Child, answers, free_port, start
 
 ISSUER = "http://localhost:3001"
@@ -128,7 +129,9 @@ def test_a_redirect_that_may_be_registered_leads_where_it_seems_to(uri: str) -> 
         "/fakeupstreamauth/redirect",
     ],
 )
-async def test_a_body_beyond_the_limit_is_413_also_when_it_comes_in_chunks(world: Any, hearing: Any, path: str) -> None:
+async def test_a_body_beyond_the_limit_is_413_also_when_it_comes_in_chunks(
+    world: World, hearing: Any, path: str
+) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(9):
             yield b"x=" + b"y" * 8_192
@@ -157,7 +160,7 @@ def process(tmp_path: Path) -> Iterator[tuple[str, Child]]:
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
-async def test_a_whole_life_at_debug_leaves_no_secret_in_the_log(world: Any, process: tuple[str, Child]) -> None:
+async def test_a_whole_life_at_debug_leaves_no_secret_in_the_log(world: World, process: tuple[str, Child]) -> None:
     """AUTH.md attacks: no token, code, secret, verifier or cookie in the log."""
     world.address, child = process
     client = await world.register(token_endpoint_auth_method="client_secret_post")
@@ -184,7 +187,7 @@ async def test_a_whole_life_at_debug_leaves_no_secret_in_the_log(world: Any, pro
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
-async def test_no_client_writes_what_is_not_seen_into_the_log(world: Any, process: tuple[str, Child]) -> None:
+async def test_no_client_writes_what_is_not_seen_into_the_log(world: World, process: tuple[str, Child]) -> None:
     world.address, child = process
     hostile = "zzz\x1b[2J\u202e\x9b31m\u3164"
     async with world.browser() as http:

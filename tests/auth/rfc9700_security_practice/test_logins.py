@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from tests.auth.conftest import MakeWorld, World
+
 pytestmark = pytest.mark.parametrize("redis", ["memory"], indirect=True)
 
 
-async def test_an_upstream_code_of_another_login_is_worth_nothing(world: Any) -> None:
+async def test_an_upstream_code_of_another_login_is_worth_nothing(world: World) -> None:
     """Code injection one level up: the attacker's login at the provider is slipped into the victim's."""
     async with world.browser() as attacker, world.browser() as victim:
         theirs, ours = await world.at_picker(attacker), await world.at_picker(victim)
@@ -23,14 +24,14 @@ async def test_an_upstream_code_of_another_login_is_worth_nothing(world: Any) ->
     assert told["error"] == "server_error"
 
 
-async def test_the_providers_answer_does_not_say_who_signed_in_until_its_code_is_redeemed(world: Any) -> None:
+async def test_the_providers_answer_does_not_say_who_signed_in_until_its_code_is_redeemed(world: World) -> None:
     async with world.browser() as http:
         picked = await http.post("/fakeupstreamauth/redirect", data=await world.at_picker(http) | {"user_id": "alice"})
     assert set(world.query(picked.headers["location"])) == {"code", "state", "iss"}
     assert "alice" not in picked.headers["location"]
 
 
-async def test_a_session_is_made_at_login_and_never_taken_from_the_browser(world: Any) -> None:
+async def test_a_session_is_made_at_login_and_never_taken_from_the_browser(world: World) -> None:
     """Session fixation: the attacker knows a cookie that was there before the victim signed in."""
     planted = "A" * 43
     async with world.browser() as http:
@@ -49,7 +50,7 @@ async def test_a_session_is_made_at_login_and_never_taken_from_the_browser(world
     assert len(made) == 43
 
 
-async def test_a_cookie_of_one_kind_is_not_one_of_another(world: Any) -> None:
+async def test_a_cookie_of_one_kind_is_not_one_of_another(world: World) -> None:
     async with world.browser() as http:
         await world.at_consent(http)
         browser = http.cookies["auth-browser"]
@@ -58,7 +59,7 @@ async def test_a_cookie_of_one_kind_is_not_one_of_another(world: Any) -> None:
         assert (await other.get("/grants")).status_code == 303
 
 
-async def test_cookies_are_out_of_reach_of_scripts_and_of_other_sites_forms(make_world: Any) -> None:
+async def test_cookies_are_out_of_reach_of_scripts_and_of_other_sites_forms(make_world: MakeWorld) -> None:
     world = make_world(issuer="https://auth.example", allow_fake_idp=True)
     async with world.browser() as http:
         page = await http.get("/authorize", params=world.question(await world.register(), world.pkce()))
@@ -70,7 +71,7 @@ async def test_cookies_are_out_of_reach_of_scripts_and_of_other_sites_forms(make
 
 
 @pytest.mark.parametrize("path", ["/authorize", "/fakeupstreamauth/authorize", "/upstream/callback", "/consent"])
-async def test_no_page_can_be_framed_sniffed_or_kept(world: Any, path: str) -> None:
+async def test_no_page_can_be_framed_sniffed_or_kept(world: World, path: str) -> None:
     """Clickjacking, error pages included: what is framed may be made to look like something else."""
     async with world.browser() as http:
         page = await (http.post(path, data={}) if path == "/consent" else http.get(path))
@@ -83,7 +84,7 @@ async def test_no_page_can_be_framed_sniffed_or_kept(world: Any, path: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "multipart/form-data; boundary=x"])
-async def test_a_consent_in_a_form_that_other_sites_can_send_without_asking_is_refused(world: Any, kind: str) -> None:
+async def test_a_consent_in_a_form_that_other_sites_can_send_without_asking_is_refused(world: World, kind: str) -> None:
     async with world.browser() as http:
         body = urlencode(await world.at_consent(http) | {"decision": "allow"}).encode()
         forged = await http.post("/consent", content=body, headers={"Content-Type": kind})

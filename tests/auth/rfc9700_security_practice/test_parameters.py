@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from auth_server import StaticClient
+from tests.auth.conftest import MakeWorld, World
 
 pytestmark = pytest.mark.parametrize("redis", ["memory"], indirect=True)
 
@@ -30,7 +30,7 @@ EVIL = "https://evil.example/cb"
     ],
 )
 @pytest.mark.parametrize("side", ["before", "after"])
-async def test_a_second_redirect_by_another_spelling_is_never_followed(world: Any, smuggled: str, side: str) -> None:
+async def test_a_second_redirect_by_another_spelling_is_never_followed(world: World, smuggled: str, side: str) -> None:
     client = await world.register()
     plain = urlencode(world.question(client, world.pkce()))
     async with world.browser() as http:
@@ -43,7 +43,7 @@ async def test_a_second_redirect_by_another_spelling_is_never_followed(world: An
     assert page.status_code == (400 if smuggled.startswith(("redirect_uri=", "client%5Fid")) else 200)
 
 
-async def test_what_a_posted_request_says_is_in_its_body_alone(world: Any) -> None:
+async def test_what_a_posted_request_says_is_in_its_body_alone(world: World) -> None:
     """The query of a POST stays in logs and histories, and other readers may prefer it."""
     client = await world.register()
     asked = world.question(client, world.pkce())
@@ -56,7 +56,7 @@ async def test_what_a_posted_request_says_is_in_its_body_alone(world: Any) -> No
     assert query_only.status_code == 400
 
 
-async def test_a_code_in_the_query_of_the_token_endpoint_is_not_looked_at(world: Any) -> None:
+async def test_a_code_in_the_query_of_the_token_endpoint_is_not_looked_at(world: World) -> None:
     client, pkce = await world.register(), world.pkce()
     async with world.browser() as http:
         back = await world.authorize(http, client, pkce)
@@ -82,13 +82,13 @@ async def test_a_code_in_the_query_of_the_token_endpoint_is_not_looked_at(world:
         ("", b"grant_type=client_credentials"),
     ],
 )
-async def test_a_body_that_is_no_plain_form_is_not_guessed_at(world: Any, kind: str, body: bytes) -> None:
+async def test_a_body_that_is_no_plain_form_is_not_guessed_at(world: World, kind: str, body: bytes) -> None:
     async with world.browser() as http:
         answer = await http.post("/token", content=body, headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-async def test_two_authorization_headers_are_refused_and_neither_is_chosen(make_world: Any) -> None:
+async def test_two_authorization_headers_are_refused_and_neither_is_chosen(make_world: MakeWorld) -> None:
     """A proxy may have looked at the other one."""
     world = make_world(clients=(StaticClient(id="job", secret="s" * 32, scope="mcp"),))
     right, wrong = (f"Basic {base64.b64encode(f'job:{secret}'.encode()).decode()}" for secret in ("s" * 32, "x"))
@@ -102,7 +102,7 @@ async def test_two_authorization_headers_are_refused_and_neither_is_chosen(make_
 
 
 @pytest.mark.parametrize("header", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
-async def test_a_method_is_what_it_is(world: Any, header: str) -> None:
+async def test_a_method_is_what_it_is(world: World, header: str) -> None:
     async with world.browser() as http:
         fields = await world.at_consent(http)
         got = await http.get(
@@ -126,7 +126,7 @@ async def test_a_method_is_what_it_is(world: Any, header: str) -> None:
         "*",
     ],
 )
-async def test_a_scope_is_a_whole_word_of_ours_or_nothing(world: Any, scope: str) -> None:
+async def test_a_scope_is_a_whole_word_of_ours_or_nothing(world: World, scope: str) -> None:
     async with world.browser() as http:
         back = await http.get("/authorize", params=world.question(await world.register(), world.pkce(), scope=scope))
     assert world.query(back.headers["location"])["error"] == "invalid_scope"
@@ -142,7 +142,7 @@ async def test_a_scope_is_a_whole_word_of_ours_or_nothing(world: Any, scope: str
     ],
 )
 async def test_scopes_that_do_not_exist_here_are_left_out_and_the_answer_says_what_was_granted(
-    world: Any, asked: str, granted: str
+    world: World, asked: str, granted: str
 ) -> None:
     assert (await world.tokens(scope=asked))["scope"] == granted
 
@@ -159,19 +159,21 @@ async def test_scopes_that_do_not_exist_here_are_left_out_and_the_answer_says_wh
         "http://localhost:3232/",
     ],
 )
-async def test_a_resource_by_another_spelling_of_its_own_is_the_resource(world: Any, resource: str) -> None:
+async def test_a_resource_by_another_spelling_of_its_own_is_the_resource(world: World, resource: str) -> None:
     """MCP, Authorization, "Canonical Server URI"; the audience is the resource as it is configured."""
     tokens = await world.tokens(resource=resource)
 
-    assert (await world.server.introspect_token(tokens["access_token"]))["aud"] == world.settings.resources[0]
+    assert (await world.claims(tokens["access_token"]))["aud"] == world.settings.resources[0]
 
 
-async def test_a_default_port_makes_no_difference_and_another_resource_of_the_same_host_does(make_world: Any) -> None:
+async def test_a_default_port_makes_no_difference_and_another_resource_of_the_same_host_does(
+    make_world: MakeWorld,
+) -> None:
     mcp, sse = "https://mcp.example/mcp", "https://mcp.example:443/sse"
     world = make_world(resources=(mcp, sse))
     for asked, meant in (("https://MCP.example:443/mcp", mcp), ("https://mcp.example/sse/", sse)):
         tokens = await world.tokens(resource=asked)
-        assert (await world.server.introspect_token(tokens["access_token"]))["aud"] == meant
+        assert (await world.claims(tokens["access_token"]))["aud"] == meant
     client, pkce = await world.register(), world.pkce()
     async with world.browser() as http:
         code = (await world.authorize(http, client, pkce, resource=mcp))["code"]
@@ -198,7 +200,7 @@ async def test_a_default_port_makes_no_difference_and_another_resource_of_the_sa
         "/mcp",
     ],
 )
-async def test_a_resource_is_one_of_ours_or_nothing(world: Any, resource: str) -> None:
+async def test_a_resource_is_one_of_ours_or_nothing(world: World, resource: str) -> None:
     async with world.browser() as http:
         asked = world.question(await world.register(), world.pkce(), resource=resource)
         back = await http.get("/authorize", params=asked)
@@ -206,14 +208,14 @@ async def test_a_resource_is_one_of_ours_or_nothing(world: Any, resource: str) -
 
 
 @pytest.mark.parametrize("method", ["s256", "S256 ", "S512", "plain", "none", "S256,plain"])
-async def test_a_challenge_cannot_be_downgraded_by_the_name_of_its_method(world: Any, method: str) -> None:
+async def test_a_challenge_cannot_be_downgraded_by_the_name_of_its_method(world: World, method: str) -> None:
     asked = world.question(await world.register(), world.pkce(), code_challenge_method=method)
     async with world.browser() as http:
         back = await http.get("/authorize", params=asked)
     assert world.query(back.headers["location"])["error"] == "invalid_request"
 
 
-async def test_a_challenge_cannot_be_changed_at_the_token_endpoint(world: Any) -> None:
+async def test_a_challenge_cannot_be_changed_at_the_token_endpoint(world: World) -> None:
     """Downgrade: the verifier is the challenge itself, and the method is said to be plain."""
     client, pkce = await world.register(), world.pkce()
     async with world.browser() as http:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from auth_server import StaticClient
+from tests.auth.conftest import MakeWorld, World
 
 pytestmark = pytest.mark.parametrize("redis", ["memory"], indirect=True)
 
@@ -39,7 +40,7 @@ EVIL = "https://evil.example/cb"
         "about:blank",
     ],
 )
-async def test_a_redirect_that_two_readers_would_read_differently_cannot_be_registered(world: Any, uri: str) -> None:
+async def test_a_redirect_that_two_readers_would_read_differently_cannot_be_registered(world: World, uri: str) -> None:
     async with world.browser() as http:
         answer = await http.post("/register", json={"redirect_uris": [uri]})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_redirect_uri")
@@ -65,7 +66,7 @@ async def test_a_redirect_that_two_readers_would_read_differently_cannot_be_regi
         "http://①②⑦.0.0.1:33418/callback",
     ],
 )
-async def test_a_redirect_that_only_resembles_the_registered_one_is_a_page(world: Any, redirect: str) -> None:
+async def test_a_redirect_that_only_resembles_the_registered_one_is_a_page(world: World, redirect: str) -> None:
     asked = world.question(await world.register(), world.pkce(), redirect_uri=redirect)
     async with world.browser() as http:
         page = await http.get("/authorize", params=asked)
@@ -73,7 +74,7 @@ async def test_a_redirect_that_only_resembles_the_registered_one_is_a_page(world
     assert "location" not in page.headers
 
 
-async def test_a_redirect_that_was_registered_later_does_not_take_a_code_from_before(world: Any) -> None:
+async def test_a_redirect_that_was_registered_later_does_not_take_a_code_from_before(world: World) -> None:
     """RFC 7592: a registration that was taken over is changed between consent and redemption."""
     client, pkce = await world.register(), world.pkce()
     async with world.browser() as http:
@@ -106,12 +107,13 @@ SITE = "https://app.example/cb"
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_nobody_is_sent_where_a_client_that_registered_itself_says_before_they_consented(
-    world: Any, uri: str, changes: dict[str, Any], method: str
+    world: World, uri: str, changes: dict[str, Any], method: str
 ) -> None:
     """RFC 9700 §4.11.2."""
     asked = world.question(await world.register(redirect_uris=[uri]), world.pkce(), **changes)
     async with world.browser() as http:
-        page = await http.request(method, "/authorize", **({"params": asked} if method == "GET" else {"data": asked}))
+        sent: dict[str, Any] = {"params": asked} if method == "GET" else {"data": asked}
+        page = await http.request(method, "/authorize", **sent)
 
     assert page.status_code == 400
     assert not {"location", "refresh", "link"} & set(page.headers)
@@ -127,7 +129,7 @@ async def test_nobody_is_sent_where_a_client_that_registered_itself_says_before_
 
 @pytest.mark.parametrize("changes", [{"prompt": "none"}, {"response_type": "token"}])
 async def test_errors_go_back_by_themselves_to_this_computer_and_to_clients_that_the_operator_chose(
-    make_world: Any, changes: dict[str, Any]
+    make_world: MakeWorld, changes: dict[str, Any]
 ) -> None:
     chosen = StaticClient(id="chosen", redirect_uris=(SITE,), grant_types=("authorization_code",), scope="mcp")
     world = make_world(clients=(chosen,))
@@ -139,7 +141,7 @@ async def test_errors_go_back_by_themselves_to_this_computer_and_to_clients_that
         assert back.headers["location"].startswith(client["redirect_uris"][0] + "?error=")
 
 
-async def test_a_scheme_that_was_registered_under_an_older_rule_is_not_followed(world: Any) -> None:
+async def test_a_scheme_that_was_registered_under_an_older_rule_is_not_followed(world: World) -> None:
     client = await world.register()
     key = f"auth:client:{client['client_id']}"
     await world.redis.set(key, (await world.redis.get(key)).replace(client["redirect_uris"][0], "smb://evil.example/x"))

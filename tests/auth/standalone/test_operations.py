@@ -19,6 +19,7 @@ from auth_server import operations
 from auth_server.environment import read
 from auth_server.operations import UnknownToken, parsed
 from switchboard.errors import ConfigurationError
+from tests.auth.conftest import MakeWorld
 
 SECURITY = Path(__file__).parents[3] / "SECURITY.md"
 KEY = "k" * 32
@@ -36,7 +37,7 @@ def operate(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def world(make_world: Any) -> Any:
+def world(make_world: MakeWorld) -> Any:
     return make_world(secret_keys=(KEY,))
 
 
@@ -94,7 +95,7 @@ async def test_a_client_whose_secret_leaked_is_forgotten_with_its_tokens(world: 
 @on_redis
 @pytest.mark.parametrize(("how", "published"), [("rotate", 2), ("replace", 1)])
 async def test_signing_keys_are_changed_for_all_processes(
-    make_world: Any, operate: Any, how: str, published: int
+    make_world: MakeWorld, operate: Any, how: str, published: int
 ) -> None:
     world = make_world(secret_keys=(KEY,), access_tokens="jwt")
     world.clock.now = time.time()  # which the command goes by

@@ -11,22 +11,23 @@ from auth_server.crypto import KeyRing
 from auth_server.store import Fetched
 from auth_server.store.connection import Connection
 from auth_server.store.fetched import Bounds
+from tests.auth.conftest import MakeWorld, Site, World
 
 DAY_MS = 86_400_000
 
 
-async def names(world: Any, pattern: str) -> list[str]:
+async def names(world: World, pattern: str) -> list[str]:
     """The names of keys."""
     return [name async for name in world.redis.scan_iter(match=pattern, count=1000)]
 
 
-async def documents(world: Any) -> int:
+async def documents(world: World) -> int:
     """How many documents of clients are kept, in whatever way."""
     kept = [*await names(world, "auth:document*"), *await names(world, "auth:fetched:document:*")]
     return sum([await world.redis.hlen(one) if await world.redis.type(one) == "hash" else 1 for one in kept])
 
 
-async def test_allowing_a_client_without_signing_in_does_not_keep_its_registration(make_world: Any) -> None:
+async def test_allowing_a_client_without_signing_in_does_not_keep_its_registration(make_world: MakeWorld) -> None:
     world = make_world(max_unused_clients=3)
     client = await world.register()
     async with world.browser() as http:
@@ -56,7 +57,7 @@ def big_keys(size: int) -> dict[str, Any]:
     ],
 )
 async def test_a_large_registration_is_refused_with_the_bound_and_cannot_be_made_by_changing_one(
-    world: Any, changes: dict[str, Any]
+    world: World, changes: dict[str, Any]
 ) -> None:
     asked = {"redirect_uris": ["http://127.0.0.1/cb"]} | changes
     client = await world.register()
@@ -74,7 +75,7 @@ async def test_a_large_registration_is_refused_with_the_bound_and_cannot_be_made
     assert [len(each) <= LARGEST + 500 for each in stored] == [True]
 
 
-async def test_of_a_clients_keys_only_what_verifies_is_kept(world: Any) -> None:
+async def test_of_a_clients_keys_only_what_verifies_is_kept(world: World) -> None:
     key = {"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "kid": "one", "use": "sig"}
     certified = key | {"x5c": ["A" * 10_000], "x5t": "A", "made up": "A" * 10_000}
     made = await world.register(jwks={"keys": [certified]}, token_endpoint_auth_method="private_key_jwt")
@@ -82,7 +83,7 @@ async def test_of_a_clients_keys_only_what_verifies_is_kept(world: Any) -> None:
 
 
 async def test_a_document_is_kept_only_once_a_request_named_an_address_of_it(
-    make_world: Any, fetcher: Any, site: Any
+    make_world: MakeWorld, fetcher: Any, site: Site
 ) -> None:
     world = make_world(fetcher=fetcher)
     wrong = {"client_id": site.client_id, "redirect_uris": ["http://127.0.0.1:4000/elsewhere"]}
@@ -98,7 +99,7 @@ async def test_a_document_is_kept_only_once_a_request_named_an_address_of_it(
     assert len(site.requests) == 2
 
 
-async def test_a_document_is_kept_once_its_client_got_tokens(make_world: Any, fetcher: Any, site: Any) -> None:
+async def test_a_document_is_kept_once_its_client_got_tokens(make_world: MakeWorld, fetcher: Any, site: Site) -> None:
     world = make_world(fetcher=fetcher)
     site.describe(grant_types=["authorization_code", "refresh_token"])
     tokens = await world.tokens({"client_id": site.client_id, "redirect_uris": ["http://127.0.0.1:4000/cb"]})
@@ -113,7 +114,9 @@ async def test_a_document_is_kept_once_its_client_got_tokens(make_world: Any, fe
     assert len(site.requests) == asked + 1, "the wrong token kept nothing, the right one did"
 
 
-async def test_documents_of_one_host_are_bounded_whatever_their_query(make_world: Any, fetcher: Any, site: Any) -> None:
+async def test_documents_of_one_host_are_bounded_whatever_their_query(
+    make_world: MakeWorld, fetcher: Any, site: Site
+) -> None:
     world = make_world(fetcher=fetcher)
     for number in range(20):
         client_id = f"{site.client_id}?n={number}"
@@ -125,12 +128,12 @@ async def test_documents_of_one_host_are_bounded_whatever_their_query(make_world
     assert await documents(world) <= Bounds().of_a_host
 
 
-def fetched(world: Any, **bounds: int) -> Fetched:
+def fetched(world: World, **bounds: int) -> Fetched:
     """A store of documents with small bounds."""
     return Fetched(Connection(world.redis), KeyRing(("k" * 32,)), "document", Bounds(**bounds), world.clock)
 
 
-async def test_hosts_are_bounded_and_the_one_written_longest_ago_makes_room(world: Any) -> None:
+async def test_hosts_are_bounded_and_the_one_written_longest_ago_makes_room(world: World) -> None:
     store = fetched(world, hosts=3)
     for number in range(5):
         world.clock.pass_(1)
@@ -142,7 +145,7 @@ async def test_hosts_are_bounded_and_the_one_written_longest_ago_makes_room(worl
         assert 0 < await world.redis.pttl(name) <= DAY_MS, name
 
 
-async def test_one_host_fills_its_own_share_however_it_is_written(world: Any) -> None:
+async def test_one_host_fills_its_own_share_however_it_is_written(world: World) -> None:
     store = fetched(world, of_a_host=2)
     await store.keep("https://other.example/c", "other", 300)
     for number, host in enumerate(("app.example", "APP.example", "app.example.", "app.example:8443", "app.example:1")):
@@ -153,7 +156,7 @@ async def test_one_host_fills_its_own_share_however_it_is_written(world: Any) ->
     assert await documents(world) <= 3
 
 
-async def test_what_is_large_or_old_is_not_there(world: Any) -> None:
+async def test_what_is_large_or_old_is_not_there(world: World) -> None:
     store = fetched(world, bytes=1_000, seconds=600)
     await store.keep("https://app.example/large", "A" * 1_000, 300)
     await store.keep("https://app.example/small", "A", 300)
@@ -165,7 +168,7 @@ async def test_what_is_large_or_old_is_not_there(world: Any) -> None:
     assert await store.find("https://app.example/long") is None
 
 
-async def test_authorizations_under_way_are_bounded_at_each_step_and_the_newest_go_on(make_world: Any) -> None:
+async def test_authorizations_under_way_are_bounded_at_each_step_and_the_newest_go_on(make_world: MakeWorld) -> None:
     world = make_world(max_records=5)
     client = await world.register()
     async with world.browser() as http:
@@ -193,7 +196,7 @@ async def test_authorizations_under_way_are_bounded_at_each_step_and_the_newest_
 
 
 @pytest.mark.parametrize("state", ["\U0001f600" * 4_096, "\x00" * 4_096, "\u4e2d" * 4_096])
-async def test_a_state_is_bounded_as_it_is_kept(world: Any, state: str) -> None:
+async def test_a_state_is_bounded_as_it_is_kept(world: World, state: str) -> None:
     client = await world.register()
     async with world.browser() as http:
         answer = await http.get("/authorize", params=world.question(client, world.pkce(), state=state))
@@ -203,7 +206,7 @@ async def test_a_state_is_bounded_as_it_is_kept(world: Any, state: str) -> None:
     assert await names(world, "auth:pending:*") == []
 
 
-async def test_an_authorization_that_was_finished_makes_room(make_world: Any) -> None:
+async def test_an_authorization_that_was_finished_makes_room(make_world: MakeWorld) -> None:
     world = make_world(max_records=2)
     client = await world.register()
     async with world.browser() as waiting:
@@ -214,7 +217,7 @@ async def test_an_authorization_that_was_finished_makes_room(make_world: Any) ->
     assert left.status_code == 303
 
 
-async def test_whoever_registers_and_unregisters_leaves_a_mark_for_minutes_only(world: Any) -> None:
+async def test_whoever_registers_and_unregisters_leaves_a_mark_for_minutes_only(world: World) -> None:
     unused, used = await world.register(), await world.register()
     await world.tokens(used)
     lives = []
@@ -234,7 +237,7 @@ async def test_whoever_registers_and_unregisters_leaves_a_mark_for_minutes_only(
     assert lives[1] > 29 * DAY_MS
 
 
-async def test_fields_of_the_audit_trail_are_bounded_in_bytes(world: Any) -> None:
+async def test_fields_of_the_audit_trail_are_bounded_in_bytes(world: World) -> None:
     await world.register(client_name="\U0001f600" * 100)
     ((_, entry), *_) = await world.redis.xrevrange("auth:audit")
     assert entry["event"] == "client.registered"

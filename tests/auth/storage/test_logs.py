@@ -10,6 +10,7 @@ import httpx2
 import pytest
 import structlog
 
+from tests.auth.conftest import World
 from tools.fleet.wiretap import Wiretap
 
 log = structlog.get_logger("auth_server.test")
@@ -17,7 +18,7 @@ SECRET = "s3cret-0123456789-abcdefghij"
 SEEN = b"a=cookie-0123456789abcdef\xe9"
 
 
-async def seen(world: Any, hearing: Any) -> tuple[Wiretap, dict[str, Any]]:
+async def seen(world: World, hearing: Any) -> tuple[Wiretap, dict[str, Any]]:
     """A tap of one's own, and what it saw of a whole story with a confidential client."""
     tap = Wiretap()
     client = await world.register(token_endpoint_auth_method="client_secret_basic")
@@ -37,7 +38,7 @@ async def seen(world: Any, hearing: Any) -> tuple[Wiretap, dict[str, Any]]:
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
 @pytest.mark.parametrize("what", ["secret", "code", "verifier", "access_token", "refresh_token", "hidden", "cookie"])
-async def test_a_secret_that_went_over_the_wire_is_found_in_a_log(world: Any, hearing: Any, what: str) -> None:
+async def test_a_secret_that_went_over_the_wire_is_found_in_a_log(world: World, hearing: Any, what: str) -> None:
     tap, story = await seen(world, hearing)
     assert tap.found_in("nothing of interest, client c_0123456789abcdefghijkl") == set()
 
@@ -66,7 +67,7 @@ def test_a_header_that_is_not_ascii_or_not_base64_is_looked_through_like_any_oth
     assert tap.found_in("cookie-0123456789abcdef") != set()
 
 
-async def test_a_familys_name_alone_is_found_too(world: Any, hearing: Any) -> None:
+async def test_a_familys_name_alone_is_found_too(world: World, hearing: Any) -> None:
     tap, story = await seen(world, hearing)
     assert tap.found_in(f"family={story['access_token'][4:26]}") != set()
 
@@ -83,7 +84,7 @@ def test_both_kinds_of_loggers_are_heard_down_to_debug(hearing: Any, wiretap: Wi
     assert SECRET[::-1] not in said
 
 
-async def test_what_the_tests_clients_send_is_noted_without_being_asked(world: Any, wiretap: Wiretap) -> None:
+async def test_what_the_tests_clients_send_is_noted_without_being_asked(world: World, wiretap: Wiretap) -> None:
     before = len(wiretap.secrets)
     async with world.browser() as http:
         await http.post("/token", data={"code_verifier": SECRET}, headers={"Cookie": "a=cookie-0123456789abcdef"})

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 
 from auth_server.keys import TABLE, Keys
 from switchboard.errors import StateUnavailable
+from tests.auth.conftest import MakeWorld, World
 
 
 async def everything(redis: Any) -> dict[str, str]:
@@ -28,7 +29,7 @@ async def everything(redis: Any) -> dict[str, str]:
     return found
 
 
-async def test_neither_keys_nor_values_hold_anything_that_opens_a_door(world: Any) -> None:
+async def test_neither_keys_nor_values_hold_anything_that_opens_a_door(world: World) -> None:
     """AUTH.md row 27."""
     client = await world.register(token_endpoint_auth_method="client_secret_post")
     pkce = world.pkce()
@@ -51,7 +52,7 @@ async def test_neither_keys_nor_values_hold_anything_that_opens_a_door(world: An
     assert [secret for secret in secrets if secret in dump] == []
 
 
-async def test_the_grant_itself_cannot_be_read_without_a_token(world: Any) -> None:
+async def test_the_grant_itself_cannot_be_read_without_a_token(world: World) -> None:
     """AUTH.md row 27: the payload is sealed under the token."""
     await world.tokens(user="very-recognizable-user")
     audit = "auth:audit"
@@ -61,7 +62,7 @@ async def test_the_grant_itself_cannot_be_read_without_a_token(world: Any) -> No
     assert [key for key, value in found.items() if "very-recognizable-user" in key + value] == [audit]
 
 
-async def test_every_key_is_in_the_table_and_has_an_end(world: Any) -> None:
+async def test_every_key_is_in_the_table_and_has_an_end(world: World) -> None:
     tokens = await world.tokens()
     await world.refresh(tokens["client"], tokens["refresh_token"])
     await world.server.revoke("user", "somebody")
@@ -76,7 +77,7 @@ async def test_every_key_is_in_the_table_and_has_an_end(world: Any) -> None:
     assert endless <= {"auth:audit", "auth:clients:unused"}, "both are bounded by count"
 
 
-async def test_every_key_starts_with_the_prefix(make_world: Any) -> None:
+async def test_every_key_starts_with_the_prefix(make_world: MakeWorld) -> None:
     world = make_world(prefix="blue:")
     await world.tokens()
 
@@ -90,7 +91,7 @@ def test_what_a_script_touches_together_is_in_one_slot() -> None:
     assert {re.findall(r"\{([^}]*)\}", name)[0] for name in names} == {"F"}
 
 
-async def test_rotating_the_secret_key_logs_nobody_out(make_world: Any) -> None:
+async def test_rotating_the_secret_key_logs_nobody_out(make_world: MakeWorld) -> None:
     old = make_world(secret_keys=("old",))
     client = await old.register(token_endpoint_auth_method="client_secret_post")
     pkce = old.pkce()
@@ -117,7 +118,7 @@ async def test_rotating_the_secret_key_logs_nobody_out(make_world: Any) -> None:
     assert await rotated.server.revoke("user", "alice") == 2
 
 
-async def test_a_key_that_is_gone_ends_what_it_made(make_world: Any) -> None:
+async def test_a_key_that_is_gone_ends_what_it_made(make_world: MakeWorld) -> None:
     tokens = await make_world(secret_keys=("leaked",)).tokens()
 
     assert await make_world(secret_keys=("fresh",)).server.introspect_token(tokens["access_token"]) is None
@@ -133,7 +134,7 @@ def nowhere() -> Any:
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
-async def test_without_redis_the_api_and_the_pages_say_try_again(make_world: Any, nowhere: Any) -> None:
+async def test_without_redis_the_api_and_the_pages_say_try_again(make_world: MakeWorld, nowhere: Any) -> None:
     """AUTH.md row 6."""
     world = make_world(redis=nowhere)
     async with world.browser() as http:
