@@ -21,11 +21,11 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard import plugins
 from switchboard.aio import Start, background
+from switchboard.backend_configs import backend, plugin_key, server_key
 from switchboard.backends import Backend, BackendProvider, errors
 from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
-from switchboard.descriptions import backend, plugin_key, server_key
 from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
 from switchboard.sources import SourceContext, prepare
@@ -41,7 +41,7 @@ LONGEST_PAUSE_S: Final = 300.0
 
 
 @dataclass
-class Upstream:
+class ConfiguredServer:
     """One server of the configuration, in this worker."""
 
     name: str
@@ -63,20 +63,20 @@ class _Plugin:
     provider: Provider
 
 
-class Upstreams:
+class Servers:
     """What the configuration wants, kept running."""
 
     def __init__(
         self,
         live: LiveCatalog,
         source: SelectedCatalog,
-        ground: SourceContext,
+        context: SourceContext,
         connect: Callable[[Backend, Provider | None], Provider],
         configuration: Configuration,
         *,
         fixed: tuple[Provider, ...] = (),
     ) -> None:
-        """`live` must have what `plugin_providers` gave for this configuration, and `fixed` after it.
+        """`live` must have the plugins of this configuration, and `fixed` after it.
 
         Args:
             connect: makes the provider of a backend, which may take the place of another.
@@ -85,24 +85,24 @@ class Upstreams:
         self._live = live
         live.absent = self.absent
         self._source = source
-        self._ground = ground
+        self._context = context
         self._connect = connect
         self._fixed = fixed
         self._configuration = configuration
         sections = {name: section for name, section in configuration.plugins.items() if section.enabled}
         given = {provider.name: provider for provider in live.providers}
         self._plugins = {name: _Plugin(plugin_key(section), given[name]) for name, section in sections.items()}
-        self._servers: dict[str, Upstream] = {}
+        self._servers: dict[str, ConfiguredServer] = {}
         self._start: Start | None = None
         self._publishing = asyncio.Lock()
 
     @property
-    def servers(self) -> tuple[Upstream, ...]:
+    def servers(self) -> tuple[ConfiguredServer, ...]:
         """In the order of the configuration."""
         return tuple(self._servers.values())
 
     @asynccontextmanager
-    async def running(self, watched: WatchedConfiguration | None = None) -> AsyncIterator[Upstreams]:
+    async def running(self, watched: WatchedConfiguration | None = None) -> AsyncIterator[Servers]:
         """Prepare and start the servers, and follow changes of the configuration."""
         async with background() as start:
             self._start = start
@@ -173,13 +173,13 @@ class Upstreams:
             key = server_key(section)
             server = before.pop(name, None)
             if server is None or server.key != key or section.enabled is (server.phase == "disabled"):
-                server = self._begun(Upstream(name, section, key), server)
+                server = self._begun(ConfiguredServer(name, section, key), server)
             server.section = section
             self._servers[name] = server
         for gone in before.values():
             _cancel(gone)
 
-    def _begun(self, server: Upstream, before: Upstream | None) -> Upstream:
+    def _begun(self, server: ConfiguredServer, before: ConfiguredServer | None) -> ConfiguredServer:
         if before is not None:
             _cancel(before)
         if not server.section.enabled:
@@ -189,7 +189,7 @@ class Upstreams:
             server.task = self._start(self._keep_preparing(server))
         return server
 
-    async def _keep_preparing(self, server: Upstream) -> None:
+    async def _keep_preparing(self, server: ConfiguredServer) -> None:
         pause, said = FIRST_PAUSE_S, ""
         while True:
             server.phase, server.reason = "preparing", ""
@@ -207,10 +207,10 @@ class Upstreams:
             await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311 (jitter)
             pause = min(pause * 2, LONGEST_PAUSE_S)
 
-    async def _prepare(self, server: Upstream) -> None:
+    async def _prepare(self, server: ConfiguredServer) -> None:
         launch = None
         if server.section.source != "url":
-            launch = await prepare(server.name, server.section, self._heard(server))
+            launch = await prepare(server.name, server.section, self._context_of(server))
             server.pinned = launch.pinned
         before, described = server.provider, backend(server.name, server.section, launch)
         server.provider = self._connect(described, before)
@@ -222,12 +222,14 @@ class Upstreams:
         server.phase = "running"
         log.info("server.ready", server=server.name, pinned=server.pinned)
 
-    def _heard(self, server: Upstream) -> SourceContext:
+    def _context_of(self, server: ConfiguredServer) -> SourceContext:
         def say(name: str, step: str) -> None:
             server.steps = [*server.steps[-49:], step]
-            self._ground.say(name, step)
+            self._context.say(name, step)
 
-        return SourceContext(self._ground.cache, self._ground.environment, self._ground.base, say, self._ground.python)
+        return SourceContext(
+            self._context.cache, self._context.environment, self._context.base, say, self._context.python
+        )
 
     # -- plugins --------------------------------------------------------------------------------------------------
 
@@ -264,13 +266,16 @@ class Upstreams:
 def _refused(configuration: Configuration, catalog: Catalog) -> list[dict[str, Any]]:
     """The rows that are wrong, as documents of the same shape; one that keeps its earlier row is told by that."""
     return [
-        shown(Upstream(provider_name(name), ServerSection.model_construct(), "", None, "failed", fault.reason), catalog)
+        shown(
+            ConfiguredServer(provider_name(name), ServerSection.model_construct(), "", None, "failed", fault.reason),
+            catalog,
+        )
         for name, fault in configuration.broken.items()
         if name not in configuration.servers
     ]
 
 
-def _why_absent(server: Upstream) -> str | None:
+def _why_absent(server: ConfiguredServer) -> str | None:
     if server.phase == "disabled" or (isinstance(server.provider, BackendProvider) and server.provider.known().tools):
         return None
     if server.phase == "failed":
@@ -282,21 +287,12 @@ def _why_absent(server: Upstream) -> str | None:
     return told.get(health.condition)
 
 
-def _cancel(server: Upstream) -> None:
+def _cancel(server: ConfiguredServer) -> None:
     if server.task is not None and not server.task.done():
         server.task.cancel()
 
 
-def plugin_providers(configuration: Configuration) -> tuple[Provider, ...]:
-    """The providers that are there from the start.
-
-    Raises:
-        ConfigurationError: naming the plugin that cannot be made.
-    """
-    return plugins.load(configuration.plugins)
-
-
-def shown(server: Upstream, catalog: Catalog) -> dict[str, Any]:
+def shown(server: ConfiguredServer, catalog: Catalog) -> dict[str, Any]:
     """How a server is doing in this worker, as a document."""
     health = getattr(server.provider, "health", None)
     lines = getattr(server.provider, "lines", None)
@@ -314,7 +310,7 @@ def shown(server: Upstream, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _notes(server: Upstream, catalog: Catalog) -> Iterator[str]:
+def _notes(server: ConfiguredServer, catalog: Catalog) -> Iterator[str]:
     """What of its offer clients see otherwise than it says, or not at all, and why."""
     unoffered = server.provider.known().unoffered if isinstance(server.provider, BackendProvider) else ()
     for one in unoffered:

@@ -9,9 +9,9 @@ import pytest
 from mcp_types import Tool
 from pydantic import ValidationError
 
+from switchboard.backend_configs import backend
 from switchboard.backends import Backend, Http, Sse, Stdio
 from switchboard.config import ServerSection
-from switchboard.descriptions import backend
 from switchboard.errors import plainly
 
 

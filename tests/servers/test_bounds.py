@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from switchboard.backend_configs import backend
 from switchboard.backends import Bounds
 from switchboard.config import ServerSection
-from switchboard.descriptions import backend
 
 URL = "https://mcp.example.com/mcp"
 

@@ -47,7 +47,7 @@ async def test_one_that_cannot_start_and_one_that_hangs_keep_nobody_waiting(
     await listed(url)
     assert time.monotonic() - began < 5
     await until(lambda: listed_is(listed, url, ["good__who"]))
-    upstreams = {server.name: server for server in setup.apps[0].rooms.upstreams.servers}
+    upstreams = {server.name: server for server in setup.apps[0].rooms.servers.servers}
     assert upstreams["gone"].phase == "failed"
     assert upstreams["gone"].reason == "gone: the program 'no-such-program' is not on the PATH"
     assert upstreams["good"].phase == "running"
@@ -183,7 +183,7 @@ async def test_a_change_of_the_overlay_reaches_workers_whose_files_differ(
 async def test_a_server_with_an_authorization_that_is_not_there_yet_is_refused_by_name(setup: Any, until: Any) -> None:
     setup.write({"a": {"url": "https://127.0.0.1:9/mcp", "auth": {"strategy": "service"}}})
     await setup.start()
-    upstreams = setup.apps[0].rooms.upstreams
+    upstreams = setup.apps[0].rooms.servers
     await until(lambda: upstreams.servers[0].phase == "failed")
     assert "mcpServers.a.auth.strategy: 'service' is not available yet" in upstreams.servers[0].reason
 
@@ -221,7 +221,7 @@ async def test_a_server_that_was_changed_or_removed_while_it_was_disabled_comes_
     url = await setup.start()
 
     def rows() -> dict[str, str]:
-        return {server.name: server.phase for server in setup.apps[0].rooms.upstreams.servers}
+        return {server.name: server.phase for server in setup.apps[0].rooms.servers.servers}
 
     await until(lambda: rows() == {"a": "disabled"})
     setup.write({"a": setup.server("a", "other", enabled=False)})
@@ -234,11 +234,11 @@ async def test_a_server_that_was_changed_or_removed_while_it_was_disabled_comes_
     await until(lambda: rows() == {})
     setup.write({"a": setup.server("a", "other")})
     await until(lambda: listed_is(listed, url, ["a__other"]))
-    assert not setup.apps[0].rooms.upstreams.restart("gone")
-    assert setup.apps[0].rooms.upstreams.restart("a")
+    assert not setup.apps[0].rooms.servers.restart("gone")
+    assert setup.apps[0].rooms.servers.restart("a")
     setup.write({"a": setup.server("a", "other", enabled=False)})
     await until(lambda: rows() == {"a": "disabled"})
-    assert not setup.apps[0].rooms.upstreams.restart("a")
+    assert not setup.apps[0].rooms.servers.restart("a")
     setup.write({"a": setup.server("a", "other")})
     await until(lambda: listed_is(listed, url, ["a__other"]))
 
@@ -254,7 +254,7 @@ async def test_a_person_s_own_variable_folder_and_argument_come_from_the_file(
         digest, hello = (await said(client, "a__who"))[-1].split("/")
     assert (len(digest), hello) == (32, "hi")
     assert (setup.folder / digest).is_dir()
-    upstreams = {server.name: server.phase for server in setup.apps[0].rooms.upstreams.servers}
+    upstreams = {server.name: server.phase for server in setup.apps[0].rooms.servers.servers}
     assert upstreams == {"a": "running"}  # the shared one is refused, and stops only itself
     problem = setup.apps[0].rooms.watched.problem
     assert "mcpServers.b" in str(problem)
@@ -270,7 +270,7 @@ async def test_a_tool_of_a_server_that_never_started_says_why_instead_of_being_u
     setup.write({**servers, **off, "good": setup.server("good")}, presets={"some": {"servers": ["good"]}})
     url = await setup.start()
     await until(lambda: listed_is(listed, url, ["good__who"]))
-    rows = setup.apps[0].rooms.upstreams.tell
+    rows = setup.apps[0].rooms.servers.tell
     await until(lambda: all(row["reason"] for row in rows()["servers"] if row["name"] in ("gone", "exits")))
     expected = {
         "gone__who": "Backend 'gone': it could not be made ready: gone: the program 'no-such-program' is not on the",

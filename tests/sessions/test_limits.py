@@ -15,8 +15,15 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from switchboard.errors import SessionGone
-from switchboard.http.fd_limits import ENOUGH, raise_limit, shortage
-from switchboard.http.middleware.load_shedding import LOOK_EVERY_S, Load, Shedding, resident_bytes
+from switchboard.http.middleware.load_shedding import (
+    ENOUGH,
+    LOOK_EVERY_S,
+    Load,
+    LoadShedding,
+    raise_limit,
+    resident_bytes,
+    shortage,
+)
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.reply import Reply
@@ -133,7 +140,7 @@ async def test_a_principal_has_no_more_calls_waiting_for_it_than_allowed(start: 
 
 def test_a_process_takes_as_many_descriptors_as_it_may() -> None:
     program = (
-        "import resource; from switchboard.http.fd_limits import raise_limit, shortage\n"
+        "import resource; from switchboard.http.middleware.load_shedding import raise_limit, shortage\n"
         "for hard in (6000, 500):\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))\n"
         "    print(raise_limit(), len(shortage(raise_limit())))"
@@ -246,7 +253,7 @@ async def test_no_limit_means_no_refusal(pass_time: Callable[[float], Awaitable[
     async with load.running():
         await pass_time(0)
         await pass_time(LOOK_EVERY_S)
-        await Shedding(app, load)({"type": "http", "path": "/mcp"}, None, None)  # type: ignore[arg-type]
+        await LoadShedding(app, load)({"type": "http", "path": "/mcp"}, None, None)  # type: ignore[arg-type]
     assert served == ["/mcp"]
     assert resident_bytes() > 1 << 20
 

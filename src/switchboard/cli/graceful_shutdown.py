@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.aio import background
 
@@ -37,29 +36,6 @@ _NO_NEW_CONNECTIONS: Final = (
     (0x06, 0, 0, 0xFFFFFFFF),  # else keep it
 )
 """A classic BPF program (linux/filter.h): code, jump if true, jump if false, operand."""
-
-
-class LastRequests:
-    """Says on which connections no further request may be sent: a stream's ever, and any while the worker leaves.
-
-    A stream ends when its worker leaves. Were its connection kept by a balancer, the next request would be sent into it
-    just as it closes, and could not be repeated.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.leaving = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = dict(message["headers"])
-                stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-                if (self.leaving or stream) and b"connection" not in headers:
-                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-            await send(message)
-
-        await self._app(scope, receive, closing)
 
 
 async def close_door(server: uvicorn.Server, sockets: Sequence[socket.socket], linger: float, *, alone: bool) -> None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import log as logs
 from switchboard.cli.exit_codes import FAILED, STOPPING, exit_code, known_cause, say
-from switchboard.cli.graceful_shutdown import LINGER_S, LastRequests, close_door, repeating
+from switchboard.cli.graceful_shutdown import LINGER_S, close_door, repeating
 from switchboard.cli.sockets import explained
 from switchboard.common.http_bounds import SILENT_S, BoundedHttp
 from switchboard.errors import SwitchboardError
@@ -80,10 +80,9 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     app = build_application(settings)
-    last = LastRequests(app)
-    guarded = _ClearStartup(last)
+    guarded = _ClearStartup(app)
     grace = settings.drain_grace if settings.redis_url else 0
-    server = _Server(uvicorn_config(guarded, settings), last, app, guarded, started, grace, alone=settings.workers == 1)
+    server = _Server(uvicorn_config(guarded, settings), app, guarded, started, grace, alone=settings.workers == 1)
     try:
         server.run(sockets=list(sockets))
     except SystemExit as ending:
@@ -133,7 +132,6 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        last: LastRequests,
         app: Application,
         guarded: _ClearStartup,
         started: Callable[[], None],
@@ -142,7 +140,6 @@ class _Server(uvicorn.Server):
         alone: bool,
     ) -> None:
         super().__init__(config)
-        self._last = last
         self._on_started = started
         self._app = app
         self._guarded = guarded
@@ -172,7 +169,6 @@ class _Server(uvicorn.Server):
         return leaving or self.broken
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._last.leaving = True
         self._drain()
         patient = self._grace > 0 and signal.SIGTERM in self._captured_signals
         if self._alone and signal.SIGINT in self._captured_signals:

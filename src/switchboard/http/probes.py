@@ -1,5 +1,7 @@
 """Is the process alive (`/healthz`), and should a balancer send it requests (`/readyz`)?
 
+Owns also what a worker answers before it can serve (`Starting`), and how a draining one has connections closed.
+
 Losing Redis does not make a worker unready: every worker would leave the balancer at once, and with them the requests
 that need no shared state. Draining does, and starting: who waits for Redis then has nothing to serve yet.
 """
@@ -14,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.middleware.guards import PROBES
@@ -74,3 +76,25 @@ class Starting:
 
     async def _readiness(self) -> Readiness:
         return Readiness("starting", "redis", "", self._version, {"redis": self.reason})
+
+
+class LastRequests:
+    """Adds `Connection: close` where no further request may follow: to streams, and to all while the worker drains.
+
+    A stream ends when its worker drains. Were its connection kept by a balancer, the next request would be sent into it
+    just as it closes, and could not be repeated. While a worker drains, the next connection reaches another one.
+    """
+
+    def __init__(self) -> None:
+        self.draining = False
+
+    async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = dict(message["headers"])
+                stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+                if (self.draining or stream) and b"connection" not in headers:
+                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        await app(scope, receive, closing)

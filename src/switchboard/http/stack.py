@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.http.middleware.access import ToolOf, as_named
 from switchboard.http.middleware.body_limit import BodyLimit
@@ -56,3 +57,23 @@ def wrap(app: ASGIApp, policy: Policy, *inner: Callable[[ASGIApp], ASGIApp]) -> 
     for outer in reversed(_STACK):
         app = outer(app, policy)
     return app
+
+
+Serving = Callable[[bytes], AbstractContextManager[None]]
+"""A query → a context in which handlers see what it selects. Raises `UnknownSelection`."""
+
+
+class Selecting:
+    """Serves each request in the context of what its query selects: `/mcp?preset=dev&tags=web,!danger`.
+
+    Raises:
+        UnknownSelection: there is no such preset.
+    """
+
+    def __init__(self, app: ASGIApp, serving: Serving) -> None:
+        self._app = app
+        self._serving = serving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._serving(scope["query_string"]):
+            await self._app(scope, receive, send)

@@ -50,7 +50,7 @@ class _Closed(Exception):
         self.code = code
 
 
-class WebSocketEdge:
+class WebSocketEndpoint:
     """The ASGI application behind a WebSocket; it has passed the same checks as any request when it gets here."""
 
     def __init__(self, room: LegacyRoom, largest: int, entry_scopes: EntryScopes = no_scopes) -> None:
@@ -111,9 +111,15 @@ class _Conversation:
     """One accepted socket: a task that reads, and one that writes."""
 
     def __init__(
-        self, edge: WebSocketEdge, session: OneStream, principal: Principal, scope: Scope, receive: Receive, send: Send
+        self,
+        endpoint: WebSocketEndpoint,
+        session: OneStream,
+        principal: Principal,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        self._edge = edge
+        self._endpoint = endpoint
         self._session = session
         self._principal = principal
         self._scope = scope
@@ -135,7 +141,7 @@ class _Conversation:
         while True:
             text = self._text(await self._receive())
             try:
-                said = await self._edge.take(text, self._session, self._principal, self._scope)
+                said = await self._endpoint.take(text, self._session, self._principal, self._scope)
             except SessionGone as error:
                 raise _Closed(ENDINGS["over"]) from error
             if said is not None:
@@ -147,7 +153,7 @@ class _Conversation:
         text: str | None = event.get("text")
         if text is None:
             raise _Closed(UNSUPPORTED_DATA)
-        if len(text) > self._edge.largest or len(text.encode()) > self._edge.largest:
+        if len(text) > self._endpoint.largest or len(text.encode()) > self._endpoint.largest:
             raise _Closed(TOO_LARGE)
         return text
 

@@ -11,7 +11,22 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.common.hosts import OriginPatterns
-from switchboard.http.middleware.public_paths import PublicPaths
+
+WELL_KNOWN = "/.well-known/"
+"""Metadata is public by definition."""
+
+
+class PublicPaths:
+    """A set of paths; one that ends with a slash stands for all below it."""
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        listed = tuple(paths)
+        self._exact = frozenset(path for path in listed if not path.endswith("/"))
+        self._below = (WELL_KNOWN, *(path for path in listed if path.endswith("/")))
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._exact or path.startswith(self._below)
+
 
 METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED = b", ".join(

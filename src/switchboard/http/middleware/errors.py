@@ -5,10 +5,11 @@
 | `StateUnavailable`, `AuthorizationUnavailable` | 503 with `Retry-After` |
 | `StateBusy` | 503 with `Retry-After`, naming the setting to raise |
 | `SessionGone` | 404 |
+| `UnknownSelection` | 404, naming the presets that there are |
 | `TooMany` | 429 with `Retry-After`, naming the limit |
 | anything else | 500, logged with its traceback |
 
-A fault after the answer began cannot be answered any more: it goes on to the server, which closes the connection.
+An error after the answer began cannot be answered any more: it goes on to the server, which closes the connection.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from switchboard.catalog import UnknownSelection
 from switchboard.errors import AuthorizationUnavailable, SessionGone, StateBusy, StateUnavailable, TooMany
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.responses import refuse
@@ -28,9 +30,10 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, tuple[tuple[bytes, bytes], ...]
     (StateUnavailable, 503, "Shared state is unavailable now; try again soon", _RETRY),
     (AuthorizationUnavailable, 503, "Authorization is unavailable now; try again soon", _RETRY),
     (SessionGone, 404, "Session not found", ()),
+    (UnknownSelection, 404, "", ()),
     (TooMany, 429, "", _RETRY),
 )
-"""What is answered; an empty message stands for the fault's own, which is meant for the client."""
+"""What is answered; an empty message stands for the error's own, which is meant for the client."""
 
 
 class ErrorBoundary:
@@ -49,17 +52,17 @@ class ErrorBoundary:
 
         try:
             await self.app(scope, receive, watched)
-        except Exception as fault:  # the boundary between our rooms and the network
+        except Exception as error:  # the boundary between our rooms and the network
             if begun or scope["type"] == "lifespan":
                 raise
-            await _answer(fault, scope, send)
+            await _answer(error, scope, send)
 
 
-async def _answer(fault: Exception, scope: Scope, send: Send) -> None:
+async def _answer(error: Exception, scope: Scope, send: Send) -> None:
     for kind, status, message, headers in _ANSWERS:
-        if isinstance(fault, kind):
-            log.warning("request failed", status=status, reason=str(fault))
-            await refuse(scope, send, status, message or str(fault), headers=headers)
+        if isinstance(error, kind):
+            log.warning("request.failed", status=status, reason=str(error))
+            await refuse(scope, send, status, message or str(error), headers=headers)
             return
-    log.exception("request failed", status=500)
+    log.exception("request.failed", status=500)
     await refuse(scope, send, 500, "Internal error")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.common.hosts import LOOPBACK, HostPatterns, OriginPatterns, is_loopback, split_origin
-from switchboard.http.middleware.public_paths import PublicPaths
+from switchboard.http.middleware.cors import PublicPaths
 from switchboard.http.responses import refuse
 
 PROBES = frozenset({"/healthz", "/readyz"})

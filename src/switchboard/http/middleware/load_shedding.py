@@ -77,7 +77,7 @@ class Load:
         self.overload = found
 
 
-class Shedding:
+class LoadShedding:
     """Answers 503 with `Retry-After` while the worker is overloaded."""
 
     def __init__(self, app: ASGIApp, load: Load, probes: frozenset[str] = PROBES) -> None:
@@ -91,3 +91,31 @@ class Shedding:
             return
         message = f"This worker is overloaded ({self._load.overload}); try again soon"
         await refuse(scope, send, 503, message, headers=((b"retry-after", RETRY_AFTER),))
+
+
+ENOUGH: Final = 4096
+"""Below this, a busy worker runs out of them before it runs out of anything else."""
+
+
+WANTED: Final = 65_536
+"""What we take when we may. No more: children inherit it, and some walk through all that they might have open."""
+
+
+def raise_limit() -> int:
+    """Take as many as we want and the system lets us; how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
+    if soft == resource.RLIM_INFINITY or soft >= allowed:
+        return WANTED if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
+
+
+def shortage(limit: int) -> tuple[str, ...]:
+    """What to warn of."""
+    if limit >= ENOUGH:
+        return ()
+    return (
+        f"This worker may have {limit} files and sockets open, and each connection and stream takes one: beyond that"
+        f" nobody can connect. Raise the hard limit to {ENOUGH} or more (ulimit -Hn, LimitNOFILE=, --ulimit nofile=)",
+    )

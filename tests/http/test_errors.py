@@ -51,7 +51,7 @@ async def test_the_unexpected_is_500_and_tells_the_log_but_not_the_client() -> N
         answer = await ask(RuntimeError("the secret reason"))
     assert answer.status_code == 500
     assert answer.json() == {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": "Internal error"}}
-    assert [(event["event"], event["exc_info"]) for event in logged] == [("request failed", True)]
+    assert [(event["event"], event["exc_info"]) for event in logged] == [("request.failed", True)]
 
 
 async def test_a_fault_in_the_middle_of_an_answer_goes_on_to_the_server() -> None:

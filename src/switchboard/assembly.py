@@ -1,0 +1,295 @@
+"""The rooms of one worker, put together: part of the composition root, called by `app.py` once shared state is open.
+
+Made from the lowest up: what the fleet shares, what is offered, the gateway and its tasks, sessions, and the endpoints
+of each transport. An `AsyncExitStack` runs them, and ends them in the reverse order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.subscriptions import ServerEvent
+from mcp_types import Implementation
+from starlette.types import ASGIApp
+
+from switchboard import __version__, log, plugins
+from switchboard.backends import Backend, BackendProvider, Watchdog
+from switchboard.backends.connections.roots_changes import tell_roots_changed
+from switchboard.backends.offer.resource_subscriptions import Interest
+from switchboard.catalog import shapes
+from switchboard.config.layers import OVERRIDES, variables
+from switchboard.config.overlay import Overlay
+from switchboard.config.watching import WatchedConfiguration
+from switchboard.fleet import Heartbeat, mint_worker_id
+from switchboard.fleet.peers import Peers
+from switchboard.gateway import (
+    Gateway,
+    LiveCatalog,
+    Provider,
+    SelectedCatalog,
+    build_gateway,
+    initialization_options,
+    readable,
+    task_support,
+)
+from switchboard.http.handshake import HandshakeEndpoint
+from switchboard.http.http_sse import HttpSseEndpoint
+from switchboard.http.mcp import McpEndpoint
+from switchboard.http.middleware.access import ToolOf
+from switchboard.http.stack import Selecting
+from switchboard.http.websocket import WebSocketEndpoint
+from switchboard.keys import derive
+from switchboard.plugins import OpenStream
+from switchboard.servers import Servers
+from switchboard.sessions.bus import RedisBus
+from switchboard.sessions.links import GivenLinks
+from switchboard.sessions.one_stream import LegacyRoom
+from switchboard.sessions.parking import Parking
+from switchboard.sessions.records import Records
+from switchboard.sessions.service import SessionService
+from switchboard.sessions.standalone_requests import ask
+from switchboard.sessions.streams import Streams
+from switchboard.sessions.unavailable import marking
+from switchboard.settings import Settings
+from switchboard.sources import CacheWatch, SourceContext
+from switchboard.state import State, StateChecks
+from switchboard.tasks import Tasks
+from switchboard.worker_control import answering
+from switchboard.worker_socket import answering_here
+
+
+class _Worker:
+    """This worker's part in the fleet: its name, its heartbeat, its peers, and the streams of its clients."""
+
+    def __init__(self, settings: Settings, state: State) -> None:
+        self.id = mint_worker_id()
+        log.name_worker(self.id)
+        self.state = state
+        self.heartbeat = Heartbeat(state, self.id, __version__, settings.key_ring)
+        self.peers = Peers(state, self.id)
+        self.bus = RedisBus(state)
+        self.records = Records(state, settings.session_ttl, settings.max_sessions)
+        self.streams = Streams(state, self.bus, self.id, settings.session_ttl, settings.max_streams)
+        self.checks = StateChecks(state)
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What is offered: the configuration, the catalog of all providers, and what a request sees of it."""
+
+    watched: WatchedConfiguration
+    catalog: LiveCatalog
+    selected: SelectedCatalog
+    servers: Servers
+    cache: CacheWatch
+
+
+@dataclass(frozen=True)
+class _Service:
+    """Who serves requests: the gateway, the calls that go on after their request, and the sessions of both eras."""
+
+    server: Gateway
+    parking: Parking
+    tasks: Tasks
+    handshake: SessionService
+    modern: StreamableHTTPSessionManager
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The ASGI applications of the transports; each shows what its URL selects."""
+
+    mcp: ASGIApp
+    websocket: ASGIApp
+    sse: ASGIApp
+    message: ASGIApp
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The open rooms of one worker, as far as the application and its tests need them."""
+
+    worker: str
+    """Its id."""
+
+    state: State
+    checks: StateChecks
+    bus: RedisBus
+    streams: Streams
+    handshake: SessionService
+    tasks: Tasks
+    watched: WatchedConfiguration
+    servers: Servers
+    cache: CacheWatch
+    tool_of: ToolOf
+    endpoints: Endpoints
+
+
+async def open_rooms(settings: Settings, backends: Sequence[Backend], state: State, stack: AsyncExitStack) -> Rooms:
+    """Open the rooms, the lower ones first; `stack` closes them in reverse.
+
+    Raises:
+        ConfigurationError: the configuration, or a plugin, cannot be used.
+        StateUnavailable: Redis is away.
+    """
+    worker = _Worker(settings, state)
+    offer = await _offer(settings, backends, worker, stack)
+    service = _service(settings, worker, offer)
+    for part in _running(settings, worker, offer, service):
+        await stack.enter_async_context(part)
+    await worker.checks.warnings()
+    return Rooms(
+        worker.id,
+        state,
+        worker.checks,
+        worker.bus,
+        worker.streams,
+        service.handshake,
+        service.tasks,
+        offer.watched,
+        offer.servers,
+        offer.cache,
+        offer.selected.tool_of,
+        _endpoints(settings, worker, offer, service),
+    )
+
+
+async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worker, stack: AsyncExitStack) -> _Offer:
+    watched = WatchedConfiguration(settings.config_file, partial(_variables, settings), Overlay(worker.state))
+    configuration = await watched.load()
+    provider = partial(
+        BackendProvider,
+        watchdog=await stack.enter_async_context(Watchdog().running()),
+        state=worker.state,
+        peers=worker.peers,
+        info=Implementation(name="switchboard", version=__version__),
+        interest=Interest(),
+        ask_session=partial(ask, worker.state, worker.id),
+    )
+    fixed = tuple(map(provider, backends))
+    catalog = LiveCatalog(
+        (*plugins.load(configuration.plugins), *fixed),
+        bus=worker.bus,
+        separator=configuration.separator,
+        shapes=shapes(configuration.plugins),
+        links=GivenLinks(worker.state),
+    )
+    selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
+    context = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
+    servers = Servers(catalog, selected, context, partial(_connected, provider), configuration, fixed=fixed)
+    return _Offer(watched, catalog, selected, servers, CacheWatch(settings.cache_dir, lambda: servers.installs))
+
+
+def _service(settings: Settings, worker: _Worker, offer: _Offer) -> _Service:
+    parking = Parking(worker.peers, max_per_principal=settings.max_parked, server_info=lambda: server.server_info_stamp)
+    tasks = Tasks(
+        worker.state,
+        worker.id,
+        worker.heartbeat.alive,
+        task_support(offer.selected),
+        ttl=settings.task_ttl,
+        max_per_principal=settings.max_tasks,
+    )
+    server = build_gateway(
+        offer.selected,
+        bus=worker.bus,
+        version=__version__,
+        keys=[derive(key, "request state") for key in settings.key_ring],
+        audience=settings.mcp_url,
+        set_level=worker.records.set_level,
+        subscribe=worker.records.subscribe,
+        unsubscribe=worker.records.unsubscribe,
+        roots_changed=partial(tell_roots_changed, worker.state),
+        middleware=[parking, tasks],
+        around=[marking],
+        clock=worker.state.clock,
+    )
+    tasks.install(server)
+    offer.catalog.on_change(server.refit)
+    options = initialization_options(server)
+    handshake = SessionService(
+        server, options, worker.state, worker.records, worker.streams, worker.id, settings.max_requests
+    )
+    modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
+    return _Service(server, parking, tasks, handshake, modern)
+
+
+def _running(
+    settings: Settings, worker: _Worker, offer: _Offer, service: _Service
+) -> Iterable[AbstractAsyncContextManager[Any]]:
+    """What runs while requests are served, in the order in which it starts."""
+
+    def tell() -> Mapping[str, Any]:
+        problems = {"problem": offer.watched.problem, "cache": offer.cache.problem}
+        return {"worker": worker.id, **problems, **offer.servers.tell()}
+
+    yield worker.heartbeat.running()
+    yield worker.peers.running()
+    yield worker.bus.running()
+    yield offer.catalog.running(WorkerHost(worker.id, worker.state.kind, worker.streams, worker.bus))
+    yield offer.servers.running(offer.watched)
+    yield answering(worker.peers, tell, offer.servers.restart)
+    if not settings.redis_url:
+        yield answering_here(settings.port, tell, offer.servers.restart)
+    yield offer.cache.running()
+    yield service.parking.running()
+    yield service.tasks.running()
+    yield service.modern.run()
+    yield service.handshake.running({})
+    yield worker.streams.running()
+
+
+def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Service) -> Endpoints:
+    scopes = offer.selected.entry_scopes
+    mcp = McpEndpoint(
+        HandshakeEndpoint(service.handshake),
+        service.modern.handle_request,
+        worker.bus,
+        listening=worker.streams.listening,
+        watching=service.tasks.watch,
+        readable=partial(readable, offer.selected),
+        ending=worker.streams.revocation.ending,
+        server_info=service.server.server_info_stamp,
+        entry_scopes=scopes,
+        clock=worker.state.clock,
+    )
+    one_stream = LegacyRoom(service.handshake, worker.heartbeat.alive)
+    http_sse = HttpSseEndpoint(one_stream, settings.base_path, scopes)
+    websocket = WebSocketEndpoint(one_stream, settings.max_body_bytes, scopes)
+    transports = (mcp, websocket, http_sse.stream, http_sse.message)
+    return Endpoints(*(Selecting(each, offer.selected.serving) for each in transports))
+
+
+def _connected(provider: Callable[..., BackendProvider], backend: Backend, before: Provider | None) -> Provider:
+    """A provider that offers what its predecessor did until it was asked itself: nothing is missing in between."""
+    return provider(backend, last=before.known() if isinstance(before, BackendProvider) else None)
+
+
+def _variables(settings: Settings) -> Mapping[str, str]:
+    """What the configuration may refer to, and the layer of the environment."""
+    return {**variables(os.environ), OVERRIDES: settings.config_overrides}
+
+
+@dataclass(frozen=True)
+class WorkerHost:
+    """What this worker offers its plugins. Satisfies `switchboard.plugins.Host`."""
+
+    worker: str
+    state: str
+    open: Streams
+    bus: RedisBus
+
+    def streams(self) -> Iterable[OpenStream]:
+        """The streams open on this worker now."""
+        return self.open
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Tell the clients of every worker."""
+        await self.bus.publish(event)
