@@ -8,10 +8,29 @@ from typing import Any, Protocol
 
 from starlette.routing import Route
 
+from auth_server.errors import SignInRefused
 from auth_server.models import Identity
+from switchboard.common.visible_text import excerpt
 
 CALLBACK_PATH = "/upstream/callback"
 """Where the identity provider sends people back to, below the issuer."""
+
+
+def provider_error(said: Mapping[str, Any]) -> str:
+    """What an identity provider said of an error, for the log: its code and description; or nothing."""
+    named = (said.get(name) for name in ("error", "error_description"))
+    return excerpt(": ".join(each for each in named if isinstance(each, str) and each))
+
+
+def check_error(params: Mapping[str, str], provider: str) -> None:
+    """Refuse a callback that brings an error instead of a code.
+
+    Raises:
+        SignInRefused: it does.
+    """
+    if params.get("error"):
+        code = "access_denied" if params["error"] == "access_denied" else "server_error"
+        raise SignInRefused(code, f"{provider} refused: {provider_error(params)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,16 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
+from auth_server.connectors.base import provider_error
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import random_token
 from auth_server.models import CLIENT_ASSERTION
 from auth_server.settings import OidcSettings
 from switchboard.common.client_secret import ClientSecret
-from switchboard.common.visible_text import escaped
 
 LIVES: Final = 60
 """Seconds: an assertion is made for one request."""
 
-_LONGEST_SAID = 300
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 Answer = tuple[int, dict[str, Any]]
@@ -67,8 +66,7 @@ def refuses_us(answer: Answer) -> bool:
 def trouble(answer: Answer) -> str:
     """What the provider said, for the log: its error and description, in one line."""
     status, said = answer
-    words = [str(said[name]) for name in ("error", "error_description") if isinstance(said.get(name), str)]
-    heard = f" ({escaped(': '.join(words)[:_LONGEST_SAID])})" if words else ""
+    heard = f" ({told})" if (told := provider_error(said)) else ""
     if not refuses_us(answer):
         return f"the provider answered {status} at its token endpoint{heard}"
     return (

@@ -8,16 +8,14 @@ from urllib.parse import urlencode
 
 from starlette.routing import Route
 
-from auth_server.connectors.base import LoginRedirect
+from auth_server.connectors.base import LoginRedirect, check_error
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
 from auth_server.errors import ProviderMisconfigured, SignInRefused
 from auth_server.models import Identity
 from auth_server.settings import GithubSettings
-from switchboard.common.visible_text import escaped
+from switchboard.common.visible_text import excerpt
 from switchboard.errors import AuthorizationUnavailable
-
-_LONGEST_SAID = 300
 
 
 class GitHub:
@@ -41,11 +39,7 @@ class GitHub:
 
     async def finish(self, params: Mapping[str, str], kept: Mapping[str, Any]) -> Identity:
         """Who came back."""
-        if params.get("error"):
-            denied = params["error"] == "access_denied"
-            said = [params[name] for name in ("error", "error_description") if params.get(name)]
-            why = f"GitHub refused: {escaped(': '.join(said)[:_LONGEST_SAID])}"
-            raise SignInRefused("access_denied" if denied else "server_error", why)
+        check_error(params, "GitHub")
         sent = {
             "client_id": self._settings.client_id,
             "client_secret": self._settings.client_secret,
@@ -60,7 +54,7 @@ class GitHub:
             trouble = f"GitHub does not take this server as its client ({tokens['error']})"
             raise ProviderMisconfigured(f"{trouble}: check UPSTREAM_CLIENT_ID and UPSTREAM_CLIENT_SECRET")
         if status != 200 or not isinstance(token, str) or not token:
-            answered = escaped(str(tokens.get("error", "without an error"))[:_LONGEST_SAID])
+            answered = excerpt(tokens.get("error", "without an error"))
             raise SignInRefused("server_error", f"GitHub gave no token: {status}, {answered}")
         return await self._person(token)
 

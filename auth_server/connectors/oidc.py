@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import httpx2
 from starlette.routing import Route
 
-from auth_server.connectors.base import LoginRedirect
+from auth_server.connectors.base import LoginRedirect, check_error
 from auth_server.connectors.client import ProviderClient, trouble
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
@@ -26,11 +26,10 @@ from auth_server.models import Identity
 from auth_server.settings import OidcSettings
 from switchboard.common.discovery import Discovery, OtherIssuer
 from switchboard.common.jose import InvalidJwt, Jwt, claim_at
-from switchboard.common.visible_text import escaped
+from switchboard.common.visible_text import excerpt
 from switchboard.errors import AuthorizationUnavailable
 
 SKEW = 60
-_LONGEST_SAID = 300
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 
@@ -78,11 +77,7 @@ class OpenIdConnect:
         """Who came back."""
         metadata = await self._discovered()
         self._check_issuer(params, metadata)
-        if params.get("error"):
-            denied = params["error"] == "access_denied"
-            said = [params[name] for name in ("error", "error_description") if params.get(name)]
-            why = f"the provider refused: {escaped(': '.join(said)[:_LONGEST_SAID])}"
-            raise SignInRefused("access_denied" if denied else "server_error", why)
+        check_error(params, "the provider")
         tokens = await self._tokens(
             {
                 "grant_type": "authorization_code",
@@ -125,7 +120,7 @@ class OpenIdConnect:
         """RFC 9207: whose answer is this?"""
         required = metadata.get("authorization_response_iss_parameter_supported") is True
         if params.get("iss", "" if required else self._settings.issuer) != self._settings.issuer:
-            found = escaped(params.get("iss", "none")[:_LONGEST_SAID])
+            found = excerpt(params.get("iss", "none"))
             raise SignInRefused("server_error", f"the answer names the issuer {found}, not {self._settings.issuer}")
 
     async def _tokens(self, form: dict[str, str]) -> dict[str, Any]:
@@ -146,7 +141,7 @@ class OpenIdConnect:
             raise SignInRefused("server_error", f"the ID token is not signed by the provider: {error}") from error
         wrong = self._unlike_ours(found)
         if wrong:
-            said = escaped(str(found.claims.get(wrong, "missing"))[:_LONGEST_SAID])
+            said = excerpt(found.claims.get(wrong, "missing"))
             raise SignInRefused(
                 "server_error", f"the ID token is not for this server, or not current: {wrong} is {said}"
             )

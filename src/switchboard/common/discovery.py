@@ -15,12 +15,11 @@ import httpx2
 
 from switchboard.common import strict_json
 from switchboard.common.breaker import Breaker
-from switchboard.common.visible_text import escaped
+from switchboard.common.visible_text import excerpt
 from switchboard.errors import AuthorizationUnavailable
 
 KEPT_S: Final = 3_600.0
 MAX_DOCUMENT: Final = 1_048_576
-_LONGEST_NAME: Final = 300
 
 
 class OtherIssuer(AuthorizationUnavailable):
@@ -107,7 +106,7 @@ class Discovery:
 
     def _of_another(self, url: str, document: Mapping[str, Any]) -> OtherIssuer:
         said = document.get("issuer")
-        named = escaped(said[:_LONGEST_NAME]) if isinstance(said, str) else "nowhere"
+        named = excerpt(said) if isinstance(said, str) else "nowhere"
         fault = f"{url} names the issuer {named}, which must be the same, byte for byte"
         return OtherIssuer(self._unread(fault), named)
 

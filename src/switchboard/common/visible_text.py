@@ -47,5 +47,10 @@ def escaped(value: str) -> str:
     return "".join(char if _is_seen(char) else char.encode("unicode_escape").decode() for char in value)
 
 
+def excerpt(value: object, longest: int = 300) -> str:
+    """The beginning of what others said, in one line for a log, as `escaped`."""
+    return escaped(str(value)[:longest])
+
+
 def _is_seen(char: str) -> bool:
     return char.isprintable() and not INVISIBLE.match(char)

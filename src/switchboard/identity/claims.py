@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from switchboard.common.jose import claim_at
-from switchboard.common.visible_text import escaped
+from switchboard.common.visible_text import excerpt
 from switchboard.identity.principal import KeyBoundToken, Principal
 
 SKEW = 60.0
@@ -22,7 +22,6 @@ _NOT_ACCESS = frozenset({"id_token", "id", "refresh_token", "refresh", "offline"
 
 
 _BOUND = frozenset({"dpop", "pop"})
-_LONGEST_SHOWN = 200
 
 log = structlog.get_logger("switchboard.authorization")
 
@@ -40,7 +39,7 @@ class UnacceptableToken(Exception):
 
 
 def _shown(value: object) -> str:
-    return "missing" if value is None else escaped(str(value)[:_LONGEST_SHOWN])
+    return "missing" if value is None else excerpt(value, 200)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
