@@ -18,7 +18,7 @@ from switchboard.sessions.revocation import Revocation
 async def test_nothing_but_events_ends_with_an_empty_line(
     start: Any, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    monkeypatch.setattr("switchboard.sessions.standalone.KEEPALIVE_S", 0.05)
+    monkeypatch.setattr("switchboard.sessions.stored_stream.KEEPALIVE_S", 0.05)
     workers = await start(1, memory=True)
     session = await workers.open(protocol)
     async with workers.http.stream("GET", workers.a.url, headers=session.headers) as stream:

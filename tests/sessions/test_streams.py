@@ -11,9 +11,10 @@ from unittest.mock import ANY
 import pytest
 from mcp.shared.subscriptions import ResourceUpdated
 
-from switchboard.sessions.follow import START, ReplyFollower
+from switchboard.sessions.follow import ReplyFollower
 from switchboard.sessions.frames import Frame
 from switchboard.sessions.standalone import append
+from switchboard.sessions.stored_stream import START
 from switchboard.state import open_state
 from tools.messages import call
 

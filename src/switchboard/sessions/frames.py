@@ -5,23 +5,22 @@ An event id is `<stream>.<redis id>`: the minted stream name makes it unique in 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import time
-from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 # No empty line after a comment: it ends an event, and some clients then take what they had before for one more.
 OPENED: Final = b": open\r\n"
 """The first bytes of a stream without a priming event: its headers must not wait for its first frame."""
 
 KEEPALIVE: Final = b": keepalive\r\n"
-KEEPALIVE_S: Final = 15.0
 
 RETRY_MS: Final = 1_000
 """What a client is asked to wait before it reconnects."""
+
+PRIMED_SINCE: Final = "2025-11-25"
+"""The first revision whose clients expect a priming event."""
 
 _EVENT_ID: Final = re.compile(r"([A-Za-z0-9_-]{1,32})\.([0-9]{1,20}-[0-9]{1,20})")
 
@@ -31,59 +30,6 @@ _LAST: Final = (1 << 64) - 1
 
 NO_MESSAGE: Final = ""
 """The data of a frame that only says that a request is over: its client cancelled it."""
-
-
-class Sign:
-    """When the last sign of life was given on a stream: waiting for Redis must not silence it."""
-
-    __slots__ = ("_at",)
-
-    def __init__(self) -> None:
-        self.given()
-
-    def given(self) -> None:
-        """Something was sent now."""
-        self._at = time.monotonic()
-
-    @property
-    def left(self) -> float:
-        """Seconds until a comment is due."""
-        return max(self._at + KEEPALIVE_S - time.monotonic(), 0)
-
-    @property
-    def due(self) -> bool:
-        """Whether a comment is due."""
-        return not self.left
-
-
-Looked = TypeVar("Looked")
-
-
-class Look(Generic[Looked]):
-    """One look at Redis for a stream, in a task of its own: the stream gives signs of life for as long as it takes.
-
-    Where a master of a Cluster dies, one command may take more than twenty seconds.
-    """
-
-    def __init__(self, work: Coroutine[Any, Any, Looked], sign: Sign) -> None:
-        self._task = asyncio.ensure_future(work)
-        self._sign = sign
-
-    async def silences(self) -> AsyncGenerator[None]:
-        """`None` whenever a sign is due, until the look is over."""
-        try:
-            while not self._task.done():
-                await asyncio.wait({self._task}, timeout=self._sign.left)
-                if not self._task.done():
-                    yield None
-                    self._sign.given()
-        finally:
-            self._task.cancel()
-
-    @property
-    def found(self) -> Looked:
-        """What was found, once it is over; raises what the look raised."""
-        return self._task.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +57,10 @@ def event(stream: str, frame: Frame) -> bytes:
     return f"id: {stream}.{frame.id}\r\nevent: message\r\ndata: {frame.data}\r\n\r\n".encode()
 
 
-def priming(stream: str, entry: str) -> bytes:
-    """The empty first event that gives a client something to resume from (2025-11-25, SEP-1699)."""
+def opening(stream: str, entry: str, version: str) -> bytes:
+    """What a new stream begins with: an empty event that gives the client something to resume from (SEP-1699)."""
+    if version < PRIMED_SINCE:
+        return OPENED
     return f"id: {stream}.{entry}\r\nretry: {RETRY_MS}\r\ndata: \r\n\r\n".encode()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
@@ -24,7 +25,8 @@ from mcp_types import LoggingLevel, RequestId, SubscriptionFilter
 
 from switchboard.protocol.resource_uris import equal
 from switchboard.sessions.bus import EVERYTHING, RedisBus
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, Look, Sign
+from switchboard.sessions.frames import KEEPALIVE
+from switchboard.sessions.stored_stream import follow
 
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
@@ -83,20 +85,20 @@ class ListenStream:
         self.subscriptions = frozenset(self._honored.resource_subscriptions or ())
         self._pending: dict[ServerEvent | str, None] = {}
         """Events, and names of what is watched."""
-        self._wake = asyncio.Event()
-        self._over = False
+        self.wake = asyncio.Event()
+        self.over = False
 
     def deliver(self, event: ServerEvent) -> None:
         """Note an event, if the client asked for its kind."""
         for noted in _forms(event, self.subscriptions):
             if event_matches(self._honored, self.subscriptions, noted):
                 self._pending[noted] = None
-                self._wake.set()
+                self.wake.set()
 
     def changed(self, name: str) -> None:
         """Note that something watched may have changed."""
         self._pending[name] = None
-        self._wake.set()
+        self.wake.set()
 
     def interrupted(self) -> None:
         """Events may have been missed: tell the client that all it asked for may have changed."""
@@ -110,8 +112,8 @@ class ListenStream:
 
     def end(self, _ending: str = "leaving") -> None:
         """End the stream with its result, which tells the client that it ended on purpose."""
-        self._over = True
-        self._wake.set()
+        self.over = True
+        self.wake.set()
 
     async def events(self, bus: RedisBus) -> AsyncGenerator[bytes]:
         """The stream as server-sent events: the acknowledgement, then notices, then the result."""
@@ -121,21 +123,30 @@ class ListenStream:
                 await stack.enter_async_context(self._watch.watching(self.changed))
             self._look_again()
             yield _event(self._acknowledgement())
-            sign = Sign()
-            while not self._over:
-                for item in self._taken():
-                    look = Look(self._notice(item), sign)
-                    async with aclosing(look.silences()) as silences:
-                        async for _ in silences:
-                            yield KEEPALIVE
-                    if look.found is not None:
-                        yield _event(look.found)
-                        sign.given()
-                if not await self._woken():
-                    self._look_again()
-                    yield KEEPALIVE
-                    sign.given()
+            async with aclosing(follow(self)) as messages:
+                async for message in messages:
+                    yield KEEPALIVE if message is None else _event(message)
             yield _event({"jsonrpc": "2.0", "id": self._id, "result": self._result()})
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the token expires, or what is watched is to be looked at again."""
+        return min(self._left(), self._watch.every if self._watch is not None else math.inf)
+
+    async def read(self) -> list[dict[str, Any]]:
+        """The notifications of what changed since the last time."""
+        pending = list(self._pending)
+        self._pending.clear()
+        return [notice for item in pending if (notice := await self._notice(item)) is not None]
+
+    async def idle(self) -> list[dict[str, Any]]:
+        """End with the token; else look at everything that is watched."""
+        self.over = self.over or not self._left()
+        self._look_again()
+        return [] if self.over else await self.read()
+
+    def _left(self) -> float:
+        return math.inf if self._expires_at is None else max(self._expires_at - self._clock(), 0)
 
     def _look_again(self) -> None:
         for name in self._watch.names if self._watch is not None else ():
@@ -146,24 +157,6 @@ class ListenStream:
         watched = self._watch.honored if self._watch is not None else {}
         params = {"notifications": {**honored, **watched}, "_meta": self._meta()}
         return {"jsonrpc": "2.0", "method": ACKNOWLEDGED, "params": params}
-
-    def _taken(self) -> list[ServerEvent | str]:
-        self._wake.clear()
-        taken = list(self._pending)
-        self._pending.clear()
-        return taken
-
-    async def _woken(self) -> bool:
-        pause = KEEPALIVE_S if self._watch is None else min(KEEPALIVE_S, self._watch.every)
-        if self._expires_at is not None:
-            pause = min(pause, max(self._expires_at - self._clock(), 0))
-        try:
-            async with asyncio.timeout(pause):
-                await self._wake.wait()
-        except TimeoutError:
-            self._over = self._expires_at is not None and self._clock() >= self._expires_at
-            return False
-        return True
 
     async def _notice(self, item: ServerEvent | str) -> dict[str, Any] | None:
         if not isinstance(item, str):

@@ -26,6 +26,7 @@ from switchboard.sessions.frames import KEEPALIVE
 from switchboard.sessions.records import Record
 from switchboard.sessions.service import SessionService
 from switchboard.sessions.standalone import Ending, StandaloneStream, holder_of
+from switchboard.sessions.stored_stream import START, follow
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -164,7 +165,7 @@ class LegacyRoom:
     async def _read(
         self, record: Record, stream: StandaloneStream, events: asyncio.Queue[str | None], start: Start
     ) -> None:
-        async with aclosing(stream.frames()) as frames:
+        async with aclosing(follow(stream)) as frames:
             async for frame in frames:
                 pointed = _pointed(frame.data) if frame is not None else None
                 if pointed is not None:
@@ -175,7 +176,7 @@ class LegacyRoom:
 
     async def _follow(self, record: Record, reply: str, events: asyncio.Queue[str | None]) -> None:
         try:
-            async with aclosing(self._room.follower(record, reply, "0-0").frames()) as frames:
+            async with aclosing(self._room.follower(record, reply, START).frames()) as frames:
                 async for frame in frames:
                     if frame is not None:
                         await events.put(frame.data)

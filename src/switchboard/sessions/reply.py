@@ -24,16 +24,14 @@ from mcp_types import INTERNAL_ERROR, RequestId
 
 from switchboard.aio import wait_for_event
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, NO_MESSAGE, OPENED, Frame, encode, event, priming
+from switchboard.sessions.frames import KEEPALIVE, NO_MESSAGE, Frame, encode, event, opening
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record
+from switchboard.sessions.stored_stream import KEEPALIVE_S, START
 from switchboard.state import Scripts, State, Written
 from switchboard.state.keys import COMMIT_GRACE_MS, MAX_FRAMES
 
 log = structlog.get_logger("switchboard.sessions")
-
-PRIMED_SINCE: Final = "2025-11-25"
-"""The first revision whose clients expect a priming event."""
 
 WITHDRAW_S: Final = 2.0
 """How long an abandoned request to the client may hold up whoever abandoned it."""
@@ -69,7 +67,7 @@ class Reply:
         self._requests = requests
         self._lock = asyncio.Lock()
         self._open = AsyncExitStack()
-        self._entry = "0-0"
+        self._entry = START
         self._outbox: deque[Frame] = deque()
         self._waiting = 0
         """Characters in the outbox."""
@@ -327,7 +325,7 @@ class Reply:
 
     async def events(self) -> AsyncGenerator[bytes]:
         """The stream as server-sent events, up to the last response or until detached."""
-        yield priming(self.name, self._entry) if self.record.protocol_version >= PRIMED_SINCE else OPENED
+        yield opening(self.name, self._entry, self.record.protocol_version)
         while True:
             while self._outbox:
                 frame = self._outbox.popleft()
@@ -339,10 +337,7 @@ class Reply:
             if self._over or not self._attached:
                 return
             self._wake.clear()
-            try:
-                async with asyncio.timeout(KEEPALIVE_S):
-                    await self._wake.wait()
-            except TimeoutError:
+            if not await wait_for_event(self._wake, KEEPALIVE_S):
                 yield KEEPALIVE
 
     async def close(self) -> None:

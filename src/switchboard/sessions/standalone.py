@@ -7,10 +7,10 @@ GET wins: it writes its token into the record, and the older follower leaves whe
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
 from typing import Any, Final, Literal, cast
 
 import structlog
@@ -18,12 +18,11 @@ from mcp_types import LoggingLevel
 from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.follow import START, missed, read
-from switchboard.sessions.frames import KEEPALIVE, KEEPALIVE_S, OPENED, Frame, Look, Sign, encode, event, priming
+from switchboard.sessions.frames import Frame, encode, opening
 from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record, Records
-from switchboard.sessions.reply import PRIMED_SINCE
+from switchboard.sessions.stored_stream import StoredStream, follow, server_sent
 from switchboard.state import State
 from switchboard.state.keys import MAX_FRAMES, STANDALONE
 
@@ -96,28 +95,31 @@ class StandaloneStream:
         self.sid = record.sid
         self.log_level: LoggingLevel | None = record.level
         self.subscriptions: frozenset[str] = frozenset()
-        self.wake = asyncio.Event()
+        self.over = False
         self.ending: Ending = "over"
         self._state = state
         self._records = records
         self._record = record
         self._expires_at = expires_at
         self._token = f"{worker}:{secrets.token_hex(8)}"
-        self._last = START
-        self._total: int | None = None
+        self._stored = StoredStream(state, record.sid, STANDALONE)
         self._pending = record.pending
-        self._over = False
         self._stale = True
         self._keep_at = 0.0
 
     @property
     def channel(self) -> str:
         """Where this stream is woken."""
-        return self._state.keys.to_client(self.sid, STANDALONE)
+        return self._stored.channel
+
+    @property
+    def wake(self) -> asyncio.Event:
+        """Set when there may be something to read, or the stream is over."""
+        return self._stored.wake
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Store a notification on this stream; a client hears nothing before the answer to its `initialize`."""
-        if not self._over and not self._pending:
+        if not self.over and not self._pending:
             await StandaloneWriter(self._state, self.sid, self.log_level).send(method, params)
 
     def on_message(self, payload: str) -> None:
@@ -128,7 +130,7 @@ class StandaloneStream:
 
     def end(self, ending: Ending = "leaving") -> None:
         """End the stream; the client may open it again, here or elsewhere."""
-        self._over = True
+        self.over = True
         self.ending = ending
         self.wake.set()
 
@@ -145,84 +147,56 @@ class StandaloneStream:
             )
         if not started:
             raise SessionGone(self.sid)
-        self._last = since or cast(str, started[0])
-        self._total = 0 if self._last == START else None
+        self._stored.seek(since or cast(str, started[0]))
         self._resumed = since is not None
         await self._still_ours()  # what the client subscribed to counts from the first byte of its stream on
 
     async def detach(self) -> None:
         """Say that nobody holds the stream, unless somebody else does by now."""
-        self._over = True
+        self.over = True
         try:
             with self._state.guard():
                 await self._state.scripts.detach(keys=[self._state.keys.session(self.sid)], args=[self._token])
         except StateUnavailable as error:
             log.warning(error.event, error=str(error))
 
-    async def events(self) -> AsyncGenerator[bytes]:
+    def events(self) -> AsyncGenerator[bytes]:
         """The stream as server-sent events; ends with the session, the token, a newer GET, or a gap."""
-        yield priming(STANDALONE, self._last) if self._record.protocol_version >= PRIMED_SINCE else OPENED
-        async with aclosing(self.frames()) as frames:
-            async for frame in frames:
-                yield event(STANDALONE, frame) if frame is not None else KEEPALIVE
+        first = opening(STANDALONE, self._stored.last, self._record.protocol_version)
+        return server_sent(first, STANDALONE, follow(self))
 
-    async def frames(self) -> AsyncGenerator[Frame | None]:
-        """What is stored, as it comes; `None` when it has been quiet for a while."""
-        sign = Sign()
-        while not self._over:
-            self.wake.clear()
-            look = Look(self._news(), sign)
-            async with aclosing(look.silences()) as silences:
-                async for silence in silences:
-                    yield silence
-            for frame in look.found:
-                if not frame.follows(self._total):
-                    log.warning("stream.gap", session=self.sid[:8])
-                    return
-                self._last, self._total = frame.id, frame.total
-                yield frame
-                sign.given()
-            while not self._over and not await self._woken():  # the sweep looks; here it would cost two round trips
-                yield None
-                sign.given()
-            if sign.due and not self._over:
-                yield None
-                sign.given()
+    @property
+    def pause(self) -> float:
+        """Seconds until the token expires."""
+        return math.inf if self._expires_at is None else max(self._expires_at - self._state.clock(), 0)
 
-    async def _news(self) -> list[Frame]:
+    async def read(self) -> list[Frame]:
         """What was stored since; nothing while Redis is away, for the stream outlives that."""
         try:
             if not await self._still_ours() or await self._has_gap():
                 return []
-            return await read(self._state, self.sid, STANDALONE, self._last)
+            found = await self._stored.read()
         except StateUnavailable as error:
             log.warning(error.event, error=str(error))
             await asyncio.sleep(AWAY_S)
             self.wake.set()
             return []
+        self.over = self.over or self._stored.gap
+        return found
+
+    async def idle(self) -> list[Frame]:
+        """End with the token. The sweep looks for what is new; here it would cost two round trips."""
+        if not self.pause:
+            self.end("revoked")
+        return []
 
     async def _has_gap(self) -> bool:
         """Whether what a client wants to resume from is gone by now; looked at once."""
-        if not self._resumed:
-            return False
-        if await missed(self._state, self.sid, STANDALONE, self._last):
-            log.warning("stream.gap", session=self.sid[:8])
-            self._over = True
+        if self._resumed and await self._stored.has_dropped():
+            self._stored.report_gap()
+            self.over = True
         self._resumed = False
-        return self._over
-
-    async def _woken(self) -> bool:
-        pause = KEEPALIVE_S
-        if self._expires_at is not None:
-            pause = min(pause, max(self._expires_at - self._state.clock(), 0))
-        try:
-            async with asyncio.timeout(pause):
-                await self.wake.wait()
-        except TimeoutError:
-            if self._expires_at is not None and self._state.clock() >= self._expires_at:
-                self.end("revoked")
-            return False
-        return True
+        return self.over
 
     async def _still_ours(self) -> bool:
         with self._state.guard():
@@ -230,7 +204,7 @@ class StandaloneStream:
                 self._state.keys.session(self.sid), ["standalone", "level", "pending"]
             )
         if stored[0] != self._token:
-            self._over = True
+            self.over = True
             return False
         self.log_level, self._pending = stored[1], bool(stored[2])
         if self._stale:
@@ -243,7 +217,7 @@ class StandaloneStream:
     def probe(self, pipe: Pipeline) -> int:
         """Queue what tells whether something was missed, and what keeps the session alive; returns how many."""
         keys = self._state.keys
-        pipe.xrange(keys.events(self.sid, STANDALONE), min=f"({self._last}", count=1)
+        pipe.xrange(keys.events(self.sid, STANDALONE), min=f"({self._stored.last}", count=1)
         pipe.hget(keys.session(self.sid), "standalone")
         if time.monotonic() < self._keep_at:
             return 2
