@@ -7,18 +7,12 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import anyio
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp.shared.subscriptions import (
-    PromptsListChanged,
-    ResourcesListChanged,
-    ResourceUpdated,
-    ServerEvent,
-    ToolsListChanged,
-)
+from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
 from mcp_types import METHOD_NOT_FOUND, Implementation
 from pydantic import BaseModel
 
@@ -46,13 +40,8 @@ from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.session_store import Slot
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.fleet.peers import Peers
+from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.state import State
-
-EVENTS: Final[Mapping[str, type[Any]]] = {
-    "tools": ToolsListChanged,
-    "resources": ResourcesListChanged,
-    "prompts": PromptsListChanged,
-}
 
 
 class BackendHost(Protocol):
@@ -262,7 +251,7 @@ class BackendProvider:
 
     async def _told(self, changes: list[str]) -> None:
         for kind in changes:
-            await self._publish(EVENTS[kind]())
+            await self._publish(LIST_CHANGES[kind].event)
 
 
 def providers(

@@ -11,13 +11,7 @@ from dataclasses import dataclass
 from mcp.server.context import HandlerResult
 from mcp.server.subscriptions import SubscriptionBus
 from mcp.shared.exceptions import MCPError
-from mcp.shared.subscriptions import (
-    PromptsListChanged,
-    ResourcesListChanged,
-    ResourceUpdated,
-    ServerEvent,
-    ToolsListChanged,
-)
+from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
 from pydantic import BaseModel
 
 from switchboard.aio import task_group
@@ -27,6 +21,7 @@ from switchboard.gateway.links import Links, NoLinks
 from switchboard.gateway.provider_lifecycle import GRACE_S, Life
 from switchboard.gateway.source import Context, Provider
 from switchboard.plugins import Host, OpenStream
+from switchboard.protocol.changes import LIST_CHANGES
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +153,7 @@ class LiveCatalog:
 
     async def _announce(self, before: Catalog, after: Catalog) -> None:
         """Tell clients which lists changed."""
-        for event, lists in _EVENTS:
+        for event, _, lists in LIST_CHANGES.values():
             if self._host and any(getattr(before, kind).digest != getattr(after, kind).digest for kind in lists):
                 try:
                     await self._host.host.publish(event)
@@ -192,13 +187,6 @@ class LiveCatalog:
             self._offers[provider.name] = await provider.offer()
         except Exception:  # a boundary: one broken provider keeps its last known offer and leaves the others alone
             logger.exception("%s does not say what it offers", provider.name)
-
-
-_EVENTS: tuple[tuple[ServerEvent, tuple[str, ...]], ...] = (
-    (ToolsListChanged(), ("tools",)),
-    (ResourcesListChanged(), ("resources", "templates")),
-    (PromptsListChanged(), ("prompts",)),
-)
 
 
 @dataclass(frozen=True, slots=True)

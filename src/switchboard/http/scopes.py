@@ -12,6 +12,7 @@ from switchboard.http.middleware.bearer import Challenge
 from switchboard.http.responses import refuse
 from switchboard.identity import Principal
 from switchboard.identity.scopes import missing
+from switchboard.protocol.changes import LIST_CHANGES
 
 _NEEDED: Final = (
     ("tools/", "mcp:tools"),
@@ -25,11 +26,7 @@ LISTEN: Final = "subscriptions/listen"
 _NAMED: Final = {"resourceSubscriptions": "mcp:resources", "taskIds": "mcp:tools"}
 """What a listen filter may follow by name, and what that needs."""
 
-_KINDS: Final = {
-    "toolsListChanged": "mcp:tools",
-    "promptsListChanged": "mcp:prompts",
-    "resourcesListChanged": "mcp:resources",
-}
+_KINDS: Final = {f"{kind}ListChanged": f"mcp:{kind}" for kind in LIST_CHANGES}
 """What else it may ask for; where the scope is missing it is left out of the acknowledgement."""
 
 _COMPLETION: Final = {"ref/prompt": "mcp:prompts", "ref/resource": "mcp:resources"}

@@ -14,38 +14,24 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import structlog
-from mcp.shared.subscriptions import (
-    PromptsListChanged,
-    ResourcesListChanged,
-    ResourceUpdated,
-    ServerEvent,
-    ToolsListChanged,
-)
+from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
 
 from switchboard.aio import background
 from switchboard.errors import StateUnavailable
+from switchboard.protocol.changes import KINDS, LIST_CHANGES
 from switchboard.state import State
 from switchboard.state.pubsub import parsed
 
 log = structlog.get_logger("switchboard.sessions")
 
-_KINDS: Final[dict[str, type[Any]]] = {
-    "tools": ToolsListChanged,
-    "prompts": PromptsListChanged,
-    "resources": ResourcesListChanged,
-    "resource": ResourceUpdated,
-}
-_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+RESOURCE: Final = "resource"
+"""The kind of the event that one resource changed; the others are `LIST_CHANGES`."""
 
-EVERYTHING: Final[tuple[ServerEvent, ...]] = (ToolsListChanged(), PromptsListChanged(), ResourcesListChanged())
-"""What is told to everybody after pub/sub was interrupted."""
+REPUBLISH_S: Final = 0.5
+"""How long to wait before what could not be published is published again."""
 
-
-AGAIN_S: Final = 0.5
-"""How long to wait between two attempts to tell the other workers."""
-
-MOST_OWED: Final = 10_000
-"""Events that are kept for them; of more, the oldest are given up."""
+MOST_UNPUBLISHED: Final = 10_000
+"""Events that are kept for the other workers; of more, the oldest are dropped."""
 
 
 class RedisBus:
@@ -55,8 +41,9 @@ class RedisBus:
         self._state = state
         self._listeners: dict[object, Callable[[ServerEvent], None]] = {}
         self._interrupted: dict[object, Callable[[], None]] = {}
-        self._owed: dict[ServerEvent, None] = {}
-        self._owing = asyncio.Event()
+        self._unpublished: dict[ServerEvent, None] = {}
+        """Events that the other workers were not told of, the oldest first."""
+        self._kept = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -74,34 +61,34 @@ class RedisBus:
         except StateUnavailable as error:
             log.warning(error.event, error=str(error), late="change notice to the other workers")
             self._deliver(event)
-            self._owe(event)
+            self._keep(event)
 
     async def _tell(self, event: ServerEvent) -> None:
-        payload: dict[str, Any] = {"kind": _NAMES[type(event)]}
+        payload: dict[str, Any] = {"kind": _kind(event)}
         if isinstance(event, ResourceUpdated):
             payload["uri"] = event.uri
         await self._state.hub.publish(self._state.keys.bus(), json.dumps(payload))
 
-    def _owe(self, event: ServerEvent) -> None:
-        self._owed[event] = None
-        if len(self._owed) > MOST_OWED:
-            given_up = next(iter(self._owed))
-            del self._owed[given_up]
-            log.warning("bus.given_up", kind=_NAMES[type(given_up)], most=MOST_OWED)
-        self._owing.set()
+    def _keep(self, event: ServerEvent) -> None:
+        self._unpublished[event] = None
+        if len(self._unpublished) > MOST_UNPUBLISHED:
+            dropped = next(iter(self._unpublished))
+            del self._unpublished[dropped]
+            log.warning("bus.event_dropped", kind=_kind(dropped), most=MOST_UNPUBLISHED)
+        self._kept.set()
 
     async def _republish(self) -> None:
-        """Tell the others what they could not be told; once, however often it happened meanwhile."""
+        """Tell the other workers what they could not be told; once, however often it happened meanwhile."""
         while True:
-            await self._owing.wait()
-            await asyncio.sleep(AGAIN_S)
-            self._owing.clear()
-            for event in list(self._owed):
-                del self._owed[event]
+            await self._kept.wait()
+            await asyncio.sleep(REPUBLISH_S)
+            self._kept.clear()
+            for event in list(self._unpublished):
+                del self._unpublished[event]
                 try:
                     await self._tell(event)
                 except StateUnavailable:
-                    self._owe(event)
+                    self._keep(event)
                     break
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
@@ -118,14 +105,19 @@ class RedisBus:
                 listener()
             return
         message = parsed(payload) or {}
-        kind, uri = _KINDS.get(str(message.get("kind"))), message.get("uri")
-        if kind is None or (kind is ResourceUpdated and not isinstance(uri, str)):
-            return  # a newer worker knows more kinds of events than this one
-        self._deliver(kind(uri=uri) if kind is ResourceUpdated else kind())
+        kind, uri = str(message.get("kind")), message.get("uri")
+        if kind == RESOURCE and isinstance(uri, str):
+            self._deliver(ResourceUpdated(uri=uri))
+        elif kind in LIST_CHANGES:  # else it is of a newer worker, which knows more kinds of events
+            self._deliver(LIST_CHANGES[kind].event)
 
     def _deliver(self, event: ServerEvent) -> None:
         for listener in list(self._listeners.values()):
             listener(event)
+
+
+def _kind(event: ServerEvent) -> str:
+    return KINDS.get(type(event), RESOURCE)
 
 
 def _register(listeners: dict[object, Any], listener: Any) -> Callable[[], None]:

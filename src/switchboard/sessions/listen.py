@@ -23,8 +23,9 @@ from mcp.shared.subscriptions import (
 )
 from mcp_types import LoggingLevel, RequestId, SubscriptionFilter
 
+from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.resource_uris import equal
-from switchboard.sessions.bus import EVERYTHING, RedisBus
+from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.frames import KEEPALIVE
 from switchboard.sessions.stored_stream import follow
 
@@ -102,8 +103,10 @@ class ListenStream:
 
     def interrupted(self) -> None:
         """Events may have been missed: tell the client that all it asked for may have changed."""
-        for event in (*EVERYTHING, *(ResourceUpdated(uri) for uri in self.subscriptions)):
-            self.deliver(event)
+        for change in LIST_CHANGES.values():
+            self.deliver(change.event)
+        for uri in self.subscriptions:
+            self.deliver(ResourceUpdated(uri))
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Resource updates are what a plugin may send here; the revision allows nothing else on this stream."""

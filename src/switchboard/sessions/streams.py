@@ -14,8 +14,9 @@ from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, event_to_noti
 from switchboard.aio import background
 from switchboard.errors import StateUnavailable
 from switchboard.plugins import OpenStream
+from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.resource_uris import equal
-from switchboard.sessions.bus import EVERYTHING, RedisBus
+from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.listen import ListenStream
 from switchboard.sessions.revocation import Revocation
 from switchboard.sessions.standalone import StandaloneStream
@@ -102,8 +103,8 @@ class Streams:
             listening.end()
 
     def _interrupted(self) -> None:
-        for event in EVERYTHING:
-            self._notices.put_nowait(event)
+        for change in LIST_CHANGES.values():
+            self._notices.put_nowait(change.event)
         for stream in list(self._listening):
             stream.interrupted()
 

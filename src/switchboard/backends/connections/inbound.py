@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import structlog
 from mcp.shared.exceptions import MCPError
@@ -13,6 +12,7 @@ from switchboard.backends.caller import Params
 from switchboard.backends.connections.inflight import ABILITIES, InFlight
 from switchboard.backends.connections.roots import LIST, Roots
 from switchboard.errors import SwitchboardError
+from switchboard.protocol.changes import METHODS, UPDATED
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -27,13 +27,6 @@ class InboundListener(Protocol):
     async def updated(self, uri: str) -> None:
         """A resource changed."""
         ...
-
-
-LIST_CHANGES: Final[Mapping[str, str]] = {
-    "notifications/tools/list_changed": "tools",
-    "notifications/resources/list_changed": "resources",
-    "notifications/prompts/list_changed": "prompts",
-}
 
 
 class InboundRequests:
@@ -67,9 +60,9 @@ class InboundRequests:
 
     async def told(self, method: str, params: Params | None) -> None:
         """Hear a notification: of the call it belongs to, or of the backend as a whole."""
-        if method in LIST_CHANGES:
-            self._listener.changed(LIST_CHANGES[method])
-        elif method == "notifications/resources/updated" and isinstance(uri := (params or {}).get("uri"), str):
+        if method in METHODS:
+            self._listener.changed(METHODS[method])
+        elif method == UPDATED and isinstance(uri := (params or {}).get("uri"), str):
             await self._listener.updated(uri)
         elif method in ("notifications/message", "notifications/elicitation/complete"):
             call = self._calls.concerned()

@@ -17,6 +17,7 @@ from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.offer import sanitize
 from switchboard.backends.offer.sanitize import Form, Unoffered
 from switchboard.config import Prefix
+from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.resource_uris import Template, canonical
 
 Kind = Literal["tools", "resources", "templates", "prompts"]
@@ -28,13 +29,6 @@ LISTS: Final[tuple[tuple[Kind, str, str, str, Form], ...]] = (
     ("prompts", "prompts", "prompts/list", "prompts", sanitize.PROMPTS),
 )
 """Kind, the capability that goes with it, method, the member that holds the items, and their form."""
-
-ANNOUNCED: Final[Mapping[str, tuple[Kind, ...]]] = {
-    "tools": ("tools",),
-    "resources": ("resources", "templates"),
-    "prompts": ("prompts",),
-}
-"""What one change notice covers."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +72,9 @@ class BackendOffer:
     def changes(self, before: BackendOffer) -> list[str]:
         """Which of tools, resources and prompts differ."""
         return [
-            name
-            for name, kinds in ANNOUNCED.items()
-            if any(list(getattr(self, kind)) != list(getattr(before, kind)) for kind in kinds)
+            kind
+            for kind, change in LIST_CHANGES.items()
+            if any(list(getattr(self, one)) != list(getattr(before, one)) for one in change.lists)
         ]
 
 

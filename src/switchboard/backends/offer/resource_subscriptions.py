@@ -15,15 +15,11 @@ import anyio
 import structlog
 from mcp.client.subscriptions import SubscriptionLost, listen
 from mcp.shared.exceptions import MCPError
-from mcp.shared.subscriptions import (
-    PromptsListChanged,
-    ResourcesListChanged,
-    ResourceUpdated,
-    ToolsListChanged,
-)
+from mcp.shared.subscriptions import ResourceUpdated
 
 from switchboard.backends.connections.connection import Connection
 from switchboard.backends.connections.inbound import InboundListener
+from switchboard.protocol.changes import KINDS
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -31,12 +27,6 @@ LOOK_S: Final = 1.0
 LOST_S: Final = 1.0
 MOST: Final = 1_000
 """Resources of one backend that are followed."""
-
-KINDS: Final[dict[type[Any], str]] = {
-    ToolsListChanged: "tools",
-    ResourcesListChanged: "resources",
-    PromptsListChanged: "prompts",
-}
 
 
 class Stream(Protocol):

@@ -21,6 +21,7 @@ from switchboard.backends.connections.notification_order import MOST
 from switchboard.errors import StateUnavailable
 from switchboard.fleet import Lease
 from switchboard.fleet.leader import Leader, LeaseLeader, SoleLeader
+from switchboard.protocol.changes import METHODS, UPDATED
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
 from switchboard.state.pubsub import parsed
@@ -28,15 +29,8 @@ from switchboard.state.pubsub import parsed
 GRACE_S: Final = 0.5
 """How long the worker with the stream waits for one with a call in flight to take what came."""
 
-WIDE: Final = frozenset(
-    [
-        "notifications/tools/list_changed",
-        "notifications/resources/list_changed",
-        "notifications/prompts/list_changed",
-        "notifications/resources/updated",
-    ]
-)
-"""What concerns the backend as a whole: whoever has the stream deals with it."""
+WHOLE_BACKEND: Final = frozenset([*METHODS, UPDATED])
+"""Notifications that concern the backend as a whole: whoever has the stream deals with them."""
 
 Message = Mapping[str, Any]
 Deal = Callable[[Message], Awaitable[None]]
@@ -154,7 +148,7 @@ class SharedRelay:
     async def _dealt(self, item: str, message: Message) -> None:
         if self._deal is None:
             return
-        if message.get("method") in WIDE:
+        if message.get("method") in WHOLE_BACKEND:
             if self.lead.held:
                 await self._deal(message)
             return

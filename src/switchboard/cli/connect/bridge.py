@@ -30,6 +30,7 @@ from switchboard.backends.errors import BACKEND_UNAVAILABLE
 from switchboard.cli.connect.header_mirroring import Stamps, said_version
 from switchboard.cli.connect.stdio import Client
 from switchboard.cli.connect.web import SESSION_LOST
+from switchboard.protocol.changes import LIST_CHANGES
 
 SETTLE_S: Final = 0.3
 """Requests that were sent together are told together that their session is gone."""
@@ -37,8 +38,6 @@ SETTLE_S: Final = 0.3
 LIST_PAGES: Final = 50
 KEPT: Final = frozenset({"logging/setLevel", "resources/subscribe"})
 """What a session remembers, and a new one is told again."""
-
-CHANGES: Final = ("tools", "resources", "prompts")
 
 Connect = Callable[[], AbstractAsyncContextManager[tuple[Any, Any]]]
 """Opens the SDK's transport to the server: streams to read from and to write to."""
@@ -266,7 +265,6 @@ class Bridge:
         if "logging" in self._session.abilities:
             params = {"level": "warning", "logger": "switchboard", "data": words}
             await self._client.tell(JSONRPCNotification(jsonrpc="2.0", method="notifications/message", params=params))
-        for kind in CHANGES:
+        for kind, change in LIST_CHANGES.items():
             if (self._session.abilities.get(kind) or {}).get("listChanged"):
-                method = f"notifications/{kind}/list_changed"
-                await self._client.tell(JSONRPCNotification(jsonrpc="2.0", method=method))
+                await self._client.tell(JSONRPCNotification(jsonrpc="2.0", method=change.method))
