@@ -55,7 +55,7 @@ from switchboard.sessions.parking import Parking
 from switchboard.sessions.records import Records
 from switchboard.sessions.service import SessionService
 from switchboard.sessions.standalone_requests import ask
-from switchboard.sessions.streams import Streams
+from switchboard.sessions.streams.open_streams import Streams
 from switchboard.sessions.unavailable import marking
 from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, SourceContext

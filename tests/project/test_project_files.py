@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from switchboard.sessions.stored_stream import KEEPALIVE_S
+from switchboard.sessions.streams.stored_stream import KEEPALIVE_S
 from tools.fleet.balancer import find_nginx
 
 ROOT = Path(__file__).parents[2]

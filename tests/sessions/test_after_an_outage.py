@@ -7,9 +7,9 @@ import json
 from contextlib import aclosing
 from dataclasses import replace
 
-from switchboard.sessions.follow import ReplyFollower
-from switchboard.sessions.frames import Frame
-from switchboard.sessions.stream_quota import HeldStreams
+from switchboard.sessions.streams.frames import Frame
+from switchboard.sessions.streams.reply_follower import ReplyFollower
+from switchboard.sessions.streams.stream_quota import HeldStreams
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing

@@ -9,7 +9,7 @@ from typing import Any
 from mcp_types import ClientCapabilities, Implementation, InitializeRequestParams
 
 from switchboard.sessions.records import Records
-from switchboard.sessions.reply import Reply
+from switchboard.sessions.streams.reply import Reply
 from switchboard.state import State, open_state
 
 CLIENT = InitializeRequestParams(

@@ -10,15 +10,15 @@ from mcp.server import _streamable_http_modern as sdk
 from starlette.types import Message, Receive, Scope, Send
 
 from switchboard.http.modern import PING, serve
-from switchboard.sessions import frames
-from switchboard.sessions.revocation import Revocation
+from switchboard.sessions.streams.open_streams import frames
+from switchboard.sessions.streams.revocation import Revocation
 
 
 @pytest.mark.parametrize("protocol", ["2025-06-18", "2025-11-25"])
 async def test_nothing_but_events_ends_with_an_empty_line(
     start: Any, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    monkeypatch.setattr("switchboard.sessions.stored_stream.KEEPALIVE_S", 0.05)
+    monkeypatch.setattr("switchboard.sessions.streams.stored_stream.KEEPALIVE_S", 0.05)
     workers = await start(1, memory=True)
     session = await workers.open(protocol)
     async with workers.http.stream("GET", workers.a.url, headers=session.headers) as stream:

@@ -26,7 +26,7 @@ from switchboard.http.middleware.load_shedding import (
 )
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
-from switchboard.sessions.reply import Reply
+from switchboard.sessions.streams.reply import Reply
 from tools.messages import ACCEPT, INITIALIZE, envelope
 
 MODERN = envelope({"elicitation": {"form": {}}})

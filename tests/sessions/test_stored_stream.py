@@ -9,8 +9,8 @@ from contextlib import aclosing
 import pytest
 
 from switchboard.sessions.records import Records
-from switchboard.sessions.standalone import append
-from switchboard.sessions.stored_stream import BATCH, StoredStream, follow
+from switchboard.sessions.streams.standalone import append
+from switchboard.sessions.streams.stored_stream import BATCH, StoredStream, follow
 from switchboard.state import open_state
 from switchboard.state.keys import STANDALONE
 
@@ -79,7 +79,7 @@ async def test_what_comes_while_the_reader_is_slow_is_not_lost(source: Source) -
 
 
 async def test_a_comment_is_due_while_reading_takes_long(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchboard.sessions.stored_stream.KEEPALIVE_S", 0.001)
+    monkeypatch.setattr("switchboard.sessions.streams.stored_stream.KEEPALIVE_S", 0.001)
     source.readable.clear()
     source.give("one")
     async with aclosing(follow(source)) as given:
@@ -92,7 +92,7 @@ async def test_a_comment_is_due_while_reading_takes_long(source: Source, monkeyp
 
 
 async def test_a_comment_is_due_while_nothing_comes(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchboard.sessions.stored_stream.KEEPALIVE_S", 0.001)
+    monkeypatch.setattr("switchboard.sessions.streams.stored_stream.KEEPALIVE_S", 0.001)
     async with aclosing(follow(source)) as given:
         assert await anext(given) is None
 

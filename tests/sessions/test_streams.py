@@ -11,10 +11,10 @@ from unittest.mock import ANY
 import pytest
 from mcp.shared.subscriptions import ResourceUpdated
 
-from switchboard.sessions.follow import ReplyFollower
-from switchboard.sessions.frames import Frame
-from switchboard.sessions.standalone import append
-from switchboard.sessions.stored_stream import START
+from switchboard.sessions.streams.frames import Frame
+from switchboard.sessions.streams.reply_follower import ReplyFollower
+from switchboard.sessions.streams.standalone import append
+from switchboard.sessions.streams.stored_stream import START
 from switchboard.state import open_state
 from tools.messages import call
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.commands.core import AsyncScript
 
-from switchboard.sessions.frames import frames
+from switchboard.sessions.streams.frames import frames
 from switchboard.state import Scripts, State, open_state
 from switchboard.state.keys import MAX_FRAMES
 from switchboard.timing import Timing

@@ -12,7 +12,7 @@ from mcp_types import SubscriptionFilter
 
 from switchboard.identity import Caller, Principal, serving
 from switchboard.sessions.bus import RedisBus
-from switchboard.sessions.listen import ListenStream
+from switchboard.sessions.streams.listen import ListenStream
 from switchboard.state import State
 
 ABLE: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}

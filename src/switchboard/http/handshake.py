@@ -27,10 +27,10 @@ from switchboard.http.jsonrpc import (
 from switchboard.http.middleware.rate_limit import spend_batch
 from switchboard.http.responses import send_body
 from switchboard.identity import Principal
-from switchboard.sessions.frames import OPENED, parse_event_id
 from switchboard.sessions.records import Record
-from switchboard.sessions.reply import Reply
 from switchboard.sessions.service import SessionService
+from switchboard.sessions.streams.frames import OPENED, parse_event_id
+from switchboard.sessions.streams.reply import Reply
 from switchboard.state.keys import STANDALONE
 
 BATCHING: Final = "2025-03-26"

@@ -21,8 +21,8 @@ from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import state_away, told_to_handlers
-from switchboard.sessions.reply import Reply
-from switchboard.sessions.standalone import StandaloneWriter
+from switchboard.sessions.streams.reply import Reply
+from switchboard.sessions.streams.standalone import StandaloneWriter
 
 log = structlog.get_logger("switchboard.sessions")
 

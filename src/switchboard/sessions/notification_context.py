@@ -15,7 +15,7 @@ from mcp_types import RequestId
 
 from switchboard.sessions.patience import told_to_handlers
 from switchboard.sessions.records import Record
-from switchboard.sessions.standalone import StandaloneWriter
+from switchboard.sessions.streams.standalone import StandaloneWriter
 from switchboard.state import State
 
 

@@ -22,11 +22,11 @@ from mcp_types import INVALID_REQUEST, ErrorData
 from switchboard.aio import Start, background
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.identity import Principal
-from switchboard.sessions.frames import KEEPALIVE
 from switchboard.sessions.records import Record
 from switchboard.sessions.service import SessionService
-from switchboard.sessions.standalone import Ending, StandaloneStream, holder_of
-from switchboard.sessions.stored_stream import START, follow
+from switchboard.sessions.streams.frames import KEEPALIVE
+from switchboard.sessions.streams.standalone import Ending, StandaloneStream, holder_of
+from switchboard.sessions.streams.stored_stream import START, follow
 
 log = structlog.get_logger("switchboard.sessions")
 

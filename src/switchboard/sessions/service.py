@@ -20,13 +20,13 @@ from switchboard.aio import wait_for_event
 from switchboard.errors import SessionGone, TooMany
 from switchboard.identity import Caller, Principal, current, serving
 from switchboard.sessions.exchange import CANCELLED, LEAVING, Exchange
-from switchboard.sessions.follow import ReplyFollower
-from switchboard.sessions.frames import encode
 from switchboard.sessions.notification_context import Notice
 from switchboard.sessions.records import Record, Records
-from switchboard.sessions.reply import Reply, digest
-from switchboard.sessions.standalone import StandaloneStream, StandaloneWriter, append
-from switchboard.sessions.streams import Streams
+from switchboard.sessions.streams.frames import encode
+from switchboard.sessions.streams.open_streams import Streams
+from switchboard.sessions.streams.reply import Reply, digest
+from switchboard.sessions.streams.reply_follower import ReplyFollower
+from switchboard.sessions.streams.standalone import StandaloneStream, StandaloneWriter, append
 from switchboard.state import State
 from switchboard.state.keys import COMMIT_GRACE_MS, MAX_CANCELLED
 

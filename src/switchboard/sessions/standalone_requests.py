@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.aio import wait_for_event
-from switchboard.sessions.standalone import append
+from switchboard.sessions.streams.standalone import append
 from switchboard.state import State
 
 ANSWER_S: Final = 10.0

@@ -11,7 +11,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ValidationError
 
 from switchboard.identity import current
-from switchboard.sessions.parking.client_requests import ASKABLE
+from switchboard.sessions.client_requests import ASKABLE
 from switchboard.tasks.errors import malformed_answer, misrouted, not_in_this_version, undeclared, unknown
 from switchboard.tasks.record import EXTENSION, Record
 from switchboard.tasks.store import Store

@@ -19,9 +19,9 @@ from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.identity import current
 from switchboard.plugins import TaskSupport
-from switchboard.sessions.parking.client_channel import LocalChannel, request_outbound
-from switchboard.sessions.parking.client_requests import Terms
-from switchboard.sessions.parking.context import parked_context
+from switchboard.sessions.client_channel import LocalChannel, request_outbound
+from switchboard.sessions.client_requests import Terms
+from switchboard.sessions.detached_context import parked_context
 from switchboard.state import State
 from switchboard.tasks.errors import not_serving, too_many, undeclared
 from switchboard.tasks.methods import declares, rows

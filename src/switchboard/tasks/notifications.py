@@ -20,7 +20,7 @@ MOST: Final = 100
 
 @dataclass
 class Watch:
-    """The tasks of one stream. Satisfies `switchboard.sessions.listen.Watch`."""
+    """The tasks of one stream. Satisfies `switchboard.sessions.streams.listen.Watch`."""
 
     store: Store
     owner: str

@@ -20,7 +20,7 @@ from mcp_types.methods import is_input_required
 from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers import ServedChannel
-from switchboard.sessions.parking.client_requests import ASKABLE, Ask, Terms
+from switchboard.sessions.client_requests import ASKABLE, Ask, Terms
 from switchboard.sessions.parking.outcome import wire
 from switchboard.sessions.patience import AGAIN_S, PATIENCE_S, patiently, told_to_handlers
 from switchboard.state import State

@@ -12,7 +12,7 @@ from mcp_types import INVALID_PARAMS
 
 from switchboard.fleet.peers import NO_CLIENT
 from switchboard.identity import Principal
-from switchboard.sessions.parking.client_requests import Terms
+from switchboard.sessions.client_requests import Terms
 from switchboard.sessions.parking.continuation import read
 from tools.messages import text
 

@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import REQUEST_TIMEOUT
 
 from switchboard.fleet.peers import ServedChannel
-from switchboard.sessions.parking.client_requests import ASKABLE, Ask, Terms
+from switchboard.sessions.client_requests import ASKABLE, Ask, Terms
 from switchboard.sessions.parking.continuation import Continuation
 from switchboard.sessions.parking.errors import cancelled, not_parked, too_many
 from switchboard.sessions.parking.outcome import Outcome

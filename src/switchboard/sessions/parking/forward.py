@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from switchboard.fleet.peers import Channel, PeerLost, Peers, ServedChannel
-from switchboard.sessions.parking.client_requests import Terms
+from switchboard.sessions.client_requests import Terms
 from switchboard.sessions.parking.continuation import Continuation
 from switchboard.sessions.parking.errors import invalid_state, unreachable, worker_lost
 from switchboard.sessions.parking.outcome import Outcome

@@ -16,10 +16,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.fleet.peers import Peers
 from switchboard.identity import current
+from switchboard.sessions.client_channel import LocalChannel, request_outbound
+from switchboard.sessions.client_requests import Terms
+from switchboard.sessions.detached_context import parked_context
 from switchboard.sessions.parking.call import Call
-from switchboard.sessions.parking.client_channel import LocalChannel, request_outbound
-from switchboard.sessions.parking.client_requests import Terms
-from switchboard.sessions.parking.context import parked_context
 from switchboard.sessions.parking.continuation import Continuation, HandlerState, read
 from switchboard.sessions.parking.errors import invalid_responses, not_serving
 from switchboard.sessions.parking.forward import Forwarding

@@ -10,8 +10,8 @@ import structlog
 from mcp_types import SERVER_INFO_META_KEY
 
 from switchboard.fleet.peers import ServedChannel
+from switchboard.sessions.client_requests import Terms
 from switchboard.sessions.parking.call import Call
-from switchboard.sessions.parking.client_requests import Terms
 from switchboard.sessions.parking.continuation import Continuation
 from switchboard.sessions.parking.errors import not_parked, too_many, worker_lost
 from switchboard.sessions.parking.outcome import Outcome

@@ -17,10 +17,10 @@ from switchboard.plugins import OpenStream
 from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.resource_uris import equal
 from switchboard.sessions.bus import RedisBus
-from switchboard.sessions.listen import ListenStream
-from switchboard.sessions.revocation import Revocation
-from switchboard.sessions.standalone import StandaloneStream
-from switchboard.sessions.stream_quota import HeldStreams
+from switchboard.sessions.streams.listen import ListenStream
+from switchboard.sessions.streams.revocation import Revocation
+from switchboard.sessions.streams.standalone import StandaloneStream
+from switchboard.sessions.streams.stream_quota import HeldStreams
 from switchboard.state import State
 
 log = structlog.get_logger("switchboard.sessions")

@@ -15,8 +15,8 @@ from mcp.shared.message import MessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import LOG_LEVEL_META_KEY, RequestId, RequestParamsMeta
 
-from switchboard.sessions.parking.client_channel import connection_of, request_outbound
-from switchboard.sessions.parking.client_requests import Terms
+from switchboard.sessions.client_channel import connection_of, request_outbound
+from switchboard.sessions.client_requests import Terms
 
 
 class Conversation(Protocol):

@@ -12,8 +12,8 @@ import structlog
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.frames import NO_MESSAGE, OPENED, Frame, encode, frames
-from switchboard.sessions.stored_stream import StoredStream, follow, server_sent
+from switchboard.sessions.streams.frames import NO_MESSAGE, OPENED, Frame, encode, frames
+from switchboard.sessions.streams.stored_stream import StoredStream, follow, server_sent
 from switchboard.state import Scripts, State
 
 log = structlog.get_logger("switchboard.sessions")

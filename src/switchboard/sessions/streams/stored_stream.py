@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from switchboard.aio import wait_for_event
-from switchboard.sessions.frames import KEEPALIVE, Frame, event, frames, order
+from switchboard.sessions.streams.frames import KEEPALIVE, Frame, event, frames, order
 from switchboard.state import State
 
 log = structlog.get_logger("switchboard.sessions")

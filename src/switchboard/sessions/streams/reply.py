@@ -24,10 +24,10 @@ from mcp_types import INTERNAL_ERROR, RequestId
 
 from switchboard.aio import wait_for_event
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.frames import KEEPALIVE, NO_MESSAGE, Frame, encode, event, opening
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record
-from switchboard.sessions.stored_stream import KEEPALIVE_S, START
+from switchboard.sessions.streams.frames import KEEPALIVE, NO_MESSAGE, Frame, encode, event, opening
+from switchboard.sessions.streams.stored_stream import KEEPALIVE_S, START
 from switchboard.state import Scripts, State, Written
 from switchboard.state.keys import COMMIT_GRACE_MS, MAX_FRAMES
 

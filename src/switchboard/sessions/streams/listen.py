@@ -26,8 +26,8 @@ from mcp_types import LoggingLevel, RequestId, SubscriptionFilter
 from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.resource_uris import equal
 from switchboard.sessions.bus import RedisBus
-from switchboard.sessions.frames import KEEPALIVE
-from switchboard.sessions.stored_stream import follow
+from switchboard.sessions.streams.frames import KEEPALIVE
+from switchboard.sessions.streams.stored_stream import follow
 
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
