@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Literal, Protocol
 from uuid import uuid4
 
 from mcp.server.context import ServerRequestContext
@@ -11,10 +11,6 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
-    CreateMessageResult,
-    CreateMessageResultWithTools,
-    ElicitResult,
-    ListRootsResult,
 )
 from mcp_types.methods import INPUT_REQUIRED_METHODS, parse_server_notification, parse_server_request
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
@@ -23,11 +19,9 @@ from pydantic import BaseModel, ValidationError
 from switchboard.backends import texts
 from switchboard.backends.envelope import Params
 from switchboard.common.visible_text import text
+from switchboard.protocol.client_requests import CLIENT_REQUESTS
 
 __all__ = ["ClientChannel", "Params", "RequestClient", "askable"]
-
-ASKABLE: Final = ("roots", "sampling", "elicitation")
-"""The client capabilities that let a server ask something."""
 
 
 class ClientChannel(Protocol):
@@ -81,11 +75,12 @@ class RequestClient:
         params = texts.question(method, params or {})
         # Both eras take the handshake's typed request; what carries it checks the client's capabilities and version.
         try:
+            form = CLIENT_REQUESTS[method].answer(params)
             request: Any = parse_server_request(method, LATEST_HANDSHAKE_VERSION, _asked(params))
         except (KeyError, ValidationError) as error:
             raise MCPError(INTERNAL_ERROR, f"{method} cannot be asked of a client") from error
         related = ServerMessageMetadata(related_request_id=self._ctx.request_id)
-        answer: BaseModel = await self._ctx.session.send_request(request, _answer(method, params), metadata=related)
+        answer: BaseModel = await self._ctx.session.send_request(request, form, metadata=related)
         return answer.model_dump(by_alias=True, mode="json", exclude_none=True)
 
     async def notify(self, method: str, params: Params | None) -> None:
@@ -132,17 +127,11 @@ def askable(declared: BaseModel | None, *, tells: bool = False) -> Params:
     if declared is None:
         return {}
     dumped = declared.model_dump(by_alias=True, mode="json", exclude_none=True)
-    kept: dict[str, Any] = {name: dumped[name] for name in ASKABLE if name in dumped}
+    families = [request.family for request in CLIENT_REQUESTS.values()]
+    kept: dict[str, Any] = {name: dumped[name] for name in families if name in dumped}
     if "roots" in kept:
         kept["roots"] = {"listChanged": True} if tells and kept["roots"].get("listChanged") is True else {}
     return kept
-
-
-def _answer(method: str, params: Params | None) -> type[BaseModel]:
-    if method == "sampling/createMessage":
-        with_tools = (params or {}).get("tools") is not None or (params or {}).get("toolChoice") is not None
-        return CreateMessageResultWithTools if with_tools else CreateMessageResult
-    return ElicitResult if method == "elicitation/create" else ListRootsResult
 
 
 def _asked(params: Params | None) -> dict[str, Any]:

@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    MISSING_REQUIRED_CLIENT_CAPABILITY,
-    ClientCapabilities,
-    ElicitationCapability,
-    FormElicitationCapability,
-    MissingRequiredClientCapabilityErrorData,
-    RootsCapability,
-    SamplingCapability,
-    UrlElicitationCapability,
-)
+from mcp_types import ClientCapabilities
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-
-@dataclass(frozen=True)
-class Need:
-    """A capability that a client must have declared before it may be asked for something."""
-
-    name: str
-    declared: Callable[[ClientCapabilities], bool]
-    required: ClientCapabilities
-
-
-def _takes_forms(capabilities: ClientCapabilities) -> bool:
-    # An empty `elicitation` is from before there were modes, and means forms.
-    asked = capabilities.elicitation
-    return asked is not None and (asked.form is not None or asked.url is None)
-
-
-def _takes_urls(capabilities: ClientCapabilities) -> bool:
-    return capabilities.elicitation is not None and capabilities.elicitation.url is not None
-
-
-SAMPLING = Need("sampling", lambda has: has.sampling is not None, ClientCapabilities(sampling=SamplingCapability()))
-ROOTS = Need("roots", lambda has: has.roots is not None, ClientCapabilities(roots=RootsCapability()))
-FORMS = Need(
-    "elicitation.form",
-    _takes_forms,
-    ClientCapabilities(elicitation=ElicitationCapability(form=FormElicitationCapability())),
-)
-URLS = Need(
-    "elicitation.url",
-    _takes_urls,
-    ClientCapabilities(elicitation=ElicitationCapability(url=UrlElicitationCapability())),
-)
+from switchboard.protocol.client_requests import Capability
 
 
 def is_modern(ctx: Context[Any]) -> bool:
@@ -61,23 +20,18 @@ def is_modern(ctx: Context[Any]) -> bool:
     return ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
-def require(ctx: Context[Any], need: Need) -> None:
+def require(ctx: Context[Any], capability: Capability) -> None:
     """Refuse the call unless the client declared a capability.
 
     The handshake versions leave the form of the refusal open; a tool error is what a model can read. 2026-07-28
     demands the protocol error -32021 (basic/index, "Per-request protocol fields").
     """
-    if need.declared(ctx.client_capabilities or ClientCapabilities()):
+    if capability.declared_by(ctx.client_capabilities or ClientCapabilities()):
         return
-    message = f"This tool needs a client that declares the capability {need.name!r}; yours does not."
+    message = f"This tool needs a client that declares the capability {capability.name!r}; yours does not."
     if not is_modern(ctx):
         raise ToolError(message)
-    data = MissingRequiredClientCapabilityErrorData(required_capabilities=need.required)
-    raise MCPError(
-        code=MISSING_REQUIRED_CLIENT_CAPABILITY,
-        message=message,
-        data=data.model_dump(by_alias=True, mode="json", exclude_none=True),
-    )
+    raise capability.missing(message)
 
 
 @contextmanager

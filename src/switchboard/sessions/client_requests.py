@@ -1,36 +1,20 @@
-"""What a parked handler may ask its client, and on which terms."""
+"""Questions of a handler that wait for its client: on which terms they may be put, and how an answer is taken."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from mcp.server.connection import allowed_log_levels
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    INTERNAL_ERROR,
-    LOG_LEVEL_META_KEY,
-    MISSING_REQUIRED_CLIENT_CAPABILITY,
-    ClientCapabilities,
-    CreateMessageResult,
-    CreateMessageResultWithTools,
-    ElicitationCapability,
-    ElicitResult,
-    FormElicitationCapability,
-    ListRootsResult,
-    MissingRequiredClientCapabilityErrorData,
-    RootsCapability,
-    SamplingCapability,
-    SamplingToolsCapability,
-    UrlElicitationCapability,
-)
+from mcp_types import INTERNAL_ERROR, LOG_LEVEL_META_KEY, ClientCapabilities
 from mcp_types.methods import serialize_server_result
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-Params = Mapping[str, Any]
+from switchboard.protocol.client_requests import CLIENT_REQUESTS, Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,74 +54,9 @@ class Terms:
         Raises:
             MCPError: MISSING_REQUIRED_CLIENT_CAPABILITY, naming the capability.
         """
-        need = ASKABLE[method].need(params)
-        if not need.met(self.capabilities or ClientCapabilities()):
-            data = MissingRequiredClientCapabilityErrorData(required_capabilities=need.required)
-            raise MCPError(
-                MISSING_REQUIRED_CLIENT_CAPABILITY,
-                f"Client did not declare the {need.name} capability that this call requires",
-                data.model_dump(by_alias=True, mode="json", exclude_none=True),
-            )
-
-
-class Need(NamedTuple):
-    """A capability: how it is called, how it is declared, and whether a client has it."""
-
-    name: str
-    required: ClientCapabilities
-    met: Callable[[ClientCapabilities], bool]
-
-
-def _form(have: ClientCapabilities) -> bool:
-    # A bare `elicitation: {}` is the form capability of before there were modes.
-    return have.elicitation is not None and (have.elicitation.form is not None or have.elicitation.url is None)
-
-
-_FORM = Need(
-    "form elicitation",
-    ClientCapabilities(elicitation=ElicitationCapability(form=FormElicitationCapability())),
-    _form,
-)
-_URL = Need(
-    "URL elicitation",
-    ClientCapabilities(elicitation=ElicitationCapability(url=UrlElicitationCapability())),
-    lambda have: have.elicitation is not None and have.elicitation.url is not None,
-)
-_SAMPLING = Need(
-    "sampling",
-    ClientCapabilities(sampling=SamplingCapability()),
-    lambda have: have.sampling is not None,
-)
-_SAMPLING_TOOLS = Need(
-    "sampling.tools",
-    ClientCapabilities(sampling=SamplingCapability(tools=SamplingToolsCapability())),
-    lambda have: have.sampling is not None and have.sampling.tools is not None,
-)
-_ROOTS = Need("roots", ClientCapabilities(roots=RootsCapability()), lambda have: have.roots is not None)
-
-
-def _uses_tools(params: Params) -> bool:
-    return params.get("tools") is not None or params.get("toolChoice") is not None
-
-
-class Askable(NamedTuple):
-    """A server→client request: what it needs, and what an answer to it looks like."""
-
-    need: Callable[[Params], Need]
-    answer: Callable[[Params], type[BaseModel]]
-
-
-ASKABLE: Mapping[str, Askable] = {
-    "elicitation/create": Askable(
-        lambda params: _URL if params.get("mode") == "url" else _FORM,
-        lambda _: ElicitResult,
-    ),
-    "sampling/createMessage": Askable(
-        lambda params: _SAMPLING_TOOLS if _uses_tools(params) else _SAMPLING,
-        lambda params: CreateMessageResultWithTools if _uses_tools(params) else CreateMessageResult,
-    ),
-    "roots/list": Askable(lambda _: _ROOTS, lambda _: ListRootsResult),
-}
+        capability = CLIENT_REQUESTS[method].capability(params)
+        if not capability.declared_by(self.capabilities or ClientCapabilities()):
+            raise capability.missing(f"Client did not declare the {capability.name} capability that this call requires")
 
 
 def _new_answer() -> asyncio.Future[dict[str, Any]]:
@@ -172,7 +91,7 @@ class Ask:
     def take(self, answer: Any) -> bool:
         """Hand an answer over to who waits for it; `False` when it is not of the right shape."""
         try:
-            ASKABLE[self.method].answer(self.params).model_validate(answer, by_name=False)
+            CLIENT_REQUESTS[self.method].answer(self.params).model_validate(answer, by_name=False)
         except ValidationError:
             return False
         if not self.answer.done():

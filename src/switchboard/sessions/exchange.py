@@ -19,6 +19,7 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 
 from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.protocol.client_requests import CLIENT_REQUESTS
 from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import state_away, told_to_handlers
 from switchboard.sessions.streams.reply import Reply
@@ -200,26 +201,7 @@ def require_capability(declared: ClientCapabilities, method: str, params: Mappin
     Raises:
         MCPError: names the missing capability.
     """
-    missing = _missing(declared, method, params or {})
-    if missing:
-        raise MCPError(INTERNAL_ERROR, f"The client has not declared the {missing!r} capability, needed for {method}")
-
-
-def _missing(declared: ClientCapabilities, method: str, params: Mapping[str, Any]) -> str | None:
-    if method == "sampling/createMessage":
-        return None if declared.sampling is not None else "sampling"
-    if method == "roots/list":
-        return None if declared.roots is not None else "roots"
-    if method == "elicitation/create":
-        return _missing_elicitation(declared, params.get("mode", "form"))
-    return None
-
-
-def _missing_elicitation(declared: ClientCapabilities, mode: str) -> str | None:
-    """`elicitation: {}` means form mode, as before 2025-11-25 (SEP-1036)."""
-    offered = declared.elicitation
-    if offered is None:
-        return "elicitation"
-    if mode == "url":
-        return None if offered.url is not None else "elicitation.url"
-    return None if offered.form is not None or offered.url is None else "elicitation.form"
+    request = CLIENT_REQUESTS.get(method)
+    if request is not None and not (needed := request.capability(params or {})).declared_by(declared):
+        message = f"The client has not declared the {needed.name!r} capability, needed for {method}"
+        raise MCPError(INTERNAL_ERROR, message)

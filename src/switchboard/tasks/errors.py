@@ -10,12 +10,11 @@ from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
-    MISSING_REQUIRED_CLIENT_CAPABILITY,
     ClientCapabilities,
     ErrorData,
-    MissingRequiredClientCapabilityErrorData,
 )
 
+from switchboard.protocol.client_requests import missing_capability
 from switchboard.tasks.record import EXTENSION
 
 _MAY_HAVE_ACTED = "It may have had effects already: check before calling again."
@@ -24,12 +23,7 @@ _MAY_HAVE_ACTED = "It may have had effects already: check before calling again."
 def undeclared() -> MCPError:
     """The client has not said, with this request, that it knows tasks."""
     needed = ClientCapabilities(extensions={EXTENSION: {}})
-    data = MissingRequiredClientCapabilityErrorData(required_capabilities=needed)
-    return MCPError(
-        MISSING_REQUIRED_CLIENT_CAPABILITY,
-        f"This needs a client that declares the extension {EXTENSION}",
-        data.model_dump(by_alias=True, mode="json", exclude_none=True),
-    )
+    return missing_capability(needed, f"This needs a client that declares the extension {EXTENSION}")
 
 
 def unknown() -> MCPError:

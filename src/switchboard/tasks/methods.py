@@ -11,7 +11,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ValidationError
 
 from switchboard.identity import current
-from switchboard.sessions.client_requests import ASKABLE
+from switchboard.protocol.client_requests import CLIENT_REQUESTS
 from switchboard.tasks.errors import malformed_answer, misrouted, not_in_this_version, undeclared, unknown
 from switchboard.tasks.record import EXTENSION, Record
 from switchboard.tasks.store import Store
@@ -81,6 +81,6 @@ async def _found(store: Store, ctx: Context, params: TaskParams) -> Record:
 
 def _check(key: str, question: Mapping[str, Any], answer: Any) -> None:
     try:
-        ASKABLE[question["method"]].answer(question.get("params") or {}).model_validate(answer, by_name=False)
+        CLIENT_REQUESTS[question["method"]].answer(question.get("params") or {}).model_validate(answer, by_name=False)
     except ValidationError:
         raise malformed_answer(key, question["method"]) from None

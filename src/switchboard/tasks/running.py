@@ -20,7 +20,8 @@ from mcp_types.methods import is_input_required
 from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers import ServedChannel
-from switchboard.sessions.client_requests import ASKABLE, Ask, Terms
+from switchboard.protocol.client_requests import CLIENT_REQUESTS
+from switchboard.sessions.client_requests import Ask, Terms
 from switchboard.sessions.parking.outcome import wire
 from switchboard.sessions.patience import AGAIN_S, PATIENCE_S, patiently, told_to_handlers
 from switchboard.state import State
@@ -143,7 +144,7 @@ class Running:
             NoBackChannelError: a request that a task cannot carry (`ping`).
             MCPError: the client cannot answer it, or the time is over.
         """
-        if method not in ASKABLE or self.closed:
+        if method not in CLIENT_REQUESTS or self.closed:
             raise NoBackChannelError(method)
         self.terms.check(method, params or {})
         ask = Ask.make(self._method, self._version, method, params)

@@ -9,10 +9,11 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND
 
 from switchboard.backends.caller import Params
-from switchboard.backends.connections.inflight import ABILITIES, InFlight
+from switchboard.backends.connections.inflight import InFlight
 from switchboard.backends.connections.roots import LIST, Roots
 from switchboard.errors import SwitchboardError
 from switchboard.protocol.changes import METHODS, UPDATED
+from switchboard.protocol.client_requests import CLIENT_REQUESTS
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -43,7 +44,7 @@ class InboundRequests:
         """Give a question to the client whose call it belongs to."""
         if method == "ping":
             return {}
-        if method not in ABILITIES:
+        if method not in CLIENT_REQUESTS:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         try:
             if method == LIST and self._roots is not None:

@@ -19,11 +19,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST
 
 from switchboard.backends.caller import ClientChannel, Params
+from switchboard.protocol.client_requests import CLIENT_REQUESTS
 
 _calling: contextvars.ContextVar[Call | None] = contextvars.ContextVar("switchboard_backend_call", default=None)
-
-ABILITIES: Final = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
-"""Question → the capability of a client that can be asked it."""
 
 MAX_ASKS: Final = 50
 """Questions that one call may have open at once."""
@@ -182,7 +180,7 @@ class InFlight:
         known = self._named()
         if known is not None:
             return known
-        able = [call for call in self._calls if ABILITIES.get(method, "") in call.client_channel.capabilities]
+        able = [call for call in self._calls if CLIENT_REQUESTS[method].family in call.client_channel.capabilities]
         if len(able) > 1 and not (method == "roots/list" and self._owned):
             self._takes_turns = True
             raise MCPError(INVALID_REQUEST, f"{len(able)} calls are in flight; it cannot be told which of them asks")

@@ -13,8 +13,9 @@ from mcp.server.mcpserver import Context
 from mcp_types import ClientCapabilities
 from pydantic import BaseModel, Field
 
-from switchboard.everything.asking import FORMS, answered
+from switchboard.everything.asking import answered
 from switchboard.everything.declared import ASKING, Declared
+from switchboard.protocol.client_requests import FORMS
 
 STEPS = 4
 
@@ -42,7 +43,7 @@ async def background_job(
 
 async def _wanted(ctx: Context[Any]) -> bool:
     """Whether the user wants the rest; without a way to ask, yes."""
-    if not FORMS.declared(ctx.client_capabilities or ClientCapabilities()):
+    if not FORMS.declared_by(ctx.client_capabilities or ClientCapabilities()):
         return True
     with answered("elicitation/create"):
         answer = await ctx.elicit("The job is half done. Shall it go on?", GoOn)

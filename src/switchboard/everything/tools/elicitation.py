@@ -12,9 +12,10 @@ from mcp_types import ElicitResult
 from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, ValidationError
 
-from switchboard.everything.asking import FORMS, URLS, answered, is_modern, require
+from switchboard.everything.asking import answered, is_modern, require
 from switchboard.everything.declared import ASKING, Declared
 from switchboard.everything.tools.form import Answers, FullAnswers, requested_schema
+from switchboard.protocol.client_requests import FORMS, URLS
 
 _ALL_TYPES_SINCE = "2025-11-25"
 

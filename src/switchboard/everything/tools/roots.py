@@ -9,8 +9,9 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types import ListRootsRequest, ListRootsResult
 from pydantic import BaseModel, Field
 
-from switchboard.everything.asking import ROOTS, answered, require
+from switchboard.everything.asking import answered, require
 from switchboard.everything.declared import ASKING, Declared
+from switchboard.protocol.client_requests import ROOTS
 
 
 class NamedRoot(BaseModel):

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context, Elicit, Resolve
 from pydantic import BaseModel, Field
 
-from switchboard.everything.asking import FORMS, require
+from switchboard.everything.asking import require
 from switchboard.everything.declared import ASKING, Declared
+from switchboard.protocol.client_requests import FORMS
 
 
 class Destination(BaseModel):

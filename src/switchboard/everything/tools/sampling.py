@@ -15,8 +15,9 @@ from mcp_types import (
 )
 from pydantic import Field
 
-from switchboard.everything.asking import SAMPLING, answered, require
+from switchboard.everything.asking import answered, require
 from switchboard.everything.declared import ASKING, Declared
+from switchboard.protocol.client_requests import SAMPLING
 
 
 async def sample_llm(

@@ -12,7 +12,8 @@ from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import REQUEST_TIMEOUT
 
 from switchboard.fleet.peers import ServedChannel
-from switchboard.sessions.client_requests import ASKABLE, Ask, Terms
+from switchboard.protocol.client_requests import CLIENT_REQUESTS
+from switchboard.sessions.client_requests import Ask, Terms
 from switchboard.sessions.parking.continuation import Continuation
 from switchboard.sessions.parking.errors import cancelled, not_parked, too_many
 from switchboard.sessions.parking.outcome import Outcome
@@ -154,7 +155,7 @@ class Call:
             NoBackChannelError: a request that no round can carry (`ping`).
             MCPError: the client cannot answer it, there is no room, or the time is over.
         """
-        if method not in ASKABLE or self.closed:
+        if method not in CLIENT_REQUESTS or self.closed:
             raise NoBackChannelError(method)
         self.terms.check(method, params or {})
         ask = Ask.make(self.method, self.version, method, params)
