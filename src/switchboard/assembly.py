@@ -50,13 +50,13 @@ from switchboard.plugins import OpenStream
 from switchboard.servers import Servers
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.links import GivenLinks
-from switchboard.sessions.one_stream import LegacyRoom
+from switchboard.sessions.one_stream import OneStreamSessions
 from switchboard.sessions.parking import Parking
+from switchboard.sessions.patience import mark_unavailable
 from switchboard.sessions.records import Records
 from switchboard.sessions.service import SessionService
 from switchboard.sessions.standalone_requests import ask
-from switchboard.sessions.streams.open_streams import Streams
-from switchboard.sessions.unavailable import marking
+from switchboard.sessions.streams.open_streams import OpenStreams
 from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, SourceContext
 from switchboard.state import State, StateChecks
@@ -76,7 +76,7 @@ class _Worker:
         self.peers = Peers(state, self.id)
         self.bus = RedisBus(state)
         self.records = Records(state, settings.session_ttl, settings.max_sessions)
-        self.streams = Streams(state, self.bus, self.id, settings.session_ttl, settings.max_streams)
+        self.streams = OpenStreams(state, self.bus, self.id, settings.session_ttl, settings.max_streams)
         self.checks = StateChecks(state)
 
 
@@ -122,7 +122,7 @@ class Rooms:
     state: State
     checks: StateChecks
     bus: RedisBus
-    streams: Streams
+    streams: OpenStreams
     handshake: SessionService
     tasks: Tasks
     watched: WatchedConfiguration
@@ -208,7 +208,7 @@ def _service(settings: Settings, worker: _Worker, offer: _Offer) -> _Service:
         unsubscribe=worker.records.unsubscribe,
         roots_changed=partial(tell_roots_changed, worker.state),
         middleware=[parking, tasks],
-        around=[marking],
+        around=[mark_unavailable],
         clock=worker.state.clock,
     )
     tasks.install(server)
@@ -260,7 +260,7 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
         entry_scopes=scopes,
         clock=worker.state.clock,
     )
-    one_stream = LegacyRoom(service.handshake, worker.heartbeat.alive)
+    one_stream = OneStreamSessions(service.handshake, worker.heartbeat.alive)
     http_sse = HttpSseEndpoint(one_stream, settings.base_path, scopes)
     websocket = WebSocketEndpoint(one_stream, settings.max_body_bytes, scopes)
     transports = (mcp, websocket, http_sse.stream, http_sse.message)
@@ -283,7 +283,7 @@ class WorkerHost:
 
     worker: str
     state: str
-    open: Streams
+    open: OpenStreams
     bus: RedisBus
 
     def streams(self) -> Iterable[OpenStream]:

@@ -19,7 +19,7 @@ from switchboard.gateway import LiveCatalog, build_gateway
 from switchboard.identity import Principal
 from switchboard.identity.principal import Caller, serving
 from switchboard.plugins import Plugin, PluginProvider
-from switchboard.sessions.links import MOST, GivenLinks
+from switchboard.sessions.links import MOST_LINKS, GivenLinks
 from switchboard.state import State, open_state
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
@@ -177,13 +177,13 @@ async def test_links_are_a_principals_own_and_known_to_every_worker(state: State
 async def test_the_latest_links_are_kept_up_to_a_bound_and_long_ones_are_not(state: State) -> None:
     links = GivenLinks(state)
     with person("alice"):
-        for start in range(0, MOST + 10, 10):
+        for start in range(0, MOST_LINKS + 10, 10):
             await links.note("a", [f"x://{number}" for number in range(start, start + 10)])
         await links.note("a", ["x://5", "x://" + "y" * 3_000])
         assert await links.giver("x://4") is None
         assert await links.giver("x://5") == ("a", "x://5")
-        assert await links.giver(f"x://{MOST + 9}") == ("a", f"x://{MOST + 9}")
+        assert await links.giver(f"x://{MOST_LINKS + 9}") == ("a", f"x://{MOST_LINKS + 9}")
         assert await links.giver("x://" + "y" * 3_000) is None
         (key,) = [key async for key in state.redis.scan_iter(match="*links:*order")]
-        assert await state.redis.zcard(key) == MOST
+        assert await state.redis.zcard(key) == MOST_LINKS
         assert 0 < await state.redis.pttl(key) <= 24 * 3_600_000

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from switchboard.sessions.streams.frames import Frame
 from switchboard.sessions.streams.reply_follower import ReplyFollower
-from switchboard.sessions.streams.stream_quota import HeldStreams
+from switchboard.sessions.streams.stream_quota import StreamQuota
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing
@@ -62,7 +62,7 @@ async def test_the_streams_of_a_worker_whose_heartbeat_lapsed_in_an_outage_still
     async with open_state(None) as opened:
         state = replace(opened, contact=Contact(hands))
         state.contact.answered()
-        held = HeldStreams(state, "w1", 1)
+        held = StreamQuota(state, "w1", 1)
         key = held._key("alice")
         await state.redis.hset(key, mapping={"w2": "1"})
         assert sum((await held._of_the_living("alice", {"w2": 1})).values()) == 1

@@ -10,7 +10,7 @@ from mcp.server import _streamable_http_modern as sdk
 from starlette.types import Message, Receive, Scope, Send
 
 from switchboard.http.modern import PING, serve
-from switchboard.sessions.streams.open_streams import frames
+from switchboard.sessions.streams import frames
 from switchboard.sessions.streams.revocation import Revocation
 
 

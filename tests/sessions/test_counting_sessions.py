@@ -7,7 +7,7 @@ from mcp_types import InitializeRequestParams
 
 from switchboard.errors import TooMany
 from switchboard.sessions.records import OLDEST, UNKNOWN, Records
-from switchboard.sessions.session_quota import LOOKED_AT, Ownership
+from switchboard.sessions.session_quota import LOOKED_AT, SessionQuota
 from switchboard.state import State, open_state
 
 OWNER = "alice"
@@ -17,7 +17,7 @@ PARAMS = InitializeRequestParams.model_validate_json(UNKNOWN, by_name=False)
 
 async def elapsed(state: State, *sids: str) -> None:
     """The time in which these sessions would have ended has passed; those that were used meanwhile are still there."""
-    key = Ownership(state, 1, 1)._key(OWNER)
+    key = SessionQuota(state, 1, 1)._key(OWNER)
     await state.redis.zadd(key, dict.fromkeys(sids, state.clock() * 1000 - 1))
 
 
@@ -46,7 +46,7 @@ async def test_what_is_alive_is_looked_at_once_in_its_life(redis_url: str) -> No
         for _ in range(2):
             with pytest.raises(TooMany):
                 await records.create(OWNER, OLDEST, PARAMS)
-        key = Ownership(state, 1, 1)._key(OWNER)
+        key = SessionQuota(state, 1, 1)._key(OWNER)
         assert await state.redis.zcount(key, "-inf", state.clock() * 1000) == 0
         assert await state.redis.zcard(key) == 10
 
@@ -59,7 +59,7 @@ async def test_ended_sessions_are_forgotten_when_the_next_ones_are_made_though_t
         await elapsed(state, *dead)
         await state.redis.delete(*map(state.keys.session, dead))
         (new,) = await many(records, 1)
-        assert await state.redis.zrange(Ownership(state, 1, 1)._key(OWNER), 0, -1) == [new]
+        assert await state.redis.zrange(SessionQuota(state, 1, 1)._key(OWNER), 0, -1) == [new]
 
 
 async def test_nothing_is_kept_for_long_of_an_owner_whose_sessions_have_ended(redis_url: str) -> None:
@@ -67,7 +67,7 @@ async def test_nothing_is_kept_for_long_of_an_owner_whose_sessions_have_ended(re
         await state.greet()
         records = Records(state, TTL_S, 10)
         (sid,) = await many(records, 1)
-        key = Ownership(state, 1, 1)._key(OWNER)
+        key = SessionQuota(state, 1, 1)._key(OWNER)
         assert 0 < await state.redis.pttl(key) <= 2 * TTL_S * 1000
         await state.redis.pexpire(key, 1_000)
         await records.load(sid, OWNER)

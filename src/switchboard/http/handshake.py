@@ -42,8 +42,8 @@ _JSON: Final = b"application/json"
 class HandshakeEndpoint:
     """Answers requests of one handshake room."""
 
-    def __init__(self, room: SessionService) -> None:
-        self._room = room
+    def __init__(self, sessions: SessionService) -> None:
+        self._sessions = sessions
 
     async def post(
         self, value: Any, headers: dict[str, str], who: Principal, scope: Scope, receive: Receive, send: Send
@@ -70,13 +70,13 @@ class HandshakeEndpoint:
         request = Request(scope)
         for message in messages:
             if is_response(message):
-                await self._room.answered(record, message)
+                await self._sessions.answered(record, message)
             elif not is_request(message):
-                await self._room.notified(record, who, message, request)
+                await self._sessions.notified(record, who, message, request)
         if not requests:
             await _send(send, 202, b"", record.sid)
             return
-        reply = self._room.start(record, who, requests, request)
+        reply = self._sessions.start(record, who, requests, request)
         await self._respond(reply, batch=isinstance(value, list), receive=receive, send=send)
 
     async def get(self, headers: dict[str, str], who: Principal, receive: Receive, send: Send) -> None:
@@ -97,13 +97,13 @@ class HandshakeEndpoint:
         Raises:
             Malformed, SessionGone, StateUnavailable: as `post`.
         """
-        await self._room.end(await self._record(headers, who))
+        await self._sessions.end(await self._record(headers, who))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     async def _initialize(self, message: Message, headers: dict[str, str], who: Principal, send: Send) -> None:
         try:
-            opened = await self._room.initialize(who, message, headers.get("mcp-session-id"))
+            opened = await self._sessions.initialize(who, message, headers.get("mcp-session-id"))
         except SessionGone:
             raise
         except Exception as error:  # the kernel's own ladder says which errors are the client's
@@ -121,7 +121,7 @@ class HandshakeEndpoint:
         sid = headers.get("mcp-session-id")
         if not sid:
             raise Malformed(400, INVALID_REQUEST, "Missing Mcp-Session-Id header: send initialize first")
-        record = await self._room.records.load(sid, who.owner)
+        record = await self._sessions.records.load(sid, who.owner)
         if version is not None and version != record.protocol_version:
             raise Malformed(
                 400,
@@ -131,11 +131,11 @@ class HandshakeEndpoint:
         return record
 
     async def _respond(self, reply: Reply, *, batch: bool, receive: Receive, send: Send) -> None:
-        await self._room.settle(reply)
+        await self._sessions.settle(reply)
         sid = reply.record.sid
         if reply.committed:
             try:
-                await send_events(self._room.replying(reply), receive, send, _session(sid))
+                await send_events(self._sessions.replying(reply), receive, send, _session(sid))
             finally:
                 reply.detach()
             return
@@ -149,17 +149,17 @@ class HandshakeEndpoint:
 
     async def _events(self, record: Record, who: Principal, last_event_id: str | None) -> AsyncGenerator[bytes]:
         if last_event_id is None:
-            return self._room.listen(record, who.expires_at, None)
+            return self._sessions.listen(record, who.expires_at, None)
         parsed = parse_event_id(last_event_id)
         if parsed is None:
             raise Malformed(400, INVALID_REQUEST, "Last-Event-ID is none of this server's")
         stream, last = parsed
         if stream == STANDALONE:
-            return self._room.listen(record, who.expires_at, last)
-        follower = self._room.follower(record, stream, last)
+            return self._sessions.listen(record, who.expires_at, last)
+        follower = self._sessions.follower(record, stream, last)
         if not await follower.known():
             raise Malformed(400, INVALID_REQUEST, "The stream of this Last-Event-ID cannot be replayed any more")
-        return self._room.resuming(follower)
+        return self._sessions.resuming(follower)
 
 
 async def _nothing() -> AsyncGenerator[bytes]:

@@ -19,7 +19,7 @@ from switchboard.http.middleware.access import note
 from switchboard.http.request_body import answering, read_body
 from switchboard.http.scopes import EntryScopes, no_scopes, require
 from switchboard.identity import current
-from switchboard.sessions.one_stream import LegacyRoom
+from switchboard.sessions.one_stream import OneStreamSessions
 
 MESSAGE_PATH: Final = "/message"
 SSE_PATH: Final = "/sse"
@@ -28,8 +28,8 @@ SSE_PATH: Final = "/sse"
 class HttpSseEndpoint:
     """The two ASGI endpoints of HTTP+SSE; `switchboard.http.middleware.errors` answers what its sessions raise."""
 
-    def __init__(self, room: LegacyRoom, base_path: str = "", entry_scopes: EntryScopes = no_scopes) -> None:
-        self._room = room
+    def __init__(self, sessions: OneStreamSessions, base_path: str = "", entry_scopes: EntryScopes = no_scopes) -> None:
+        self._sessions = sessions
         self._base_path = base_path
         self._entry_scopes = entry_scopes
 
@@ -40,7 +40,7 @@ class HttpSseEndpoint:
             if not accepts(headers(scope["headers"]).get("accept", ""), "text/event-stream"):
                 raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
             selected = wish(scope["query_string"]).query
-            events = self._room.open(current().principal, self._base_path + MESSAGE_PATH, selected)
+            events = self._sessions.open(current().principal, self._base_path + MESSAGE_PATH, selected)
             await send_events(events, receive, send, [])
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,8 +53,8 @@ class HttpSseEndpoint:
             message = checked(parse(await read_body(receive)))
             note(scope, message)
             require(principal, [message], self._entry_scopes)
-            record = await self._room.load(_session_id(scope), principal)
-            await self._room.post(record, principal, message, Request(scope))
+            record = await self._sessions.load(_session_id(scope), principal)
+            await self._sessions.post(record, principal, message, Request(scope))
             await send({"type": "http.response.start", "status": 202, "headers": []})
             await send({"type": "http.response.body", "body": b"Accepted"})
 

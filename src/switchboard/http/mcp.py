@@ -46,9 +46,9 @@ from switchboard.http.responses import send_body, send_json
 from switchboard.http.scopes import LISTEN, EntryScopes, declined, no_scopes, require
 from switchboard.identity import Principal, current
 from switchboard.sessions.bus import RedisBus
+from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.listen import ListenStream, Watch
-from switchboard.sessions.unavailable import UNAVAILABLE
 
 Registered = Callable[[ListenStream, str], AbstractAsyncContextManager[None]]
 

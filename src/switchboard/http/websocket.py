@@ -31,7 +31,7 @@ from switchboard.http.middleware.rate_limit import RateLimited, spend_message
 from switchboard.http.responses import refuse
 from switchboard.http.scopes import EntryScopes, InsufficientScope, no_scopes, require, told
 from switchboard.identity import Principal, current
-from switchboard.sessions.one_stream import QUIET, LegacyRoom, OneStream
+from switchboard.sessions.one_stream import QUIET, OneStream, OneStreamSessions
 
 SUBPROTOCOL: Final = "mcp"
 
@@ -53,8 +53,8 @@ class _Closed(Exception):
 class WebSocketEndpoint:
     """The ASGI application behind a WebSocket; it has passed the same checks as any request when it gets here."""
 
-    def __init__(self, room: LegacyRoom, largest: int, entry_scopes: EntryScopes = no_scopes) -> None:
-        self._room = room
+    def __init__(self, sessions: OneStreamSessions, largest: int, entry_scopes: EntryScopes = no_scopes) -> None:
+        self._sessions = sessions
         self._largest = largest
         self._entry_scopes = entry_scopes
 
@@ -64,7 +64,7 @@ class WebSocketEndpoint:
             return
         await receive()  # the client's wish to connect
         principal = current().principal
-        async with self._room.session(principal) as session:
+        async with self._sessions.session(principal) as session:
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
             code = await _Conversation(self, session, principal, scope, receive, send).run()
         if code is not None:
@@ -88,8 +88,8 @@ class WebSocketEndpoint:
                 f"{about.text} on a websocket {word(principal.subject)}", **about.fields, person=word(principal.subject)
             )
             require(principal, [message], self._entry_scopes)
-            record = await self._room.load(session.sid, principal)
-            await self._room.post(record, principal, message, Request({**scope, "type": "http", "method": "GET"}))
+            record = await self._sessions.load(session.sid, principal)
+            await self._sessions.post(record, principal, message, Request({**scope, "type": "http", "method": "GET"}))
         except Malformed as error:
             return _error(message, error.code, error.message)
         except InsufficientScope as error:

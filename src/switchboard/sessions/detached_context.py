@@ -19,7 +19,7 @@ from switchboard.sessions.client_channel import connection_of, request_outbound
 from switchboard.sessions.client_requests import Terms
 
 
-class Conversation(Protocol):
+class DetachedCall(Protocol):
     """What outlives the request: a parked call, or a task."""
 
     connection: Connection | None
@@ -47,10 +47,10 @@ class Conversation(Protocol):
         ...
 
 
-class ParkedContext:
+class DetachedContext:
     """A `DispatchContext` that outlives its request: what it sends goes with the current round."""
 
-    def __init__(self, call: Conversation, ctx: ServerRequestContext[Any, Any]) -> None:
+    def __init__(self, call: DetachedCall, ctx: ServerRequestContext[Any, Any]) -> None:
         original = request_outbound(ctx.session)
         self._call = call
         self.transport: TransportContext = replace(original.transport, can_send_request=True)
@@ -84,13 +84,13 @@ class ParkedContext:
 class _Standalone:
     """The connection's own channel: questions park like the others, notifications go where they went before."""
 
-    def __init__(self, parked: ParkedContext, original: Outbound) -> None:
+    def __init__(self, parked: DetachedContext, original: Outbound) -> None:
         self.send_raw_request = parked.send_raw_request
         self.notify = original.notify
 
 
-def parked_context(
-    call: Conversation, ctx: ServerRequestContext[Any, Any]
+def detached_context(
+    call: DetachedCall, ctx: ServerRequestContext[Any, Any]
 ) -> tuple[ServerRequestContext[Any, Any], Connection]:
     """The context for the handler, and the connection to close when it ended.
 
@@ -98,7 +98,7 @@ def parked_context(
     lets every log level pass: the call itself knows which level the current round wants.
     """
     original = connection_of(ctx)
-    parked = ParkedContext(call, ctx)
+    parked = DetachedContext(call, ctx)
     connection = call.connection = Connection(
         _Standalone(parked, original.outbound),
         protocol_version=original.protocol_version,

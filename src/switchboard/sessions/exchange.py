@@ -20,8 +20,8 @@ from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
-from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import state_away, told_to_handlers
+from switchboard.sessions.records import wanted
 from switchboard.sessions.streams.reply import Reply
 from switchboard.sessions.streams.standalone import StandaloneWriter
 

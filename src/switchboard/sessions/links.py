@@ -2,7 +2,7 @@
 
 They belong to the principal that got them (issuer, subject, client), as sessions do, so they work in the next session
 and for clients that have none; where nobody signs in, all callers are the same one. What is kept is bounded: the latest
-`MOST` of a principal, none longer than `LONGEST` characters, for a day after the last.
+`MOST_LINKS` of a principal, none longer than `LONGEST_LINK` characters, for a day after the last.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from switchboard.protocol.resource_uris import canonical
 from switchboard.state import State
 from switchboard.state.keys import LINKS_LIFE_MS
 
-MOST: Final = 500
+MOST_LINKS: Final = 500
 MOST_AT_ONCE: Final = 100
-LONGEST: Final = 2_048
+LONGEST_LINK: Final = 2_048
 
 # KEYS links order · ARGV most life_ms (field link)…
 _NOTE: Final = """
@@ -57,7 +57,7 @@ class GivenLinks:
 
     async def note(self, provider: str, uris: Sequence[str]) -> None:
         """Remember who gave them. While Redis is away the result goes out nevertheless; the log says what is lost."""
-        fitting = [uri for uri in uris if len(uri) <= LONGEST][:MOST_AT_ONCE]
+        fitting = [uri for uri in uris if len(uri) <= LONGEST_LINK][:MOST_AT_ONCE]
         if len(fitting) < len(uris):
             log.info("links.too_many", provider=provider, given=len(uris), kept=len(fitting))
         if not fitting:
@@ -65,7 +65,7 @@ class GivenLinks:
         pairs = [part for uri in fitting for part in (_field(uri), json.dumps([provider, uri]))]
         try:
             with self._state.guard():
-                await self._note(keys=self._keys(), args=[MOST, LINKS_LIFE_MS, *pairs])
+                await self._note(keys=self._keys(), args=[MOST_LINKS, LINKS_LIFE_MS, *pairs])
         except StateUnavailable as error:
             log.warning(error.event, error=str(error), lost="links that a result gave")
 

@@ -19,7 +19,7 @@ from switchboard.sessions.streams.standalone import StandaloneWriter
 from switchboard.state import State
 
 
-class Notice:
+class NotificationContext:
     """Carries notifications to the standalone stream and refuses questions. Satisfies `DispatchContext`."""
 
     can_send_request = False

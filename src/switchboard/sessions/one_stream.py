@@ -56,15 +56,15 @@ class OneStream:
         return self._stream.ending
 
 
-class LegacyRoom:
+class OneStreamSessions:
     """Serves such sessions on the parts of the handshake room.
 
     Args:
         alive: whether the worker of an id still is.
     """
 
-    def __init__(self, room: SessionService, alive: Callable[[str], Awaitable[bool]]) -> None:
-        self._room = room
+    def __init__(self, service: SessionService, alive: Callable[[str], Awaitable[bool]]) -> None:
+        self._service = service
         self._alive = alive
 
     async def load(self, sid: str, principal: Principal) -> Record:
@@ -73,7 +73,7 @@ class LegacyRoom:
         Raises:
             SessionGone: as `Records.load`.
         """
-        return await self._room.records.load(sid, principal.owner)
+        return await self._service.records.load(sid, principal.owner)
 
     async def open(self, principal: Principal, path: str, query: str = "") -> AsyncGenerator[bytes]:
         """A new session's stream; its first event tells the client where to post (`path?sessionId=…&query`)."""
@@ -90,11 +90,11 @@ class LegacyRoom:
         Raises:
             TooMany: the principal has as many sessions, or streams on this worker, as one may have.
         """
-        sid = await self._room.records.reserve(principal.owner)
+        sid = await self._service.records.reserve(principal.owner)
         record = await self.load(sid, principal)
         try:
             async with (
-                self._room.standalone(record, principal.expires_at) as stream,
+                self._service.standalone(record, principal.expires_at) as stream,
                 aclosing(self._merged(record, stream)) as messages,
             ):
                 yield OneStream(sid, messages, stream)
@@ -109,13 +109,13 @@ class LegacyRoom:
         """
         await self._check_stream(record)
         if "method" not in message:
-            await self._room.answered(record, message)
+            await self._service.answered(record, message)
         elif "id" not in message:
-            await self._room.notified(record, principal, message, headers)
+            await self._service.notified(record, principal, message, headers)
         elif message["method"] == "initialize":
-            await self._room.say(record, await self._initialized(record, principal, message))
+            await self._service.say(record, await self._initialized(record, principal, message))
         elif record.pending and message["method"] != "ping":
-            await self._room.say(record, _error(message, NOT_YET))
+            await self._service.say(record, _error(message, NOT_YET))
         else:
             await self._serve(record, principal, message, headers)
 
@@ -128,14 +128,14 @@ class LegacyRoom:
         if record.held_by is None:
             raise SessionGone(record.sid)
         holder = holder_of(record.held_by)
-        if holder and holder != self._room.worker and not await self._alive(holder):
+        if holder and holder != self._service.worker and not await self._alive(holder):
             log.warning("stream.worker_lost", session=record.sid[:8], worker=holder)
             await self._end(record)
             raise SessionGone(record.sid)
 
     async def _initialized(self, record: Record, principal: Principal, message: dict[str, Any]) -> dict[str, Any]:
         try:
-            return (await self._room.initialize(principal, message, record.sid)).response
+            return (await self._service.initialize(principal, message, record.sid)).response
         except (SessionGone, StateUnavailable):
             raise
         except Exception as error:  # the kernel's own ladder says which errors are the client's
@@ -145,14 +145,14 @@ class LegacyRoom:
             return _error(message, known)
 
     async def _serve(self, record: Record, principal: Principal, message: dict[str, Any], headers: Any) -> None:
-        reply = self._room.start(record, principal, [message], headers)
+        reply = self._service.start(record, principal, [message], headers)
         reply.detach()
         await reply.commit()
         if reply.committed:
-            await self._room.say(record, {POINTER: reply.name})
+            await self._service.say(record, {POINTER: reply.name})
             return
         for outcome in reply.outcomes:
-            await self._room.say(record, outcome)
+            await self._service.say(record, outcome)
 
     async def _merged(self, record: Record, stream: StandaloneStream) -> AsyncGenerator[str]:
         """The session's own messages and those of the replies they point to, in one stream."""
@@ -176,7 +176,7 @@ class LegacyRoom:
 
     async def _follow(self, record: Record, reply: str, events: asyncio.Queue[str | None]) -> None:
         try:
-            async with aclosing(self._room.follower(record, reply, START).frames()) as frames:
+            async with aclosing(self._service.follower(record, reply, START).frames()) as frames:
                 async for frame in frames:
                     if frame is not None:
                         await events.put(frame.data)
@@ -185,7 +185,7 @@ class LegacyRoom:
 
     async def _end(self, record: Record) -> None:
         try:
-            await self._room.end(record)
+            await self._service.end(record)
         except StateUnavailable as error:  # the record expires by itself
             log.warning(error.event, error=str(error))
 

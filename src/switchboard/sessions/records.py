@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, InitializeRequestParams, LoggingLevel
@@ -16,7 +16,7 @@ from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone
 from switchboard.protocol.resource_uris import equal
-from switchboard.sessions.session_quota import Ownership
+from switchboard.sessions.session_quota import SessionQuota
 from switchboard.state import State
 from switchboard.state.keys import STANDALONE
 
@@ -40,6 +40,12 @@ OLDEST: Final = "2024-11-05"
 _SID: Final = re.compile(r"[0-9a-f]{48}")
 """What `create` mints: nothing else is asked of Redis."""
 
+DEFAULT_LEVEL: Final[LoggingLevel] = "info"
+"""The log level of a session that never sent `logging/setLevel`."""
+
+_SEVERITY: Final = {level: rank for rank, level in enumerate(get_args(LoggingLevel))}
+"""RFC 5424."""
+
 UNKNOWN: Final = '{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"unknown","version":"0"}}'
 """What is known of a client before `initialize`: nothing."""
 
@@ -48,6 +54,14 @@ UNKNOWN: Final = '{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo"
 def _client_params(stored: str) -> InitializeRequestParams:
     """Many clients declare the same; parsing is the dear part of loading a record."""
     return InitializeRequestParams.model_validate_json(stored, by_name=False)
+
+
+def wanted(level: LoggingLevel | None, method: str, params: Mapping[str, Any] | None) -> bool:
+    """Whether a notification may go to a client whose log level is `level`; only log messages are ever held back."""
+    if method != "notifications/message":
+        return True
+    threshold = _SEVERITY[level or DEFAULT_LEVEL]
+    return _SEVERITY.get((params or {}).get("level", "emergency"), threshold) >= threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,7 @@ class Records:
     def __init__(self, state: State, ttl: float, max_sessions: int = 20_000) -> None:
         self._state = state
         self.ttl_ms = int(ttl * 1000)
-        self._ownership = Ownership(state, max_sessions, self.ttl_ms)
+        self._ownership = SessionQuota(state, max_sessions, self.ttl_ms)
 
     async def create(self, owner: str, protocol_version: str, params: InitializeRequestParams) -> str:
         """Store a new session and return its id (192 random bits, visible ASCII).

@@ -20,10 +20,10 @@ from switchboard.aio import wait_for_event
 from switchboard.errors import SessionGone, TooMany
 from switchboard.identity import Caller, Principal, current, serving
 from switchboard.sessions.exchange import CANCELLED, LEAVING, Exchange
-from switchboard.sessions.notification_context import Notice
+from switchboard.sessions.notification_context import NotificationContext
 from switchboard.sessions.records import Record, Records
 from switchboard.sessions.streams.frames import encode
-from switchboard.sessions.streams.open_streams import Streams
+from switchboard.sessions.streams.open_streams import OpenStreams
 from switchboard.sessions.streams.reply import Reply, digest
 from switchboard.sessions.streams.reply_follower import ReplyFollower
 from switchboard.sessions.streams.standalone import StandaloneStream, StandaloneWriter, append
@@ -54,7 +54,7 @@ class SessionService:
         options: InitializationOptions,
         state: State,
         records: Records,
-        streams: Streams,
+        streams: OpenStreams,
         worker: str,
         max_requests: int = 256,
     ) -> None:
@@ -111,12 +111,14 @@ class SessionService:
         """
         if sid is not None:
             await self.records.load(sid, principal.owner)
-        connection = Connection.for_loop(Notice(None, self._state, sid or "", None), session_id=sid)
+        connection = Connection.for_loop(NotificationContext(None, self._state, sid or "", None), session_id=sid)
         runner = ServerRunner(self._server, connection, self._lifespan_state, init_options=self._options)
         try:
             with serving(Caller(principal, sid)):
                 result = await runner.on_request(
-                    Notice(message["id"], self._state, sid or "", None), "initialize", message.get("params")
+                    NotificationContext(message["id"], self._state, sid or "", None),
+                    "initialize",
+                    message.get("params"),
                 )
         finally:
             await aclose_shielded(connection)
@@ -165,7 +167,7 @@ class SessionService:
         if message["method"] == "notifications/cancelled":
             await self._cancel(record, (message.get("params") or {}).get("requestId"))
             return
-        notice = Notice(None, self._state, record.sid, headers)
+        notice = NotificationContext(None, self._state, record.sid, headers)
         connection = notice.connection(record)
         runner = ServerRunner(self._server, connection, self._lifespan_state)
         try:

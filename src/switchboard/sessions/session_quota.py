@@ -36,7 +36,7 @@ SEARCHED_S: Final = 10.0
 MOST_OWNERS: Final = 10_000
 
 
-class Ownership:
+class SessionQuota:
     """The sessions of each owner.
 
     Args:

@@ -19,7 +19,7 @@ from switchboard.state import State
 ANSWER_S: Final = 10.0
 """How long the client may take."""
 
-LOOK_S: Final = 1.0
+ANSWER_POLL_S: Final = 1.0
 """The stored answer decides; a wake-up only hastens it."""
 
 WITHDRAW_S: Final = 1.0
@@ -50,7 +50,7 @@ async def ask(
                 return None
             async with asyncio.timeout(ANSWER_S):
                 while not (answer := await _stored(state, slot)):
-                    await wait_for_event(woken, LOOK_S)
+                    await wait_for_event(woken, ANSWER_POLL_S)
                     woken.clear()
         except TimeoutError:
             raise MCPError(INTERNAL_ERROR, f"The client did not answer {method} within {ANSWER_S:g} s") from None

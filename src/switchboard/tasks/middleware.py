@@ -21,7 +21,7 @@ from switchboard.identity import current
 from switchboard.plugins import TaskSupport
 from switchboard.sessions.client_channel import LocalChannel, request_outbound
 from switchboard.sessions.client_requests import Terms
-from switchboard.sessions.detached_context import parked_context
+from switchboard.sessions.detached_context import detached_context
 from switchboard.state import State
 from switchboard.tasks.errors import not_serving, too_many, undeclared
 from switchboard.tasks.methods import declares, rows
@@ -146,7 +146,7 @@ class Tasks:
         channel = LocalChannel(request_outbound(ctx.session))
         owner = current().principal.owner
         call = Running(self, owner, ctx.method, ctx.protocol_version, Terms.of(ctx), channel)
-        inner, connection = parked_context(call, ctx)
+        inner, connection = detached_context(call, ctx)
         self._running[call.id] = call
         call.work = self._group.create_task(_run(call, inner, call_next, connection))
         looking = self._group.create_task(call.look())

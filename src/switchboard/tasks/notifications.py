@@ -14,7 +14,7 @@ from switchboard.tasks.record import EXTENSION, Record
 from switchboard.tasks.store import Store
 
 NOTICE: Final = "notifications/tasks"
-MOST: Final = 100
+MOST_TASKS: Final = 100
 """Tasks that one stream may follow."""
 
 
@@ -69,7 +69,7 @@ async def watching(store: Store, wanted: list[str], capabilities: Mapping[str, A
     """
     if EXTENSION not in (capabilities.get("extensions") or {}):
         raise undeclared()
-    asked = list(dict.fromkeys(wanted))[:MOST]
+    asked = list(dict.fromkeys(wanted))[:MOST_TASKS]
     found = [task for task in asked if await store.find(task, owner) is not None]
     return Watch(store, owner, tuple(found), store.poll_s)
 

@@ -23,7 +23,7 @@ from switchboard.fleet.peers import ServedChannel
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
 from switchboard.sessions.client_requests import Ask, Terms
 from switchboard.sessions.parking.outcome import wire
-from switchboard.sessions.patience import AGAIN_S, PATIENCE_S, patiently, told_to_handlers
+from switchboard.sessions.patience import REDIS_AWAY_S, RETRY_S, patiently, told_to_handlers
 from switchboard.state import State
 from switchboard.tasks.errors import out_of_time, stopped
 from switchboard.tasks.record import Record, now
@@ -108,7 +108,7 @@ class Running:
 
     async def _created(self) -> None:
         """Store it; while Redis is away, wait for that, unless the handler ends before: then nothing is to be kept."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + REDIS_AWAY_S
         self._keeper.admit(self.owner)
         while True:
             try:
@@ -117,7 +117,7 @@ class Running:
             except StateUnavailable:
                 if self._handled.is_set() or time.monotonic() >= min(until, self._keeper.state.contact.leave_at):
                     raise
-            await wait_for_event(self._handled, AGAIN_S)
+            await wait_for_event(self._handled, RETRY_S)
 
     async def _create(self) -> None:
         at = now()
@@ -250,7 +250,7 @@ class Running:
         left = self._began + (self._keeper.ttl_ms + GRACE_MS) / 1000 - time.monotonic()  # then it is forgotten anyway
         try:
             verdict = await patiently(
-                self._keeper.state, lambda: store.end(self.id, status, outcome, worker=worker), max(left, PATIENCE_S)
+                self._keeper.state, lambda: store.end(self.id, status, outcome, worker=worker), max(left, REDIS_AWAY_S)
             )
         except StateUnavailable as error:
             log.warning(error.event, error=str(error), task=self.id[:8], lost="how it ended")

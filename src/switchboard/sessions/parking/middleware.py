@@ -18,7 +18,7 @@ from switchboard.fleet.peers import Peers
 from switchboard.identity import current
 from switchboard.sessions.client_channel import LocalChannel, request_outbound
 from switchboard.sessions.client_requests import Terms
-from switchboard.sessions.detached_context import parked_context
+from switchboard.sessions.detached_context import detached_context
 from switchboard.sessions.parking.call import Call
 from switchboard.sessions.parking.continuation import Continuation, HandlerState, read
 from switchboard.sessions.parking.errors import invalid_responses, not_serving
@@ -93,7 +93,7 @@ class Parking:
 
     async def _start(self, ctx: Context, call_next: CallNext) -> Outcome:
         call = Call(self._registry, current().principal.owner, ctx.method, ctx.protocol_version, Terms.of(ctx))
-        inner, connection = parked_context(call, ctx)
+        inner, connection = detached_context(call, ctx)
         call.task = self._spawn(_run(call, inner, call_next, connection))
         call.task.add_done_callback(lambda _: call.end())
         self._registry.running.add(call)

@@ -20,7 +20,7 @@ from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.streams.listen import ListenStream
 from switchboard.sessions.streams.revocation import Revocation
 from switchboard.sessions.streams.standalone import StandaloneStream
-from switchboard.sessions.streams.stream_quota import HeldStreams
+from switchboard.sessions.streams.stream_quota import StreamQuota
 from switchboard.state import State
 
 log = structlog.get_logger("switchboard.sessions")
@@ -28,7 +28,7 @@ log = structlog.get_logger("switchboard.sessions")
 CHUNK: Final = 256
 
 
-class Streams:
+class OpenStreams:
     """Registers open streams, passes change notices to the handshake ones, and looks after idle ones.
 
     One task sweeps all idle handshake streams every few seconds in pipelined chunks: a timer and a round trip for
@@ -37,7 +37,7 @@ class Streams:
 
     def __init__(self, state: State, bus: RedisBus, worker: str, ttl: float, max_streams: int = 20_000) -> None:
         self.revocation = Revocation()
-        self._held = HeldStreams(state, worker, max_streams)
+        self._held = StreamQuota(state, worker, max_streams)
         self._state = state
         self._bus = bus
         self._pause = min(state.timing.poll_s, ttl / 3)

@@ -141,7 +141,7 @@ class Reply:
 
         Raises:
             SessionGone: the session ended, or this worker lost the reply to another.
-            StateUnavailable: Redis stayed away for PATIENCE_S.
+            StateUnavailable: Redis stayed away for REDIS_AWAY_S.
         """
         try:
             written = await patiently(self._state, write)

@@ -18,9 +18,8 @@ from mcp_types import LoggingLevel
 from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone, StateUnavailable
-from switchboard.sessions.log_levels import wanted
 from switchboard.sessions.patience import patiently
-from switchboard.sessions.records import Record, Records
+from switchboard.sessions.records import Record, Records, wanted
 from switchboard.sessions.streams.frames import Frame, encode, opening
 from switchboard.sessions.streams.stored_stream import StoredStream, follow, server_sent
 from switchboard.state import State

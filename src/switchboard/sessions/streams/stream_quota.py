@@ -23,7 +23,7 @@ KEPT_S: Final = 86_400
 log = structlog.get_logger("switchboard.sessions")
 
 
-class HeldStreams:
+class StreamQuota:
     """The open streams of each owner."""
 
     def __init__(self, state: State, worker: str, limit: int) -> None:
