@@ -1,4 +1,4 @@
-"""One handshake-era request while it is served: the SDK's `DispatchContext`, on any worker."""
+"""The exchange: one request of the handshake era while it is served. The SDK's `DispatchContext`, on any worker."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Exchange:
             log.warning("exchange.unanswered", method=self.method, reason=type(error).__name__)
 
     def cancel(self, answer: ErrorData | None = None) -> None:
-        """End the request: with `answer` if this worker cannot finish it, without one if its client takes it back."""
+        """End the request: with `answer` when this worker cannot finish it, without when its client cancelled it."""
         self._ended_by = answer
         self.cancel_requested.set()
         self._scope.cancel()

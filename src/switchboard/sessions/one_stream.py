@@ -1,9 +1,9 @@
 """Transports with one stream that carries every answer: HTTP+SSE (2024-11-05), whose messages any worker takes, and
 WebSocket.
 
-The same room as Streamable HTTP. A request posted on any worker becomes a stored reply at once, and a pointer to it is
-put on the session's one stream; the worker that holds that stream follows each reply it is pointed to. So a reply of a
-worker that dies still gets its ending. The session ends with its stream: these transports cannot resume.
+The sessions are those of Streamable HTTP. A request posted on any worker becomes a stored reply at once, and a pointer
+to it is put on the session's one stream; the worker that holds that stream follows each reply that is pointed to. So
+the reply of a worker that dies is ended. The session ends with its stream: these transports cannot resume.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class OneStream:
 
 
 class OneStreamSessions:
-    """Serves such sessions on the parts of the handshake room.
+    """Serves sessions of such transports by way of `SessionService`.
 
     Args:
         alive: whether the worker of an id still is.
@@ -102,7 +102,7 @@ class OneStreamSessions:
             await self._end(record)
 
     async def post(self, record: Record, principal: Principal, message: dict[str, Any], headers: Any) -> None:
-        """Take one message; whatever is to be answered is answered on the stream.
+        """Serve one message; answers go to the stream.
 
         Raises:
             SessionGone, StateUnavailable: the message was not taken.
@@ -120,7 +120,7 @@ class OneStreamSessions:
             await self._serve(record, principal, message, headers)
 
     async def _check_stream(self, record: Record) -> None:
-        """Take nothing for a stream that nobody holds: its answers would reach no one.
+        """Refuse a message when the stream is open nowhere: the answer could not be sent.
 
         Raises:
             SessionGone: the stream has ended, or its worker died and left it; the session has ended with it.

@@ -1,4 +1,4 @@
-"""The handshake room: what a worker does for the clients of the `Mcp-Session-Id` era."""
+"""What a worker does for clients of the handshake era, which send an `Mcp-Session-Id`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COMMIT_WINDOW_S: Final = 1.0
 
 @dataclass(frozen=True)
 class OpenedSession:
-    """What `initialize` settled."""
+    """The outcome of `initialize`."""
 
     sid: str
     protocol_version: str
@@ -46,7 +46,7 @@ class OpenedSession:
 
 
 class SessionService:
-    """Serves handshake sessions from their records; keeps nothing of an idle one."""
+    """Serves handshake sessions from their stored records; an idle session takes nothing on a worker."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class SessionService:
 
     @contextlib.asynccontextmanager
     async def running(self, lifespan_state: Any) -> AsyncIterator[None]:
-        """Be ready to serve; on the way out, exchanges get what is left of their time to finish."""
+        """Serve until the context ends; then exchanges have what is left of their time to finish."""
         self._lifespan_state = lifespan_state
         async with self._tasks:
             try:
@@ -84,7 +84,7 @@ class SessionService:
                     exchange.cancel(LEAVING)
 
     def drain(self, patience: float) -> None:
-        """This worker will leave: running exchanges have `patience` seconds from the first time this is called."""
+        """This worker will stop: running exchanges have `patience` seconds from the first call of this on."""
         if self._leave_at is None:
             self._leave_at = asyncio.get_running_loop().time() + patience
 
@@ -103,7 +103,7 @@ class SessionService:
         return len(self._running)
 
     async def initialize(self, principal: Principal, message: dict[str, Any], sid: str | None) -> OpenedSession:
-        """Negotiate and store a session; with the id of one's own session, settle that one anew.
+        """Negotiate and store a session; with the id of a session of this principal, negotiate that one anew.
 
         Raises:
             MCPError, ValidationError: the parameters are wrong.
@@ -137,7 +137,7 @@ class SessionService:
         )
 
     def start(self, record: Record, principal: Principal, messages: list[dict[str, Any]], headers: Any) -> Reply:
-        """Start serving requests; they go on whether or not anyone stays to read the reply.
+        """Start serving requests; they go on when the client hangs up.
 
         Raises:
             TooMany: the session has as many requests running on this worker as one may have.
@@ -158,12 +158,12 @@ class SessionService:
             raise TooMany("requests of one session at once", self._max_requests, "MAX_REQUESTS")
 
     async def settle(self, reply: Reply) -> None:
-        """Wait until the reply is complete or has become a stream; after the commit window it becomes one."""
+        """Wait until the reply is complete or a stream; after COMMIT_WINDOW_S it becomes a stream."""
         if not await wait_for_event(reply.settled, COMMIT_WINDOW_S):
             await reply.commit()
 
     async def notified(self, record: Record, principal: Principal, message: dict[str, Any], headers: Any) -> None:
-        """Take a client's notification."""
+        """Serve a notification from the client."""
         if message["method"] == "notifications/cancelled":
             await self._cancel(record, (message.get("params") or {}).get("requestId"))
             return
@@ -177,7 +177,7 @@ class SessionService:
             await aclose_shielded(connection)
 
     async def answered(self, record: Record, message: dict[str, Any]) -> bool:
-        """Take a client's answer to one of our requests; `False` when nobody waits for it (any more)."""
+        """Store a client's answer to one of our requests; `False` when no handler waits for it."""
         keys = self._state.keys
         with self._state.guard():
             filled = await self._state.scripts.fill(
@@ -196,7 +196,7 @@ class SessionService:
     async def standalone(
         self, record: Record, expires_at: float | None, since: str | None = None
     ) -> AsyncIterator[StandaloneStream]:
-        """Be the one who holds the session's standalone stream.
+        """Hold the session's standalone stream; an older holder ends.
 
         Raises:
             SessionGone: the session ended meanwhile.
@@ -211,7 +211,7 @@ class SessionService:
                     await stream.detach()
 
     async def say(self, record: Record, message: dict[str, Any]) -> None:
-        """Put a message on the session's standalone stream, whoever holds it.
+        """Append a message to the session's standalone stream, on whichever worker it is open.
 
         Raises:
             SessionGone: the session ended meanwhile.
@@ -220,7 +220,7 @@ class SessionService:
             raise SessionGone(record.sid)
 
     async def replying(self, reply: Reply) -> AsyncGenerator[bytes]:
-        """The reply's stream; it ends with the token of the request, and the reply goes on to where it is stored."""
+        """The reply's stream. It ends when the token of the request does; the reply goes on, and is stored."""
         with self.streams.revocation.ending(current().still_valid, reply.detach):
             async with contextlib.aclosing(reply.events()) as events:
                 async for chunk in events:
@@ -234,7 +234,7 @@ class SessionService:
                     yield chunk
 
     def follower(self, record: Record, stream: str, last: str) -> ReplyFollower:
-        """Whoever resumes the reply to an earlier POST."""
+        """For a client that resumes the reply to an earlier POST."""
         return ReplyFollower(self._state, record.sid, stream, last, self.records.ttl_ms)
 
     async def end(self, record: Record) -> None:
@@ -276,7 +276,7 @@ class SessionService:
                 tasks.create_task(exchange.serve(self._server, self._lifespan_state))
 
     async def _cancel(self, record: Record, request: Any) -> None:
-        """Cancel here if it runs here; else leave word where the worker that runs it will look."""
+        """Cancel a request that runs here; else note it where the worker that runs it looks."""
         if not isinstance(request, str | int) or isinstance(request, bool):
             return
         running = self._running.get((record.sid, coerce_request_id(request)))

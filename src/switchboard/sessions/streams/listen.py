@@ -33,7 +33,7 @@ ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
 
 class Watch(Protocol):
-    """Things that a client follows by name, besides what the specification's own filter knows."""
+    """What a client follows by name beyond the specification's filter: tasks."""
 
     @property
     def names(self) -> Iterable[str]:
@@ -42,7 +42,7 @@ class Watch(Protocol):
 
     @property
     def every(self) -> float:
-        """After how many seconds without a change to look nevertheless."""
+        """Seconds without a change after which everything is looked at."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class Watch(Protocol):
         ...
 
     async def notice(self, name: str) -> tuple[str, Mapping[str, Any]] | None:
-        """The notification about it, method and params; `None` when there is nothing new to say."""
+        """The notification about it, method and params; `None` when nothing changed."""
         ...
 
 
@@ -109,7 +109,7 @@ class ListenStream:
             self.deliver(ResourceUpdated(uri))
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Resource updates are what a plugin may send here; the revision allows nothing else on this stream."""
+        """Send a resource update; the revision allows no other notification of a plugin on this stream."""
         if method == "notifications/resources/updated":
             self.deliver(ResourceUpdated(str(params["uri"])))
 

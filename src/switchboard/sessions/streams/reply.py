@@ -1,8 +1,8 @@
-"""The reply to one POST: plain JSON while it is short, a stored stream once it speaks or takes long.
+"""The reply to one POST: plain JSON when it is one response soon; else a stored stream.
 
 A reply starts uncommitted and costs Redis nothing. `commit` turns it into a stream: the opening entry is stored, the
-lease taken, and the session's mail followed; from then on every frame is stored before it is sent, under the reply's
-epoch, so that any worker can replay it and no worker can end it twice.
+lease taken, and answers and cancellations are listened for. From then on every frame is stored before it is sent, under
+the reply's epoch, so that any worker can replay it and no worker can end it twice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from switchboard.state.keys import COMMIT_GRACE_MS, MAX_FRAMES
 log = structlog.get_logger("switchboard.sessions")
 
 WITHDRAW_S: Final = 2.0
-"""How long an abandoned request to the client may hold up whoever abandoned it."""
+"""How long a handler that no longer waits for its client may be held up by telling the client so."""
 
 
 class Reply:
@@ -52,7 +52,7 @@ class Reply:
         self.record = record
         self.name = secrets.token_urlsafe(9)
         self.outcomes: list[dict[str, Any]] = []
-        """The responses so far; what the POST is answered with if the reply never becomes a stream."""
+        """The responses so far, with which the POST is answered if the reply never becomes a stream."""
         self.settled = asyncio.Event()
         """Set once the reply is complete, or must become a stream."""
         self.committed = False
@@ -229,7 +229,7 @@ class Reply:
                     await self._withdraw(request)
 
     async def _withdraw(self, request: str) -> None:
-        """Tell the client that nobody waits for its answer any more."""
+        """Tell the client that its answer is not waited for any more."""
         try:
             with self._state.guard():
                 await self._state.redis.delete(self._keys.inbox(self.record.sid, request))
@@ -244,13 +244,13 @@ class Reply:
         except (SessionGone, StateUnavailable) as error:
             log.debug("session.withdraw_failed", error=str(error))
 
-    # -- mail: answers, cancellations, the end of the session ------------------------------------------------------
+    # -- from other workers: answers, cancellations, the end of the session ----------------------------------------
 
     def _on_mail(self, _payload: str) -> None:
         self._mail.set()
 
     async def _watch(self) -> None:
-        """Follow the session's mail and keep the lease, from the commit until the reply is closed."""
+        """Look for answers and cancellations, and renew the lease, from the commit until the reply is closed."""
         pause = min(self._state.timing.poll_s, self._ttl_ms / 3000)
         while not self._over:
             try:
@@ -294,7 +294,7 @@ class Reply:
         )
 
     async def _keep(self, slots: list[str]) -> None:
-        """A slot lives as long as somebody waits at it."""
+        """Keep the slots of answers that are waited for."""
         async with self._state.redis.pipeline(transaction=False) as pipe:
             for slot in slots:
                 pipe.pexpire(slot, self._ttl_ms)
@@ -341,7 +341,7 @@ class Reply:
                 yield KEEPALIVE
 
     async def close(self) -> None:
-        """Release what the commit took."""
+        """Stop looking for answers and cancellations."""
         if self._watching is not None:
             self._watching.cancel()
         await self._open.aclose()
@@ -358,5 +358,5 @@ class Reply:
 
 
 def digest(request: RequestId) -> str:
-    """What stands in Redis for a request's id, which its client chose."""
+    """How Redis knows a request: its id is the client's to choose, and may be anything."""
     return hashlib.sha256(json.dumps(coerce_request_id(request)).encode()).hexdigest()[:32]

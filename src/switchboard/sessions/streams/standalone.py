@@ -1,4 +1,4 @@
-"""The standalone stream of a handshake session: what the server says without being asked.
+"""The standalone stream of a handshake session: notifications and questions that belong to no request.
 
 Anything may be appended from any worker; the worker that holds the client's GET follows the stored stream. The newest
 GET wins: it writes its token into the record, and the older follower leaves when it sees another one there.
@@ -38,7 +38,7 @@ log = structlog.get_logger("switchboard.sessions")
 
 
 class StandaloneWriter:
-    """Appends to one session's standalone stream, from whichever worker."""
+    """Appends to one session's standalone stream, from any worker."""
 
     def __init__(self, state: State, sid: str, level: LoggingLevel | None) -> None:
         self._state = state
@@ -51,7 +51,7 @@ class StandaloneWriter:
             await append(self._state, self._sid, _notification(method, params))
 
     async def say(self, method: str, params: Mapping[str, Any] | None) -> None:
-        """The same for a handler: while Redis is away it waits."""
+        """As `send`, for a handler: waits while Redis is away."""
         if wanted(self._level, method, params):
             message, mark = _notification(method, params), secrets.token_hex(6)
             await patiently(self._state, lambda: append(self._state, self._sid, message, mark))
@@ -134,7 +134,7 @@ class StandaloneStream:
         self.wake.set()
 
     async def attach(self, since: str | None) -> None:
-        """Become the session's one holder, from `since` on (a Redis id), or from where the stream stands.
+        """Become the session's one holder, from `since` on (a Redis id), or from the end of the stream.
 
         Raises:
             SessionGone: the session ended meanwhile.
@@ -151,7 +151,7 @@ class StandaloneStream:
         await self._still_ours()  # what the client subscribed to counts from the first byte of its stream on
 
     async def detach(self) -> None:
-        """Say that nobody holds the stream, unless somebody else does by now."""
+        """Note that the stream is open nowhere, unless another worker holds it by now."""
         self.over = True
         try:
             with self._state.guard():
