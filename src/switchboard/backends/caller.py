@@ -1,4 +1,4 @@
-"""The north side of a call: the client whose request a backend is serving, whichever era it speaks."""
+"""The client whose request a backend is serving, whichever era it speaks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from pydantic import BaseModel, ValidationError
 from switchboard.backends import texts
 from switchboard.backends.envelope import Params
 from switchboard.common.visible_text import text
+from switchboard.fleet.peers import Channel
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
 
 __all__ = ["ClientChannel", "Params", "RequestClient", "askable"]
 
 
-class ClientChannel(Protocol):
-    """Whoever made a call, as a line sees it."""
+class ClientChannel(Channel, Protocol):
+    """The client whose request a backend serves, here or at another worker, as a connection sees it."""
 
     @property
     def era(self) -> Literal["handshake", "modern"]:
@@ -40,22 +41,6 @@ class ClientChannel(Protocol):
     @property
     def wants_progress(self) -> bool:
         """Whether the client asked for progress."""
-        ...
-
-    async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
-        """Ask the client.
-
-        Raises:
-            MCPError: it cannot be asked, or declined with an error.
-        """
-        ...
-
-    async def notify(self, method: str, params: Params | None) -> None:
-        """Tell the client something that belongs to its call."""
-        ...
-
-    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Report progress of its call."""
         ...
 
 
