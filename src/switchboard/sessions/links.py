@@ -1,7 +1,7 @@
 """Links that backends gave to people, in Redis: any worker reads them through whoever gave them.
 
 They belong to the principal that got them (issuer, subject, client), as sessions do, so they work in the next session
-and for clients that have none; where nobody signs in, all callers are the same one. What is kept is bounded: the latest
+and for clients without one; without sign-in all callers are one principal. What is kept is bounded: the latest
 `MOST_LINKS` of a principal, none longer than `LONGEST_LINK` characters, for a day after the last.
 """
 

@@ -42,7 +42,7 @@ class NotificationContext:
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
-        """There is no stream on which the client could be asked."""
+        """Refuse: there is no stream on which the client could be asked."""
         raise NoBackChannelError(method)
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:

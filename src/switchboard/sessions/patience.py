@@ -1,4 +1,4 @@
-"""Waiting for Redis to come back, for whoever has begun something; and what is said when it does not."""
+"""What is done and said while Redis is away: work that has begun waits, and its client hears why it failed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 async def patiently(state: State, work: Callable[[], Awaitable[T]], seconds: float = REDIS_AWAY_S) -> T:
-    """Do it, and again while Redis is away; a worker that leaves waits no longer than it may.
+    """Do the work, and again while Redis is away; a worker that stops waits no longer than it may.
 
     Raises:
         StateUnavailable: Redis stayed away for so long.
@@ -47,7 +47,7 @@ async def patiently(state: State, work: Callable[[], Awaitable[T]], seconds: flo
 
 
 def state_away(error: StateUnavailable, *, begun: bool) -> MCPError:
-    """What a client is told.
+    """The error for a client when Redis was away.
 
     Args:
         begun: whether something was begun that may have taken effect.
@@ -59,7 +59,7 @@ def state_away(error: StateUnavailable, *, begun: bool) -> MCPError:
 
 @contextmanager
 def told_to_handlers() -> Iterator[None]:
-    """Around what a handler says or asks: an error of Redis becomes one that its tool answers with, with its reason."""
+    """Around what a handler says or asks: `StateUnavailable` becomes an error that the client understands."""
     try:
         yield
     except StateUnavailable as error:

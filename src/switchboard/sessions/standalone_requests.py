@@ -20,7 +20,7 @@ ANSWER_S: Final = 10.0
 """How long the client may take."""
 
 ANSWER_POLL_S: Final = 1.0
-"""The stored answer decides; a wake-up only hastens it."""
+"""How often the stored answer is looked for without a wake-up."""
 
 WITHDRAW_S: Final = 1.0
 

@@ -79,7 +79,7 @@ class Tasks:
             server.add_request_handler(method, params_type, handler)
 
     async def watch(self, wanted: list[str], capabilities: Mapping[str, Any]) -> Watch:
-        """What a listen stream shall tell of tasks.
+        """The tasks that a listen stream follows.
 
         Raises:
             MCPError: the client has not declared the extension.
@@ -88,7 +88,7 @@ class Tasks:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run tasks; on the way out they get what is left of their time, then they end as failed, and say why."""
+        """Run tasks until the context ends; then they have what is left of their time, and fail with the reason."""
         async with asyncio.TaskGroup() as self._group:
             try:
                 yield
@@ -106,7 +106,7 @@ class Tasks:
         return self._group is not None
 
     def drain(self, patience: float) -> None:
-        """This worker will leave: running tasks have `patience` seconds from the first time this is called."""
+        """This worker will stop: running tasks have `patience` seconds from the first call of this on."""
         self._leave_at = self._leave_at or asyncio.get_running_loop().time() + patience
 
     async def _finish(self) -> None:
@@ -116,7 +116,7 @@ class Tasks:
             await asyncio.wait(running, timeout=left)
 
     def admit(self, owner: str) -> None:
-        """Make room for one more task; raises when there is none."""
+        """Count one more task of an owner; raises when there are as many as there may be."""
         kept = Counter(call.owner for call in self._running.values() if call.record is not None)
         if kept.total() >= self._max_running:
             raise too_many("on this worker", self._max_running)

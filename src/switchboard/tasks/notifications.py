@@ -1,4 +1,4 @@
-"""What a listen stream tells of tasks: `notifications/tasks`, each with the whole task as it is then."""
+"""Tasks on listen streams: `notifications/tasks`, each with the whole task as it is then."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_TASKS: Final = 100
 
 @dataclass
 class Watch:
-    """The tasks of one stream. Satisfies `switchboard.sessions.streams.listen.Watch`."""
+    """The tasks that one stream follows. Satisfies `switchboard.sessions.streams.listen.Watch`."""
 
     store: Store
     owner: str

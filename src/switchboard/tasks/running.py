@@ -32,14 +32,14 @@ from switchboard.tasks.store import GRACE_MS, Ending, Store
 log = structlog.get_logger("switchboard.tasks")
 
 SAY_EVERY_S: Final = 1.0
-"""How often a task's own words about its progress are stored."""
+"""How often a task's status message is stored."""
 
 MOST_ROUNDS: Final = 16
 """How often one task may end a round with questions instead of a result."""
 
 
 class Keeper(Protocol):
-    """Who keeps the tasks of this worker."""
+    """What a call needs of the tasks of its worker."""
 
     worker: str
     ttl_ms: int
@@ -47,7 +47,7 @@ class Keeper(Protocol):
     store: Store
 
     def admit(self, owner: str) -> None:
-        """Make room for one more task; raises when there is none."""
+        """Count one more task of an owner; raises when there are as many as there may be."""
         ...
 
 
@@ -61,7 +61,7 @@ class Running:
         self.owner = owner
         self.terms = terms
         self.connection: Connection | None = None
-        """What the handler believes to be its client's connection."""
+        """The connection that its handler sees."""
         self.decided = asyncio.Event()
         """Set when the call has its answer: a result, or that it became a task."""
         self.record: Record | None = None
@@ -69,7 +69,7 @@ class Running:
         self.error: Exception | None = None
         self.work: asyncio.Task[None] | None = None
         self.leaving = False
-        """Whether this worker is about to leave."""
+        """Whether this worker stops."""
         self._keeper = keeper
         self._method = method
         self._version = version
@@ -86,7 +86,7 @@ class Running:
     # --- becoming a task ---
 
     async def keep(self) -> None:
-        """Store the call as a task. Afterwards its request may be answered, and its client may leave.
+        """Store the call as a task; then its request may be answered, and the client hang up.
 
         Raises:
             MCPError: there is no room for it.
@@ -162,7 +162,7 @@ class Running:
         await self._channel.notify(method, params)
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Report progress with the answer; of a task, its words become the status message."""
+        """Report progress with the answer; once the call is a task, the message becomes its status message."""
         if not self.decided.is_set():
             await self._channel.progress(progress, total, message)
         elif message and time.monotonic() - self._said_at >= SAY_EVERY_S:
@@ -170,7 +170,7 @@ class Running:
             await self._said(message)
 
     async def _said(self, message: str) -> None:
-        """Store the words; they wait while Redis is away, and are given up when that lasts: they are words only."""
+        """Store a status message; later while Redis is away, and not at all when that lasts."""
         store, worker = self._keeper.store, self._keeper.worker
         try:
             await patiently(self._keeper.state, lambda: store.say(self.id, message, worker=worker))
@@ -257,7 +257,7 @@ class Running:
         else:
             log.info("task.ended", task=self.id[:8], status=status, verdict=verdict)
 
-    # --- what other workers did to it ---
+    # --- from other workers: answers, and the end of the task ---
 
     async def look(self) -> None:
         """Once it is a task: hand its handler the answers, and cancel it when the task was ended elsewhere."""

@@ -1,4 +1,4 @@
-"""Tasks in Redis: what every worker sees of them."""
+"""Tasks in Redis, where every worker reads and changes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = structlog.get_logger("switchboard.tasks")
 
 
 class Store:
-    """Every read finds out dead workers; every write is refused when the task has ended."""
+    """Reads tasks, ending those of dead workers; refuses every write to a task that has ended."""
 
     def __init__(self, state: State, alive: Callable[[str], Awaitable[bool]]) -> None:
         self._state = state
@@ -64,7 +64,7 @@ class Store:
         return await self._run(self._scripts.change, task, worker, *fields)
 
     async def say(self, task: str, message: str, *, worker: str) -> Verdict:
-        """Say in words what a task is at."""
+        """Store a task's status message."""
         return await self._run(self._scripts.change, task, worker, "message", message)
 
     async def ask(self, task: str, key: str, question: Mapping[str, Any], *, worker: str) -> Verdict:

@@ -1,4 +1,4 @@
-"""What is held open for a token ends with it: streams of either era, and the answers to POSTs while they last."""
+"""Ends what is open for a token when the token is revoked: streams of either era, and answers to POSTs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ StillValid = Callable[[], Awaitable[bool]]
 
 
 class Revocation:
-    """Looks at the tokens of everything that is open on this worker."""
+    """Checks the tokens of all that is open on this worker."""
 
     def __init__(self) -> None:
         self._open: dict[object, tuple[StillValid, Callable[[], None]]] = {}
 
     @contextmanager
     def ending(self, still_valid: StillValid | None, end: Callable[[], None]) -> Iterator[None]:
-        """Have `end` called when the token is good no longer; without a token, never."""
+        """Have `end` called when the token is no longer valid; without a token, never."""
         if still_valid is None:
             yield
             return

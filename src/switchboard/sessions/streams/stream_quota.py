@@ -32,7 +32,7 @@ class StreamQuota:
         self._limit = limit
         self._here: Counter[str] = Counter()
         self._untold: set[str] = set()
-        """Owners whose number Redis does not know yet, because it was away."""
+        """Owners whose number is still to be stored."""
 
     @asynccontextmanager
     async def one_more(self, owner: str) -> AsyncIterator[None]:
@@ -53,10 +53,10 @@ class StreamQuota:
             self._untold.add(owner)
 
     async def tell(self) -> None:
-        """Tell Redis what changed; streams that ended are told of here, all at once.
+        """Store the numbers that changed: those of streams that ended are stored here, all at once.
 
         Raises:
-            StateUnavailable: it stays untold until the next time.
+            StateUnavailable: they are stored the next time.
         """
         while self._untold:
             owner = next(iter(self._untold))
