@@ -1,4 +1,4 @@
-"""What the handler of a parkable call sees instead of the request that brought it."""
+"""The context of a handler that outlives its request, because its call was parked or became a task."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from switchboard.sessions.client_requests import Terms
 
 
 class DetachedCall(Protocol):
-    """What outlives the request: a parked call, or a task."""
+    """The call that outlives its request: parked, or a task."""
 
     connection: Connection | None
 
     @property
     def terms(self) -> Terms:
-        """What the client declared, as last known."""
+        """What the client declared with its last request."""
         ...
 
     @property
@@ -39,16 +39,16 @@ class DetachedCall(Protocol):
         ...
 
     async def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
-        """Tell the client something, where that is possible now."""
+        """Send the client a notification, if one of its requests is being answered."""
         ...
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Report progress, where that is possible now."""
+        """Report progress, if one of its requests is being answered."""
         ...
 
 
 class DetachedContext:
-    """A `DispatchContext` that outlives its request: what it sends goes with the current round."""
+    """A `DispatchContext` that outlives its request: what it sends goes with the current round of its call."""
 
     def __init__(self, call: DetachedCall, ctx: ServerRequestContext[Any, Any]) -> None:
         original = request_outbound(ctx.session)
@@ -66,7 +66,7 @@ class DetachedContext:
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
     ) -> dict[str, Any]:
-        """Ask the client, by parking."""
+        """Ask the client with the next round."""
         return await self._call.ask(method, params, (opts or {}).get("timeout"))
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
@@ -82,10 +82,10 @@ class DetachedContext:
 
 
 class _Standalone:
-    """The connection's own channel: questions park like the others, notifications go where they went before."""
+    """The outbound of the connection: questions go with the call, notifications where they went before."""
 
-    def __init__(self, parked: DetachedContext, original: Outbound) -> None:
-        self.send_raw_request = parked.send_raw_request
+    def __init__(self, detached: DetachedContext, original: Outbound) -> None:
+        self.send_raw_request = detached.send_raw_request
         self.notify = original.notify
 
 
@@ -98,9 +98,9 @@ def detached_context(
     lets every log level pass: the call itself knows which level the current round wants.
     """
     original = connection_of(ctx)
-    parked = DetachedContext(call, ctx)
+    detached = DetachedContext(call, ctx)
     connection = call.connection = Connection(
-        _Standalone(parked, original.outbound),
+        _Standalone(detached, original.outbound),
         protocol_version=original.protocol_version,
         session_id=original.session_id,
         client_params=original.client_params,
@@ -109,5 +109,5 @@ def detached_context(
     connection.state = original.state
     connection.initialized.set()
     every_level = cast(RequestParamsMeta, {LOG_LEVEL_META_KEY: "debug"})
-    session = ServerSession(parked, connection, request_meta=every_level)
+    session = ServerSession(detached, connection, request_meta=every_level)
     return replace(ctx, session=session), connection

@@ -92,7 +92,7 @@ class Records:
     def __init__(self, state: State, ttl: float, max_sessions: int = 20_000) -> None:
         self._state = state
         self.ttl_ms = int(ttl * 1000)
-        self._ownership = SessionQuota(state, max_sessions, self.ttl_ms)
+        self._quota = SessionQuota(state, max_sessions, self.ttl_ms)
 
     async def create(self, owner: str, protocol_version: str, params: InitializeRequestParams) -> str:
         """Store a new session and return its id (192 random bits, visible ASCII).
@@ -102,14 +102,14 @@ class Records:
             MCPError: what the client says of itself is too long to keep.
         """
         sid, fields = secrets.token_hex(24), _settled(owner, protocol_version, params)
-        await self._ownership.admit(owner, sid)
+        await self._quota.admit(owner, sid)
         await self._write(sid, dict(fields))
         return sid
 
     async def reserve(self, owner: str) -> str:
         """Store an HTTP+SSE session that is still to be initialized, and return its id."""
         sid = secrets.token_hex(24)
-        await self._ownership.admit(owner, sid)
+        await self._quota.admit(owner, sid)
         await self._write(sid, {**_common(owner), "protocol": OLDEST, "params": UNKNOWN, "pending": "1"})
         return sid
 
@@ -147,7 +147,7 @@ class Records:
         record = _parse(sid, dict(zip(flat[::2], flat[1::2], strict=True)))
         if record is None:
             raise SessionGone(sid)
-        await self._ownership.used(owner)
+        await self._quota.used(owner)
         if record.has_streams and record.held_by is None:
             await self._touch_streams(sid)
         return record
@@ -155,7 +155,7 @@ class Records:
     async def delete(self, sid: str, owner: str) -> None:
         """End the session; what writes to it from now on is refused by its scripts."""
         keys = self._state.keys
-        await self._ownership.release(owner, sid)
+        await self._quota.release(owner, sid)
         with self._state.guard():
             await self._state.redis.delete(keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE))
             await self._state.hub.publish(keys.to_server(sid), "1")

@@ -1,9 +1,9 @@
-"""How many sessions one owner has: counted for the fleet, so that nobody fills Redis with sessions.
+"""How many sessions one owner has, counted for the fleet: a limit on what an owner can store in Redis.
 
-A sorted set of each owner's sessions, by when each would end if nobody used it any more. Using a session does not write
-here: whoever makes the next one looks at those whose time has come, takes away what has ended, and puts the others back
-to when they would end now. So an entry is looked at once in a session's life, and none outlives its session for long.
-Records that went before their time (a Redis that evicts) are looked for, now and then, when there is no room.
+Each owner has a sorted set of sessions, by when each expires if it is not used again. Using a session does not write
+here: making the next one looks at the entries that are due, removes those whose session has ended, and sets the others
+to when they expire now. So an entry is looked at once in a session's life, and none outlives its session for long.
+Records that Redis evicted are looked for, now and then, when an owner is at the limit.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from switchboard.errors import TooMany
 from switchboard.state import State
 
 LOOKED_AT: Final = 50
-"""Entries whose time has come that each new session looks at, of however many there are."""
+"""Entries that are due of which each new session looks at no more than this."""
 
 AT_ONCE: Final = 500
-"""Entries looked at in one round trip when there is no room."""
+"""Entries looked at in one round trip when an owner is at the limit."""
 
 KEPT_LIVES: Final = 2
 """Lives of a session after its last use, for which its owner's set is kept."""
@@ -31,7 +31,7 @@ TOLD_TIMES: Final = 4
 """How often in one life of a session a worker says that its owner's set is still needed."""
 
 SEARCHED_S: Final = 10.0
-"""How often a worker looks at every entry of an owner who has no room."""
+"""How often a worker looks at every entry of an owner at the limit."""
 
 MOST_OWNERS: Final = 10_000
 

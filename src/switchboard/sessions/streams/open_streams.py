@@ -37,7 +37,7 @@ class OpenStreams:
 
     def __init__(self, state: State, bus: RedisBus, worker: str, ttl: float, max_streams: int = 20_000) -> None:
         self.revocation = Revocation()
-        self._held = StreamQuota(state, worker, max_streams)
+        self._quota = StreamQuota(state, worker, max_streams)
         self._state = state
         self._bus = bus
         self._pause = min(state.timing.poll_s, ttl / 3)
@@ -72,7 +72,7 @@ class OpenStreams:
         Raises:
             TooMany: the owner has as many streams as one may have.
         """
-        async with self._held.one_more(owner):
+        async with self._quota.one_more(owner):
             self._standalone[stream] = None
             try:
                 with self.revocation.ending(stream.still_valid, partial(stream.end, "revoked")):
@@ -87,7 +87,7 @@ class OpenStreams:
         Raises:
             TooMany: as `standalone`.
         """
-        async with self._held.one_more(owner):
+        async with self._quota.one_more(owner):
             self._listening[stream] = None
             try:
                 with self.revocation.ending(stream.still_valid, partial(stream.end, "revoked")):
@@ -130,7 +130,7 @@ class OpenStreams:
             streams = list(self._standalone)
             chunks = (streams[start : start + CHUNK] for start in range(0, len(streams), CHUNK))
             # What needs memory may be refused while what keeps sessions alive is not.
-            await self._tried(self._held.tell())
+            await self._tried(self._quota.tell())
             for chunk in chunks:
                 await self._tried(self._sweep(chunk))
 
