@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,3 +103,26 @@ class Ask:
         """Tell who waits that it cannot be asked."""
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+def answered(stored: str) -> dict[str, Any]:
+    """The result in a client's answer, as it is stored.
+
+    Raises:
+        MCPError: the client's error, or the answer cannot be read.
+    """
+    try:
+        message = json.loads(stored)
+        if "error" not in message:
+            return dict(message["result"])
+        error = message["error"]
+        failure = MCPError(error["code"], error["message"], error.get("data"))
+    except (ValueError, KeyError, TypeError, AttributeError):  # another version's, or not written by one of us
+        raise MCPError(INTERNAL_ERROR, "The client's answer cannot be read") from None
+    raise failure
+
+
+def withdrawn(request: str) -> dict[str, Any]:
+    """What tells a client that its answer to a request is not waited for any more."""
+    params = {"requestId": request, "reason": "no longer waiting"}
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.aio import wait_for_event
+from switchboard.sessions.client_requests import answered, withdrawn
 from switchboard.sessions.streams.standalone import append
 from switchboard.state import State
 
@@ -41,7 +41,7 @@ async def ask(
         if not await state.redis.hget(keys.session(sid), "standalone"):
             return None
     message = {"jsonrpc": "2.0", "id": number, "method": method, "params": dict(params or {})}
-    answer: dict[str, Any] | None = None
+    answer = ""
     async with state.hub.subscribed(keys.to_server(sid), lambda _payload: woken.set()):
         with state.guard():
             await state.scripts.place(keys=[keys.session(sid), slot], args=[int(ANSWER_S * 2000), ""])
@@ -57,18 +57,11 @@ async def ask(
         finally:
             with anyio.move_on_after(WITHDRAW_S, shield=True), state.guard():
                 await state.redis.delete(slot)
-                if answer is None:
-                    gone = {"requestId": number, "reason": "no longer waiting"}
-                    notice = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": gone}
-                    await append(state, sid, notice)
-    if "error" in answer:
-        error = answer["error"]
-        raise MCPError(error["code"], error["message"], error.get("data"))
-    result: dict[str, Any] = answer["result"]
-    return result
+                if not answer:
+                    await append(state, sid, withdrawn(number))
+    return answered(answer)
 
 
-async def _stored(state: State, slot: str) -> dict[str, Any] | None:
+async def _stored(state: State, slot: str) -> str:
     with state.guard():
-        stored = await state.redis.get(slot)
-    return json.loads(stored) if stored else None
+        return str(await state.redis.get(slot) or "")

@@ -24,6 +24,7 @@ from mcp_types import INTERNAL_ERROR, RequestId
 
 from switchboard.aio import wait_for_event
 from switchboard.errors import SessionGone, StateUnavailable
+from switchboard.sessions.client_requests import answered, withdrawn
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record
 from switchboard.sessions.streams.frames import KEEPALIVE, NO_MESSAGE, Frame, encode, event, opening
@@ -211,20 +212,20 @@ class Reply:
             )
 
         await self._persist(place)
-        answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._asked[request] = answered
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked[request] = answer
         message: dict[str, Any] = {"jsonrpc": "2.0", "id": request, "method": method}
         if params is not None:
             message["params"] = dict(params)
         try:
             await self.emit(message)
             async with asyncio.timeout(timeout):
-                return await answered
+                return await answer
         except TimeoutError as error:
             raise MCPError(INTERNAL_ERROR, f"The client did not answer {method} within {timeout:g} s") from error
         finally:
             del self._asked[request]
-            if not answered.done() or answered.cancelled():
+            if not answer.done() or answer.cancelled():
                 with anyio.move_on_after(WITHDRAW_S, shield=True):
                     await self._withdraw(request)
 
@@ -234,13 +235,7 @@ class Reply:
             with self._state.guard():
                 await self._state.redis.delete(self._keys.inbox(self.record.sid, request))
             if not self._over:
-                await self.emit(
-                    {
-                        "jsonrpc": "2.0",
-                        "method": "notifications/cancelled",
-                        "params": {"requestId": request, "reason": "no longer waiting"},
-                    }
-                )
+                await self.emit(withdrawn(request))
         except (SessionGone, StateUnavailable) as error:
             log.debug("session.withdraw_failed", error=str(error))
 
@@ -305,14 +300,9 @@ class Reply:
         if not answer or waiting is None or waiting.done():
             return
         try:
-            message = json.loads(answer)
-            if "error" in message:
-                error = message["error"]
-                waiting.set_exception(MCPError(error["code"], error["message"], error.get("data")))
-            else:
-                waiting.set_result(message["result"])
-        except (ValueError, KeyError, TypeError, AttributeError):  # another version's, or not written by one of us
-            waiting.set_exception(MCPError(INTERNAL_ERROR, "The client's answer cannot be read"))
+            waiting.set_result(answered(answer))
+        except MCPError as error:
+            waiting.set_exception(error)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
