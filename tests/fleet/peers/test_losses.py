@@ -305,6 +305,11 @@ async def test_outcomes_are_kept_for_a_while_and_only_so_many(fleet: Any, monkey
         async with asyncio.timeout(5):
             while len(kept) > 3:
                 await asyncio.sleep(0.01)
+        monkeypatch.setattr(server, "KEPT_BYTES", 1_000_000)
+        monkeypatch.setattr(server, "KEPT_CALLS", 2)
+        with pytest.raises(PeerLost, match="does not serve it"):
+            await one.peers.call("w2", "unknown", {})
+        assert len(kept) == 2
     three = await fleet.start("w3", timing=replace(IMPATIENT, kept=0.1))
     async with three.peers.serving("echo", echo), asyncio.timeout(5):
         await one.peers.call("w3", "echo", {})

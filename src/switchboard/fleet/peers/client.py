@@ -21,7 +21,6 @@ from switchboard.fleet.peers.link import GIVEN_UP, End, Link
 SEEN_EVERY: Final = 256
 """After so many frames the other end hears that they were seen, and has room for more."""
 
-
 LOST: Final = "the worker that served it was lost"
 
 
@@ -172,9 +171,8 @@ class Call(End):
         if self._once and not self._known and silent > timing.begin and not await self._begun():
             raise PeerLost(self._unanswered(), begun=False)
         if silent > timing.silent or self.unheard() > (timing.away if self._once else timing.silent):
-            raise PeerLost(
-                "the worker that served it was lost" if self._known else self._unanswered(), begun=await self._begun()
-            )
+            reason = LOST if self._known else self._unanswered()
+            raise PeerLost(reason, begun=await self._begun())
 
     async def _begun(self) -> bool:
         """Whether the other side may have begun; if it has not, it will not. Unknown counts as begun."""
@@ -197,7 +195,7 @@ def error_data(error: MCPError) -> dict[str, Any]:
 
 
 def error_of(error: Mapping[str, Any]) -> MCPError:
-    """The error that the other worker error_data."""
+    """The error in such JSON of another worker's."""
     try:
         return MCPError.from_error_data(ErrorData.model_validate(error))
     except ValidationError:

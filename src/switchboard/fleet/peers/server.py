@@ -28,6 +28,9 @@ MAX_CALLS: Final = 4_096
 KEPT_BYTES: Final = 64 * 1024 * 1024
 """Of outcomes that are kept, all together; the oldest are forgotten first."""
 
+KEPT_CALLS: Final = 20_000
+"""Calls that have ended and are kept, likewise."""
+
 LEFT: Final = "its worker left before it answered"
 
 
@@ -233,10 +236,13 @@ class Server:
     def _forget(self) -> None:
         """Of what has ended: what nobody asks for any more, and what there is no room for."""
         oldest = time.monotonic() - self._link.timing.kept
-        while self._ended and (self._kept > KEPT_BYTES or self._ended[0].ended_at < oldest):
+        while self._ended and (self._full() or self._ended[0].ended_at < oldest):
             served = self._ended.popleft()
             self._kept -= served.kept
             del self._served[served.call]
+
+    def _full(self) -> bool:
+        return self._kept > KEPT_BYTES or len(self._ended) > KEPT_CALLS
 
     async def keep_looking(self) -> None:
         """Cancel what nobody asks for any more; forget what is over."""
