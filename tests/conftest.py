@@ -15,13 +15,13 @@ import httpx2
 import pytest
 import redis.asyncio
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from switchboard.log import _QUIET
 from tools.fleet.redis_server import RedisServer, find_binary, start_redis
 from tools.fleet.wiretap import Wiretap
 
-settings.register_profile("machines differ", deadline=None)
+settings.register_profile("machines differ", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("machines differ")
 
 EXTERNAL = os.environ.get("REDIS_TEST_URL")

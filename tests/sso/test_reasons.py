@@ -9,6 +9,7 @@ import pytest
 from joserfc.jwk import RSAKey
 from structlog.testing import capture_logs
 
+from auth_server.connectors.client import refuses_us
 from switchboard.settings import load_settings
 
 AUDIENCE = "http://localhost:3232/mcp"
@@ -114,3 +115,20 @@ async def test_claims_may_be_nested(at: Any, ask: Any, nested: str) -> None:
     status, who = await ask(http, issuer.token(**claims))
     assert (status, who["subject"], who["client"], who["scopes"]) == (200, "p-1", "desk", ["mcp"])
     assert (await ask(http, issuer.token(**{**claims, "org": {"name": "other"}})))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "us"),
+    [
+        (401, "invalid_client", True),
+        (400, "invalid_client", True),
+        (401, None, True),
+        (401, "invalid_grant", False),
+        (400, "invalid_grant", False),
+        (500, None, False),
+    ],
+)
+def test_whether_a_provider_refuses_this_server_or_a_code_is_told_apart(
+    status: int, error: str | None, us: bool
+) -> None:
+    assert refuses_us((status, {"error": error} if error else {})) is us

@@ -20,7 +20,7 @@ from tools.mutants.seen import Seen
 SOURCES: Final = {"auth_server": "auth_server"}
 """Rooms that are no folder of the product."""
 
-TESTS: Final = {"auth_server": ["tests/auth"], "http": ["tests/http", "tests/sessions"]}
+TESTS: Final = {"auth_server": ["tests/auth", "tests/sso"], "http": ["tests/http", "tests/sessions"]}
 """Rooms whose tests are not, or not only, in the folder of their name."""
 
 START_S: Final = 30.0

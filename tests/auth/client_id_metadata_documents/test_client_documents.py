@@ -191,6 +191,8 @@ def test_only_plain_https_addresses_with_a_path_are_documents(client_id: str, ex
         ("max-age=999999", 86_400),
         ("no-store, max-age=3600", 300),
         ("no-cache", 300),
+        ("no-cache, max-age=7200", 300),
+        ("max-age=7200, no-store", 300),
         ("s-maxage=9", 300),
     ],
 )

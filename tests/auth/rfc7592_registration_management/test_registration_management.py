@@ -32,6 +32,7 @@ async def test_a_client_replaces_its_registration_and_the_new_one_counts(world: 
     answer = (await manage(world, "PUT", client, json=new | {"token_endpoint_auth_method": "none"})).json()
 
     assert (answer["redirect_uris"], answer["client_name"]) == (["https://new.example/cb"], "New")
+    assert "client_secret" not in answer
     async with world.browser() as http:
         old = await http.get("/authorize", params=world.question(client, world.pkce()))
         changed = await http.get("/authorize", params=world.question(answer, world.pkce()))
@@ -46,6 +47,22 @@ async def test_a_client_that_wants_a_secret_gets_one(world: World) -> None:
 
     assert answer["token_endpoint_auth_method"] == "client_secret_basic"
     assert len(answer["client_secret"]) >= 43
+
+
+async def test_a_client_that_has_a_secret_keeps_it_and_loses_it_when_it_wants_none(world: Any) -> None:
+    post = {"token_endpoint_auth_method": "client_secret_post", "grant_types": ["authorization_code", "refresh_token"]}
+    client = await world.register(**post)
+    new = {"client_id": client["client_id"], "redirect_uris": client["redirect_uris"]} | post
+    sent = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": client["client_id"]}
+    sent |= {"client_secret": client["client_secret"]}
+
+    renamed = (await manage(world, "PUT", client, json=new | {"client_name": "New"})).json()
+    kept = (await world.token(sent)).json()
+    await manage(world, "PUT", client, json=new | {"token_endpoint_auth_method": "none"})
+    lost = (await world.token(sent)).json()
+
+    assert "client_secret" not in renamed
+    assert (kept["error"], lost["error"]) == ("invalid_grant", "invalid_client")
 
 
 @pytest.mark.parametrize(
