@@ -118,6 +118,15 @@ async def test_an_assertion_is_remembered_until_it_could_not_be_used_again(compa
 
 
 @pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_a_client_that_cannot_prove_who_it_is_gets_nothing_for_an_assertion(make_company: Any) -> None:
+    company = make_company(clients=(StaticClient(id="agent", grant_types=(GRANT,), scope="mcp:tools"),))
+
+    answer = await company.token({"grant_type": GRANT, "assertion": assertion(), "client_id": "agent"})
+
+    assert answer.json()["error"] == "unauthorized_client"
+
+
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
 async def test_a_provider_that_rotated_its_keys_is_looked_up_again_but_not_by_every_forgery(
     company: Any, site: Site
 ) -> None:
