@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from switchboard import __version__, log, plugins
 from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.connections.roots_changes import tell_roots_changed
-from switchboard.backends.offer.resource_subscriptions import Interest
+from switchboard.backends.offer.resource_subscriptions import ClientSubscriptions
 from switchboard.catalog import shapes
 from switchboard.config.layers import OVERRIDES, variables
 from switchboard.config.overlay import Overlay
@@ -170,7 +170,7 @@ async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worke
         state=worker.state,
         peers=worker.peers,
         info=Implementation(name="switchboard", version=__version__),
-        interest=Interest(),
+        client_subscriptions=ClientSubscriptions(),
         ask_session=partial(ask, worker.state, worker.id),
     )
     fixed = tuple(map(provider, backends))
@@ -269,7 +269,7 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
 
 def _connected(provider: Callable[..., BackendProvider], backend: Backend, before: Provider | None) -> Provider:
     """A provider that offers what its predecessor did until it was asked itself: nothing is missing in between."""
-    return provider(backend, last=before.known() if isinstance(before, BackendProvider) else None)
+    return provider(backend, last=before.last_offer() if isinstance(before, BackendProvider) else None)
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

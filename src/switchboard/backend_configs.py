@@ -54,9 +54,9 @@ def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend
             pages=max(Bounds().pages, section.definitions // 10),
             definition_bytes=section.definition_bytes,
             offer_bytes=section.definitions_bytes,
-            lines=section.connections,
-            lines_per_user=section.connections_per_user,
-            lines_of_fleet=section.connections_of_fleet,
+            connections=section.connections,
+            connections_per_user=section.connections_per_user,
+            connections_of_fleet=section.connections_of_fleet,
         ),
     )
 

@@ -276,7 +276,8 @@ def _refused(configuration: Configuration, catalog: Catalog) -> list[dict[str, A
 
 
 def _why_absent(server: ConfiguredServer) -> str | None:
-    if server.phase == "disabled" or (isinstance(server.provider, BackendProvider) and server.provider.known().tools):
+    has_tools = isinstance(server.provider, BackendProvider) and server.provider.last_offer().tools
+    if server.phase == "disabled" or has_tools:
         return None
     if server.phase == "failed":
         return f"it could not be made ready: {server.reason}"
@@ -312,7 +313,7 @@ def shown(server: ConfiguredServer, catalog: Catalog) -> dict[str, Any]:
 
 def _notes(server: ConfiguredServer, catalog: Catalog) -> Iterator[str]:
     """What of its offer clients see otherwise than it says, or not at all, and why."""
-    unoffered = server.provider.known().unoffered if isinstance(server.provider, BackendProvider) else ()
+    unoffered = server.provider.last_offer().unoffered if isinstance(server.provider, BackendProvider) else ()
     for one in unoffered:
         yield f"{one.kind}: {one.name!r}: {one.reason}"
     for rejected in catalog.rejected:

@@ -15,7 +15,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Bounds, Patience
-from switchboard.backends.connections.notification_order import MOST, NotificationOrder
+from switchboard.backends.connections.notification_order import NOTIFICATIONS_WAITING, NotificationOrder
 from tools.messages import text
 
 
@@ -76,7 +76,7 @@ async def test_a_backend_that_stops_reading_is_given_up_in_time_and_the_others_g
 
 
 class Slow:
-    """A client that does not take what it is told. Satisfies `north.North`."""
+    """A client that does not take what it is told. Satisfies `ClientChannel`."""
 
     era: Literal["handshake", "modern"] = "handshake"
     capabilities: Mapping[str, Any] = {}
@@ -95,7 +95,7 @@ class Slow:
 async def test_a_flood_of_messages_to_a_slow_client_is_cut_and_the_call_answered(raw: Any, open_gateway: Any) -> None:
     async with open_gateway(raw("loud", "chatter", patience=Patience(call=60, stop=0.5))) as opened:
         await opened.discovered()
-        calling = opened.providers["loud"]._calling
+        calling = opened.providers["loud"]._forwarding
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         answer = await calling.call("tools/call", {"name": "misbehave"}, Slow())
         assert text(answer).endswith(":1:")
@@ -103,13 +103,13 @@ async def test_a_flood_of_messages_to_a_slow_client_is_cut_and_the_call_answered
 
 
 async def test_what_nobody_can_hear_in_time_is_dropped_and_there_is_room_again_afterwards() -> None:
-    heard = NotificationOrder()
-    assert [heard.came() for _ in range(MOST + 2)] == [True] * MOST + [False] * 2
-    for _ in range(MOST):
-        async with heard.hearing():
+    order = NotificationOrder()
+    assert [order.received() for _ in range(NOTIFICATIONS_WAITING + 2)] == [True] * NOTIFICATIONS_WAITING + [False] * 2
+    for _ in range(NOTIFICATIONS_WAITING):
+        async with order.handling():
             pass
-    assert heard.came()
-    assert heard.dropped == 2
+    assert order.received()
+    assert order.dropped == 2
 
 
 async def test_an_answer_of_the_wrong_shape_is_refused_by_name(raw: Any, open_gateway: Any) -> None:
@@ -155,7 +155,7 @@ async def test_five_thousand_tools_are_listed_up_to_the_bound(raw: Any, open_gat
     async with open_gateway(raw("big", "many", bounds=Bounds(items=3000)), raw("small")) as opened:
         await opened.discovered("small")
         await opened.discovered("big")
-        offer = opened.providers["big"].known()
+        offer = opened.providers["big"].last_offer()
         assert len(offer.tools) == 3000
         assert {one.reason for one in offer.unoffered} == {"there are more than 3000"}
 
@@ -164,13 +164,13 @@ async def test_five_thousand_tools_are_listed_up_to_the_bound(raw: Any, open_gat
 async def test_pages_without_end_are_left_at_some_point(mode: str, count: int, raw: Any, open_gateway: Any) -> None:
     async with open_gateway(raw("loop", mode, bounds=Bounds(pages=10))) as opened:
         await opened.discovered()
-        assert len(opened.providers["loop"].known().tools) == count
+        assert len(opened.providers["loop"].last_offer().tools) == count
 
 
 async def test_of_two_tools_with_one_name_the_first_counts(raw: Any, open_gateway: Any) -> None:
     async with open_gateway(raw("twins", "duplicate")) as opened:
         await opened.discovered()
-        offer = opened.providers["twins"].known()
+        offer = opened.providers["twins"].last_offer()
         assert [tool.description for tool in offer.tools] == ["first"]
         assert offer.unoffered[0].reason == "it is listed twice; the first one counts"
 
@@ -192,7 +192,7 @@ async def test_definitions_lose_what_is_hidden_and_invalid_ones_are_left_out(
     file.write_text(json.dumps(definitions))
     async with open_gateway(raw("mixed", "definitions", str(file))) as opened:
         await opened.discovered()
-        offer = opened.providers["mixed"].known()
+        offer = opened.providers["mixed"].last_offer()
         assert [(tool.name, tool.description) for tool in offer.tools] == [("fine", "Red text ")]
         reasons = {one.name: one.reason for one in offer.unoffered}
         assert "is not a JSON Schema" in reasons["bad"]

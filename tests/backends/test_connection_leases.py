@@ -50,7 +50,7 @@ async def held(worker: ConnectionLeases, child: Child | None = None) -> Connecti
     """A worker's lease on the one connection, with a child."""
     lease = await worker.claim(KEY)
     assert isinstance(lease, ConnectionLease)
-    lease.line = child  # type: ignore[assignment]
+    lease.connection = child  # type: ignore[assignment]
     return lease
 
 
@@ -104,7 +104,7 @@ async def test_a_worker_whose_lease_another_has_ends_its_child(state: State, lea
             while not child.over:
                 await asyncio.sleep(0.01)
         assert here.mine(KEY) is None
-        assert await here.elsewhere(KEY)
+        assert await here.is_elsewhere(KEY)
 
 
 async def test_a_worker_that_leaves_does_not_give_back_what_another_has_by_now(state: State, leases: Any) -> None:

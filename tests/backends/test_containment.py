@@ -24,8 +24,8 @@ async def test_a_question_whose_answer_is_cancelled_by_somebody_else_does_not_en
     async def told(_self: InboundRequests, method: str, _params: Any) -> None:
         await cancelled(_self, method, _params)
 
-    monkeypatch.setattr(InboundRequests, "asked", cancelled)
-    monkeypatch.setattr(InboundRequests, "told", told)
+    monkeypatch.setattr(InboundRequests, "on_request", cancelled)
+    monkeypatch.setattr(InboundRequests, "on_notification", told)
     question = '{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{}}'
     notice = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}'
     answer = '{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}'
@@ -33,9 +33,9 @@ async def test_a_question_whose_answer_is_cancelled_by_somebody_else_does_not_en
         await opened.discovered()
         async with Client(opened.server) as client:
             await client.call_tool("odd__t")
-            (line,) = opened.providers["odd"].lines.open
+            (connection,) = opened.providers["odd"].pool.open
             await opened.until(lambda: len(asked) >= 2)
             for _ in range(3):
                 await client.call_tool("odd__t")
-            assert opened.providers["odd"].lines.open == (line,)
-            assert not line.over
+            assert opened.providers["odd"].pool.open == (connection,)
+            assert not connection.over

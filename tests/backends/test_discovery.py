@@ -50,7 +50,7 @@ async def test_one_worker_asks_a_backend_and_all_offer_what_it_said(
         ]
         for worker in workers:
             await worker.discovered()
-            assert worker.providers["found"].known().tool("echo") is not None
+            assert worker.providers["found"].last_offer().tool("echo") is not None
     assert starts(tally) == 1
 
 
@@ -61,12 +61,12 @@ async def test_a_cold_worker_offers_at_once_what_another_one_found(
     async with open_state(redis_url) as state:
         async with open_gateway(backend, state=state) as first:
             await first.discovered()
-            offer = first.providers["found"].known()
+            offer = first.providers["found"].last_offer()
         async with open_gateway(backend, state=state, worker="w2") as second:
             assert "found__echo" in second.catalog.current().tools.entries
             provider = second.providers["found"]
             await second.until(lambda: provider.health.condition == "failing")
-            assert provider.known().tools == offer.tools
+            assert provider.last_offer().tools == offer.tools
 
 
 async def test_when_the_leader_leaves_another_worker_asks(
@@ -123,7 +123,7 @@ async def test_a_leader_that_lost_its_lease_writes_nothing_more(raw: Any, open_g
         await state.redis.set(lead, "other:1")
         await state.redis.set(copy, "what the other one wrote")
         discovery = opened.providers["found"]._discovery
-        await discovery._known.write(discovery.offer, discovery.health)
+        await discovery._cache.write(discovery.offer, discovery.health)
         assert await state.redis.get(copy) == "what the other one wrote"
 
 
@@ -133,7 +133,7 @@ async def test_a_leader_that_may_have_missed_a_word_asks_again(
     tally = tmp_path / "started"
     async with open_state(redis_url) as state, open_gateway(raw("found", "tally", str(tally)), state=state) as opened:
         await opened.discovered()
-        [child] = opened.providers["found"]._lines.open
+        [child] = opened.providers["found"]._pool.open
         child.stop()  # so that asking it starts another
         await state.redis.client_kill_filter(_type="pubsub")
         await opened.until(lambda: starts(tally) == 2)

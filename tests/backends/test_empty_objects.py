@@ -41,7 +41,7 @@ async def test_a_server_that_writes_empty_lists_for_objects_is_used_as_if_it_wro
     log = '{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":[]}'
     async with open_gateway(scripted({"say": lines, "also": {"prompts/list": [log]}})) as opened:
         await opened.discovered()
-        offer = opened.providers["odd"].known()
+        offer = opened.providers["odd"].last_offer()
         assert (offer.unoffered, len(offer.tools), len(offer.resources), len(offer.templates)) == ((), 1, 1, 1)
         assert offer.tools[0].input_schema["properties"] == {}
         assert offer.tools[0].input_schema["required"] == []

@@ -26,7 +26,7 @@ KEY = ConnectionKey("session", "s1", "c")
 
 
 class Quiet:
-    """A client that asks for nothing. Satisfies `north.North`."""
+    """A client that asks for nothing. Satisfies `ClientChannel`."""
 
     era: Literal["handshake", "modern"] = "handshake"
     capabilities: Mapping[str, Any] = {}

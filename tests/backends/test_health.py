@@ -145,7 +145,7 @@ async def test_a_server_that_refuses_us_is_told_from_one_that_is_away(
         await opened.until(lambda: opened.providers["far"].health.condition == "failing")
         assert why in opened.providers["far"].health.reason
         with pytest.raises(BackendFailure, match=why) as caught:
-            async with opened.providers["far"].lines.line(ConnectionKey("shared", "", "x"), {}):
+            async with opened.providers["far"].pool.connection(ConnectionKey("shared", "", "x"), {}):
                 pass
     assert isinstance(caught.value, Broken) is lasts
 
@@ -164,10 +164,10 @@ async def test_a_server_that_exits_is_waited_for_longer_and_said_once(
         async with open_gateway(raw("gone", "exit"), Backend("typo", Stdio("no-such-program"))) as opened:
             await opened.until(lambda: all(one.health.failures > 5 for one in opened.providers.values()))
             assert opened.providers["gone"].health.reason == "it exited with 7: no such database"
-            assert opened.providers["gone"].lines.words == ("no such database",)
+            assert opened.providers["gone"].pool.stderr_tail == ("no such database",)
     assert all(broken for _, broken in asked)
     loud = [row for row in logs if row["log_level"] != "debug" and row.get("backend") == "gone"]
-    assert sorted(row["event"] for row in loud) == ["backend.failing", "backend.not_started", "backend.stderr"]
+    assert sorted(row["event"] for row in loud) == ["backend.failed", "backend.start_failed", "backend.stderr_written"]
 
 
 async def test_the_reason_of_a_crash_is_whole_and_without_the_places_in_code() -> None:
@@ -188,7 +188,7 @@ Node.js v22.19.0
     stream.feed_data(crash.encode())
     stream.feed_eof()
     words = StderrTail("node", lambda: True)
-    await words.hear(stream)
+    await words.read(stream)
     assert str(words) == (
         "Error: Cannot find module '/srv/missing.js' |   code: 'MODULE_NOT_FOUND', |   requireStack: []"
         " | Node.js v22.19.0"

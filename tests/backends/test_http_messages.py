@@ -144,7 +144,7 @@ async def test_an_answer_over_http_that_cannot_be_taken_is_refused_at_once_and_t
 async def test_a_notification_that_a_server_never_takes_holds_up_no_call(
     serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "NOTICE_S", 0.2, raising=False)
+    monkeypatch.setattr(http, "NOTICE_S", 0.2)
 
     async def endpoint(request: Request) -> Response:
         message = await request.json()

@@ -55,7 +55,7 @@ async def test_a_server_over_http_gets_integers_that_no_other_line_uses(
     backends = [Backend(name, Http((url,), era="handshake")) for name in ("one", "two")]
     async with open_gateway(*backends) as opened:
         await opened.discovered()
-        lines = [line for name in ("one", "two") for line in opened.providers[name].lines.open]
-        ids = [line._mint() for line in lines for _ in range(3)]
+        lines = [line for name in ("one", "two") for line in opened.providers[name].pool.open]
+        ids = [line._next_id() for line in lines for _ in range(3)]
     assert len(set(ids)) == len(ids) == 6
     assert all(type(number) is int and 0 <= number < 2**31 for number in ids)

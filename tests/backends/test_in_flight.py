@@ -11,14 +11,14 @@ from typing import Any, Literal
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from switchboard.backends.connections.inflight import MAX_ASKS, Call, CallOver, InFlight
+from switchboard.backends.connections.inflight import QUESTIONS_PER_CALL, Call, CallOver, InFlight
 
 PATIENCE_S = 10
 PassTime = Callable[[float], Awaitable[None]]
 
 
 class Client:
-    """A client that answers when it is let, or never. Satisfies `north.North`."""
+    """A client that answers when it is let, or never. Satisfies `ClientChannel`."""
 
     era: Literal["handshake", "modern"] = "handshake"
     wants_progress = True
@@ -97,10 +97,10 @@ async def test_a_call_has_only_so_many_open_questions_and_an_answered_one_makes_
     client = Client(elicitation={})
     call = Call(client, PATIENCE_S)
     async with call.clock(), asyncio.TaskGroup() as tasks:
-        for _ in range(MAX_ASKS):
+        for _ in range(QUESTIONS_PER_CALL):
             tasks.create_task(call.ask("elicitation/create", {}))
         await asyncio.sleep(0)
-        with pytest.raises(MCPError, match=f"{MAX_ASKS} open questions"):
+        with pytest.raises(MCPError, match=f"{QUESTIONS_PER_CALL} open questions"):
             await call.ask("elicitation/create", {})
         client.answers.set()
         await asyncio.sleep(0)
@@ -111,15 +111,15 @@ async def test_a_call_has_only_so_many_open_questions_and_an_answered_one_makes_
 @asynccontextmanager
 async def sent(calls: InFlight, client: Client) -> AsyncIterator[Call]:
     """A call as a connection sends it."""
-    async with calls.turn(client, told=False):
+    async with calls.turn(client, attributed=False):
         call = Call(client, PATIENCE_S)
-        with calls.flying(call):
+        with calls.in_flight(call):
             yield call
 
 
 def asked_by(calls: InFlight, method: str = "elicitation/create") -> Call:
     """Whose a question is that comes on the connection, and not in the course of a call."""
-    return Context().run(calls.asked, method)
+    return Context().run(calls.owner_of_request, method)
 
 
 async def test_a_question_goes_to_the_only_call_whose_client_can_be_asked_it() -> None:
@@ -147,7 +147,7 @@ async def test_after_a_question_that_could_be_anybodys_calls_whose_clients_can_b
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(held("first"))
         tasks.create_task(held("second"))
-        async with sent(calls, Client()), calls.turn(able, told=True):
+        async with sent(calls, Client()), calls.turn(able, attributed=True):
             for _ in range(10):
                 await asyncio.sleep(0)
             assert (order, len(calls)) == (["first"], 2), "who cannot be asked, or is asked on a stream, does not wait"
@@ -173,23 +173,23 @@ async def test_of_several_calls_of_one_client_any_may_be_asked_for_its_roots(own
 async def test_a_notification_that_names_no_call_goes_to_no_strangers_call(owned: bool) -> None:
     calls = InFlight(owned=owned)
 
-    def concerned() -> Call | None:
-        return Context().run(calls.concerned)
+    def owner() -> Call | None:
+        return Context().run(calls.owner_of_notification)
 
-    assert concerned() is None
+    assert owner() is None
     async with sent(calls, Client()) as first:
-        assert concerned() is first
+        assert owner() is first
         async with sent(calls, Client()) as second:
-            assert concerned() is (first if owned else None)
-            assert calls.concerned() is second, "in the course of a call it is that call's"
+            assert owner() is (first if owned else None)
+            assert calls.owner_of_notification() is second, "in the course of a call it is that call's"
 
 
 async def test_whoever_waits_for_the_last_call_hears_of_its_end() -> None:
     calls = InFlight(owned=False)
     async with asyncio.timeout(5):
-        await calls.none()
+        await calls.drained()
     async with sent(calls, Client()):
-        waiting = asyncio.create_task(calls.none())
+        waiting = asyncio.create_task(calls.drained())
         async with sent(calls, Client()):
             await asyncio.sleep(0)
         await asyncio.sleep(0)

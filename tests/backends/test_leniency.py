@@ -64,7 +64,7 @@ async def test_a_server_that_says_too_little_of_itself_is_used(said: Any, script
     say = {method: [f'{{"jsonrpc":"2.0","id":$ID,"result":{json.dumps(given)}}}'] for method, given in answers.items()}
     async with open_gateway(scripted({"say": say})) as opened:
         await opened.discovered()
-        assert opened.providers["odd"].known().unoffered == ()
+        assert opened.providers["odd"].last_offer().unoffered == ()
         async with Client(opened.server) as client:
             (block,) = (await client.call_tool("odd__t")).content
             assert block == TextContent(type="text", text="done")

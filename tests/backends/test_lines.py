@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ToolsListChanged
 
 from switchboard.backends import Bounds, Patience, Watchdog
-from switchboard.backends.connections.connection_key import default_scope, key
+from switchboard.backends.connections.connection_key import default_scope, key_for
 from switchboard.identity import ANONYMOUS, Caller, Principal
 from tools.fleet.offers import offered
 from tools.messages import text
@@ -51,18 +51,18 @@ def test_the_scope_of_a_backend_that_says_nothing_is_the_safe_one(raw: Any) -> N
 
 def test_lines_are_kept_apart_by_session_person_and_what_the_client_can_be_asked() -> None:
     ann = Caller(ANN, "s1")
-    assert key("session", ann, {}) == key("session", Caller(ANN, "s1"), {})
-    assert key("session", ann, {}) != key("session", Caller(ANN, "s2"), {})
-    assert key("session", ann, {}) != key("session", ann, {"sampling": {}})
-    assert key("user", ann, {}) == key("user", Caller(ANN, "s2"), {})
-    assert key("user", ann, {}) != key("user", Caller(Principal("https://issuer", "bob", "client")), {})
-    assert key("shared", ann, {}) == key("shared", Caller(ANONYMOUS), {})
+    assert key_for("session", ann, {}) == key_for("session", Caller(ANN, "s1"), {})
+    assert key_for("session", ann, {}) != key_for("session", Caller(ANN, "s2"), {})
+    assert key_for("session", ann, {}) != key_for("session", ann, {"sampling": {}})
+    assert key_for("user", ann, {}) == key_for("user", Caller(ANN, "s2"), {})
+    assert key_for("user", ann, {}) != key_for("user", Caller(Principal("https://issuer", "bob", "client")), {})
+    assert key_for("shared", ann, {}) == key_for("shared", Caller(ANONYMOUS), {})
 
 
 def test_a_modern_client_has_its_principal_for_a_session_and_nobody_has_a_line_per_call() -> None:
-    assert key("session", Caller(ANN), {}) == key("session", Caller(ANN), {})
-    assert not key("session", Caller(ANN), {}).once
-    assert key("session", Caller(ANONYMOUS), {}).once
+    assert key_for("session", Caller(ANN), {}) == key_for("session", Caller(ANN), {})
+    assert not key_for("session", Caller(ANN), {}).once
+    assert key_for("session", Caller(ANONYMOUS), {}).once
 
 
 async def test_each_session_has_a_child_of_its_own_and_keeps_it(raw: Any, fleet: Any, connect: Any) -> None:
@@ -87,8 +87,8 @@ async def test_an_idle_child_is_ended_and_the_next_call_starts_another(raw: Any,
 @pytest.mark.parametrize(
     ("bounds", "why"),
     [
-        (Bounds(lines_per_user=2), "2 connections of yours are open"),
-        (Bounds(lines=2), "2 connections are open on this worker"),
+        (Bounds(connections_per_user=2), "2 connections of yours are open"),
+        (Bounds(connections=2), "2 connections are open on this worker"),
     ],
 )
 async def test_a_line_too_many_is_refused_and_idle_ones_make_room(
@@ -98,13 +98,13 @@ async def test_a_line_too_many_is_refused_and_idle_ones_make_room(
     async with open_gateway(backend) as opened, Client(opened.server) as client:
         await opened.discovered()
         held = [asyncio.ensure_future(client.call_tool("few__silent")) for _ in range(2)]
-        await opened.until(lambda: sum(len(line.calls) for line in opened.providers["few"].lines._every) == 2)
+        await opened.until(lambda: sum(len(connection.calls) for connection in opened.providers["few"].pool._all) == 2)
         with pytest.raises(MCPError, match=f"Backend 'few': {why}, and all are in use"):
             await client.call_tool("few__echo")
         for call in held:
             call.cancel()
         await asyncio.gather(*held, return_exceptions=True)
-        await opened.until(lambda: not any(line.calls for line in opened.providers["few"].lines._every))
+        await opened.until(lambda: not any(connection.calls for connection in opened.providers["few"].pool._all))
         assert text(await client.call_tool("few__echo")).endswith(":1:")
 
 
@@ -129,7 +129,7 @@ async def test_leaving_ends_children_that_cling_to_life_and_what_they_started(
     file = tmp_path / "pids"
     async with open_gateway(raw("parent", "grandchild", str(file)), raw("clinging", "clinging")) as opened:
         await opened.discovered()
-        clinging = [line._opened.child.process.pid for line in opened.providers["clinging"].lines._every]
+        clinging = [connection._transport.child.process.pid for connection in opened.providers["clinging"].pool._all]
         numbers = [int(number) for number in file.read_text().split()]
         assert all(alive(number) for number in numbers + clinging)
     await gone(*numbers, *clinging, seconds=1)

@@ -10,16 +10,16 @@ from mcp import Client
 
 from switchboard.backends import Bounds
 from switchboard.backends.offer import listing
-from switchboard.backends.offer.refresh_schedule import LONGEST_S, RefreshSchedule
+from switchboard.backends.offer.refresh_schedule import LONGEST_PAUSE_S, RefreshSchedule
 
-ABLE: dict[str, Any] = {"tools": {}, "resources": {}, "prompts": {}}
+ALL_CAPABILITIES: dict[str, Any] = {"tools": {}, "resources": {}, "prompts": {}}
 
 
 def script(**lists: Any) -> dict[str, Any]:
     """What a server with every list says; `None` is silence, a text is an error, anything else a result."""
     info = {"name": "odd", "version": "1"}
     said: dict[str, Any] = {
-        "initialize": {"protocolVersion": "2025-06-18", "capabilities": ABLE, "serverInfo": info},
+        "initialize": {"protocolVersion": "2025-06-18", "capabilities": ALL_CAPABILITIES, "serverInfo": info},
         "resources/list": {"resources": [{"uri": "odd://r", "name": "r"}]},
         "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "odd://{x}", "name": "x"}]},
         "prompts/list": {"prompts": [{"name": "p"}]},
@@ -55,12 +55,12 @@ async def test_a_list_that_cannot_be_had_hides_only_itself_and_is_told_of(
     method: str, given: Any, why: str, scripted: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LIST_S", 2.0)
-    monkeypatch.setattr(listing, "SOON_S", 0.2)
+    monkeypatch.setattr(listing, "NEXT_LIST_S", 0.2)
     async with open_gateway(scripted(script(**{method: given}))) as opened:
         await opened.discovered()
         provider = opened.providers["odd"]
-        await opened.until(lambda: bool(provider.known().unoffered))
-        offer = provider.known()
+        await opened.until(lambda: bool(provider.last_offer().unoffered))
+        offer = provider.last_offer()
     assert {kind for kind in KINDS.values() if getattr(offer, kind)} == set(KINDS.values()) - {KINDS[method]}
     (note,) = offer.unoffered
     assert (note.kind, note.name) == (KINDS[method], method)
@@ -71,7 +71,7 @@ async def test_tools_can_be_called_while_another_list_keeps_silent(scripted: Any
     silent = scripted(script(**{"resources/list": None}))
     async with open_gateway(silent) as opened, Client(opened.server) as client:
         await opened.discovered()  # long before the silent list is given up
-        assert not opened.providers["odd"].known().unoffered
+        assert not opened.providers["odd"].last_offer().unoffered
         assert [tool.name for tool in (await client.list_tools()).tools] == ["odd__t"]
         assert not (await client.call_tool("odd__t")).is_error
 
@@ -91,7 +91,7 @@ async def test_a_list_is_read_as_go_and_php_write_it(
     given = json.loads(json.dumps(given).replace('"inputSchema": {}', '"inputSchema": {"type": "object"}'))
     async with open_gateway(scripted(script(**{"tools/list": given}))) as opened:
         await opened.discovered()
-        offer = opened.providers["odd"].known()
+        offer = opened.providers["odd"].last_offer()
     assert [tool.name for tool in offer.tools] == names
     assert offer.unoffered == ()
 
@@ -100,7 +100,7 @@ async def test_an_empty_cursor_is_the_end_of_a_list(scripted: Any, open_gateway:
     page = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}], "nextCursor": ""}
     async with open_gateway(scripted(script(**{"tools/list": page}))) as opened:
         await opened.discovered()
-        offer = opened.providers["odd"].known()
+        offer = opened.providers["odd"].last_offer()
     assert ([tool.name for tool in offer.tools], offer.unoffered) == (["t"], ())
 
 
@@ -108,7 +108,7 @@ async def test_an_empty_cursor_is_the_end_of_a_list(scripted: Any, open_gateway:
 async def test_a_list_without_end_is_told_of(mode: str, why: str, raw: Any, open_gateway: Any) -> None:
     async with open_gateway(raw("loop", mode, bounds=Bounds(pages=10))) as opened:
         await opened.discovered()
-        assert why in opened.providers["loop"].known().unoffered[-1].reason
+        assert why in opened.providers["loop"].last_offer().unoffered[-1].reason
 
 
 async def test_what_a_list_said_before_is_offered_while_it_fails_and_it_is_asked_again(
@@ -130,41 +130,41 @@ async def test_a_backend_that_says_that_its_lists_changed_whenever_it_is_asked_i
     told = {"heard": str(heard), "also": {"tools/list": [changed]}}
     async with open_gateway(scripted(told)) as opened:
         await opened.discovered()
-        looks = opened.providers["odd"]._discovery._looks
-        await opened.until(lambda: looks.hurried >= 5, 30)
-        assert looks.pause >= 4
+        schedule = opened.providers["odd"]._discovery._schedule
+        await opened.until(lambda: schedule.in_a_row >= 5, 30)
+        assert schedule.pause >= 4
         assert heard.read_text().count('"tools/list"') <= 7
-    assert capsys.readouterr().out.count("backend.changes_too_often") == 1
+    assert capsys.readouterr().out.count("backend.refresh_delayed") == 1
 
 
 def test_looks_that_find_nothing_new_are_spaced_out_until_there_was_quiet() -> None:
-    looks, now, pauses = RefreshSchedule(), 100.0, list[float]()
-    looks.began(now)
+    schedule, now, pauses = RefreshSchedule(), 100.0, list[float]()
+    schedule.started(now)
     for _ in range(12):
-        looks.asked(now)
-        pauses.append(looks.pause)
-        now += looks.pause
-        looks.began(now)
+        schedule.requested(now)
+        pauses.append(schedule.pause)
+        now += schedule.pause
+        schedule.started(now)
     assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0]
-    now += 2 * LONGEST_S + 1
-    looks.asked(now)
-    assert looks.pause < 0.1
+    now += 2 * LONGEST_PAUSE_S + 1
+    schedule.requested(now)
+    assert schedule.pause < 0.1
 
 
 def test_looks_that_find_something_new_each_time_are_spaced_out_less() -> None:
-    looks, now = RefreshSchedule(), 100.0
+    schedule, now = RefreshSchedule(), 100.0
     for _ in range(12):
-        looks.asked(now)
-        now += looks.pause
-        looks.began(now)
-        looks.changed()
-    assert looks.pause == 4.0
+        schedule.requested(now)
+        now += schedule.pause
+        schedule.started(now)
+        schedule.changed()
+    assert schedule.pause == 4.0
 
 
 def test_a_change_now_and_then_is_looked_at_at_once() -> None:
-    looks, now = RefreshSchedule(), 100.0
+    schedule, now = RefreshSchedule(), 100.0
     for _ in range(5):
-        looks.began(now)
+        schedule.started(now)
         now += 5
-        looks.asked(now)
-        assert looks.pause < 0.1
+        schedule.requested(now)
+        assert schedule.pause < 0.1

@@ -141,7 +141,7 @@ async def test_a_message_that_is_too_long_is_refused_and_the_child_keeps_its_mem
             said = ""
             try:
                 async with asyncio.timeout(AT_ONCE_S):
-                    await provider._calling.call(method, body, Nobody())
+                    await provider._forwarding.call(method, body, Nobody())
             except MCPError as error:
                 said = f"{error.code}: {error.message}"
             expected = "-32011: Backend 'odd': it sent a message of more than 100000 bytes"
@@ -150,7 +150,7 @@ async def test_a_message_that_is_too_long_is_refused_and_the_child_keeps_its_mem
 
 
 class Nobody:
-    """A client that can be asked nothing. Satisfies `north.North`."""
+    """A client that can be asked nothing. Satisfies `ClientChannel`."""
 
     era = "handshake"
     capabilities: ClassVar[dict[str, Any]] = {}

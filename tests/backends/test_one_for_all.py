@@ -126,7 +126,7 @@ def _parent(pid: int) -> int:
 async def test_it_counts_as_one_connection_however_many_workers_use_it(
     raw: Any, fleet: Any, connect: Any, redis_url: str
 ) -> None:
-    bounds = Bounds(lines=1, lines_of_fleet=1, lines_per_user=1)
+    bounds = Bounds(connections=1, connections_of_fleet=1, connections_per_user=1)
     urls = await fleet([raw("own", bounds=bounds)], count=2, redis_url=redis_url)
     async with connect(urls[0], "handshake") as ann, connect(urls[1], "handshake") as bob:
         await asyncio.gather(offered(ann, "own__bump"), offered(bob, "own__bump"))

@@ -12,8 +12,8 @@ import pytest
 from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Stdio
-from switchboard.backends.connections.connection_key import ABLE, SHARED, key
-from switchboard.backends.placeholders import for_line, for_nobody
+from switchboard.backends.connections.connection_key import ALL_CAPABILITIES, SHARED, key_for
+from switchboard.backends.placeholders import for_connection, for_nobody
 from switchboard.config import ServerSection
 from switchboard.identity import Caller, Principal
 
@@ -25,7 +25,7 @@ TEMPLATE = Stdio("x", ("--file", "/data/${user}/${session}.db"), {"OWN": "${user
 def test_each_person_and_each_session_has_names_of_its_own_that_are_safe_in_a_path() -> None:
     found = {}
     for name, caller in {"ann": ANN, "ann again": Caller(ANN.principal, "s3"), "bob": BOB}.items():
-        what = for_line(TEMPLATE, key("session", caller, {}))
+        what = for_connection(TEMPLATE, key_for("session", caller, {}))
         assert isinstance(what, Stdio)
         found[name] = what
         assert what.own_cwd
@@ -35,13 +35,13 @@ def test_each_person_and_each_session_has_names_of_its_own_that_are_safe_in_a_pa
         assert what.args[1].startswith(f"/data/{what.env['OWN']}/")
     assert found["ann"].env == found["ann again"].env != found["bob"].env
     assert len({what.args for what in found.values()}) == 3
-    assert for_line(TEMPLATE, key("user", ANN, {})).env == found["ann"].env  # type: ignore[union-attr]
+    assert for_connection(TEMPLATE, key_for("user", ANN, {})).env == found["ann"].env  # type: ignore[union-attr]
 
 
 def test_what_names_nobody_stays_as_it_is_and_headers_are_replaced_too() -> None:
-    assert for_line(Stdio("x", ("$${y}",), cwd="/a"), SHARED) == Stdio("x", ("$${y}",), cwd="/a")
+    assert for_connection(Stdio("x", ("$${y}",), cwd="/a"), SHARED) == Stdio("x", ("$${y}",), cwd="/a")
     far = Http(("https://x",), {"X-User": "${user}", "X-All": "all"})
-    found = for_line(far, key("user", BOB, ABLE))
+    found = for_connection(far, key_for("user", BOB, ALL_CAPABILITIES))
     assert isinstance(found, Http)
     assert "$" not in found.headers["X-User"]
     assert for_nobody(far) == {"X-All": "all"}

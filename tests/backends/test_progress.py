@@ -9,16 +9,15 @@ from typing import Any, Literal
 import pytest
 
 from switchboard.backends.config import Patience
-from switchboard.backends.connections.inflight import MOST_REPORTS, Call
-from switchboard.backends.connections.notification_order import MOST as MOST_HEARD
-from switchboard.backends.connections.notification_order import NotificationOrder
+from switchboard.backends.connections.inflight import PROGRESS_WAITING, Call
+from switchboard.backends.connections.notification_order import NOTIFICATIONS_WAITING, NotificationOrder
 from tools.fleet.offers import offered
 
 MANY = 10_000
 
 
 class Gated:
-    """A client that takes one thing at a time, once it may. Satisfies `north.North`."""
+    """A client that takes one thing at a time, once it may. Satisfies `ClientChannel`."""
 
     era: Literal["handshake", "modern"] = "modern"
     capabilities: Mapping[str, Any] = {}
@@ -46,21 +45,23 @@ async def test_of_progress_that_waits_the_newest_is_told_and_the_last_always() -
     async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         for number in range(MANY):
             tasks.create_task(call.progress(number, MANY, None))
-        while len(asyncio.all_tasks()) > MOST_REPORTS + 5:  # those whose progress was replaced have nothing left to do
+        while (
+            len(asyncio.all_tasks()) > PROGRESS_WAITING + 5
+        ):  # those whose progress was replaced have nothing left to do
             await asyncio.sleep(0)
         client.ready.set()
-    assert client.told == [*range(MOST_REPORTS - 1), MANY - 1]
+    assert client.told == [*range(PROGRESS_WAITING - 1), MANY - 1]
 
 
 async def test_all_progress_is_told_that_does_not_come_much_faster_than_it_is_taken() -> None:
     client = Gated()
     call = Call(client, 60)
     async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
-        for number in range(MOST_REPORTS):
+        for number in range(PROGRESS_WAITING):
             tasks.create_task(call.progress(number, None, None))
         await asyncio.sleep(0)
         client.ready.set()
-    assert client.told == list(range(MOST_REPORTS))
+    assert client.told == list(range(PROGRESS_WAITING))
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])
@@ -81,19 +82,19 @@ async def test_progress_does_not_overtake_what_the_call_said_before_it() -> None
     call = Call(client, 60)
     async with call.clock(), asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         said = {"data": "between"}
-        for number in range(MOST_REPORTS + 20):
+        for number in range(PROGRESS_WAITING + 20):
             tasks.create_task(call.progress(number, None, None))
         tasks.create_task(call.notify("notifications/message", said))
         for number in range(MANY, MANY + 30):
             tasks.create_task(call.progress(number, None, None))
         await asyncio.sleep(0)
         client.ready.set()
-    assert client.told == [*range(MOST_REPORTS - 1), MOST_REPORTS + 19, "between", MANY + 29]
+    assert client.told == [*range(PROGRESS_WAITING - 1), PROGRESS_WAITING + 19, "between", MANY + 29]
 
 
 async def test_progress_finds_room_where_other_notifications_fill_it() -> None:
-    heard = NotificationOrder()
-    for _ in range(MOST_HEARD):
-        assert heard.came()
-    assert not heard.came()
-    assert heard.came(coalesced=True)
+    order = NotificationOrder()
+    for _ in range(NOTIFICATIONS_WAITING):
+        assert order.received()
+    assert not order.received()
+    assert order.received(coalesced=True)

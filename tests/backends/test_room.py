@@ -57,7 +57,7 @@ async def pools(state: State) -> AsyncIterator[Any]:
             async with asyncio.timeout(20):
                 while any(provider.health.condition != "ready" for provider in made):
                     await asyncio.sleep(0.02)
-            return [provider.lines for provider in made]
+            return [provider.pool for provider in made]
 
         yield started
 
@@ -66,13 +66,13 @@ async def pools(state: State) -> AsyncIterator[Any]:
 async def opened(lines: ConnectionPool, *keys: ConnectionKey) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for key in keys:
-            await stack.enter_async_context(lines.line(key, {}))
+            await stack.enter_async_context(lines.connection(key, {}))
         yield
 
 
 BOUNDS: Mapping[str, Bounds] = {
-    "3 connections of yours are open": Bounds(lines_per_user=3),
-    "3 connections are open in the fleet": Bounds(lines_of_fleet=3),  # the idle one of the leader makes room
+    "3 connections of yours are open": Bounds(connections_per_user=3),
+    "3 connections are open in the fleet": Bounds(connections_of_fleet=3),  # the idle one of the leader makes room
 }
 
 
@@ -91,32 +91,34 @@ async def test_one_too_many_is_refused_on_whichever_worker(why: str, raw: Any, p
 async def test_one_that_nobody_used_for_long_makes_room_for_the_same_person_on_whichever_worker(
     raw: Any, pools: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchboard.backends.connections.pool.SPARED_S", 0.0)
-    here, there = await pools(raw("few", scope="session", bounds=Bounds(lines_per_user=2), patience=QUICK))
+    monkeypatch.setattr("switchboard.backends.connections.pool.KEPT_IDLE_S", 0.0)
+    here, there = await pools(raw("few", scope="session", bounds=Bounds(connections_per_user=2), patience=QUICK))
     async with opened(here, *sessions("bob", 1)):
         async with opened(here, *sessions("ann", 1, 2)):
             pass
         async with opened(there, *sessions("ann", 3, 4)):
-            assert [line.key for line in here.open if line.key and line.key.user] == sessions("bob", 1)
+            assert [connection.key for connection in here.open if connection.key and connection.key.user] == sessions(
+                "bob", 1
+            )
 
 
 async def test_what_was_used_lately_is_kept_and_one_too_many_is_refused_on_whichever_worker(
     raw: Any, pools: Any
 ) -> None:
-    here, there = await pools(raw("few", scope="session", bounds=Bounds(lines_per_user=2), patience=QUICK))
+    here, there = await pools(raw("few", scope="session", bounds=Bounds(connections_per_user=2), patience=QUICK))
     async with opened(here, *sessions("ann", 1, 2)):
-        kept = [line for line in here.open if line.key and line.key.user == "ann"]
+        kept = [connection for connection in here.open if connection.key and connection.key.user == "ann"]
     for lines in (here, there):
         with pytest.raises(Refused, match="2 connections of yours are open, and all are in use: end one"):
             async with opened(lines, *sessions("ann", 3)):
                 pass
-    assert [line.over for line in kept] == [False, False]
+    assert [connection.over for connection in kept] == [False, False]
     async with opened(there, *sessions("bob", 1)):
         pass
 
 
 async def test_the_connections_of_one_session_count_once(state: State, raw: Any) -> None:
-    backend = raw("few", scope="session", bounds=Bounds(lines_per_user=1))
+    backend = raw("few", scope="session", bounds=Bounds(connections_per_user=1))
     here, there = FleetConnectionQuota(state, backend), FleetConnectionQuota(state, backend)
     [first, second] = sessions("ann", 1, 2)
     assert await here.enter(first, here.member(first)) is None
@@ -127,7 +129,7 @@ async def test_the_connections_of_one_session_count_once(state: State, raw: Any)
 
 
 async def test_what_a_dead_worker_had_is_counted_no_longer_than_its_lease(state: State, raw: Any) -> None:
-    backend = raw("few", scope="session", bounds=Bounds(lines_per_user=1))
+    backend = raw("few", scope="session", bounds=Bounds(connections_per_user=1))
     room = FleetConnectionQuota(state, backend)
     [first, second] = sessions("ann", 1, 2)
     await room.enter(first, room.member(first))

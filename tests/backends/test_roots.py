@@ -90,7 +90,7 @@ async def test_a_child_is_promised_no_change_of_the_roots_of_a_client_that_canno
 
 
 class Client:
-    """Satisfies `north.North`."""
+    """Satisfies `ClientChannel`."""
 
     era: Literal["handshake", "modern"] = "handshake"
     wants_progress = False
@@ -119,8 +119,8 @@ class Client:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roots, "COMING_S", 0.01)
-    monkeypatch.setattr(roots, "ANSWER_S", 0.1)
+    monkeypatch.setattr(roots, "NEXT_CALL_S", 0.01)
+    monkeypatch.setattr(roots, "CLIENT_ANSWER_S", 0.1)
 
 
 async def waiting(asked: asyncio.Task[Any], owner: Roots) -> None:
@@ -134,15 +134,15 @@ async def test_a_question_that_outlives_its_call_is_answered_with_the_next_one()
     owner, answer = Roots(calls), {"roots": HOME}
     short, long = Client(None), Client(answer)
     call = Call(short, 60)
-    with calls.flying(call):
+    with calls.in_flight(call):
         async with call.clock():
-            asked = asyncio.create_task(owner.asked(None))
+            asked = asyncio.create_task(owner.answer(None))
             while not short.asked:
                 await asyncio.sleep(0)
     await waiting(asked, owner)
-    await owner.settle(Client(None, able=False))
+    await owner.answer_waiting(Client(None, able=False))
     assert not asked.done()
-    await owner.settle(long)
+    await owner.answer_waiting(long)
     assert await asked == answer
     assert (short.asked, long.asked) == (1, 1)
 
@@ -152,16 +152,16 @@ async def test_a_question_between_calls_goes_to_the_sessions_own_stream() -> Non
     async def session(method: str, params: Any) -> dict[str, Any]:
         return {"roots": [{"uri": f"file:///{method}"}]}
 
-    assert await Roots(InFlight(owned=True), session).asked(None) == {"roots": [{"uri": "file:///roots/list"}]}
+    assert await Roots(InFlight(owned=True), session).answer(None) == {"roots": [{"uri": "file:///roots/list"}]}
 
 
 @pytest.mark.usefixtures("soon")
 async def test_a_client_that_never_answers_is_waited_for_once() -> None:
     owner, silent = Roots(InFlight(owned=True)), Client(None)
     for expected in ("The client did not answer", "There is no call in flight whose client could be asked roots/list"):
-        asked = asyncio.create_task(owner.asked(None))
+        asked = asyncio.create_task(owner.answer(None))
         await waiting(asked, owner)
-        await owner.settle(silent)
+        await owner.answer_waiting(silent)
         with pytest.raises(MCPError, match=expected):
             await asked
     assert silent.asked == 1
@@ -170,8 +170,8 @@ async def test_a_client_that_never_answers_is_waited_for_once() -> None:
 @pytest.mark.usefixtures("soon")
 async def test_a_clients_refusal_is_the_answer() -> None:
     owner = Roots(InFlight(owned=True))
-    asked = asyncio.create_task(owner.asked(None))
+    asked = asyncio.create_task(owner.answer(None))
     await waiting(asked, owner)
-    await owner.settle(Client(MCPError(-1, "no")))
+    await owner.answer_waiting(Client(MCPError(-1, "no")))
     with pytest.raises(MCPError, match="no"):
         await asked

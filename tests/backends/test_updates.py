@@ -10,7 +10,7 @@ from mcp import Client
 from mcp.shared.subscriptions import ResourceUpdated
 
 from switchboard.backends.offer import resource_updates
-from switchboard.backends.offer.resource_updates import MOST, ResourceUpdates
+from switchboard.backends.offer.resource_updates import UPDATES_WAITING, ResourceUpdates
 
 
 async def test_a_storm_of_updates_of_one_resource_is_told_of_at_once_and_once_more_at_its_end(
@@ -30,7 +30,7 @@ async def test_a_storm_of_updates_of_one_resource_is_told_of_at_once_and_once_mo
 async def test_updates_of_more_resources_than_can_be_told_of_are_dropped_and_the_rest_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resource_updates, "SPACE_S", 0.05)
+    monkeypatch.setattr(resource_updates, "UPDATE_SPACING_S", 0.05)
     told: list[str] = []
 
     async def publish(uri: str) -> None:
@@ -38,14 +38,14 @@ async def test_updates_of_more_resources_than_can_be_told_of_are_dropped_and_the
 
     one = ResourceUpdates("odd", publish)
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 100.0)
-    for number in range(3 * MOST):
-        await one.say(f"odd://{number}")
-        await one.say(f"odd://{number}")
+    for number in range(3 * UPDATES_WAITING):
+        await one.report(f"odd://{number}")
+        await one.report(f"odd://{number}")
     monkeypatch.undo()
-    assert len(told) == MOST
-    telling = asyncio.create_task(one.keep_telling())
+    assert len(told) == UPDATES_WAITING
+    telling = asyncio.create_task(one.keep_publishing())
     async with asyncio.timeout(10):
-        while len(told) < 2 * MOST:
+        while len(told) < 2 * UPDATES_WAITING:
             await asyncio.sleep(0.01)
     telling.cancel()
-    assert len(set(told)) <= 2 * MOST
+    assert len(set(told)) <= 2 * UPDATES_WAITING

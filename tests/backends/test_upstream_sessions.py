@@ -106,7 +106,7 @@ async def test_a_question_on_the_stream_without_a_call_is_refused_unless_it_is_f
 async def test_the_first_call_of_a_session_waits_until_its_stream_is_open(
     stateful: Any, serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "HEARD_S", 15.0)
+    monkeypatch.setattr(opening, "STREAM_READY_S", 15.0)
     server = stateful(opening=lambda: asyncio.sleep(0.3))  # a call that waits for nothing comes within that time
     async with open_gateway(backend(await serve(server.app))) as opened, Client(opened.server) as client:
         await opened.discovered()
@@ -116,7 +116,7 @@ async def test_the_first_call_of_a_session_waits_until_its_stream_is_open(
 async def test_a_server_that_leaves_open_whether_it_has_such_a_stream_is_called_after_a_moment(
     stateful: Any, serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "HEARD_S", 0.05)
+    monkeypatch.setattr(opening, "STREAM_READY_S", 0.05)
     server = stateful(opening=asyncio.Event().wait)
     async with open_gateway(backend(await serve(server.app))) as opened, Client(opened.server) as client:
         await opened.discovered()

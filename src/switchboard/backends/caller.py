@@ -1,4 +1,4 @@
-"""The client whose request a backend is serving, whichever era it speaks."""
+"""The client whose call a backend serves, whichever era it speaks: what it can be asked and told."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ class NoClient:
         raise MCPError(INVALID_REQUEST, "This request is not a client's")
 
     async def notify(self, method: str, params: Params | None) -> None:
-        """Nobody listens."""
+        """There is no client."""
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Nobody listens."""
+        """There is no client."""
 
 
 def askable(declared: BaseModel | None, *, tells: bool = False) -> Params:

@@ -6,17 +6,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import urlsplit
 
 from mcp_types import LoggingLevel
 
 from switchboard.common.hosts import is_loopback
-from switchboard.config import Prefix
+from switchboard.config import ConnectionScope, Era, Prefix
 from switchboard.errors import ConfigurationError
-
-Era = Literal["auto", "modern", "handshake"]
-Scope = Literal["shared", "user", "session"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII | re.IGNORECASE)
 
@@ -94,13 +90,13 @@ class Bounds:
     pages: int = 200
     definition_bytes: int = 128 * 1024
     offer_bytes: int = 8 * 1024 * 1024
-    lines: int = 100
+    connections: int = 100
     """Connections of one worker to this backend."""
 
-    lines_of_fleet: int = 1_000
+    connections_of_fleet: int = 1_000
     """Connections of all workers to it; those to one session count once."""
 
-    lines_per_user: int = 10
+    connections_per_user: int = 10
     """One person's, on all workers."""
 
 
@@ -114,8 +110,8 @@ class Backend:
 
     name: str
     transport: Transport
-    scope: Scope | None = None
-    """For whom one connection is kept; `None` takes the safe default (`lines` has the rule)."""
+    scope: ConnectionScope | None = None
+    """For whom one connection is kept; `None` takes the safe default (`connection_key` has the rule)."""
 
     prefix: Prefix = "always"
     patience: Patience = field(default_factory=Patience)

@@ -6,7 +6,7 @@ BackendFailure
 ├── Ended         the connection ended; whatever was in flight is lost
 ├── Forgotten     the backend does not know our session any more, and did nothing
 ├── Elsewhere     the one connection for all is another worker's
-└── Refused       there is no room, or it failed too often just now
+└── Refused       a quota is reached, or it failed too often just now
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BAD_GATEWAY: Final = -32011
 
 SESSION_FORGOTTEN: Final = -32012
 ACCESS_REFUSED: Final = -32013
-"""Between `answers` and the line: no client sees them."""
+"""Between `answers` and the connection: no client sees them."""
 
 
 class BackendFailure(SwitchboardError):
@@ -57,7 +57,7 @@ class Elsewhere(BackendFailure):
 
 
 class Refused(BackendFailure):
-    """Not now: no room, or too many failures."""
+    """Not now: a quota is reached, or it failed too often."""
 
 
 def unavailable(backend: str, reason: str, *, sent: bool) -> MCPError:

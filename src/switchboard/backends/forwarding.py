@@ -14,10 +14,10 @@ from switchboard.backends import errors, input_required, texts
 from switchboard.backends.caller import ClientChannel, Params
 from switchboard.backends.config import Backend
 from switchboard.backends.connections import leniency
-from switchboard.backends.connections.connection_key import ABLE, ConnectionKey, default_scope, key
+from switchboard.backends.connections.connection_key import ALL_CAPABILITIES, ConnectionKey, default_scope, key_for
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY, BackendFailure
 from switchboard.backends.offer.offer import BackendOffer
-from switchboard.backends.routing import Reach, Use
+from switchboard.backends.routing import Route, Work
 from switchboard.common.validation_messages import expected
 from switchboard.identity import current
 from switchboard.protocol import unknown_members
@@ -36,19 +36,19 @@ SAFE: Final = frozenset({"prompts/get", "resources/read", "completion/complete"}
 """What may be sent again when it is unknown whether the backend has seen it."""
 
 STATE_LOST: Final = "switchboard/stateLost"
-"""In the `_meta` of the first result from a backend that forgot its session."""
+"""In the `_meta` of the first result from a backend that lost its session."""
 
-UseLine = Callable[[ConnectionKey, Params, Use], Awaitable[Any]]
-"""Does some work on the line of a key."""
+UseConnection = Callable[[ConnectionKey, Params, Work], Awaitable[Any]]
+"""Does some work on the connection of a key."""
 
 
 class Forwarding:
-    """Finds the line for a call and sends it."""
+    """Finds the connection for a call and sends it."""
 
-    def __init__(self, backend: Backend, use: UseLine, known: Callable[[], BackendOffer]) -> None:
+    def __init__(self, backend: Backend, use: UseConnection, last_offer: Callable[[], BackendOffer]) -> None:
         self._backend = backend
         self._use = use
-        self._known = known
+        self._last_offer = last_offer
 
     @staticmethod
     def serves(method: str) -> bool:
@@ -71,36 +71,38 @@ class Forwarding:
         return await self._once(method, body, client_channel)
 
     async def _once(self, method: str, body: Mapping[str, Any], client_channel: ClientChannel) -> HandlerResult:
-        known = self._known()
-        scope = default_scope(self._backend, modern=known.modern)
-        # In the modern era each request says what its client can be asked, so clients that differ may share a line.
-        can = ABLE if scope == "shared" else {} if known.modern else client_channel.capabilities
+        last_offer = self._last_offer()
+        scope = default_scope(self._backend, modern=last_offer.modern)
+        # In the modern era each request says what its client can be asked, so different clients may share a connection.
+        capabilities = (
+            ALL_CAPABILITIES if scope == "shared" else {} if last_offer.modern else client_channel.capabilities
+        )
 
-        async def work(reach: Reach) -> HandlerResult:
-            return await self._sent(reach, method, body, client_channel)
+        async def work(route: Route) -> HandlerResult:
+            return await self._sent(route, method, body, client_channel)
 
         try:
-            result: HandlerResult = await self._use(key(scope, current(), can), can, work)
+            result: HandlerResult = await self._use(key_for(scope, current(), capabilities), capabilities, work)
         except BackendFailure as error:
             raise errors.unavailable(self._backend.name, str(error), sent=False) from error
         return result
 
     async def _sent(
-        self, reach: Reach, method: str, body: Mapping[str, Any], client_channel: ClientChannel
+        self, route: Route, method: str, body: Mapping[str, Any], client_channel: ClientChannel
     ) -> HandlerResult:
-        headers = self._known().headers.get(str(body.get("name"))) if method == "tools/call" else None
+        headers = self._last_offer().headers.get(str(body.get("name"))) if method == "tools/call" else None
 
         async def send(more: Mapping[str, Any]) -> dict[str, Any]:
-            return await reach.request(method, {**body, **more}, client_channel, headers=headers)
+            return await route.request(method, {**body, **more}, client_channel, headers=headers)
 
         raw = await send({})
         if client_channel.era == "handshake":
             raw = await input_required.driven(self._backend.name, raw, client_channel, send)
         raw = self._cleaned(raw)
-        if reach.lost:
-            reach.lost = False
+        if route.lost:
+            route.lost = False
             raw = await self._with_state_lost(raw, client_channel)
-        return self._read(method, reach.version, raw)
+        return self._read(method, route.version, raw)
 
     def _cleaned(self, raw: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -110,9 +112,9 @@ class Forwarding:
 
     async def _with_state_lost(self, raw: dict[str, Any], client_channel: ClientChannel) -> dict[str, Any]:
         """Tell the client, once, that what the backend remembered of it is gone; a program reads it in `_meta`."""
-        words = f"Backend {self._backend.name!r} was started anew: what it remembered of this session is lost"
+        text = f"Backend {self._backend.name!r} was started anew: what it remembered of this session is lost"
         await client_channel.notify(
-            "notifications/message", {"level": "warning", "logger": "switchboard", "data": words}
+            "notifications/message", {"level": "warning", "logger": "switchboard", "data": text}
         )
         given = raw.get("_meta")
         return {**raw, "_meta": {**(given if isinstance(given, dict) else {}), STATE_LOST: True}}
@@ -136,6 +138,6 @@ class Forwarding:
     def _repeatable(self, method: str, body: Mapping[str, Any]) -> bool:
         if method != "tools/call":
             return method in SAFE
-        tool = self._known().tool(str(body.get("name")))
+        tool = self._last_offer().tool(str(body.get("name")))
         hints = tool.annotations if tool is not None else None
         return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)

@@ -28,10 +28,10 @@ class Moved(BackendFailure):
 
 
 class RemoteConnection:
-    """A connection that another worker has. Satisfies `routing.Reach`.
+    """A connection that another worker has. Satisfies `routing.Route`.
 
     Args:
-        seat: who has it: a worker's id, `-`, and what tells the lives of a backend on it apart.
+        seat: who has it: a worker's id, `-`, and a suffix for each time that the backend was started on it.
     """
 
     def __init__(self, peers: Peers, seat: str, backend: str, key: ConnectionKey) -> None:

@@ -1,4 +1,4 @@
-"""How a backend is doing, for operators; and how long to wait before trying again. Pure: is given the dice."""
+"""How a backend is doing, for operators; and how long to wait before trying again. Pure: is given the jitter."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final, Literal
 
 Condition = Literal["starting", "ready", "failing"]
 
-FIRST_S: Final = 0.25
-LONGEST_S: Final = 4.0
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 4.0
 """A backend that comes back by itself serves again within five seconds."""
 
-LONGEST_BROKEN_S: Final = 300.0
+LONGEST_BROKEN_PAUSE_S: Final = 300.0
 """One that somebody has to mend can be started by hand then."""
 
 
@@ -35,12 +35,12 @@ class Health:
         return Health("failing", self.failures + 1, reason)
 
 
-def pause(failures: int, dice: float, *, broken: bool = False) -> float:
-    """Seconds before the next attempt: doubling, with jitter, so that many workers do not knock at once.
+def pause(failures: int, jitter: float, *, broken: bool = False) -> float:
+    """Seconds before the next attempt: doubling, with jitter, so that many workers do not try at once.
 
     Args:
-        dice: a number between 0 and 1.
+        jitter: a number between 0 and 1.
         broken: whether it will go on failing until somebody mends it.
     """
-    doubled: float = FIRST_S * 2 ** min(failures - 1, 12)
-    return min(doubled, LONGEST_BROKEN_S if broken else LONGEST_S) * (0.5 + dice / 2)
+    doubled: float = FIRST_PAUSE_S * 2 ** min(failures - 1, 12)
+    return min(doubled, LONGEST_BROKEN_PAUSE_S if broken else LONGEST_PAUSE_S) * (0.5 + jitter / 2)

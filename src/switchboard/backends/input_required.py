@@ -17,9 +17,9 @@ from switchboard.aio import first_error
 from switchboard.backends.caller import ClientChannel
 from switchboard.backends.errors import BAD_GATEWAY
 
-MOST: Final = 10
-MOST_ASKS: Final = 50
-PAUSE_S: Final = (0.05, 0.1, 0.2, 0.25)
+MOST_ROUNDS: Final = 10
+QUESTIONS_PER_ROUND: Final = 50
+ROUND_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.25)
 """Between rounds in which nothing was asked: the backend only wants to be called again."""
 
 Send = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -33,21 +33,21 @@ async def driven(backend: str, first: dict[str, Any], client_channel: ClientChan
         MCPError: the client refused an answer, or there is no end.
     """
     result = first
-    for number in range(MOST):
+    for number in range(MOST_ROUNDS):
         if result.get("resultType") != "input_required":
             return result
         requests = result.get("inputRequests") or {}
-        if not isinstance(requests, dict) or len(requests) > MOST_ASKS:
+        if not isinstance(requests, dict) or len(requests) > QUESTIONS_PER_ROUND:
             raise MCPError(BAD_GATEWAY, f"Backend {backend!r}: it asks in a way that cannot be understood")
         if not requests:
-            await asyncio.sleep(PAUSE_S[min(number, len(PAUSE_S) - 1)])
+            await asyncio.sleep(ROUND_PAUSES_S[min(number, len(ROUND_PAUSES_S) - 1)])
         more: dict[str, Any] = {"inputResponses": await _answers(requests, client_channel)} if requests else {}
         if "requestState" in result:
             more["requestState"] = result["requestState"]
         result = await send(more)
     if result.get("resultType") != "input_required":
         return result
-    raise MCPError(BAD_GATEWAY, f"Backend {backend!r}: it still asks after {MOST} rounds")
+    raise MCPError(BAD_GATEWAY, f"Backend {backend!r}: it still asks after {MOST_ROUNDS} rounds")
 
 
 async def _answers(requests: Mapping[str, Any], client_channel: ClientChannel) -> dict[str, Any]:

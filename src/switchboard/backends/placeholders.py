@@ -10,8 +10,8 @@ from switchboard.backends.connections.connection_key import GATEWAY, ConnectionK
 from switchboard.config.placeholders import names_in, replaced
 
 
-def for_line(what: Transport, key: ConnectionKey) -> Transport:
-    """The transport of a key's line. The gateway's own line has `discovery` for both."""
+def for_connection(what: Transport, key: ConnectionKey) -> Transport:
+    """The transport of a key's connection. The gateway's own connection has `discovery` for both."""
     whose = {"user": _digest(key.user), "session": _digest(key.owner)}
     if key.owner == GATEWAY:
         whose = dict.fromkeys(whose, GATEWAY)

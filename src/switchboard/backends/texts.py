@@ -17,12 +17,12 @@ from mcp_types import INVALID_PARAMS, URL_ELICITATION_REQUIRED
 
 from switchboard.backends.connections.leniency import with_blocks
 from switchboard.backends.envelope import RESERVED
-from switchboard.backends.offer.sanitize import OURS, described, runs_programs
+from switchboard.backends.offer.sanitize import GATEWAY_META, described, runs_programs
 from switchboard.backends.offer.schemas import outcome
 from switchboard.common.visible_text import plain, text
 
 LEFT_OUT: Final = {"type": "text", "text": "(A link was left out here: following it would run a program.)"}
-DEPTH: Final = 64
+DATA_DEPTH: Final = 64
 
 
 def result(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def notice(params: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(fit.get(key), str):
             fit[key] = text(fit[key])
     if "data" in fit:
-        fit["data"] = _data(fit["data"], DEPTH)
+        fit["data"] = _data(fit["data"], DATA_DEPTH)
     return fit
 
 
@@ -97,7 +97,7 @@ def error_data(code: int, data: Any) -> Any:
 
 
 def _meta(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if not key.startswith((RESERVED, OURS))}
+    return {key: value for key, value in given.items() if not key.startswith((RESERVED, GATEWAY_META))}
 
 
 def _block(block: Any) -> Any:

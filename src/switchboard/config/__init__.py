@@ -12,15 +12,15 @@ Never imports: plugins, backends, sources.
 from switchboard.config.exposure import Exposure, Prefix, ToolRule
 from switchboard.config.files import read
 from switchboard.config.model import BUILT_IN, Configuration, PluginSection, Preset, ToolSearch, provider_name
-from switchboard.config.servers import Auth, Era, LineScope, ServerSection, SourceKind, Transport
+from switchboard.config.servers import Auth, ConnectionScope, Era, ServerSection, SourceKind, Transport
 
 __all__ = [
     "BUILT_IN",
     "Auth",
     "Configuration",
+    "ConnectionScope",
     "Era",
     "Exposure",
-    "LineScope",
     "PluginSection",
     "Prefix",
     "Preset",

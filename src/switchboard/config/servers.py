@@ -35,7 +35,7 @@ def complaint(url: str, *, insecure: bool) -> str | None:
 SourceKind = Literal["command", "url", "npm", "pypi", "git", "docker", "local"]
 Transport = Literal["stdio", "http", "sse"]
 Era = Literal["auto", "modern", "handshake"]
-LineScope = Literal["shared", "user", "session"]
+ConnectionScope = Literal["shared", "user", "session"]
 Strategy = Literal["none", "service", "user_oauth", "token_exchange"]
 
 TRANSPORTS: Mapping[str, Transport] = {"streamable-http": "http", "streamable_http": "http", "streamableHttp": "http"}
@@ -138,7 +138,7 @@ class ServerSection(Exposure):
     # How it is talked to
     era: Era = "auto"
     """Which protocol era to speak: tried out when `auto`."""
-    scope: LineScope | None = None
+    scope: ConnectionScope | None = None
     """Who shares a connection. Default: `shared` for modern HTTP servers, `session` for all others."""
     timeout: Annotated[float, Field(gt=0, le=86400)] = 60
     """Seconds a request may take without a sign of life."""

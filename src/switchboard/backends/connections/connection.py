@@ -1,4 +1,4 @@
-"""A line: one connection to a backend, kept by one task from its start to its end."""
+"""One connection to a backend, run by one task from its start to its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from switchboard.backends.connections.inflight import Call, InFlight
 from switchboard.backends.connections.protocol import RpcConnection
 from switchboard.backends.connections.roots import AskSession, Roots
 from switchboard.backends.connections.sdk_errors import CLOSED, is_end
-from switchboard.backends.connections.transport import Open, Transport
+from switchboard.backends.connections.transport import OpenTransport, Transport
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.errors import (
     ACCESS_REFUSED,
@@ -45,20 +45,20 @@ from switchboard.errors import plainly
 log = structlog.get_logger("switchboard.backends")
 
 EXIT_REASON_S: Final = 1.0
-"""How long the end of a line is waited for, to say why it came."""
+"""How long the end of a connection is waited for, to say why it came."""
 
 
-GREETING_S: Final = 0.5
+PING_S: Final = 0.5
 """How long a child's answer to a ping is waited for."""
 
-IDS: Final = 1 << 31
+REQUEST_IDS: Final = 1 << 31
 """Integers, as every SDK writes them and home-made servers expect them, and small enough for any of these."""
 
-_ids = itertools.count(random.randrange(IDS))  # noqa: S311 (apart from other workers', not secret)
-"""Of all lines to HTTP servers: a session that several lines and workers resume must not see an id twice."""
+_ids = itertools.count(random.randrange(REQUEST_IDS))  # noqa: S311 (apart from other workers', not secret)
+"""For all connections to HTTP servers: a session that several of them resume must not see an id twice."""
 
-Beside = Callable[["Connection"], Awaitable[None]]
-"""What goes on while a line is open; returns when it ends."""
+WhileOpen = Callable[["Connection"], Awaitable[None]]
+"""What goes on while a connection is open; returns when it ends."""
 
 
 class Connection:
@@ -68,47 +68,47 @@ class Connection:
         declared: the client capabilities to declare when it is opened.
         owned: whether all its calls are one client's.
         session: asks that client between calls.
-        beside: goes on while it is open.
+        while_open: goes on while it is open.
     """
 
     def __init__(
         self,
         backend: Backend,
-        open_transport: Open,
+        open_transport: OpenTransport,
         listener: InboundListener,
         *,
         declared: Params,
         owned: bool,
         info: Implementation,
         session: AskSession | None = None,
-        beside: Beside | None = None,
+        while_open: WhileOpen | None = None,
     ) -> None:
         self.backend = backend
-        self._beside = beside or Connection.ended
+        self._while_open = while_open or Connection.ended
         self.calls = InFlight(owned=owned)
         self.failure: BackendFailure | None = None
-        self.used = asyncio.get_running_loop().time()
+        self.last_used = asyncio.get_running_loop().time()
         self.users = 0
         self.key: ConnectionKey | None = None
         """Under which its pool knows it."""
         self.member = ""
-        """As what the fleet counts it."""
-        self.opened = False
+        """The name under which the fleet counts it."""
+        self.was_open = False
         """Whether it ever was open."""
-        self.proven = False
-        """Whether its pool has taken note that it opened."""
+        self.start_noted = False
+        """Whether its pool has counted it as a start that succeeded."""
         self.lost = False
-        """Whether it took the place of one whose memory is gone, and its client has not been told yet."""
+        """Whether it replaces one whose server-side state is gone, and its client has not been told yet."""
         self._roots = Roots(self.calls, session) if owned else None
-        self._hearing = InboundRequests(backend.name, self.calls, listener, self._roots)
-        self._open = open_transport
+        self._inbound = InboundRequests(backend.name, self.calls, listener, self._roots)
+        self._open_transport = open_transport
         self._listener = listener
         self._declared = declared
         self._info = info
         self._ids = _ids if isinstance(backend.transport, Http) else itertools.count(1)
-        self._wire: RpcConnection | None = None
+        self._rpc: RpcConnection | None = None
         self._session: ClientSession | None = None
-        self._opened: Transport | None = None
+        self._transport: Transport | None = None
         self._ready = asyncio.Event()
         self._end = asyncio.Event()
         self._stopped = False
@@ -116,9 +116,9 @@ class Connection:
         self._over = asyncio.Event()
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def stderr_tail(self) -> tuple[str, ...]:
         """What its child wrote to standard error last; nothing where there is no child."""
-        return () if self._opened is None else self._opened.words
+        return () if self._transport is None else self._transport.stderr_tail
 
     @property
     def over(self) -> bool:
@@ -131,16 +131,16 @@ class Connection:
         return not self.users and not len(self.calls)
 
     @property
-    def wire(self) -> RpcConnection:
-        """What it speaks through, once it is ready."""
-        if self._wire is None:
+    def rpc(self) -> RpcConnection:
+        """Its JSON-RPC connection, once it is ready."""
+        if self._rpc is None:
             raise Ended("the connection is not open")
-        return self._wire
+        return self._rpc
 
     @property
     def version(self) -> str:
         """The protocol version it speaks."""
-        return self.wire.version
+        return self.rpc.version
 
     @property
     def session(self) -> ClientSession:
@@ -152,44 +152,44 @@ class Connection:
     @property
     def resumable(self) -> bool:
         """Whether other workers resume its session too, and know what became of it."""
-        return self._opened is not None and self._opened.resumable
+        return self._transport is not None and self._transport.resumable
 
     @property
-    def remembers(self) -> bool:
-        """Whether what its server remembers of somebody is lost with it."""
-        mine = self.key is not None and self.key.owner != GATEWAY and not self.key.once
-        stands_alone = self._wire is not None and self._wire.modern and isinstance(self.backend.transport, Http)
-        return mine and self.opened and not self.resumable and not stands_alone
+    def holds_state(self) -> bool:
+        """Whether its server keeps state of one client that ends with it."""
+        one_client = self.key is not None and self.key.owner != GATEWAY and not self.key.once
+        stateless = self._rpc is not None and self._rpc.modern and isinstance(self.backend.transport, Http)
+        return one_client and self.was_open and not self.resumable and not stateless
 
     @property
-    def abilities(self) -> ServerCapabilities:
+    def server_capabilities(self) -> ServerCapabilities:
         """What the backend declared."""
         return self.session.server_capabilities or ServerCapabilities()
 
     def stop(self) -> None:
-        """End it; its keeper does."""
+        """End it; the task that runs it does so."""
         self._stopped = True
         self._end.set()
         if self._starting is not None and not self._starting.expired():
             self._starting.reschedule(0)
 
-    # -- its keeper -----------------------------------------------------------------------------------------------
+    # -- its task -------------------------------------------------------------------------------------------------
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Open, serve until told to stop or until the backend ends it, and close."""
         name = self.backend.name
         try:
             async with AsyncExitStack() as stack:
-                opened = await self._start(stack)
-                log.info("backend.line_opened", backend=name, version=self.wire.version)
-                self.opened, self.lost = True, opened.replaces
+                transport = await self._start(stack)
+                log.info("backend.connection_opened", backend=name, version=self.rpc.version)
+                self.was_open, self.lost = True, transport.replaces
                 self._ready.set()
-                await first_of(self._beside(self), self._listen(opened))
+                await first_of(self._while_open(self), self._listen(transport))
                 if not self._stopped:
-                    await opened.settled()
+                    await transport.wait_for_reason()
         except BackendFailure as error:
             self.failure = error
-        except Exception as error:  # the boundary of a line: whatever a transport raises, it is this line's end
+        except Exception as error:  # the boundary of a connection: whatever a transport raises ends it
             cause = first_error(error)
             self.failure = cause if isinstance(cause, BackendFailure) else Ended(plainly(cause))
         finally:
@@ -197,20 +197,20 @@ class Connection:
 
     def _finish(self) -> None:
         if self.failure is None:
-            reason = "" if self._opened is None else self._opened.reason()
+            reason = "" if self._transport is None else self._transport.reason()
             self.failure = Ended(reason or ("it was closed" if self._stopped else "it ended the connection"))
-        level = log.debug if self._stopped or not self.opened else log.warning
-        level("backend.line_ended", backend=self.backend.name, reason=str(self.failure))
+        level = log.debug if self._stopped or not self.was_open else log.warning
+        level("backend.connection_ended", backend=self.backend.name, reason=str(self.failure))
         self._over.set()
         self._ready.set()
 
-    async def _listen(self, opened: Transport) -> None:
-        await opened.listen(self._hearing, lambda: bool(len(self.calls)))
-        await self._forgotten(opened)
+    async def _listen(self, transport: Transport) -> None:
+        await transport.listen(self._inbound, lambda: bool(len(self.calls)))
+        await self._abandon_session(transport)
 
-    async def _forgotten(self, opened: Transport) -> None:
-        """The backend does not know our session: nobody goes on with it."""
-        await opened.forget()
+    async def _abandon_session(self, transport: Transport) -> None:
+        """The backend does not know our session: no worker resumes it any more."""
+        await transport.forget()
         self._listener.changed("everything")  # whatever it said in that session, it may offer something else by now
         self.stop()
 
@@ -219,17 +219,17 @@ class Connection:
             raise Unreachable("it was closed")
         try:
             async with asyncio.timeout(self.backend.patience.start) as self._starting:
-                opened: Transport = await self._open(stack)
-                self._opened = opened
-                self._wire = RpcConnection(
-                    opened.streams, self._hearing, self._mint, self._declared, self._info, self._end.set
+                transport: Transport = await self._open_transport(stack)
+                self._transport = transport
+                self._rpc = RpcConnection(
+                    transport.streams, self._inbound, self._next_id, self._declared, self._info, self._end.set
                 )
                 self._session = await stack.enter_async_context(
-                    ClientSession(dispatcher=self._wire, client_info=self._info)
+                    ClientSession(dispatcher=self._rpc, client_info=self._info)
                 )
-                await agree(self.backend, opened, self._session, self._wire)
-                await self._greeted(opened)
-                return opened
+                await agree(self.backend, transport, self._session, self._rpc)
+                await self._ping_child(transport)
+                return transport
         except TimeoutError as error:
             why = (
                 "it was closed"
@@ -238,22 +238,22 @@ class Connection:
             )
             raise (Broken if isinstance(self.backend.transport, Stdio) else Unreachable)(why) from error
         except Unreachable:
-            if self._opened is not None:
-                await self._opened.settled()
-                if reason := self._opened.reason():
+            if self._transport is not None:
+                await self._transport.wait_for_reason()
+                if reason := self._transport.reason():
                     raise Broken(reason) from None
             raise
         finally:
             self._starting = None
 
-    async def _greeted(self, opened: Transport) -> None:
-        """Let a child ask for roots before its first call: by its answer to a ping it has heard that it may."""
-        asks = isinstance(self.backend.transport, Stdio) and opened.resumed is None and not self.wire.modern
+    async def _ping_child(self, transport: Transport) -> None:
+        """Let a child ask for roots before its first call: once it answers a ping it has read that it may."""
+        asks = isinstance(self.backend.transport, Stdio) and transport.resumed is None and not self.rpc.modern
         if self._roots is None or not asks or "roots" not in self._declared:
             return
         try:
-            async with asyncio.timeout(GREETING_S):
-                await self.wire.request("ping", None)
+            async with asyncio.timeout(PING_S):
+                await self.rpc.request("ping", None)
         except (MCPError, TimeoutError):
             return  # it knows no ping: then it asks later
 
@@ -284,30 +284,30 @@ class Connection:
 
         Raises:
             MCPError: the backend's own error with its name, or why there is no answer.
-            BackendFailure: the line was over before anything was sent.
+            BackendFailure: the connection was over before anything was sent.
         """
         await self.ready()
-        if self._opened is not None:
-            await self._opened.heard()
-        told = isinstance(self.backend.transport, Http)
-        async with self.calls.turn(client_channel, told=told):
+        if self._transport is not None:
+            await self._transport.stream_ready()
+        attributed = isinstance(self.backend.transport, Http)
+        async with self.calls.turn(client_channel, attributed=attributed):
             if self._roots is not None:
-                await self._roots.settle(client_channel)
+                await self._roots.answer_waiting(client_channel)
             call = Call(client_channel, self.backend.patience.call)
-            self.used = asyncio.get_running_loop().time()
+            self.last_used = asyncio.get_running_loop().time()
             try:
-                with self.calls.flying(call):
+                with self.calls.in_flight(call):
                     return await self._sent(call, method, params, headers)
             finally:
-                self.used = asyncio.get_running_loop().time()
+                self.last_used = asyncio.get_running_loop().time()
 
     async def _sent(self, call: Call, method: str, params: Params | None, headers: HeaderMap | None) -> dict[str, Any]:
-        name, wire = self.backend.name, self.wire
+        name, rpc = self.backend.name, self.rpc
         try:
             async with call.clock():
                 # A handshake client's level is kept above; a modern one states its own, or wants none.
                 level = self.backend.log_level if call.client_channel.era == "handshake" else None
-                return await wire.request(
+                return await rpc.request(
                     method,
                     params,
                     declared=call.client_channel.capabilities,
@@ -318,7 +318,7 @@ class Connection:
         except TimeoutError:
             raise errors.timed_out(name, method, self.backend.patience.call) from None
         except MCPError as error:
-            await self._check(error)
+            await self._check_session(error)
             if is_end(error) and error.message == CLOSED:
                 raise errors.unavailable(name, await self._exit_reason(), sent=True) from None
             if is_end(error) or error.code in (BACKEND_UNAVAILABLE, ACCESS_REFUSED):
@@ -333,24 +333,24 @@ class Connection:
             Forgotten: it does not know the session any more.
         """
         try:
-            return await self.wire.request(method, params)
+            return await self.rpc.request(method, params)
         except MCPError as error:
-            await self._check(error)
+            await self._check_session(error)
             raise
 
-    async def tell(self, method: str) -> None:
+    async def notify(self, method: str) -> None:
         """Send a notification of the client's, if the backend listens to such."""
-        if self._wire is not None and not self.over and not self._wire.modern:
-            await self._wire.notify(method, None)
+        if self._rpc is not None and not self.over and not self._rpc.modern:
+            await self._rpc.notify(method, None)
 
-    async def _check(self, error: MCPError) -> None:
-        if error.code == SESSION_FORGOTTEN and self._opened is not None:
-            await self._forgotten(self._opened)
+    async def _check_session(self, error: MCPError) -> None:
+        if error.code == SESSION_FORGOTTEN and self._transport is not None:
+            await self._abandon_session(self._transport)
             raise Forgotten("its session expired") from error
 
     async def _exit_reason(self) -> str:
         await wait_for_event(self._over, EXIT_REASON_S + self.backend.patience.stop)
         return str(self.failure or "it ended the connection")
 
-    def _mint(self) -> int:
-        return next(self._ids) % IDS
+    def _next_id(self) -> int:
+        return next(self._ids) % REQUEST_IDS

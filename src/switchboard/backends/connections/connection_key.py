@@ -1,4 +1,4 @@
-"""For whom a line is kept.
+"""For whom a connection is kept.
 
 The rule, for a backend whose configuration says nothing: `shared` if it speaks the modern era over HTTP, where every
 request stands alone; else `session`, because whoever shares a stateful connection shares what the others left on it.
@@ -7,7 +7,7 @@ A connection that everybody shares declares that its client can be asked everyth
 for one that cannot is refused here. Any other is kept apart by what its client can be asked.
 
 `session` means the client's handshake session. A modern client has none, so it means its principal; and where nobody is
-known by name (`AUTH_MODE=none`), each call gets a line of its own.
+known by name (`AUTH_MODE=none`), each call gets a connection of its own.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from dataclasses import dataclass
 from typing import Final
 
 from switchboard.backends.caller import Params
-from switchboard.backends.config import Backend, Http, Scope, Stdio
+from switchboard.backends.config import Backend, Http, Stdio
+from switchboard.config import ConnectionScope
 from switchboard.identity import ANONYMOUS, Caller
 
-SID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+SESSION_ID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 """A session's id; any other owner is a JSON array."""
 
 GATEWAY: Final = "discovery"
-"""The owner of the line on which the gateway asks what there is."""
+"""The owner of the connection on which the gateway asks what there is."""
 
-ABLE: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
+ALL_CAPABILITIES: Final[Params] = {"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {}}
 """All that clients can be asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionKey:
-    """Which line of a backend."""
+    """Which connection of a backend."""
 
-    kind: Scope
+    kind: ConnectionScope
     owner: str
     """Whose it is; empty for everybody's."""
 
     capabilities: str
-    """A digest of what the client can be asked: clients that differ in it never share a line."""
+    """A digest of what the client can be asked: clients that differ in it never share a connection."""
 
     user: str = ""
     """Whose cap it counts against."""
@@ -52,42 +53,42 @@ class ConnectionKey:
     @property
     def sid(self) -> str | None:
         """The client's session that it ends with, if it is a session's."""
-        return self.owner if self.kind == "session" and SID.fullmatch(self.owner) else None
+        return self.owner if self.kind == "session" and SESSION_ID.fullmatch(self.owner) else None
 
     def concerns(self, sid: str, user: str) -> bool:
-        """Whether it is the line of this session, or of this person."""
+        """Whether it is the connection of this session, or of this person."""
         return self.sid == sid if self.kind == "session" else self.kind == "user" and self.user == user
 
     @property
     def tag(self) -> str:
-        """What a line's keys in Redis have in common: the session id, or a digest of a person."""
+        """What a connection's keys in Redis have in common: the session id, or a digest of a person."""
         return self.sid or hashlib.sha256(self.owner.encode()).hexdigest()[:32]
 
 
-def default_scope(backend: Backend, *, modern: bool) -> Scope:
+def default_scope(backend: Backend, *, modern: bool) -> ConnectionScope:
     """The scope that a backend gets: its own word, else the safe one."""
     if backend.scope is not None:
         return backend.scope
     return "shared" if modern and not isinstance(backend.transport, Stdio) else "session"
 
 
-def one_for_all(backend: Backend) -> bool:
+def single_connection(backend: Backend) -> bool:
     """Whether there is one connection in the whole fleet, which only one worker has at a time."""
     return backend.scope == "shared" and not isinstance(backend.transport, Http)
 
 
-def key(scope: Scope, caller: Caller, capabilities: Params) -> ConnectionKey:
-    """The line for a call."""
+def key_for(scope: ConnectionScope, caller: Caller, capabilities: Params) -> ConnectionKey:
+    """The connection for a call."""
     user = user_of(caller)
-    can = digest(capabilities)
+    able = digest(capabilities)
     if scope == "shared":
         return SHARED
     if scope == "user":
-        return ConnectionKey("user", user, can, user)
+        return ConnectionKey("user", user, able, user)
     if caller.session_id is not None:
-        return ConnectionKey("session", caller.session_id, can, user)
+        return ConnectionKey("session", caller.session_id, able, user)
     known = caller.principal.owner != ANONYMOUS.owner
-    return ConnectionKey("session", caller.principal.owner, can, user, once=not known)
+    return ConnectionKey("session", caller.principal.owner, able, user, once=not known)
 
 
 def user_of(caller: Caller) -> str:
@@ -101,5 +102,5 @@ def digest(capabilities: Params) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-SHARED: Final = ConnectionKey("shared", "", digest(ABLE))
-"""The line that everybody shares."""
+SHARED: Final = ConnectionKey("shared", "", digest(ALL_CAPABILITIES))
+"""The connection that everybody shares."""

@@ -1,8 +1,8 @@
-"""Which worker has a child: a fenced lease in Redis for each line that must exist once in the fleet.
+"""Which worker has a child: a fenced lease in Redis for each connection that must exist once in the fleet.
 
-A claim is renewed while the line is wanted. A worker that could not renew for the length of a lease begins no call on
-its child: by then another worker may have started one. It keeps the child until it knows, for while Redis is away
-nobody can start one; and what lapsed meanwhile is taken over only once its holder has had the time to renew it.
+A lease is renewed while the connection is wanted. A worker that could not renew for the length of a lease begins no
+call on its child: by then another worker may have started one. It keeps the child until it knows, for while Redis is
+away nobody can start one; and what lapsed meanwhile is taken over only once its holder has had the time to renew it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from switchboard.state.keys import LINE_LIFE_MS
 DRAIN_S: Final = 5.0
 """What calls in flight get when this worker leaves, or the backend is replaced."""
 
-LOOK_S: Final = 0.5
+CLAIM_POLL_S: Final = 0.5
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -58,7 +58,7 @@ _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL
 
 @dataclass(slots=True)
 class ConnectionLease:
-    """This worker's right to a line."""
+    """This worker's right to a connection."""
 
     key: ConnectionKey
     epoch: str
@@ -66,7 +66,7 @@ class ConnectionLease:
     lost: bool
     """Whether there was a child before, whose memory is gone, and nobody was told yet."""
 
-    line: Connection | None = None
+    connection: Connection | None = None
     users: int = 0
 
 
@@ -92,7 +92,7 @@ class ConnectionLeases:
                 await asyncio.gather(*map(self._left, list(self._mine.values())))
 
     def mine(self, key: ConnectionKey) -> ConnectionLease | None:
-        """The claim on a line, if this worker has it, and nobody else can have it yet."""
+        """The claim on a connection, if this worker has it, and nobody else can have it yet."""
         claim = self._mine.get(key)
         if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= self._state.timing.lease_s:
             return None
@@ -111,7 +111,7 @@ class ConnectionLeases:
         while True:
             if found := await self._claimed(key):
                 return found
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CLAIM_POLL_S)
 
     async def _claimed(self, key: ConnectionKey) -> ConnectionLease | str:
         """As `claim`; empty while it cannot be known whether the holder of a claim that lapsed still lives."""
@@ -129,7 +129,7 @@ class ConnectionLeases:
         claim = self._mine[key] = ConnectionLease(key, epoch, now, bool(int(had)))
         return claim
 
-    async def elsewhere(self, key: ConnectionKey) -> bool:
+    async def is_elsewhere(self, key: ConnectionKey) -> bool:
         """Whether another worker has it.
 
         Raises:
@@ -153,7 +153,7 @@ class ConnectionLeases:
             await asyncio.gather(*map(self._kept, list(self._mine.values())))
 
     async def _kept(self, claim: ConnectionLease) -> None:
-        if not claim.users and (claim.line is None or claim.line.over):
+        if not claim.users and (claim.connection is None or claim.connection.over):
             await self._given_back(claim)
             return
         try:
@@ -175,19 +175,19 @@ class ConnectionLeases:
         return bool(kept)
 
     def _lose(self, claim: ConnectionLease) -> None:
-        log.warning("backend.claim_lost", backend=self._backend.name)
+        log.warning("backend.lease_lost", backend=self._backend.name)
         if self._mine.get(claim.key) is claim:
             del self._mine[claim.key]
-        if claim.line is not None:
-            claim.line.stop()
+        if claim.connection is not None:
+            claim.connection.stop()
 
     async def _left(self, claim: ConnectionLease) -> None:
-        """End the line before another worker may start the next: there is never more than one."""
-        if claim.line is not None:
+        """End the connection before another worker may start the next: there is never more than one."""
+        if claim.connection is not None:
             with anyio.move_on_after(DRAIN_S):
-                await claim.line.calls.none()
-            claim.line.stop()
-            await claim.line.closed()
+                await claim.connection.calls.drained()
+            claim.connection.stop()
+            await claim.connection.closed()
         await self._given_back(claim)
 
     async def _given_back(self, claim: ConnectionLease) -> None:

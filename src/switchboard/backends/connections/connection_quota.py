@@ -21,7 +21,7 @@ import structlog
 
 from switchboard.aio import background
 from switchboard.backends.config import Backend
-from switchboard.backends.connections.connection_key import SHARED, ConnectionKey, one_for_all
+from switchboard.backends.connections.connection_key import SHARED, ConnectionKey, single_connection
 from switchboard.errors import StateUnavailable
 from switchboard.state import State
 
@@ -111,7 +111,7 @@ class FleetConnectionQuota:
 
     def member(self, key: ConnectionKey) -> str:
         """A session's connections are one, whichever worker has them, and so is one for all; any other is its own."""
-        if key.once or (key.kind == "shared" and not (one_for_all(self._backend) and key == SHARED)):
+        if key.once or (key.kind == "shared" and not (single_connection(self._backend) and key == SHARED)):
             return f"{self._mark}-{next(_ids)}"
         return f"{key.tag}:{key.capabilities}"
 
@@ -124,20 +124,20 @@ class FleetConnectionQuota:
             return None
         bounds = self._backend.bounds
         reasons = {
-            "fleet": QuotaReached(f"{bounds.lines_of_fleet} connections are open in the fleet", ""),
-            "user": QuotaReached(f"{bounds.lines_per_user} connections of yours are open", digest(key.user)),
+            "fleet": QuotaReached(f"{bounds.connections_of_fleet} connections are open in the fleet", ""),
+            "user": QuotaReached(f"{bounds.connections_per_user} connections of yours are open", digest(key.user)),
         }
         return reasons.get(refused)
 
     async def _counted(self, key: ConnectionKey, member: str) -> str:
         now, bounds = int(self._state.clock() * 1000), self._backend.bounds
         with self._state.guard():
-            most_of_user = bounds.lines_per_user if key.user else ""
+            most_of_user = bounds.connections_per_user if key.user else ""
             args: list[str | int] = [
                 member,
                 now,
                 now + self._state.timing.lease_ms,
-                bounds.lines_of_fleet,
+                bounds.connections_of_fleet,
                 most_of_user,
             ]
             return str(await self._enter(keys=self._keys(key), args=args))

@@ -1,4 +1,4 @@
-"""What a line agrees on with a backend before its first call: the session, the version, the log level."""
+"""What a connection agrees on with a backend before its first call: the session, the version, the log level."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#backwa
 log = structlog.get_logger("switchboard.backends")
 
 
-async def agree(backend: Backend, opened: Transport, session: ClientSession, wire: RpcConnection) -> None:
+async def agree(backend: Backend, transport: Transport, session: ClientSession, rpc: RpcConnection) -> None:
     """Go on with what was agreed, or agree anew.
 
     Raises:
         Unreachable: nothing answers, or nothing that we could talk to.
     """
-    if opened.resumed is not None:
-        session.adopt(opened.resumed)
-        wire.version = opened.resumed.protocol_version
+    if transport.resumed is not None:
+        session.adopt(transport.resumed)
+        rpc.version = transport.resumed.protocol_version
         return
     try:
-        await _agree_anew(backend, session, wire)
+        await _agree_anew(backend, session, rpc)
     except Broken as error:
-        await opened.agreed(None)
+        await transport.on_negotiated(None)
         if isinstance(backend.transport, Http) and OTHER_TRANSPORT.search(str(error)):
             raise Broken(f"{error}; if it speaks HTTP+SSE, state `type: sse`") from error
         raise
     except BaseException:
-        await opened.agreed(None)
+        await transport.on_negotiated(None)
         raise
-    await opened.agreed(session.initialize_result)
+    await transport.on_negotiated(session.initialize_result)
 
 
-async def _agree_anew(backend: Backend, session: ClientSession, wire: RpcConnection) -> None:
+async def _agree_anew(backend: Backend, session: ClientSession, rpc: RpcConnection) -> None:
     what = backend.transport
     era = "handshake" if isinstance(what, Sse) else what.era
     await negotiate(session, era, handshake_first=isinstance(what, Stdio))
-    wire.version = session.protocol_version or ""
+    rpc.version = session.protocol_version or ""
     able = session.server_capabilities
-    if able is not None and able.logging is not None and not wire.modern:
+    if able is not None and able.logging is not None and not rpc.modern:
         try:
-            await wire.request("logging/setLevel", {"level": backend.log_level})
+            await rpc.request("logging/setLevel", {"level": backend.log_level})
         except MCPError as error:
-            log.info("backend.no_log_level", backend=backend.name, error=error.message)
+            log.info("backend.log_level_refused", backend=backend.name, error=error.message)

@@ -1,8 +1,8 @@
-"""The calls in flight on one line, and which of them a request of the backend belongs to.
+"""The calls in flight on one connection, and which of them a request of the backend belongs to.
 
 A backend that asks something (elicitation, sampling, roots) does so because of a call, but only an HTTP response stream
 says which. So: the call whose stream it came on; else the only call in flight that can be asked; else it is refused,
-and from then on calls that can be asked take turns on that line.
+and from then on calls that can be asked take turns on that connection.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mcp_types import INVALID_REQUEST
 from switchboard.backends.caller import ClientChannel, Params
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
 
-_calling: contextvars.ContextVar[Call | None] = contextvars.ContextVar("switchboard_backend_call", default=None)
+_current_call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("switchboard_backend_call", default=None)
 
-MAX_ASKS: Final = 50
+QUESTIONS_PER_CALL: Final = 50
 """Questions that one call may have open at once."""
 
-MOST_REPORTS: Final = 100
+PROGRESS_WAITING: Final = 100
 """Progress of one call that may wait for its client."""
 
 
@@ -74,14 +74,14 @@ class Call:
     def alive(self) -> None:
         """The backend gave a sign of life."""
         if not self._asks:
-            self._set(asyncio.get_running_loop().time() + self._patience)
+            self._set_deadline(asyncio.get_running_loop().time() + self._patience)
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Pass progress on; of what comes much faster than the client takes it, the newest, and always the last."""
         self.alive()
         if not self.client_channel.wants_progress:
             return
-        if self._newest is not None and self._reports >= MOST_REPORTS:
+        if self._newest is not None and self._reports >= PROGRESS_WAITING:
             self._newest.steps = (progress, total, message)
             return
         waiting = self._newest = Progress((progress, total, message))
@@ -102,12 +102,12 @@ class Call:
 
     async def ask(self, method: str, params: Params | None) -> dict[str, Any]:
         """Ask the client, for as long as its call is in flight."""
-        if len(self._asks) >= MAX_ASKS:
-            raise MCPError(INVALID_REQUEST, f"This call has {MAX_ASKS} open questions already")
+        if len(self._asks) >= QUESTIONS_PER_CALL:
+            raise MCPError(INVALID_REQUEST, f"This call has {QUESTIONS_PER_CALL} open questions already")
         scope = anyio.CancelScope()
         self._asks.add(scope)
         try:
-            self._set(None)
+            self._set_deadline(None)
             with scope:
                 return await self.client_channel.ask(method, params)
         finally:
@@ -115,7 +115,7 @@ class Call:
             self.alive()
         raise CallOver(INVALID_REQUEST, "The call that this belonged to is over")
 
-    def _set(self, deadline: float | None) -> None:
+    def _set_deadline(self, deadline: float | None) -> None:
         try:
             self._timeout.reschedule(deadline)
         except RuntimeError:  # the call is over: there is no clock to set any more
@@ -123,7 +123,7 @@ class Call:
 
 
 class InFlight:
-    """The calls of one line.
+    """The calls of one connection.
 
     Args:
         owned: whether all of them are one client's, so that what names no call may go to any.
@@ -134,52 +134,52 @@ class InFlight:
         self._calls: dict[Call, None] = {}
         self._turn = asyncio.Lock()
         self._takes_turns = False
-        self._none = asyncio.Event()
-        self._none.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __len__(self) -> int:
         return len(self._calls)
 
     @asynccontextmanager
-    async def turn(self, client_channel: ClientChannel, *, told: bool) -> AsyncIterator[None]:
+    async def turn(self, client_channel: ClientChannel, *, attributed: bool) -> AsyncIterator[None]:
         """Wait until a call by `client_channel` may be in flight.
 
         Args:
-            told: whether the transport tells which call a question belongs to.
+            attributed: whether the transport tells which call a question belongs to.
         """
-        if told or not self._takes_turns or not client_channel.capabilities:
+        if attributed or not self._takes_turns or not client_channel.capabilities:
             yield
             return
         async with self._turn:
             yield
 
     @contextmanager
-    def flying(self, call: Call) -> Iterator[None]:
+    def in_flight(self, call: Call) -> Iterator[None]:
         """Count a call; what is sent inside is known to be its own."""
         self._calls[call] = None
-        self._none.clear()
-        reset = _calling.set(call)
+        self._idle.clear()
+        reset = _current_call.set(call)
         try:
             yield
         finally:
-            _calling.reset(reset)
+            _current_call.reset(reset)
             del self._calls[call]
             if not self._calls:
-                self._none.set()
+                self._idle.set()
 
-    async def none(self) -> None:
+    async def drained(self) -> None:
         """Wait until there is no call in flight."""
-        await self._none.wait()
+        await self._idle.wait()
 
-    def asked(self, method: str) -> Call:
+    def owner_of_request(self, method: str) -> Call:
         """Whose question this is.
 
         Raises:
             MCPError: nobody's, or nobody knows.
         """
-        known = self._named()
-        if known is not None:
-            return known
+        call = self._named()
+        if call is not None:
+            return call
         able = [call for call in self._calls if CLIENT_REQUESTS[method].family in call.client_channel.capabilities]
         if len(able) > 1 and not (method == "roots/list" and self._owned):
             self._takes_turns = True
@@ -188,13 +188,13 @@ class InFlight:
             raise MCPError(INVALID_REQUEST, f"There is no call in flight whose client could be asked {method}")
         return able[0]
 
-    def concerned(self) -> Call | None:
+    def owner_of_notification(self) -> Call | None:
         """Whose notification this is; `None` if it may be a stranger's."""
-        known = self._named()
-        if known is not None:
-            return known
+        call = self._named()
+        if call is not None:
+            return call
         return next(iter(self._calls), None) if self._owned or len(self._calls) == 1 else None
 
     def _named(self) -> Call | None:
-        call = _calling.get()
+        call = _current_call.get()
         return call if call is not None and call in self._calls else None

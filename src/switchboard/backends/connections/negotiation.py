@@ -8,10 +8,10 @@ from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from switchboard.backends.config import Era
 from switchboard.backends.connections.sdk_errors import is_end
 from switchboard.backends.errors import ACCESS_REFUSED, BACKEND_UNAVAILABLE, Broken, Unreachable
 from switchboard.common.validation_messages import complaints
+from switchboard.config import Era
 from switchboard.errors import plainly
 
 

@@ -1,4 +1,4 @@
-"""What a backend says in between, in its order and in bounds."""
+"""The notifications of a backend before a result: in their order, and no more of them than fit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 import anyio
 
-OVERTAKING_S: Final = 1.0
+RESULT_WAITS_S: Final = 1.0
 
-MOST: Final = 1_000
+NOTIFICATIONS_WAITING: Final = 1_000
 """Notifications of one connection that wait for a slow client; further ones are dropped, but for progress: of that
 the newest is kept for each call."""
 
@@ -21,28 +21,28 @@ class NotificationOrder:
     def __init__(self) -> None:
         self.dropped = 0
         """Notifications that nobody could hear as fast as they came."""
-        self._came = 0
-        self._begun = 0
+        self._received = 0
+        self._started = 0
         self._open: set[int] = set()
         self._done = anyio.Event()
 
-    def came(self, *, coalesced: bool = False) -> bool:
-        """A notification was received: its task starts soon, in the order of receipt. `False` if there is no room.
+    def received(self, *, coalesced: bool = False) -> bool:
+        """A notification was received: its task starts soon, in the order of receipt. `False` if too many wait.
 
         Args:
-            coalesced: whether those that wait become one, so that it needs no room.
+            coalesced: whether those that wait become one, so that it adds none.
         """
-        if not coalesced and self._came - self._begun + len(self._open) >= MOST:
+        if not coalesced and self._received - self._started + len(self._open) >= NOTIFICATIONS_WAITING:
             self.dropped += 1
             return False
-        self._came += 1
+        self._received += 1
         return True
 
     @asynccontextmanager
-    async def hearing(self) -> AsyncIterator[None]:
+    async def handling(self) -> AsyncIterator[None]:
         """Around the work for one notification."""
-        self._begun += 1
-        number = self._begun
+        self._started += 1
+        number = self._started
         self._open.add(number)
         try:
             yield
@@ -53,7 +53,7 @@ class NotificationOrder:
 
     async def all_before_now(self) -> None:
         """Wait for the work of every notification received so far; not for long, for it may wait for a slow client."""
-        last = self._came
-        with anyio.move_on_after(OVERTAKING_S):
-            while self._begun < last or any(number <= last for number in self._open):
+        last = self._received
+        with anyio.move_on_after(RESULT_WAITS_S):
+            while self._started < last or any(number <= last for number in self._open):
                 await self._done.wait()

@@ -1,4 +1,4 @@
-"""The open lines of one backend on this worker: found, started when first needed, ended when nobody uses them."""
+"""The open connections of one backend on this worker: found, started when first needed, ended when nobody uses them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from switchboard.backends.connections.connection_quota import ANYBODY, Connectio
 from switchboard.backends.errors import Broken, Refused
 from switchboard.common.breaker import Breaker
 
-SWEEPS: Final = 4
-"""Looks for idle lines in the time that makes a line idle."""
+SWEEPS_PER_IDLE_TIME: Final = 4
+"""Looks for idle connections in the time that makes a connection idle."""
 
 DRAIN_S: Final = 5.0
 
-ROOM_S: Final = 2.0
+QUOTA_WAIT_S: Final = 2.0
 """How long a new connection waits for an idle one to end, on whichever worker."""
 
-LONGEST_S: Final = 60.0
+LONGEST_BROKEN_PAUSE_S: Final = 60.0
 """How long nothing is started for calls, when it keeps failing in a way that somebody has to mend."""
 
-SPARED_S: Final = 60.0
+KEPT_IDLE_S: Final = 60.0
 """A connection whose server remembers something is not ended for another one before it was idle for so long."""
 
 log = structlog.get_logger("switchboard.backends")
 
-MakeLine = Callable[[ConnectionKey, Params], Connection]
+MakeConnection = Callable[[ConnectionKey, Params], Connection]
 """`(key, the capabilities to declare)`."""
 
 
@@ -44,34 +44,36 @@ class ConnectionPool:
     """A pool.
 
     Args:
-        make: makes a line; this pool runs it.
-        room: where the fleet counts its connections.
+        make_connection: makes a connection; this pool runs it.
+        quota: where the fleet counts its connections.
         breaker: opens when starting fails again and again, so that a broken backend is not started for every call.
     """
 
-    def __init__(self, backend: Backend, make: MakeLine, room: ConnectionQuota, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self, backend: Backend, make_connection: MakeConnection, quota: ConnectionQuota, breaker: Breaker | None = None
+    ) -> None:
         self._backend = backend
-        self._make = make
-        self._room = room
-        self._breaker = breaker or Breaker(threshold=3, pause=2.0, longest=LONGEST_S)
-        self._lines: dict[ConnectionKey, Connection] = {}
-        self._every: set[Connection] = set()
+        self._make_connection = make_connection
+        self._quota = quota
+        self._breaker = breaker or Breaker(threshold=3, pause=2.0, longest=LONGEST_BROKEN_PAUSE_S)
+        self._by_key: dict[ConnectionKey, Connection] = {}
+        self._all: set[Connection] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._last_failure = ""
-        self._last_words: tuple[str, ...] = ()
+        self._last_stderr: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self._every)
+        return len(self._all)
 
     @property
     def open(self) -> tuple[Connection, ...]:
         """Those that take calls."""
-        return tuple(line for line in self._every if not line.over)
+        return tuple(connection for connection in self._all if not connection.over)
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """What the children of all lines wrote to standard error last; where there is none, the last one."""
-        return tuple(word for line in self._every for word in line.words) or self._last_words
+    def stderr_tail(self) -> tuple[str, ...]:
+        """What the children of all connections wrote to standard error last; where there is none, the last one."""
+        return tuple(text for connection in self._all for text in connection.stderr_tail) or self._last_stderr
 
     @property
     def failing(self) -> bool:
@@ -80,154 +82,168 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep lines; end them all on the way out."""
-        async with self._room.running(self._held, self._asked), task_group() as self._tasks, background(self._sweep()):
+        """Keep connections; end them all on the way out."""
+        async with (
+            self._quota.running(self._quota_members, self._end_idle),
+            task_group() as self._tasks,
+            background(self._sweep()),
+        ):
             try:
                 yield
             finally:
-                await self._drained()
+                await self._drain()
                 self.stop()
                 self._tasks = None
 
     @asynccontextmanager
-    async def line(self, key: ConnectionKey, capabilities: Params) -> AsyncIterator[Connection]:
-        """The line for `key`, open, and kept open while the context is.
+    async def connection(self, key: ConnectionKey, capabilities: Params) -> AsyncIterator[Connection]:
+        """The connection for `key`, open, and kept open while the context is.
 
         Raises:
             BackendFailure: it does not open, or may not be tried now.
         """
-        line = None if key.once else self._lines.get(key)
-        if line is None or line.over:
-            line = await self._admitted(key, capabilities)
-        line.users += 1
+        connection = None if key.once else self._by_key.get(key)
+        if connection is None or connection.over:
+            connection = await self._admit(key, capabilities)
+        connection.users += 1
         try:
-            await line.ready()
-            if not line.proven:  # of many calls on it, none says that another would start
-                line.proven = True
+            await connection.ready()
+            if not connection.start_noted:  # of many calls on it, none says that another would start
+                connection.start_noted = True
                 self._breaker.succeeded()
-            yield line
+            yield connection
         finally:
-            line.users -= 1
-            line.used = asyncio.get_running_loop().time()
+            connection.users -= 1
+            connection.last_used = asyncio.get_running_loop().time()
             if key.once:
-                line.stop()
+                connection.stop()
 
-    async def _drained(self) -> None:
+    async def _drain(self) -> None:
         """Let calls in flight end, for a while: this backend is replaced, or its worker leaves."""
         with anyio.move_on_after(DRAIN_S, shield=True):
-            for line in list(self._every):
-                await line.calls.none()
+            for connection in list(self._all):
+                await connection.calls.drained()
 
     def stop(self) -> None:
-        """End every line; calls that come later start new ones."""
-        for line in list(self._every):
-            line.stop()
+        """End every connection; calls that come later start new ones."""
+        for connection in list(self._all):
+            connection.stop()
 
-    async def _admitted(self, key: ConnectionKey, capabilities: Params) -> Connection:
-        member = self._room.member(key)
-        await self._counted(key, member)
-        line = None if key.once else self._lines.get(key)  # somebody else may have started it meanwhile
-        if line is not None and not line.over:
-            return line
+    async def _admit(self, key: ConnectionKey, capabilities: Params) -> Connection:
+        member = self._quota.member(key)
+        await self._count(key, member)
+        connection = None if key.once else self._by_key.get(key)  # somebody else may have started it meanwhile
+        if connection is not None and not connection.over:
+            return connection
         try:
-            return self._started(key, capabilities, member)
+            return self._start(key, capabilities, member)
         except Refused:
-            await self._uncounted(key, member)
+            await self._uncount(key, member)
             raise
 
-    async def _counted(self, key: ConnectionKey, member: str) -> None:
-        until = asyncio.get_running_loop().time() + ROOM_S
-        while (full := await self._room.enter(key, member)) is not None:
+    async def _count(self, key: ConnectionKey, member: str) -> None:
+        until = asyncio.get_running_loop().time() + QUOTA_WAIT_S
+        while (full := await self._quota.enter(key, member)) is not None:
             if asyncio.get_running_loop().time() >= until:
                 raise Refused(f"{full.why}{self._advice()}")
-            if not self._asked(full.user):
-                await self._room.ask(full)
-            await asyncio.sleep(ROOM_S / 10)
+            if not self._end_idle(full.user):
+                await self._quota.ask(full)
+            await asyncio.sleep(QUOTA_WAIT_S / 10)
 
-    async def _uncounted(self, key: ConnectionKey, member: str) -> None:
-        if not any(line.member == member for line in self._every):
-            await self._room.leave(key, member)
+    async def _uncount(self, key: ConnectionKey, member: str) -> None:
+        if not any(connection.member == member for connection in self._all):
+            await self._quota.leave(key, member)
 
-    def _held(self) -> list[tuple[ConnectionKey, str]]:
-        return [(line.key, line.member) for line in self._every if line.key is not None]
+    def _quota_members(self) -> list[tuple[ConnectionKey, str]]:
+        return [(connection.key, connection.member) for connection in self._all if connection.key is not None]
 
-    def _asked(self, user: str) -> bool:
+    def _end_idle(self, user: str) -> bool:
         """End the connection that is idle for longest: a person's, whose digest is given, or anybody's."""
-        idle = [line for line in self.open if self._is_spare(line)]
+        idle = [connection for connection in self.open if self._may_end(connection)]
         if user not in ("", ANYBODY):
-            idle = [line for line in idle if line.key is not None and digest(line.key.user) == user]
+            idle = [
+                connection for connection in idle if connection.key is not None and digest(connection.key.user) == user
+            ]
         if idle:
-            self._end_one(idle)
+            self._end_oldest(idle)
         return bool(idle)
 
-    def _is_spare(self, line: Connection) -> bool:
+    def _may_end(self, connection: Connection) -> bool:
         """Whether it may be ended for another one: with it goes what its server remembers of its client."""
         now = asyncio.get_running_loop().time()
-        return line.idle and line.key is not None and (not line.remembers or now - line.used >= SPARED_S)
+        return (
+            connection.idle
+            and connection.key is not None
+            and (not connection.holds_state or now - connection.last_used >= KEPT_IDLE_S)
+        )
 
-    def _end_one(self, idle: Sequence[Connection]) -> None:
-        line = min(idle, key=lambda line: (line.remembers, line.used))
-        if line.remembers:
+    def _end_oldest(self, idle: Sequence[Connection]) -> None:
+        connection = min(idle, key=lambda connection: (connection.holds_state, connection.last_used))
+        if connection.holds_state:
             log.warning(
-                "backend.ended_for_another", backend=self._backend.name, whose=digest(line.key.user) if line.key else ""
+                "backend.connection_evicted",
+                backend=self._backend.name,
+                whose=digest(connection.key.user) if connection.key else "",
             )
-        line.stop()
+        connection.stop()
 
-    def _started(self, key: ConnectionKey, capabilities: Params, member: str) -> Connection:
+    def _start(self, key: ConnectionKey, capabilities: Params, member: str) -> Connection:
         if self._tasks is None:
             raise Refused("this worker is leaving")
         if not self._breaker.allows(asyncio.get_running_loop().time()):
             again = f"`switchboard servers restart {self._backend.name}` tries again at once"
             raise Refused(f"it failed to start several times in a row; last: {self._last_failure} ({again})")
-        self._make_room(key)
-        line = self._make(key, capabilities)
-        line.key, line.member = key, member
-        self._every.add(line)
+        self._check_bounds(key)
+        connection = self._make_connection(key, capabilities)
+        connection.key, connection.member = key, member
+        self._all.add(connection)
         if not key.once:
-            self._lines[key] = line
-        # A context of its own: a line outlives the call that started it, and must not speak in that caller's name.
-        self._tasks.create_task(self._kept(line), context=contextvars.Context())
-        return line
+            self._by_key[key] = connection
+        # A context of its own: a connection outlives the call that started it, and must not act for that caller.
+        self._tasks.create_task(self._run(connection), context=contextvars.Context())
+        return connection
 
-    async def _kept(self, line: Connection) -> None:
+    async def _run(self, connection: Connection) -> None:
         try:
-            await line.keep()
+            await connection.run()
         finally:
-            self._every.discard(line)
-            if line.key is not None and self._lines.get(line.key) is line:
-                del self._lines[line.key]
-            self._last_words = line.words or self._last_words
-            self._judge(line)
-            if line.key is not None:
-                await self._uncounted(line.key, line.member)
+            self._all.discard(connection)
+            if connection.key is not None and self._by_key.get(connection.key) is connection:
+                del self._by_key[connection.key]
+            self._last_stderr = connection.stderr_tail or self._last_stderr
+            self._note_start(connection)
+            if connection.key is not None:
+                await self._uncount(connection.key, connection.member)
 
-    def _judge(self, line: Connection) -> None:
-        if not line.opened and line.failure is not None:
-            self._last_failure = str(line.failure)
+    def _note_start(self, connection: Connection) -> None:
+        if not connection.was_open and connection.failure is not None:
+            self._last_failure = str(connection.failure)
             if not self._breaker.failing:
-                log.warning("backend.not_started", backend=self._backend.name, reason=self._last_failure)
-            self._breaker.failed(asyncio.get_running_loop().time(), lasting=isinstance(line.failure, Broken))
+                log.warning("backend.start_failed", backend=self._backend.name, reason=self._last_failure)
+            self._breaker.failed(asyncio.get_running_loop().time(), lasting=isinstance(connection.failure, Broken))
 
-    def _make_room(self, key: ConnectionKey) -> None:
-        """Refuse a line too many; an idle one goes first, the one idle for longest.
+    def _check_bounds(self, key: ConnectionKey) -> None:
+        """Refuse a connection too many; an idle one goes first, the one idle for longest.
 
         Raises:
             Refused: no room, and all are busy.
         """
         bounds = self._backend.bounds
-        mine = [line for line in self.open if line.key is not None and line.key.user == key.user]
-        if key.user and len(mine) >= bounds.lines_per_user:
-            self._evict(mine, f"{bounds.lines_per_user} connections of yours are open")
-        elif len(self.open) >= bounds.lines:
-            self._evict(self.open, f"{bounds.lines} connections are open on this worker")
-        if len(self._every) >= 2 * bounds.lines:
-            raise Refused(f"{len(self._every) - len(self.open)} connections are being closed on this worker")
+        mine = [
+            connection for connection in self.open if connection.key is not None and connection.key.user == key.user
+        ]
+        if key.user and len(mine) >= bounds.connections_per_user:
+            self._evict(mine, f"{bounds.connections_per_user} connections of yours are open")
+        elif len(self.open) >= bounds.connections:
+            self._evict(self.open, f"{bounds.connections} connections are open on this worker")
+        if len(self._all) >= 2 * bounds.connections:
+            raise Refused(f"{len(self._all) - len(self.open)} connections are being closed on this worker")
 
     def _evict(self, among: Sequence[Connection], complaint: str) -> None:
-        idle = [line for line in among if self._is_spare(line)]
+        idle = [connection for connection in among if self._may_end(connection)]
         if not idle:
             raise Refused(f"{complaint}{self._advice()}")
-        self._end_one(idle)
+        self._end_oldest(idle)
 
     def _advice(self) -> str:
         idle = f"{self._backend.patience.idle:g} s"
@@ -236,8 +252,8 @@ class ConnectionPool:
     async def _sweep(self) -> None:
         idle = self._backend.patience.idle
         while True:
-            await asyncio.sleep(idle / SWEEPS)
+            await asyncio.sleep(idle / SWEEPS_PER_IDLE_TIME)
             now = asyncio.get_running_loop().time()
-            for line in list(self._every):
-                if line.idle and now - line.used >= idle:
-                    line.stop()
+            for connection in list(self._all):
+                if connection.idle and now - connection.last_used >= idle:
+                    connection.stop()

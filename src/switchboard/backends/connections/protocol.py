@@ -46,26 +46,28 @@ from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
 
 
 class Inbound(Protocol):
-    """Who hears what the backend says by itself."""
+    """Takes what the backend sends by itself."""
 
-    async def asked(self, method: str, params: Params | None) -> dict[str, Any]:
+    async def on_request(self, method: str, params: Params | None) -> dict[str, Any]:
         """Answer a request of the backend's."""
         ...
 
-    async def told(self, method: str, params: Params | None) -> None:
-        """Hear a notification."""
+    async def on_notification(self, method: str, params: Params | None) -> None:
+        """Take a notification."""
         ...
 
-    def garbled(self, error: Exception) -> None:
+    def on_unreadable(self, error: Exception) -> None:
         """Something came that is no message."""
         ...
 
 
 class RpcConnection:
-    """The SDK's dispatcher with our own request ids and our own ears. Satisfies `mcp.shared.dispatcher.Dispatcher`.
+    """The SDK's dispatcher with our own request ids, and our own handling of what the backend sends.
+
+    Satisfies `mcp.shared.dispatcher.Dispatcher`.
 
     Args:
-        mint: a request id that no other worker on the same upstream session mints.
+        next_id: a request id that no other worker in the same session of the backend uses.
         declared: the client capabilities to declare.
     """
 
@@ -73,21 +75,21 @@ class RpcConnection:
         self,
         streams: tuple[Any, Any],
         inbound: Inbound,
-        mint: Callable[[], int],
+        next_id: Callable[[], int],
         declared: Params,
         info: Implementation,
         on_end: Callable[[], None],
     ) -> None:
         self._on_end = on_end
         self._inner: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
-            *streams, on_stream_exception=self._on_garbage
+            *streams, on_stream_exception=self._on_unreadable
         )
         self._inbound = inbound
-        self._mint = mint
+        self._next_id = next_id
         self._declared = dict(declared)
         self._info = info.model_dump(by_alias=True, mode="json", exclude_none=True)
         self._progress: dict[Any, ProgressFnT] = {}
-        self._heard = NotificationOrder()
+        self._order = NotificationOrder()
         self.version = ""
 
     @property
@@ -127,7 +129,7 @@ class RpcConnection:
             if level is not None:
                 meta.setdefault(LOG_LEVEL_META_KEY, level)
             opts["headers"] |= routing_headers(method, body, headers)
-        token = opts["request_id"] = self._mint()
+        token = opts["request_id"] = self._next_id()
         if on_progress is not None:
             meta["progressToken"] = token
             self._progress[token] = on_progress
@@ -135,7 +137,7 @@ class RpcConnection:
             body["_meta"] = meta
         try:
             result = await self.send_raw_request(method, body, opts)
-            await self._heard.all_before_now()
+            await self._order.all_before_now()
         finally:
             self._progress.pop(token, None)
         return result
@@ -147,7 +149,7 @@ class RpcConnection:
     ) -> dict[str, Any]:
         """Send under an id of ours."""
         named: CallOptions = {**(opts or {})}
-        named.setdefault("request_id", self._mint())
+        named.setdefault("request_id", self._next_id())
         result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
         repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
         return introduced(repaired) if method == "initialize" else repaired
@@ -170,7 +172,7 @@ class RpcConnection:
             def intercept(method: str, params: Params | None) -> bool:
                 consumed = on_notify_intercept is not None and on_notify_intercept(method, params)
                 progress = method == "notifications/progress" and self._reported(params) is not None
-                return consumed or not self._heard.came(coalesced=progress)
+                return consumed or not self._order.received(coalesced=progress)
 
             await self._inner.run(self._on_request, self._on_notify, intercept, task_status=task_status)
         finally:
@@ -185,25 +187,25 @@ class RpcConnection:
         self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None
     ) -> dict[str, Any]:
         with _contained():
-            return await self._inbound.asked(method, with_objects(params, PARAMS))
+            return await self._inbound.on_request(method, with_objects(params, PARAMS))
 
     async def _on_notify(self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None) -> None:
-        async with self._heard.hearing():
+        async with self._order.handling():
             params = with_objects(params, PARAMS)
             reported = self._reported(params) if method == "notifications/progress" else None
             with _contained():
                 if reported is not None:
                     await reported(*_steps(params or {}))
                 else:
-                    await self._inbound.told(method, params)
+                    await self._inbound.on_notification(method, params)
 
     def _reported(self, params: Params | None) -> ProgressFnT | None:
         """Who is told of progress; a server may write the token that it got as a text."""
         token = (params or {}).get("progressToken")
         return self._progress.get(coerce_request_id(token)) if isinstance(token, int | str) else None
 
-    async def _on_garbage(self, error: Exception) -> None:
-        self._inbound.garbled(error)
+    async def _on_unreadable(self, error: Exception) -> None:
+        self._inbound.on_unreadable(error)
 
 
 @contextmanager

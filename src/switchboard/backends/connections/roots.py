@@ -17,19 +17,19 @@ from mcp_types import INVALID_REQUEST
 from switchboard.backends.caller import ClientChannel, Params
 from switchboard.backends.connections.inflight import Call, CallOver, InFlight
 
-LIST: Final = "roots/list"
-CHANGED: Final = "notifications/roots/list_changed"
+ROOTS_LIST: Final = "roots/list"
+ROOTS_CHANGED: Final = "notifications/roots/list_changed"
 
-COMING_S: Final = 0.5
+NEXT_CALL_S: Final = 0.5
 """How long a call that is about to come is waited for, before the session's own stream is taken."""
 
-ANSWER_S: Final = 5.0
+CLIENT_ANSWER_S: Final = 5.0
 """How long a call waits for its client to answer the question that came before it."""
 
-WRITTEN_S: Final = 1.0
+BACKEND_WRITE_S: Final = 1.0
 """How long a call waits until the backend was told."""
 
-TAKEN_S: Final = 0.2
+BACKEND_READ_S: Final = 0.2
 """What a backend gets to take the roots that it was given: it looks at them first, and would refuse the call."""
 
 AskSession = Callable[[str, Params | None], Awaitable[dict[str, Any] | None]]
@@ -37,17 +37,17 @@ AskSession = Callable[[str, Params | None], Awaitable[dict[str, Any] | None]]
 
 
 class Roots:
-    """The question for roots on one line."""
+    """The question for roots on one connection."""
 
     def __init__(self, calls: InFlight, session: AskSession | None = None) -> None:
         self._calls = calls
         self._session = session
         self._waiting: dict[asyncio.Future[dict[str, Any]], asyncio.Task[Any] | None] = {}
         """What is waited for → who does, and then writes the answer to the backend."""
-        self._silent = False
+        self._client_silent = False
         """Whether the client once left the question unanswered: no call waits for it any more."""
 
-    async def asked(self, params: Params | None) -> dict[str, Any]:
+    async def answer(self, params: Params | None) -> dict[str, Any]:
         """The client's answer.
 
         Raises:
@@ -55,28 +55,28 @@ class Roots:
         """
         while (call := self._call()) is not None:
             try:
-                return await call.ask(LIST, params)
+                return await call.ask(ROOTS_LIST, params)
             except CallOver:
                 continue  # it was too short: another one, or the session, may answer
-        answer = await self._with_the_next(COMING_S)
+        answer = await self._from_next_call(NEXT_CALL_S)
         if answer is None and self._session is not None:
-            answer = await self._session(LIST, params)
+            answer = await self._session(ROOTS_LIST, params)
         if answer is None:
-            answer = await self._with_the_next(None)
+            answer = await self._from_next_call(None)
         if answer is None:
             raise MCPError(INVALID_REQUEST, "There is no call in flight whose client could be asked roots/list")
         return answer
 
-    async def settle(self, client_channel: ClientChannel) -> None:
+    async def answer_waiting(self, client_channel: ClientChannel) -> None:
         """Before a call: have its client answer what was asked since the last one."""
         if not self._waiting or "roots" not in client_channel.capabilities:
             return
         waiting, self._waiting = self._waiting, {}
         try:
-            async with asyncio.timeout(ANSWER_S):
-                answer = await client_channel.ask(LIST, None)
+            async with asyncio.timeout(CLIENT_ANSWER_S):
+                answer = await client_channel.ask(ROOTS_LIST, None)
         except (MCPError, TimeoutError, ValueError) as error:
-            self._silent = isinstance(error, TimeoutError)
+            self._client_silent = isinstance(error, TimeoutError)
             refusal = error if isinstance(error, MCPError) else MCPError(INVALID_REQUEST, "The client did not answer")
             _each(waiting, lambda one: one.set_exception(refusal))
         except BaseException:  # the call ended before the answer: the next one is asked
@@ -86,18 +86,18 @@ class Roots:
             _each(waiting, lambda one: one.set_result(answer))
         writing = [task for task in waiting.values() if task is not None]
         if writing:
-            await asyncio.wait(writing, timeout=WRITTEN_S)
-        await asyncio.sleep(TAKEN_S)
+            await asyncio.wait(writing, timeout=BACKEND_WRITE_S)
+        await asyncio.sleep(BACKEND_READ_S)
 
     def _call(self) -> Call | None:
         try:
-            return self._calls.asked(LIST)
+            return self._calls.owner_of_request(ROOTS_LIST)
         except MCPError:
             return None
 
-    async def _with_the_next(self, seconds: float | None) -> dict[str, Any] | None:
+    async def _from_next_call(self, seconds: float | None) -> dict[str, Any] | None:
         """Wait until a call that comes later brings the answer."""
-        if self._silent:
+        if self._client_silent:
             return None
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""That a client's roots changed: from whichever worker hears of it to the connections that are that client's alone."""
+"""Notices that a client's roots changed: from the worker that gets one to the connections of that client alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import structlog
 
 from switchboard.backends.connections.connection_key import user_of
 from switchboard.backends.connections.pool import ConnectionPool
-from switchboard.backends.connections.roots import CHANGED
+from switchboard.backends.connections.roots import ROOTS_CHANGED
 from switchboard.errors import StateUnavailable
 from switchboard.identity import Caller
 from switchboard.state import State
 from switchboard.state.pubsub import parsed
 
-AGAIN_S: Final = 1.0
+RESUBSCRIBE_S: Final = 1.0
+NOTIFY_S: Final = 1.0
+"""How long one backend may take to be told."""
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -30,27 +32,27 @@ async def tell_roots_changed(state: State, caller: Caller) -> None:
         log.warning(error.event, error=str(error), lost="that a client's roots changed")
 
 
-async def pass_on_roots_changes(state: State, lines: ConnectionPool) -> None:
+async def pass_on_roots_changes(state: State, pool: ConnectionPool) -> None:
     """Tell the backends of the client, over the connections that nobody else uses; until cancelled."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    payloads: asyncio.Queue[str] = asyncio.Queue()
     while True:
         try:
-            async with state.hub.subscribed(state.keys.roots_changed(), heard.put_nowait):
+            async with state.hub.subscribed(state.keys.roots_changed(), payloads.put_nowait):
                 while True:
-                    told = parsed(await heard.get()) or {}  # of what may have been missed nobody knows whose it was
+                    told = parsed(await payloads.get()) or {}  # what may have been missed is not known
                     sid, user = told.get("session"), told.get("user")
                     if isinstance(sid, str) and isinstance(user, str):
-                        await _tell(lines, sid, user)
+                        await _tell(pool, sid, user)
         except StateUnavailable as error:
             log.info(error.event, error=str(error))
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(RESUBSCRIBE_S)
 
 
-async def _tell(lines: ConnectionPool, sid: str, user: str) -> None:
-    for line in lines.open:
-        if line.key is not None and line.key.concerns(sid, user):
+async def _tell(pool: ConnectionPool, sid: str, user: str) -> None:
+    for connection in pool.open:
+        if connection.key is not None and connection.key.concerns(sid, user):
             try:
-                async with asyncio.timeout(AGAIN_S):
-                    await line.tell(CHANGED)
+                async with asyncio.timeout(NOTIFY_S):
+                    await connection.notify(ROOTS_CHANGED)
             except TimeoutError:
-                log.info("backend.not_told", backend=line.backend.name, method=CHANGED)
+                log.info("backend.notification_failed", backend=connection.backend.name, method=ROOTS_CHANGED)

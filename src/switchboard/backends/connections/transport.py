@@ -1,4 +1,4 @@
-"""A transport that was opened, as a line sees it."""
+"""A transport that was opened, as a connection sees it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Transport(Protocol):
         """Why it ended, as far as it knows; empty if it does not."""
         ...
 
-    async def settled(self) -> None:
+    async def wait_for_reason(self) -> None:
         """Wait until `reason` has an answer, for a moment at most."""
         ...
 
@@ -36,30 +36,30 @@ class Transport(Protocol):
 
     @property
     def replaces(self) -> bool:
-        """Whether its session takes the place of one that is over, and nobody was told yet."""
+        """Whether its session takes the place of one that is over, and its client was not told yet."""
         ...
 
-    async def agreed(self, result: InitializeResult | None) -> None:
-        """Hear what was agreed in a new session; `None` if there is none."""
+    async def on_negotiated(self, result: InitializeResult | None) -> None:
+        """Take note of what was agreed in a new session; `None` if there is none."""
         ...
 
     async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
-        """Hear what belongs to no request; returns when the backend does not know the session any more."""
+        """Pass on what belongs to no request; returns when the backend does not know the session any more."""
         ...
 
-    async def heard(self) -> None:
-        """Wait, for a moment at most, until what belongs to no request is heard."""
+    async def stream_ready(self) -> None:
+        """Wait, for a moment at most, until the session's own stream is open."""
         ...
 
     async def forget(self) -> None:
-        """Have nobody resume the session any more."""
+        """Have no worker resume the session any more."""
         ...
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def stderr_tail(self) -> tuple[str, ...]:
         """The last lines of its standard error, if it has one."""
         ...
 
 
-Open = Callable[[AsyncExitStack], Awaitable[Transport]]
+OpenTransport = Callable[[AsyncExitStack], Awaitable[Transport]]
 """Opens a transport on a stack."""

@@ -18,7 +18,7 @@ from switchboard.backends.offer.offer import LISTS, BackendOffer, Kind, offered
 from switchboard.backends.offer.sanitize import Form, Unoffered
 from switchboard.common import visible_text
 
-SOON_S: Final = 1.0
+NEXT_LIST_S: Final = 1.0
 """After so long the next list is asked for, and what is known by then is offered."""
 
 LIST_S: Final = 30.0
@@ -43,7 +43,7 @@ class _List:
     done: bool = False
 
 
-async def discover(backend: Backend, line: Connection, before: BackendOffer, publish: Publish) -> tuple[str, ...]:
+async def discover(backend: Backend, connection: Connection, before: BackendOffer, publish: Publish) -> tuple[str, ...]:
     """Ask for everything. What a list said before is offered until it says something else.
 
     Args:
@@ -56,17 +56,17 @@ async def discover(backend: Backend, line: Connection, before: BackendOffer, pub
     Raises:
         BackendFailure: none of them could be had, or the connection ended before there was one.
     """
-    able = line.abilities
+    able = connection.server_capabilities
     lists = [_List(kind, method, form) for kind, can, method, _, form in LISTS if getattr(able, can) is not None]
     tasks: list[asyncio.Task[None]] = []
 
     def known() -> BackendOffer:
-        return _known(backend, line, before, lists)
+        return _known(backend, connection, before, lists)
 
     try:
         for one in lists:
-            tasks.append(asyncio.ensure_future(_fill(backend, line, one)))
-            await asyncio.wait(tasks[-1:], timeout=SOON_S)
+            tasks.append(asyncio.ensure_future(_fill(backend, connection, one)))
+            await asyncio.wait(tasks[-1:], timeout=NEXT_LIST_S)
         while late := {task for task in tasks if not task.done()}:
             if any(one.done and not one.fault for one in lists):
                 await publish(known())
@@ -84,7 +84,7 @@ async def discover(backend: Backend, line: Connection, before: BackendOffer, pub
     return faults
 
 
-def _known(backend: Backend, line: Connection, before: BackendOffer, lists: Sequence[_List]) -> BackendOffer:
+def _known(backend: Backend, connection: Connection, before: BackendOffer, lists: Sequence[_List]) -> BackendOffer:
     found: dict[str, Any] = {kind: () for kind, *_ in LISTS}
     unoffered: list[Unoffered] = []
     for one in lists:
@@ -93,21 +93,21 @@ def _known(backend: Backend, line: Connection, before: BackendOffer, lists: Sequ
         unoffered += one.unoffered
         if one.fault:
             unoffered.append(Unoffered(one.kind, one.method, one.fault))
-    given = line.session.instructions
+    given = connection.session.instructions
     return offered(
         backend,
         found,
         instructions=visible_text.text(given) if given else None,
-        modern=line.wire.modern,
-        capabilities=line.abilities,
+        modern=connection.rpc.modern,
+        capabilities=connection.server_capabilities,
         unoffered=tuple(unoffered),
     )
 
 
-async def _fill(backend: Backend, line: Connection, one: _List) -> None:
+async def _fill(backend: Backend, connection: Connection, one: _List) -> None:
     try:
         async with asyncio.timeout(LIST_S):
-            one.fault = await _pages(backend, line, one)
+            one.fault = await _pages(backend, connection, one)
     except TimeoutError:
         one.fault = f"no answer to {one.method} within {LIST_S:g} s"
     except (Ended, Forgotten):
@@ -121,12 +121,12 @@ async def _fill(backend: Backend, line: Connection, one: _List) -> None:
     one.done = True
 
 
-async def _pages(backend: Backend, line: Connection, one: _List) -> str:
+async def _pages(backend: Backend, connection: Connection, one: _List) -> str:
     """Collect the pages of a list; returns why it is not complete, if it is not."""
     cursors: set[str] = set()
     params: dict[str, str] | None = None
     for _ in range(backend.bounds.pages):
-        page = await line.ask(one.method, params)
+        page = await connection.ask(one.method, params)
         listed = _listed(page.get(one.form.member, ...))
         if listed is None:
             return f"its answer to {one.method} has no {one.form.member}"

@@ -1,6 +1,6 @@
-"""What a backend offered last, for every worker: a cold one answers from it at once, and all change together.
+"""What a backend offered last, for every worker: a new one answers from it at once, and all change together.
 
-The copy in Redis is written by the one worker that asks the backend (`lead`), under its lease, and the others read it
+The copy in Redis is written by the one worker that asks the backend (`leader`), under its lease, and the others read it
 before they are asked again. A copy belongs to one description of the backend: after a change of that it is not found
 any more.
 """
@@ -29,11 +29,11 @@ from switchboard.fleet.leader import LeaseLeader
 from switchboard.state import State
 from switchboard.state.keys import OFFER_LIFE_MS
 
-WAIT_S: Final = 0.5
+READ_WAIT_S: Final = 0.5
 """How long whoever asks waits for a copy that is being read."""
 
 WRITTEN: Final = "1"
-AGAIN: Final = "again"
+REFRESH: Final = "again"
 VACANT: Final = "vacant"
 
 # KEYS lead copy · ARGV epoch copy copy_ms
@@ -51,9 +51,9 @@ class OfferCache:
 
     Args:
         take: is given every copy that is read.
-        again: called when another worker heard that something changed.
-        dice: gives numbers between 0 and 1.
-        may: whether this worker could ask it now.
+        refresh: called when another worker asks for a refresh.
+        jitter: gives numbers between 0 and 1.
+        is_available: whether this worker could ask it now.
     """
 
     def __init__(
@@ -62,21 +62,21 @@ class OfferCache:
         backend: Backend,
         worker: str,
         take: Callable[[BackendOffer, Health], None],
-        again: Callable[[], None],
-        dice: Callable[[], float],
-        may: Callable[[], Awaitable[bool]],
+        refresh: Callable[[], None],
+        jitter: Callable[[], float],
+        is_available: Callable[[], Awaitable[bool]],
     ) -> None:
         self._state = state
         self._backend = backend
         self._take = take
-        self._again = again
+        self._refresh = refresh
         self._key = state.keys.offer(backend.name, backend.digest)
         self._news = asyncio.Event()
         self._read = asyncio.Event()
         self._vacant = asyncio.Event()
         self._lease = Lease(state, state.keys.offer_lead(backend.name, backend.digest), worker)
         self._write = state.redis.register_script(_WRITE)
-        self.lead = LeaseLeader(self._lease, self._vacant, self._left, dice, may)
+        self.leader = LeaseLeader(self._lease, self._vacant, self._announce_vacant, jitter, is_available)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -87,10 +87,10 @@ class OfferCache:
 
     async def current(self) -> None:
         """Wait, for a moment at most, until what was announced is read."""
-        await wait_for_event(self._read, WAIT_S)
+        await wait_for_event(self._read, READ_WAIT_S)
 
     async def write(self, offer: BackendOffer, health: Health) -> None:
-        """Keep what this worker found, if it has the lead. Redis being away only makes the others wait for it."""
+        """Keep what this worker found, if it leads. While Redis is away the others wait for it."""
         try:
             with self._state.guard():
                 done = await self._write(
@@ -103,41 +103,41 @@ class OfferCache:
             log.info(error.event, error=str(error), lost="a backend's offer for the other workers")
 
     async def ask(self) -> None:
-        """Have the worker with the lead look again.
+        """Have the leader refresh.
 
         Raises:
             StateUnavailable: Redis is away.
         """
-        await self._state.hub.publish(self._key, AGAIN)
+        await self._state.hub.publish(self._key, REFRESH)
 
-    async def _left(self) -> None:
+    async def _announce_vacant(self) -> None:
         await self._state.hub.publish(self._key, VACANT)
 
     async def _follow(self) -> None:
         while True:
             try:
-                async with self._state.hub.subscribed(self._key, self._hear):
+                async with self._state.hub.subscribed(self._key, self._on_news):
                     self._read.clear()
                     self._news.set()
                     while True:
                         await self._news.wait()
                         self._news.clear()
-                        await self._look()
+                        await self._read_copy()
             except StateUnavailable as error:
                 self._read.set()
                 log.info(error.event, error=str(error))
 
-    def _hear(self, payload: str) -> None:
+    def _on_news(self, payload: str) -> None:
         """Take what another worker said; nothing means that any of it may have been missed."""
-        if payload in (AGAIN, ""):
-            self._again()
+        if payload in (REFRESH, ""):
+            self._refresh()
         if payload in (VACANT, ""):
             self._vacant.set()
         if payload in (WRITTEN, ""):
             self._read.clear()
             self._news.set()
 
-    async def _look(self) -> None:
+    async def _read_copy(self) -> None:
         try:
             with self._state.guard():
                 stored = await self._state.redis.get(self._key)
@@ -145,7 +145,7 @@ class OfferCache:
                 # Thousands of definitions take a while to read; other requests are served meanwhile.
                 self._take(*await asyncio.to_thread(read, self._backend, str(stored)))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            log.info("backend.copy_not_understood", backend=self._backend.name, error=type(error).__name__)
+            log.info("backend.offer_unreadable", backend=self._backend.name, error=type(error).__name__)
         finally:
             self._read.set()
 

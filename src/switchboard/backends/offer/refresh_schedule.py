@@ -1,7 +1,7 @@
 """How soon a backend that says that something changed is asked again. Pure: is told the time.
 
-Some say so whenever they are asked. Looks that follow each other come after longer and longer pauses, as attempts that
-fail do; once a backend was quiet for a while, it is asked at once again.
+Some say so whenever they are asked. Refreshes that follow each other come after longer and longer pauses, as attempts
+that fail do; once a backend was quiet for a while, it is asked at once again.
 """
 
 from __future__ import annotations
@@ -11,46 +11,46 @@ from typing import Final
 SETTLE_S: Final = 0.05
 """Change notices often come in groups."""
 
-FIRST_S: Final = 0.25
-LONGEST_S: Final = 60.0
-"""Between looks that find nothing new."""
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 60.0
+"""Between refreshes that find nothing new."""
 
-LONGEST_CHANGED_S: Final = 4.0
-"""Between looks that find something new each time."""
+LONGEST_CHANGED_PAUSE_S: Final = 4.0
+"""Between refreshes that find something new each time."""
 
-QUIET: Final = 2.0
+QUIET_PAUSES: Final = 2.0
 """A backend that was silent for so many pauses is quiet again; two seconds at least."""
 
 
 class RefreshSchedule:
-    """The looks at one backend."""
+    """When one backend is asked again."""
 
     def __init__(self) -> None:
-        self.hurried = 0
+        self.in_a_row = 0
         """In quick succession."""
 
-        self._began = -LONGEST_S
-        self._fruitful = True
+        self._started = -LONGEST_PAUSE_S
+        self._found_new = True
 
     @property
     def pause(self) -> float:
-        """Seconds before the next look."""
-        if not self.hurried:
+        """Seconds before the next refresh."""
+        if not self.in_a_row:
             return SETTLE_S
-        longest = LONGEST_CHANGED_S if self._fruitful else LONGEST_S
-        doubled: float = FIRST_S * 2 ** min(self.hurried - 1, 10)
+        longest = LONGEST_CHANGED_PAUSE_S if self._found_new else LONGEST_PAUSE_S
+        doubled: float = FIRST_PAUSE_S * 2 ** min(self.in_a_row - 1, 10)
         return min(doubled, longest)
 
-    def asked(self, now: float) -> None:
+    def requested(self, now: float) -> None:
         """It says that something changed."""
-        quiet = now - self._began > max(QUIET, QUIET * self.pause)
-        self.hurried = 0 if quiet else self.hurried + 1
+        quiet = now - self._started > max(QUIET_PAUSES, QUIET_PAUSES * self.pause)
+        self.in_a_row = 0 if quiet else self.in_a_row + 1
 
-    def began(self, now: float) -> None:
+    def started(self, now: float) -> None:
         """It is asked."""
-        self._began = now
-        self._fruitful = False
+        self._started = now
+        self._found_new = False
 
     def changed(self) -> None:
         """It offers something new."""
-        self._fruitful = True
+        self._found_new = True

@@ -1,4 +1,4 @@
-"""Hearing from a backend between calls: that a list changed, that a resource changed which somebody subscribed to.
+"""Following a backend between calls: the lists that change, and the resources that clients subscribed to.
 
 Who subscribed is read from the streams that clients hold open on this worker, in either era: a subscription is worth
 something only where there is a stream to tell of it. So each worker follows what its own clients want, and a client
@@ -23,9 +23,9 @@ from switchboard.protocol.changes import KINDS
 
 log = structlog.get_logger("switchboard.backends")
 
-LOOK_S: Final = 1.0
-LOST_S: Final = 1.0
-MOST: Final = 1_000
+SUBSCRIPTIONS_READ_S: Final = 1.0
+RELISTEN_S: Final = 1.0
+RESOURCES_FOLLOWED: Final = 1_000
 """Resources of one backend that are followed."""
 
 
@@ -38,31 +38,31 @@ class Stream(Protocol):
         ...
 
 
-class Crowd(Protocol):
-    """Who has the streams."""
+class StreamHost(Protocol):
+    """The streams of this worker."""
 
     def streams(self) -> Iterable[Stream]:
         """The streams open on this worker now."""
         ...
 
 
-class Interest:
-    """What the clients of this worker are subscribed to: looked up once a second for all backends together."""
+class ClientSubscriptions:
+    """What the clients of this worker are subscribed to: read twice a second at most, for all backends together."""
 
     def __init__(self) -> None:
         self._known: frozenset[str] = frozenset()
         self._fresh_until = 0.0
 
-    def uris(self, crowd: Crowd) -> frozenset[str]:
+    def uris(self, host: StreamHost) -> frozenset[str]:
         """All of them, whoever's resources they are."""
         now = asyncio.get_running_loop().time()
         if now >= self._fresh_until:
-            self._known = frozenset().union(*(stream.subscriptions for stream in crowd.streams()))
-            self._fresh_until = now + LOOK_S / 2
+            self._known = frozenset().union(*(stream.subscriptions for stream in host.streams()))
+            self._fresh_until = now + SUBSCRIPTIONS_READ_S / 2
         return self._known
 
 
-class Wanted:
+class WantedResources:
     """The resources of one backend that are to be followed."""
 
     def __init__(self) -> None:
@@ -81,61 +81,61 @@ class Wanted:
 
     def become(self, uris: frozenset[str]) -> None:
         """Follow these from now on, as far as they are not too many."""
-        wanted = frozenset(sorted(uris)[:MOST])
+        wanted = frozenset(sorted(uris)[:RESOURCES_FOLLOWED])
         if wanted == self.uris:
             return
         self.uris = wanted
         self.changed.set()
-        here, gone = (self._some, self._none) if wanted else (self._none, self._some)
-        here.set()
-        gone.clear()
+        reached, left = (self._some, self._none) if wanted else (self._none, self._some)
+        reached.set()
+        left.clear()
 
 
-async def follow(line: Connection, listener: InboundListener, wanted: Wanted) -> None:
-    """Follow on an open line until cancelled."""
+async def follow(connection: Connection, listener: InboundListener, wanted: WantedResources) -> None:
+    """Follow on an open connection until cancelled."""
     subscribed: set[str] = set()
     while True:
         wanted.changed.clear()
-        if line.wire.modern:
-            await _listen(line, listener, wanted)
+        if connection.rpc.modern:
+            await _listen(connection, listener, wanted)
         else:
-            await _subscribe(line, subscribed, wanted.uris)
+            await _subscribe(connection, subscribed, wanted.uris)
             await wanted.changed.wait()
 
 
-async def _subscribe(line: Connection, subscribed: set[str], uris: frozenset[str]) -> None:
+async def _subscribe(connection: Connection, subscribed: set[str], uris: frozenset[str]) -> None:
     for method, some in (("resources/subscribe", uris - subscribed), ("resources/unsubscribe", subscribed - uris)):
         for uri in sorted(some):
             try:
-                await line.ask(method, {"uri": uri})
+                await connection.ask(method, {"uri": uri})
             except MCPError as error:
-                log.info("backend.not_followed", backend=line.backend.name, uri=uri, reason=error.message)
+                log.info("backend.subscribe_failed", backend=connection.backend.name, uri=uri, reason=error.message)
     subscribed.clear()
     subscribed.update(uris)
 
 
-async def _listen(line: Connection, listener: InboundListener, wanted: Wanted) -> None:
+async def _listen(connection: Connection, listener: InboundListener, wanted: WantedResources) -> None:
     """One `subscriptions/listen` stream, until what is wanted changes or the stream ends."""
-    able = line.abilities
+    able = connection.server_capabilities
     async with anyio.create_task_group() as tasks:
 
         async def hear() -> None:
             try:
                 async with listen(
-                    line.session,
+                    connection.session,
                     tools_list_changed=able.tools is not None,
                     prompts_list_changed=able.prompts is not None,
                     resources_list_changed=able.resources is not None,
                     resource_subscriptions=sorted(wanted.uris),
                 ) as events:
                     async for event in events:
-                        await _told(listener, event)
+                        await _pass_on(listener, event)
             except SubscriptionLost:
                 listener.changed("everything")  # whatever was missed is in the lists
             except MCPError as error:
-                log.info("backend.not_listening", backend=line.backend.name, reason=error.message)
+                log.info("backend.listen_failed", backend=connection.backend.name, reason=error.message)
                 await anyio.sleep_forever()
-            await anyio.sleep(LOST_S)
+            await anyio.sleep(RELISTEN_S)
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(hear)
@@ -143,7 +143,7 @@ async def _listen(line: Connection, listener: InboundListener, wanted: Wanted) -
         tasks.cancel_scope.cancel()
 
 
-async def _told(listener: InboundListener, event: Any) -> None:
+async def _pass_on(listener: InboundListener, event: Any) -> None:
     if isinstance(event, ResourceUpdated):
         await listener.updated(event.uri)
     elif type(event) in KINDS:

@@ -26,19 +26,21 @@ from switchboard.common.validation_messages import expected
 from switchboard.common.visible_text import text
 from switchboard.protocol.versions import fitted_definition
 
-BESIDE: Final = frozenset({"annotations", "description", "execution", "icons", "mimeType", "size", "title", "_meta"})
+OPTIONAL_MEMBERS: Final = frozenset(
+    {"annotations", "description", "execution", "icons", "mimeType", "size", "title", "_meta"}
+)
 """Members of a definition that it can be offered without."""
 
-TOLD: Final = 1_000
+UNOFFERED_NAMED: Final = 1_000
 """Definitions of a kind that are left out, each of which is told by its name."""
 
-ICONS: Final = ("https:", "http:", "data:")
+ICON_SCHEMES: Final = ("https:", "http:", "data:")
 """The schemes of an icon's `src`. https://modelcontextprotocol.io/specification/2025-11-25/basic#icons"""
 
-RUNS: Final = frozenset({"javascript", "livescript", "vbscript"})
+PROGRAM_SCHEMES: Final = frozenset({"javascript", "livescript", "vbscript"})
 """Schemes of links that run a program where they are followed."""
 
-OURS: Final = "switchboard/"
+GATEWAY_META: Final = "switchboard/"
 """`_meta` keys with which this gateway says something itself."""
 
 
@@ -70,14 +72,14 @@ class Form:
 
 def runs_programs(uri: str) -> bool:
     """Whether following this link runs what stands in it. Browsers overlook blanks in a scheme."""
-    return re.sub(r"[\x00-\x20]", "", uri.partition(":")[0]).lower() in RUNS
+    return re.sub(r"[\x00-\x20]", "", uri.partition(":")[0]).lower() in PROGRAM_SCHEMES
 
 
 def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], list[Unoffered]]:
     """The definitions that are fit to be offered, in order, as models; and the others. Does not await: may be slow."""
     kept: dict[str, Any] = {}
     unoffered: list[Unoffered] = []
-    room = bounds.offer_bytes
+    left = bounds.offer_bytes
     for item in items:
         try:
             if len(kept) >= bounds.items:
@@ -85,7 +87,7 @@ def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], 
             size = _size(item)
             if size > bounds.definition_bytes:
                 raise Unfit(f"it is larger than {bounds.definition_bytes} bytes")
-            if size > room:
+            if size > left:
                 raise Unfit(f"all definitions together are larger than {bounds.offer_bytes} bytes")
             model, missing = _fit(form, item)
             identity = item[form.identity]
@@ -96,8 +98,8 @@ def clean(form: Form, items: Sequence[Any], bounds: Bounds) -> tuple[list[Any], 
             continue
         unoffered += [Unoffered(form.kind, _name(form, item), f"offered without {part}") for part in missing]
         kept[identity] = model
-        room -= size
-    return list(kept.values()), [*unoffered[:TOLD], *_more(form, unoffered[TOLD:])]
+        left -= size
+    return list(kept.values()), [*unoffered[:UNOFFERED_NAMED], *_more(form, unoffered[UNOFFERED_NAMED:])]
 
 
 def _more(form: Form, untold: Sequence[Unoffered]) -> Iterator[Unoffered]:
@@ -119,7 +121,7 @@ def _fit(form: Form, item: Any) -> tuple[BaseModel, list[str]]:
             first = error.errors(include_url=False, include_input=False)[0]
             path = [str(part) for part in first["loc"] if part not in (form.member, 0)]
             wrong = f"{'.'.join(path)} {expected(first)}"
-            member = next((name for name in path if name in BESIDE and name in shaped), None)
+            member = next((name for name in path if name in OPTIONAL_MEMBERS and name in shaped), None)
             if member is None:
                 raise Unfit(wrong) from error
             del shaped[member]
@@ -129,9 +131,9 @@ def _fit(form: Form, item: Any) -> tuple[BaseModel, list[str]]:
 def _modelled(form: Form, shaped: Mapping[str, Any]) -> BaseModel:
     """The model, which both eras' clients can be sent."""
     model = form.model.model_validate(shaped, by_name=False)
-    wire = model.model_dump(by_alias=True, mode="json", exclude_none=True)
+    dumped = model.model_dump(by_alias=True, mode="json", exclude_none=True)
     for version in (LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION):
-        listed = {form.member: [fitted_definition(version, wire)], "resultType": "complete", "ttlMs": 0}
+        listed = {form.member: [fitted_definition(version, dumped)], "resultType": "complete", "ttlMs": 0}
         validate_server_result(form.method, version, {**listed, "cacheScope": "private"})
     return model
 
@@ -144,7 +146,7 @@ def described(item: Mapping[str, Any]) -> dict[str, Any]:
     if "icons" in kept:
         kept["icons"] = [icon for icon in kept["icons"] if _is_icon(icon)] if isinstance(kept["icons"], list) else []
     if isinstance(kept.get("_meta"), dict):
-        kept["_meta"] = {key: value for key, value in kept["_meta"].items() if not key.startswith(OURS)}
+        kept["_meta"] = {key: value for key, value in kept["_meta"].items() if not key.startswith(GATEWAY_META)}
     return kept
 
 
@@ -157,7 +159,7 @@ def _is_icon(icon: Any) -> bool:
         return False
     sizes = icon.get("sizes")
     fits = sizes is None or (isinstance(sizes, list) and all(isinstance(size, str) for size in sizes))
-    return fits and icon["src"].lower().startswith(ICONS)
+    return fits and icon["src"].lower().startswith(ICON_SCHEMES)
 
 
 def _missing(item: Mapping[str, Any]) -> Iterator[str]:
@@ -165,8 +167,8 @@ def _missing(item: Mapping[str, Any]) -> Iterator[str]:
     icons = item.get("icons") or []
     if not isinstance(icons, list) or not all(map(_is_icon, icons)):
         yield "icons that are not https or data URLs, or have no list of sizes"
-    if isinstance(item.get("_meta"), dict) and any(key.startswith(OURS) for key in item["_meta"]):
-        yield f"_meta keys that begin with {OURS!r}, which are this gateway's"
+    if isinstance(item.get("_meta"), dict) and any(key.startswith(GATEWAY_META) for key in item["_meta"]):
+        yield f"_meta keys that begin with {GATEWAY_META!r}, which are this gateway's"
 
 
 def _tool(item: dict[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from jsonschema import FormatChecker, SchemaError  # type: ignore[import-untyped
 from jsonschema.validators import Draft202012Validator  # type: ignore[import-untyped]
 
 DEPTH: Final = 64
-REMEMBERED_BYTES: Final = 8_192
+CACHED_BYTES: Final = 8_192
 
-ONE: Final = frozenset(
+SCHEMA_KEYWORDS: Final = frozenset(
     {
         "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
         "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
@@ -29,15 +29,15 @@ ONE: Final = frozenset(
 )  # fmt: skip
 """Keywords with a schema."""
 
-SEVERAL: Final = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
+SCHEMA_LIST_KEYWORDS: Final = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
 """Keywords with a list of schemas."""
 
-NAMED: Final = frozenset(
+SCHEMA_MAP_KEYWORDS: Final = frozenset(
     {"$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"}
 )
 """Keywords with schemas by name."""
 
-OBJECTS: Final = NAMED | {"dependentRequired", "$vocabulary"}
+OBJECT_KEYWORDS: Final = SCHEMA_MAP_KEYWORDS | {"dependentRequired", "$vocabulary"}
 """Keywords with an object, for which some languages write an empty list."""
 
 PROSE: Final = frozenset({"title", "description"})
@@ -87,7 +87,7 @@ def _fit(member: str, schema: dict[str, Any], clean: Callable[[str], str]) -> di
         raise Unfit(f"{member} refers to {clean(reference)[:100]!r}, outside of itself")
     written: dict[str, Any] = found.written(schema, clean)
     checked = json.dumps(_as_2020(written, _Schemas(written)))
-    fault = (_fault if len(checked) <= REMEMBERED_BYTES else _fault.__wrapped__)(checked)
+    fault = (_fault if len(checked) <= CACHED_BYTES else _fault.__wrapped__)(checked)
     if fault:
         raise Unfit(f"{member} is not a JSON Schema: {clean(fault)}")
     return written
@@ -100,7 +100,7 @@ class _Schemas:
         self._root = root
         self._bases: dict[int, str] = {}
         """Schema → the URI that its references are relative to."""
-        self._holders: set[int] = set()
+        self._schema_maps: set[int] = set()
         self._resources: set[str] = {""}
         self._references: list[tuple[str, str]] = []
         self._visit(root, "", 0)
@@ -110,9 +110,9 @@ class _Schemas:
         """Whether keywords stand in it."""
         return id(value) in self._bases
 
-    def is_holder(self, value: Any) -> bool:
+    def is_schema_map(self, value: Any) -> bool:
         """Whether its members are schemas."""
-        return id(value) in self._holders
+        return id(value) in self._schema_maps
 
     def outside(self) -> Iterator[str]:
         """The references that lead out of the document."""
@@ -126,7 +126,7 @@ class _Schemas:
             return [self.written(item, clean) for item in value]
         if not isinstance(value, dict):
             return value
-        if self.is_holder(value):
+        if self.is_schema_map(value):
             return {name: self.written(each, clean) for name, each in value.items() if each is not None}
         if not self.is_schema(value):
             return {key: self.written(each, clean) for key, each in value.items()}
@@ -136,7 +136,7 @@ class _Schemas:
                 continue
             if key in PROSE and isinstance(each, str):
                 copy[key] = clean(each)
-            elif key in OBJECTS and each == []:
+            elif key in OBJECT_KEYWORDS and each == []:
                 copy[key] = {}
             else:
                 copy[key] = self.written(each, clean)
@@ -153,14 +153,14 @@ class _Schemas:
         self._bases[id(value)] = base
         self._references += [(value[key], base) for key in REFERENCES if isinstance(value.get(key), str)]
         for key, each in value.items():
-            if key in SEVERAL and isinstance(each, list):
+            if key in SCHEMA_LIST_KEYWORDS and isinstance(each, list):
                 for item in each:
                     self._visit(item, base, depth + 2)
-            elif key in NAMED and isinstance(each, dict):
-                self._holders.add(id(each))
+            elif key in SCHEMA_MAP_KEYWORDS and isinstance(each, dict):
+                self._schema_maps.add(id(each))
                 for item in each.values():
                     self._visit(item, base, depth + 2)
-            elif key in ONE:
+            elif key in SCHEMA_KEYWORDS:
                 self._visit(each, base, depth + 1)
 
     def _identified(self, schema: Mapping[str, Any], base: str) -> str:
@@ -214,7 +214,7 @@ def _as_2020(value: Any, schemas: _Schemas) -> Any:
         return value
     if not schemas.is_schema(value):
         return {key: _as_2020(each, schemas) for key, each in value.items()}
-    words: dict[str, Any] = {}
+    rewritten: dict[str, Any] = {}
     for key, each in value.items():
         if key in ("exclusiveMinimum", "exclusiveMaximum", "$recursiveAnchor") and isinstance(each, bool):
             continue
@@ -222,10 +222,10 @@ def _as_2020(value: Any, schemas: _Schemas) -> Any:
             continue
         if key == "examples" and not isinstance(each, list):
             continue
-        words["prefixItems" if key == "items" and isinstance(each, list) else key] = _as_2020(each, schemas)
-    if words.get("prefixItems") == []:
-        del words["prefixItems"]
-    return words
+        rewritten["prefixItems" if key == "items" and isinstance(each, list) else key] = _as_2020(each, schemas)
+    if rewritten.get("prefixItems") == []:
+        del rewritten["prefixItems"]
+    return rewritten
 
 
 @lru_cache(maxsize=2048)

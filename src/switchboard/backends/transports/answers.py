@@ -11,29 +11,29 @@ import httpx2
 
 from switchboard.backends.errors import ACCESS_REFUSED, BACKEND_UNAVAILABLE, BAD_GATEWAY, SESSION_FORGOTTEN
 
-SHOWN: Final = 200
+SHOWN_BYTES: Final = 200
 ERROR_BYTES: Final = 65_536
-REFUSING: Final = frozenset({401, 403, 407})
+ACCESS_STATUSES: Final = frozenset({401, 403, 407})
 """Answers to a credential that is missing or wrong."""
 
-TELLING: Final = frozenset({408, 429})
+PASSING_STATUSES: Final = frozenset({408, 429})
 """What a client can do nothing about by speaking another protocol version; other 4xx may mean just that."""
 
 
-class Bounded(httpx2.AsyncByteStream):
+class BoundedBody(httpx2.AsyncByteStream):
     """A body of at most so many bytes."""
 
-    def __init__(self, inner: httpx2.AsyncByteStream, most: int) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int) -> None:
         self._inner = inner
-        self._most = most
+        self._max_bytes = max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         try:
             async for chunk in self._inner:
                 size += len(chunk)
-                if size > self._most:
-                    raise httpx2.StreamError(f"it sent a message of more than {self._most} bytes")
+                if size > self._max_bytes:
+                    raise httpx2.StreamError(f"it sent a message of more than {self._max_bytes} bytes")
                 yield chunk
         except httpx2.TransportError as error:
             raise httpx2.StreamError(reason(error)) from error
@@ -72,20 +72,20 @@ def forgotten() -> httpx2.Response:
 def explained(response: httpx2.Response, body: bytes) -> httpx2.Response:
     """An answer with an error status: a JSON-RPC error as it is, anything else (a proxy's page, say) as one."""
     status = response.status_code
-    if status in REFUSING:
+    if status in ACCESS_STATUSES:
         return refusal(status, ACCESS_REFUSED, _told(status, body, response.reason_phrase))
     try:
         if "error" in json.loads(body) and b'"jsonrpc"' in body:
             return httpx2.Response(status, headers={"content-type": "application/json"}, content=body)
     except (ValueError, TypeError):
         pass
-    wrong_era = 400 <= status < 500 and status not in TELLING
+    wrong_era = 400 <= status < 500 and status not in PASSING_STATUSES
     code = BAD_GATEWAY if wrong_era else BACKEND_UNAVAILABLE
     return refusal(status, code, _told(status, body, response.reason_phrase))
 
 
 def _told(status: int, body: bytes, phrase: str) -> str:
-    said = " ".join(body[:SHOWN].decode(errors="replace").split()) or phrase
+    said = " ".join(body[:SHOWN_BYTES].decode(errors="replace").split()) or phrase
     return f"HTTP {status} {said}".strip()
 
 

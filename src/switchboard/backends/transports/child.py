@@ -1,4 +1,4 @@
-"""A child process in a process group of its own: started, heard, and left with nobody behind."""
+"""A child process in a process group of its own: started, its standard error kept, and its whole group ended."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from switchboard.backends.transports.watchdog import Watchdog
 log = structlog.get_logger("switchboard.backends")
 
 CHUNK: Final = 65_536
-LOOK_S: Final = 0.02
+POLL_S: Final = 0.02
 LINE_CHARS: Final = 500
 KEPT_LINES: Final = 20
 REASON_CHARS: Final = 1_200
-FRAME: Final = re.compile(r"\s*(   at \S.*|\^+|[{}]|node:internal/.*|throw .*;)\s*$")
+STACK_FRAME: Final = re.compile(r"\s*(   at \S.*|\^+|[{}]|node:internal/.*|throw .*;)\s*$")
 """Lines of a stack trace."""
 
 LOGGED_PER_S: Final = 10
@@ -46,7 +46,7 @@ class StderrTail:
 
     def __str__(self) -> str:
         """Without where in its code it was: what matters stands before and after that."""
-        said = " | ".join(line for line in self._lines if not FRAME.match(line))
+        said = " | ".join(line for line in self._lines if not STACK_FRAME.match(line))
         return said if len(said) <= REASON_CHARS else f"{said[: REASON_CHARS // 2]} … {said[-REASON_CHARS // 2 :]}"
 
     @property
@@ -54,7 +54,7 @@ class StderrTail:
         """The last lines, oldest first."""
         return tuple(self._lines)
 
-    async def hear(self, stream: asyncio.StreamReader) -> None:
+    async def read(self, stream: asyncio.StreamReader) -> None:
         """Read to the end."""
         rest = b""
         while chunk := await stream.read(CHUNK):
@@ -76,7 +76,7 @@ class StderrTail:
             self._second, self._in_second = now, 0
         self._in_second += 1
         if self._in_second <= LOGGED_PER_S:
-            (log.debug if self._is_quiet() else log.info)("backend.stderr", backend=self._backend, line=line)
+            (log.debug if self._is_quiet() else log.info)("backend.stderr_written", backend=self._backend, line=line)
         else:
             self.suppressed += 1
 
@@ -84,16 +84,16 @@ class StderrTail:
 class Child:
     """A running child."""
 
-    def __init__(self, process: asyncio.subprocess.Process, words: StderrTail) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, stderr: StderrTail) -> None:
         self.process = process
-        self.words = words
+        self.stderr = stderr
 
     @property
-    def obituary(self) -> str:
-        """How it ended, in its own last words."""
+    def exit_reason(self) -> str:
+        """How it ended, and what it wrote to standard error before."""
         code = self.process.returncode
         how = "is still running" if code is None else f"ended by signal {-code}" if code < 0 else f"exited with {code}"
-        return f"{how}: {self.words}" if str(self.words) else how
+        return f"{how}: {self.stderr}" if str(self.stderr) else how
 
     async def gone(self, seconds: float | None = None) -> bool:
         """Wait until it ended. Looks instead of `wait()`, which also waits for pipes that a grandchild keeps open."""
@@ -102,7 +102,7 @@ class Child:
         while self.process.returncode is None:
             if until is not None and loop.time() >= until:
                 return False
-            await asyncio.sleep(LOOK_S if until is not None else LOOK_S * 10)
+            await asyncio.sleep(POLL_S if until is not None else POLL_S * 10)
         return True
 
     def signal(self, number: signal.Signals) -> None:
@@ -142,23 +142,23 @@ async def running(
     child = Child(process, StderrTail(backend, is_quiet))
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_heard, child)
+            tasks.start_soon(_read_stderr, child)
             try:
                 yield child
             finally:
                 with anyio.CancelScope(shield=True):
-                    await _ended(child, patience)
+                    await _end(child, patience)
                 tasks.cancel_scope.cancel()
     finally:
         watchdog.release(process.pid)
 
 
-async def _heard(child: Child) -> None:
+async def _read_stderr(child: Child) -> None:
     if child.process.stderr is not None:
-        await child.words.hear(child.process.stderr)
+        await child.stderr.read(child.process.stderr)
 
 
-async def _ended(child: Child, patience: float) -> None:
+async def _end(child: Child, patience: float) -> None:
     """Close its input, wait, SIGTERM, wait, SIGKILL.
 
     https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#stdio
@@ -170,7 +170,7 @@ async def _ended(child: Child, patience: float) -> None:
         await child.gone(patience)
     child.signal(signal.SIGKILL)  # also what it left behind in its group
     if not await child.gone(patience):
-        log.error("backend.immortal", pid=child.process.pid)
+        log.error("backend.child_not_ended", pid=child.process.pid)
     # A grandchild outside the group may hold the pipes open: closing our ends is the only thing left to do.
     transport = getattr(child.process, "_transport", None)
     if transport is not None:

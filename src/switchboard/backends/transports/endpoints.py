@@ -18,16 +18,16 @@ NO_LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections
 
 
 class Endpoints:
-    """The connections to one backend, shared by all its lines.
+    """The connections to one backend, shared by all its connections.
 
     Args:
-        most: bytes of a message.
+        max_bytes: bytes of a message.
         clock: seconds.
     """
 
-    def __init__(self, urls: Sequence[str], most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, urls: Sequence[str], max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.urls = tuple(httpx2.URL(url) for url in urls)
-        self.most = most
+        self.max_bytes = max_bytes
         self._clock = clock
         self._turns = count()
         self._direct = httpx2.AsyncHTTPTransport(limits=NO_LIMITS)

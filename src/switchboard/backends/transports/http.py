@@ -1,4 +1,4 @@
-"""The HTTP under a line: several URLs of one server, and failures that keep their reason.
+"""The HTTP under a connection: several URLs of one server, and failures that keep their reason.
 
 It sits below the SDK's transport, which ends a whole connection when one request cannot be sent, and forgets the
 status of an answer. So whatever goes wrong here becomes a JSON-RPC error, which the SDK gives to the one request.
@@ -25,7 +25,7 @@ from switchboard.backends.config import Sse
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY
 from switchboard.backends.transports import repairs
 from switchboard.backends.transports.answers import (
-    Bounded,
+    BoundedBody,
     beginning,
     complaint,
     explained,
@@ -40,51 +40,51 @@ log = structlog.get_logger("switchboard.backends")
 
 CONNECT_S: Final = 10.0
 READ_S: Final = 300.0
-LEAVE_S: Final = 2.0
+DELETE_S: Final = 2.0
 NOTICE_S: Final = 10.0
-"""What a server gets to take a notification or an answer: the SDK sends nothing else on that line meanwhile."""
+"""What a server gets to take a notification or an answer: the SDK sends nothing else on that connection meanwhile."""
 
-OURS: Final = "switchboard.listening"
+STREAM_REQUEST: Final = "switchboard.listening"
 """The extension of a request that is not the SDK's."""
 
-NOT_HERE: Final = frozenset({502, 503, 504})
+AWAY_STATUSES: Final = frozenset({502, 503, 504})
 """Answers of a proxy whose server is away."""
 
 
 class FailoverTransport(httpx2.AsyncBaseTransport):
-    """One line's requests on the road.
+    """Sends one connection's requests to one of the backend's URLs, and to the next if that one cannot be reached.
 
     Args:
-        listens: whether the line keeps the session's own stream by itself, instead of the SDK (`listening`).
+        keeps_stream: whether `session_stream` reads the session's own stream, instead of the SDK.
     """
 
-    def __init__(self, endpoints: Endpoints, url: httpx2.URL, *, listens: bool = False) -> None:
+    def __init__(self, endpoints: Endpoints, url: httpx2.URL, *, keeps_stream: bool = False) -> None:
         self._endpoints = endpoints
-        self.asked = url
-        """What requests of the line are addressed to, wherever they go."""
-        self.listens = listens
+        self.address = url
+        """What requests of the connection are addressed to, wherever they go."""
+        self.keeps_stream = keeps_stream
         self.url = url
-        """Where the line's session is; what it asks for stays the one it was given."""
+        """Where the connection's session is; what it asks for stays the one it was given."""
         self.session: str | None = None
         self.home = url
         """Which URL made the session."""
-        self.used = time.monotonic()
+        self.last_used = time.monotonic()
         self.complaint = ""
         """Why the last request had no answer of use; the SDK forgets it."""
 
-        self.tell: Callable[[SessionMessage], Awaitable[None]] | None = None
+        self.send_answer: Callable[[SessionMessage], Awaitable[None]] | None = None
         """Where answers come on a stream of their own: what is taken for one there."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send, somewhere; never raises for what the network or the backend does."""
-        if OURS not in request.extensions:
-            if self.listens and request.method == "GET" and LAST_EVENT_ID not in request.headers:
-                return refusal(405, BAD_GATEWAY, "this line listens by itself")
-            self.used = time.monotonic()
+        if STREAM_REQUEST not in request.extensions:
+            if self.keeps_stream and request.method == "GET" and LAST_EVENT_ID not in request.headers:
+                return refusal(405, BAD_GATEWAY, "this connection reads the stream by itself")
+            self.last_used = time.monotonic()
         response = await self._answered(request)
         self.complaint = complaint(response) if response.status_code >= 400 else ""
-        if self.tell is not None and request.method == "POST" and response.status_code >= 300:
-            return await self._told(self.tell, request, response)
+        if self.send_answer is not None and request.method == "POST" and response.status_code >= 300:
+            return await self._send_refusal(self.send_answer, request, response)
         return response
 
     async def _answered(self, request: httpx2.Request) -> httpx2.Response:
@@ -93,7 +93,7 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
             async with asyncio.timeout(NOTICE_S if notice else None):
                 response, url = await self._sent(request)
         except TimeoutError:
-            log.info("backend.notice_unanswered", within_s=NOTICE_S)
+            log.info("backend.notification_unanswered", within_s=NOTICE_S)
             return httpx2.Response(202)
         except httpx2.TransportError as error:
             return refusal(503, BACKEND_UNAVAILABLE, f"{reason(error)} ({shown(request.url)})")
@@ -105,8 +105,8 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
         self._note(response, url)
         return await self._checked(response, repairs.asked(request))
 
-    async def _told(
-        self, tell: Callable[[SessionMessage], Awaitable[None]], request: httpx2.Request, response: httpx2.Response
+    async def _send_refusal(
+        self, send: Callable[[SessionMessage], Awaitable[None]], request: httpx2.Request, response: httpx2.Response
     ) -> httpx2.Response:
         """Give a refusal to the one request: the SDK would end the connection of all."""
         number = repairs.asked(request)
@@ -117,12 +117,12 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
                 error = ErrorData.model_validate(json.loads(await response.aread())["error"])
             except (ValueError, KeyError, TypeError, httpx2.StreamError):
                 error = ErrorData(code=BAD_GATEWAY, message=f"HTTP {response.status_code}")
-            await tell(SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=error)))
+            await send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=error)))
         return httpx2.Response(202)
 
     async def _sent(self, request: httpx2.Request) -> tuple[httpx2.Response, httpx2.URL]:
         """The answer, and whose it is. What cannot be sent to one URL goes to another: nobody has seen it."""
-        if request.url != self.asked:
+        if request.url != self.address:
             return await self._endpoints.transport(request.url).handle_async_request(request), request.url
         url, tried = self.url if self.session else self._endpoints.choose(), list[httpx2.URL]()
         while True:
@@ -134,11 +134,13 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 self._endpoints.avoid(url)
                 others = self._endpoints.others(tried)
-                if not others or OURS in request.extensions:  # a stream is worth something only where the session is
+                if (
+                    not others or STREAM_REQUEST in request.extensions
+                ):  # a stream is worth something only where the session is
                     raise
                 url = others[0]
             else:
-                (self._endpoints.avoid if response.status_code in NOT_HERE else self._endpoints.answered)(url)
+                (self._endpoints.avoid if response.status_code in AWAY_STATUSES else self._endpoints.answered)(url)
                 return response, url
 
     def _note(self, response: httpx2.Response, url: httpx2.URL) -> None:
@@ -156,28 +158,28 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
             return explained(response, await beginning(response))
         stream: Any = response.stream
         if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            events = repairs.Events(stream, self._endpoints.most, number)
+            events = repairs.Events(stream, self._endpoints.max_bytes, number)
             return httpx2.Response(response.status_code, headers=response.headers, stream=events)
-        if number is not None and self.listens and response.status_code < 300:
-            return await repairs.answer(response, number, self._endpoints.most)
+        if number is not None and self.keeps_stream and response.status_code < 300:
+            return await repairs.answer(response, number, self._endpoints.max_bytes)
         return httpx2.Response(
-            response.status_code, headers=response.headers, stream=Bounded(stream, self._endpoints.most)
+            response.status_code, headers=response.headers, stream=BoundedBody(stream, self._endpoints.max_bytes)
         )
 
     async def aclose(self) -> None:
-        """The road stays: other lines are on it."""
+        """The endpoints stay open: other connections use them."""
 
 
-def client(carrier: FailoverTransport, headers: Mapping[str, str]) -> httpx2.AsyncClient:
-    """A client for one line."""
+def client(failover: FailoverTransport, headers: Mapping[str, str]) -> httpx2.AsyncClient:
+    """A client for one connection."""
     timeout = httpx2.Timeout(CONNECT_S, read=READ_S)
     plain = {**headers, "accept-encoding": "identity"}
-    return httpx2.AsyncClient(transport=carrier, headers=plain, timeout=timeout)
+    return httpx2.AsyncClient(transport=failover, headers=plain, timeout=timeout)
 
 
 @asynccontextmanager
 async def streamable(
-    carrier: FailoverTransport, http: httpx2.AsyncClient, most: int, *, leave: Callable[[], bool] = lambda: False
+    failover: FailoverTransport, http: httpx2.AsyncClient, max_bytes: int, *, leave: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Streams over Streamable HTTP.
 
@@ -185,27 +187,27 @@ async def streamable(
         leave: asked at the end, whether to leave the upstream session to others.
     """
     opened: AbstractAsyncContextManager[tuple[Any, Any]] = streamable_http_client(
-        str(carrier.asked), http_client=http, terminate_on_close=False, max_sse_event_size=most
+        str(failover.address), http_client=http, terminate_on_close=False, max_sse_event_size=max_bytes
     )
     async with opened as streams:
         try:
             yield streams
         finally:
-            if carrier.session and not leave():
-                await ended(http, str(carrier.asked), carrier.session)
+            if failover.session and not leave():
+                await ended(http, str(failover.address), failover.session)
 
 
 async def ended(http: httpx2.AsyncClient, url: str, session: str) -> None:
     """End a session at a server. One that cannot be reached, or will not end it, forgets it in its own time."""
     try:
-        async with http.stream("DELETE", url, headers={MCP_SESSION_ID: session}, timeout=LEAVE_S):
+        async with http.stream("DELETE", url, headers={MCP_SESSION_ID: session}, timeout=DELETE_S):
             pass  # whatever it says to that, nobody reads it
     except (httpx2.HTTPError, httpx2.StreamError) as error:
-        log.info("backend.session_not_ended", error=str(error))
+        log.info("backend.session_end_failed", error=str(error))
 
 
 @asynccontextmanager
-async def sse(what: Sse, carrier: FailoverTransport) -> AsyncIterator[tuple[Any, Any]]:
+async def sse(what: Sse, failover: FailoverTransport) -> AsyncIterator[tuple[Any, Any]]:
     """Streams over HTTP+SSE."""
 
     def factory(
@@ -213,11 +215,11 @@ async def sse(what: Sse, carrier: FailoverTransport) -> AsyncIterator[tuple[Any,
         timeout: httpx2.Timeout | None = None,  # noqa: ARG001 (the SDK's factory has it)
         auth: httpx2.Auth | None = None,  # noqa: ARG001
     ) -> httpx2.AsyncClient:
-        return client(carrier, headers or {})
+        return client(failover, headers or {})
 
     async with sse_client(what.url, headers=dict(what.headers), httpx_client_factory=factory) as (read, write):
         incoming, received = anyio.create_memory_object_stream[Any](0)
-        carrier.tell = incoming.send
+        failover.send_answer = incoming.send
         async with incoming, received, anyio.create_task_group() as tasks:
             tasks.start_soon(_handed_on, read, incoming)
             yield received, write

@@ -25,10 +25,10 @@ from pydantic_core import from_json
 
 from switchboard.backends.errors import BAD_GATEWAY
 
-EDGE: Final = 4_096
+EDGE_CHARS: Final = 4_096
 """How much of the beginning and the end of a text is searched for its id."""
 
-SHOWN: Final = 200
+SHOWN_CHARS: Final = 200
 NOT_VALID: Final = "its answer is not valid"
 
 _DECODER: Final = json.JSONDecoder(strict=False)
@@ -52,7 +52,7 @@ def read(raw: bytes | str) -> list[JSONRPCMessage]:
         text = raw if isinstance(raw, str) else raw.decode(errors="replace")
     found = list(_messages(text))
     if not found:
-        raise Unreadable(" ".join(text[:SHOWN].split()))
+        raise Unreadable(" ".join(text[:SHOWN_CHARS].split()))
     return found
 
 
@@ -62,12 +62,12 @@ def refused(text: str, why: str) -> JSONRPCError | None:
     Args:
         text: all of it, or its beginning and its end.
     """
-    members = _members(text[:EDGE])
+    members = _members(text[:EDGE_CHARS])
     if "method" in members:
         return None
     if isinstance(token := members.get("id"), str):
         return error(_scalar(token), why)
-    if "id" not in members and (last := _LAST.search(text[-EDGE:])):
+    if "id" not in members and (last := _LAST.search(text[-EDGE_CHARS:])):
         return error(_scalar(last[1]), why)
     return error(None, why) if members.keys() & {"result", "error"} else None
 
@@ -168,4 +168,4 @@ def _scalar(token: str) -> RequestId | None:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)[:SHOWN]
+    return json.dumps(value, ensure_ascii=False)[:SHOWN_CHARS]

@@ -1,4 +1,4 @@
-"""How each kind of transport is opened for a line."""
+"""How each kind of transport is opened for a connection."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from switchboard.backends.transports import child, http, stdio
 from switchboard.backends.transports.child import Child
 from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.http import FailoverTransport
-from switchboard.backends.transports.session_store import SessionStore, Slot
+from switchboard.backends.transports.session_store import BackendSession, SessionStore
 from switchboard.backends.transports.session_stream import SessionStream
 from switchboard.backends.transports.stream_relay import LocalRelay, SharedRelay
 from switchboard.backends.transports.watchdog import Watchdog
 
-REFUSED: Final = re.compile(r"HTTP (?:401|403|407)\b")
+ACCESS_REFUSED_STATUS: Final = re.compile(r"HTTP (?:401|403|407)\b")
 
-LAST_WORDS_S: Final = 0.5
+EXIT_WAIT_S: Final = 0.5
 
-HEARD_S: Final = 1.0
+STREAM_READY_S: Final = 1.0
 """How long the first call of a new session waits for the session's own stream: what is said before it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenChild:
-    """A child on the line. Satisfies `opened.Opened`."""
+    """A child, started. Satisfies `Transport`."""
 
     streams: tuple[Any, Any]
     child: Child
@@ -48,15 +48,15 @@ class OpenChild:
     resumable: bool = False
     replaces: bool = False
 
-    async def agreed(self, _result: InitializeResult | None) -> None:
+    async def on_negotiated(self, _result: InitializeResult | None) -> None:
         """A child has no session beyond its own life."""
 
     async def listen(self, _inbound: Inbound, _busy: Callable[[], bool]) -> None:
         """All it says comes on its standard output."""
         await anyio.sleep_forever()
 
-    async def heard(self) -> None:
-        """From its start."""
+    async def stream_ready(self) -> None:
+        """It has no stream of its own."""
 
     async def forget(self) -> None:
         """Nor can it forget one."""
@@ -65,30 +65,30 @@ class OpenChild:
         """What the reader objected to, else how the child ended."""
         if self.why.done() and self.why.result():
             return self.why.result()
-        return f"it {self.child.obituary}" if self.why.done() or self.child.process.returncode is not None else ""
+        return f"it {self.child.exit_reason}" if self.why.done() or self.child.process.returncode is not None else ""
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The child's last ones."""
-        return self.child.words.lines
+    def stderr_tail(self) -> tuple[str, ...]:
+        """The child's."""
+        return self.child.stderr.lines
 
-    async def settled(self) -> None:
-        """Give it the moment that an exit code and its last words take."""
-        if await self.child.gone(LAST_WORDS_S):
+    async def wait_for_reason(self) -> None:
+        """Give it the moment that an exit code and the end of its standard error take."""
+        if await self.child.gone(EXIT_WAIT_S):
             await asyncio.sleep(0)
 
 
 @dataclass(slots=True)
 class OpenHttp:
-    """An HTTP connection on the line. Satisfies `opened.Opened`."""
+    """Streamable HTTP or HTTP+SSE, opened. Satisfies `Transport`."""
 
     streams: tuple[Any, Any]
-    carrier: FailoverTransport
-    most: int
+    failover: FailoverTransport
+    max_bytes: int
     client: httpx2.AsyncClient | None = None
     """For the stream of a session; a transport without such streams needs none."""
 
-    slot: Slot | None = None
+    store: SessionStore | None = None
     resumed: InitializeResult | None = None
     kept: bool = False
     """Whether the session may be used by others, or later."""
@@ -103,15 +103,15 @@ class OpenHttp:
     @property
     def resumable(self) -> bool:
         """Whether what is known of the session is known to all workers."""
-        return self.slot is not None
+        return self.store is not None
 
     @property
     def replaces(self) -> bool:
         """Whether its session takes the place of one that is over."""
-        return self.slot is not None and self.slot.lost
+        return self.store is not None and self.store.lost
 
     @property
-    def words(self) -> tuple[str, ...]:
+    def stderr_tail(self) -> tuple[str, ...]:
         """HTTP has no standard error."""
         return ()
 
@@ -119,20 +119,20 @@ class OpenHttp:
         """HTTP knows of no end."""
         return ""
 
-    async def settled(self) -> None:
+    async def wait_for_reason(self) -> None:
         """There is nothing to wait for."""
 
-    async def agreed(self, result: InitializeResult | None) -> None:
+    async def on_negotiated(self, result: InitializeResult | None) -> None:
         """Keep a new session for the other workers."""
         self.version = result.protocol_version if result is not None else ""
-        if self.slot is None:
+        if self.store is None:
             return
-        if result is None or self.carrier.session is None:
-            await self.slot.made(None)
+        if result is None or self.failover.session is None:
+            await self.store.put(None)
             return
         dumped = result.model_dump(by_alias=True, mode="json", exclude_none=True)
-        await self.slot.made(SessionStore(self.carrier.session, str(self.carrier.url), dumped))
-        self.kept = self.slot.state.kind != "memory://"
+        await self.store.put(BackendSession(self.failover.session, str(self.failover.url), dumped))
+        self.kept = self.store.state.kind != "memory://"
 
     async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
         """Hear what belongs to no request; returns when the session is over."""
@@ -140,33 +140,35 @@ class OpenHttp:
         if self.client is None or not self._has_stream:
             await anyio.sleep_forever()
             return
-        slot = self.slot
-        relay = LocalRelay() if slot is None else SharedRelay(slot.state, slot.backend.place, slot.key, slot.worker)
-        late = slot is not None and slot.key.kind == "shared"
+        store = self.store
+        relay = (
+            LocalRelay() if store is None else SharedRelay(store.state, store.backend.place, store.key, store.worker)
+        )
+        late = store is not None and store.key.kind == "shared"
         stream = SessionStream(
-            self.client, self.carrier, self.version, self.most, relay, inbound, self.tried, late=late
+            self.client, self.failover, self.version, self.max_bytes, relay, inbound, self.tried, late=late
         )
         await stream.run(busy)
 
     @property
     def _has_stream(self) -> bool:
         modern = self.version in MODERN_PROTOCOL_VERSIONS
-        return self.client is not None and self.carrier.session is not None and not modern
+        return self.client is not None and self.failover.session is not None and not modern
 
-    async def heard(self) -> None:
-        """A new session's first calls wait for its stream; whoever holds its head back makes one wait, not all."""
+    async def stream_ready(self) -> None:
+        """The first calls of a new session wait for its stream; a server that does not answer delays one, not all."""
         if self._has_stream and self.resumed is None:
             try:
-                async with asyncio.timeout(HEARD_S):
+                async with asyncio.timeout(STREAM_READY_S):
                     await self.tried.wait()
             except TimeoutError:
                 self.tried.set()
 
     async def forget(self) -> None:
-        """Have the next line make a new one."""
-        session, self.carrier.session = self.carrier.session, None
-        if self.slot is not None and session is not None:
-            await self.slot.forget(session)
+        """Have the next connection make a new session."""
+        session, self.failover.session = self.failover.session, None
+        if self.store is not None and session is not None:
+            await self.store.forget(session)
 
 
 async def open_child(
@@ -186,37 +188,39 @@ async def open_sse(backend: Backend, what: Transport, endpoints: Endpoints, stac
     """Talk to a server of the transport with two endpoints."""
     if isinstance(what, Stdio | Http):
         raise TypeError(type(what).__name__)
-    carrier = FailoverTransport(endpoints, endpoints.choose())
+    failover = FailoverTransport(endpoints, endpoints.choose())
     try:
-        streams = await stack.enter_async_context(http.sse(what, carrier))
+        streams = await stack.enter_async_context(http.sse(what, failover))
     except Exception as error:  # the SDK's error has the status alone, and a link to its library's pages
-        said = carrier.complaint
+        said = failover.complaint
         if not said:
             raise
-        if REFUSED.match(said):
+        if ACCESS_REFUSED_STATUS.match(said):
             raise Broken(said) from error
         hint = "; if it speaks Streamable HTTP, state `type: http`" if OTHER_TRANSPORT.search(said) else ""
         raise Unreachable(f"{said}{hint}") from error
-    return OpenHttp(streams, carrier, backend.bounds.message_bytes)
+    return OpenHttp(streams, failover, backend.bounds.message_bytes)
 
 
 async def open_http(
-    backend: Backend, what: Transport, endpoints: Endpoints, slot: Slot | None, stack: AsyncExitStack
+    backend: Backend, what: Transport, endpoints: Endpoints, store: SessionStore | None, stack: AsyncExitStack
 ) -> OpenHttp:
-    """Talk to a URL, in a session that is there already if `slot` knows one."""
+    """Talk to a URL, in a session that is there already if `store` knows one."""
     if not isinstance(what, Http):
         raise TypeError(type(what).__name__)
-    found = None if slot is None else await slot.find()
-    carrier = FailoverTransport(endpoints, endpoints.choose() if found is None else httpx2.URL(found.url), listens=True)
+    found = None if store is None else await store.find()
+    failover = FailoverTransport(
+        endpoints, endpoints.choose() if found is None else httpx2.URL(found.url), keeps_stream=True
+    )
     headers = {**what.headers, **({MCP_SESSION_ID: found.session} if found else {})}
-    client = await stack.enter_async_context(http.client(carrier, headers))
-    opened = OpenHttp((None, None), carrier, backend.bounds.message_bytes, client, slot)
+    client = await stack.enter_async_context(http.client(failover, headers))
+    opened = OpenHttp((None, None), failover, backend.bounds.message_bytes, client, store)
     if found is not None:
-        carrier.session = found.session
+        failover.session = found.session
         opened.resumed = InitializeResult.model_validate(found.result, by_name=False)
         opened.version, opened.kept = opened.resumed.protocol_version, True
-    if slot is not None:
-        await stack.enter_async_context(slot.kept(lambda: monotonic() if opened.busy() else carrier.used))
-    transport = http.streamable(carrier, client, opened.most, leave=lambda: opened.kept)
+    if store is not None:
+        await stack.enter_async_context(store.kept(lambda: monotonic() if opened.busy() else failover.last_used))
+    transport = http.streamable(failover, client, opened.max_bytes, leave=lambda: opened.kept)
     opened.streams = await stack.enter_async_context(transport)
     return opened

@@ -12,7 +12,7 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId, 
 
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY
 from switchboard.backends.transports import messages
-from switchboard.backends.transports.answers import Bounded, reason, refusal
+from switchboard.backends.transports.answers import BoundedBody, reason, refusal
 from switchboard.backends.transports.stdio import Cut, LineSplitter
 
 _REQUEST: Final = re.compile(rb'\s*\{"jsonrpc":\s*"2\.0",\s*"id":\s*(-?\d+|"[^"\\]*"),\s*"method":')
@@ -27,7 +27,7 @@ def asked(request: httpx2.Request) -> RequestId | None:
     return None if found is None else json.loads(found[1])
 
 
-async def answer(response: httpx2.Response, number: RequestId, most: int) -> httpx2.Response:
+async def answer(response: httpx2.Response, number: RequestId, max_bytes: int) -> httpx2.Response:
     """The answer to a request, from a body that is not a stream of events."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if response.status_code in (202, 204):
@@ -37,7 +37,7 @@ async def answer(response: httpx2.Response, number: RequestId, most: int) -> htt
         )
     stream: Any = response.stream
     try:
-        body = b"".join([chunk async for chunk in Bounded(stream, most)])
+        body = b"".join([chunk async for chunk in BoundedBody(stream, max_bytes)])
     except httpx2.StreamError as error:
         too_large = "more than" in str(error)
         return refusal(502 if too_large else 503, BAD_GATEWAY if too_large else BACKEND_UNAVAILABLE, str(error))
@@ -65,20 +65,20 @@ class Events(httpx2.AsyncByteStream):
     """A stream of events, each with a message that can be read, or none.
 
     Args:
-        most: bytes of a message.
+        max_bytes: bytes of a message.
         number: the request that the stream answers, if it answers one.
     """
 
-    def __init__(self, inner: httpx2.AsyncByteStream, most: int, number: RequestId | None) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int, number: RequestId | None) -> None:
         self._inner = inner
-        self._most = most
+        self._max_bytes = max_bytes
         self._number = number
         self._fields: list[bytes] = []
         self._data: list[bytes] = []
         self._size = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        lines = LineSplitter(self._most + len(b"data: "))
+        lines = LineSplitter(self._max_bytes + len(b"data: "))
         async for chunk in self._inner:
             for line in lines.feed(chunk):
                 if text := self._taken(line):
@@ -91,8 +91,8 @@ class Events(httpx2.AsyncByteStream):
     def _taken(self, line: bytes | Cut) -> bytes:
         """What a line completes."""
         if isinstance(line, Cut):
-            self._size = self._most + 1
-            before = b"\n".join(self._data)[: messages.EDGE]
+            self._size = self._max_bytes + 1
+            before = b"\n".join(self._data)[: messages.EDGE_CHARS]
             self._data = [before or line.beginning.removeprefix(b"data:"), line.end]
             return b""
         line = line.rstrip(b"\r").removeprefix(b"\xef\xbb\xbf")
@@ -108,17 +108,17 @@ class Events(httpx2.AsyncByteStream):
 
     def _add(self, data: bytes) -> None:
         self._size += len(data)
-        if self._size <= self._most:
+        if self._size <= self._max_bytes:
             self._data.append(data)
         else:
-            self._data = [b"\n".join(self._data)[: messages.EDGE], data[-messages.EDGE :]]
+            self._data = [b"\n".join(self._data)[: messages.EDGE_CHARS], data[-messages.EDGE_CHARS :]]
 
     def _event(self) -> bytes:
         fields, lines, size = self._fields, self._data, self._size
         self._fields, self._data, self._size = [], [], 0
         data = b"\n".join(lines)
         named = any(field.partition(b":")[2].strip() != b"message" for field in fields if field.startswith(b"event:"))
-        if named or not data or (size <= self._most and _is_message(data)):
+        if named or not data or (size <= self._max_bytes and _is_message(data)):
             return _block([*fields, *(b"data: " + line for line in lines)])
         return b"".join(_block([*fields, b"data: " + _written(one)]) for one in self._read(data, size)) or _block(
             fields
@@ -132,8 +132,8 @@ class Events(httpx2.AsyncByteStream):
                 yield one
 
     def _found(self, data: bytes, size: int) -> list[JSONRPCMessage]:
-        if size > self._most:
-            why = f"it sent a message of more than {self._most} bytes"
+        if size > self._max_bytes:
+            why = f"it sent a message of more than {self._max_bytes} bytes"
             refused = messages.refused(data.decode(errors="replace"), why)
             return [] if refused is None else [refused]
         try:

@@ -1,8 +1,8 @@
 """The session that an HTTP backend keeps for one of ours: made by one worker, resumed by all.
 
-Found in Redis under the line's own tag. Whoever finds none makes it, under a lease, while others wait: a backend that
-gave each worker a session of its own would remember something else for each. A session that is over leaves a mark, so
-that whoever makes the next one knows, once, that something was lost.
+Kept in Redis under the connection's tag. A worker that finds none makes it, under a lease, while the others wait: with
+a session for each worker the backend would keep different state for each. A session that is over leaves a mark, so that
+the worker that makes the next one knows, once, that state was lost.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from switchboard.fleet import Lease
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
 
-LOOK_S: Final = 0.05
-LOST: Final = "lost"
+POLL_S: Final = 0.05
+LOST_MARK: Final = "lost"
 
 # KEYS upstream · ARGV session lost life_ms
 FORGET: Final = """
@@ -41,7 +41,7 @@ log = structlog.get_logger("switchboard.backends")
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStore:
+class BackendSession:
     """A session at a backend."""
 
     session: str
@@ -52,8 +52,8 @@ class SessionStore:
     """What `initialize` answered."""
 
 
-class Slot:
-    """Where one line's upstream session is kept."""
+class SessionStore:
+    """Where the backend's session of one connection is kept."""
 
     def __init__(self, state: State, backend: Backend, key: ConnectionKey, worker: str) -> None:
         given = (key.tag, backend.place, key.capabilities)
@@ -63,12 +63,12 @@ class Slot:
         self.backend = backend
         self.key = key
         self.worker = worker
-        self._upstream = state.keys.line_upstream(*given)
-        self._making = Lease(state, state.keys.line_making(*given), worker)
+        self._key = state.keys.line_upstream(*given)
+        self._opening_lease = Lease(state, state.keys.line_making(*given), worker)
         self._member = json.dumps([key.tag, key.capabilities, key.sid])
         self._touched = time.monotonic()
 
-    async def find(self) -> SessionStore | None:
+    async def find(self) -> BackendSession | None:
         """The session, or `None` for whoever is to make it.
 
         Raises:
@@ -77,45 +77,45 @@ class Slot:
         patience = self.backend.patience.start
         try:
             async with asyncio.timeout(patience):
-                return await self._found()
+                return await self._find()
         except TimeoutError as error:
             raise Unreachable(f"another worker did not finish opening its session within {patience:g} s") from error
         except StateUnavailable as error:
             raise Unreachable("shared state cannot be reached now, which knows its session") from error
 
-    async def _found(self) -> SessionStore | None:
+    async def _find(self) -> BackendSession | None:
         while True:
-            ours = await self._making.claim()  # before looking: whoever had it may have made the session by now
+            ours = await self._opening_lease.claim()  # before looking: whoever had it may have made the session by now
             with self.state.guard():
-                stored = await self.state.redis.get(self._upstream)
-            if stored and stored != LOST:
+                stored = await self.state.redis.get(self._key)
+            if stored and stored != LOST_MARK:
                 if ours:
-                    await self._making.release()
-                return SessionStore(**json.loads(stored))
+                    await self._opening_lease.release()
+                return BackendSession(**json.loads(stored))
             if ours:
-                self.lost = stored == LOST
+                self.lost = stored == LOST_MARK
                 return None
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
-    async def made(self, upstream: SessionStore | None) -> None:
+    async def put(self, session: BackendSession | None) -> None:
         """Keep the session for everybody; `None` if there came to be none."""
         with self.state.guard():
-            if upstream is not None:
-                await self.state.redis.set(self._upstream, json.dumps(asdict(upstream)), px=LINE_LIFE_MS)
+            if session is not None:
+                await self.state.redis.set(self._key, json.dumps(asdict(session)), px=LINE_LIFE_MS)
                 await self._note_use()
-        await self._making.release()
+        await self._opening_lease.release()
 
     async def forget(self, session: str) -> None:
         """The backend does not know it any more."""
         with self.state.guard():
-            await self.state.redis.eval(FORGET, 1, self._upstream, json.dumps(session), LOST, LINE_LIFE_MS)
+            await self.state.redis.eval(FORGET, 1, self._key, json.dumps(session), LOST_MARK, LINE_LIFE_MS)
 
     @asynccontextmanager
     async def kept(self, used: Callable[[], float]) -> AsyncIterator[None]:
-        """While a line is open: renew the lease until the session is made, and then tell when it was used.
+        """While a connection is open: renew the lease until the session is made, and then tell when it was used.
 
         Args:
-            used: when the line was used last, by the monotonic clock.
+            used: when the connection was used last, by the monotonic clock.
         """
         async with background(self._keep(used)):
             yield
@@ -125,11 +125,11 @@ class Slot:
             await asyncio.sleep(self.state.timing.renew_s)
             try:
                 with self.state.guard():
-                    if self._making.held:
-                        await self._making.claim()
+                    if self._opening_lease.held:
+                        await self._opening_lease.claim()
                     elif used() > self._touched:
                         self._touched = time.monotonic()
-                        await self.state.redis.pexpire(self._upstream, LINE_LIFE_MS)
+                        await self.state.redis.pexpire(self._key, LINE_LIFE_MS)
                         await self._note_use()
             except StateUnavailable as error:
                 log.info(error.event, error=str(error))

@@ -32,7 +32,7 @@ from switchboard.backends.transports.child import CHUNK, Child
 
 Received = SessionMessage | Exception
 
-WAITING: Final = 64
+MESSAGES_WAITING: Final = 64
 """Messages that wait for a child to read: so that whoever gives up a call need not wait to say so."""
 
 
@@ -45,10 +45,10 @@ class Cut:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, and keeps but the edges of one that is longer than `most` bytes."""
+    """Cuts a stream of bytes into lines, and keeps but the edges of one that is longer than `max_bytes` bytes."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._parts: list[bytes] = []
         self._size = 0
         self._beginning = b""
@@ -60,25 +60,25 @@ class LineSplitter:
         for line in complete:
             self._add(line)
             joined = b"".join(self._parts)
-            yield Cut(self._beginning, joined[-messages.EDGE :]) if self._beginning else joined
+            yield Cut(self._beginning, joined[-messages.EDGE_CHARS :]) if self._beginning else joined
             self._parts, self._size, self._beginning = [], 0, b""
         self._add(rest)
 
     def _add(self, part: bytes) -> None:
         self._parts.append(part)
         self._size += len(part)
-        if self._size <= self._most:
+        if self._size <= self._max_bytes:
             return
         joined = b"".join(self._parts)
-        self._beginning = self._beginning or joined[: messages.EDGE]
-        self._parts = [joined[-messages.EDGE :]]
+        self._beginning = self._beginning or joined[: messages.EDGE_CHARS]
+        self._parts = [joined[-messages.EDGE_CHARS :]]
 
 
-UNREAD: Final = frozenset({PARSE_ERROR, INVALID_REQUEST, BAD_GATEWAY})
+UNREAD_CODES: Final = frozenset({PARSE_ERROR, INVALID_REQUEST, BAD_GATEWAY})
 """Errors without an id that are about a request: the child could not read it, or its answer could not be read."""
 
 
-class Waiting:
+class OpenRequests:
     """The requests that wait for an answer of the child's: an error that names none is for the only one."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Waiting:
 
     def named(self, message: JSONRPCMessage) -> JSONRPCMessage:
         """What the child sent, with the id of the request that it answers."""
-        nameless = isinstance(message, JSONRPCError) and message.id is None and message.error.code in UNREAD
+        nameless = isinstance(message, JSONRPCError) and message.id is None and message.error.code in UNREAD_CODES
         if nameless and len(self._ids) == 1:
             (number,) = self._ids.values()
             message = message.model_copy(update={"id": number})
@@ -103,30 +103,32 @@ class Waiting:
 
 
 @asynccontextmanager
-async def streams(child: Child, most: int) -> AsyncIterator[tuple[Any, Any, asyncio.Future[str]]]:
+async def streams(child: Child, max_bytes: int) -> AsyncIterator[tuple[Any, Any, asyncio.Future[str]]]:
     """What to read from, what to write to, and why reading ended once it has."""
     incoming, received = anyio.create_memory_object_stream[Received](0)
-    to_send, outgoing = anyio.create_memory_object_stream[SessionMessage](WAITING)
+    to_send, outgoing = anyio.create_memory_object_stream[SessionMessage](MESSAGES_WAITING)
     why: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    waiting = Waiting()
+    open_requests = OpenRequests()
     async with incoming, received, to_send, outgoing, anyio.create_task_group() as tasks:
-        tasks.start_soon(_read, child, most, incoming, why, waiting)
-        tasks.start_soon(_write, child, outgoing, waiting)
+        tasks.start_soon(_read, child, max_bytes, incoming, why, open_requests)
+        tasks.start_soon(_write, child, outgoing, open_requests)
         try:
             yield received, to_send, why
         finally:
             tasks.cancel_scope.cancel()
 
 
-async def _read(child: Child, most: int, incoming: Any, why: asyncio.Future[str], waiting: Waiting) -> None:
-    reason, lines, stdout = "", LineSplitter(most), child.process.stdout
+async def _read(
+    child: Child, max_bytes: int, incoming: Any, why: asyncio.Future[str], open_requests: OpenRequests
+) -> None:
+    reason, lines, stdout = "", LineSplitter(max_bytes), child.process.stdout
     async with incoming:
         try:
             while stdout is not None and (chunk := await stdout.read(CHUNK)):
                 for line in lines.feed(chunk):
-                    for item in parsed(line, most):
+                    for item in parsed(line, max_bytes):
                         await incoming.send(
-                            item if isinstance(item, Exception) else SessionMessage(waiting.named(item))
+                            item if isinstance(item, Exception) else SessionMessage(open_requests.named(item))
                         )
         except (anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
             reason = "its pipe broke"
@@ -135,14 +137,14 @@ async def _read(child: Child, most: int, incoming: Any, why: asyncio.Future[str]
                 why.set_result(reason)
 
 
-def parsed(line: bytes | Cut, most: int) -> list[JSONRPCMessage | Exception]:
+def parsed(line: bytes | Cut, max_bytes: int) -> list[JSONRPCMessage | Exception]:
     """The messages in a line, or what is wrong with it.
 
     Args:
-        most: bytes of a message.
+        max_bytes: bytes of a message.
     """
     if isinstance(line, Cut):
-        why = f"it sent a message of more than {most} bytes"
+        why = f"it sent a message of more than {max_bytes} bytes"
         text = b"\n".join((line.beginning, line.end)).decode(errors="replace")
         return [messages.refused(text, why) or messages.Unreadable(why)]
     try:
@@ -151,13 +153,13 @@ def parsed(line: bytes | Cut, most: int) -> list[JSONRPCMessage | Exception]:
         return [error]
 
 
-async def _write(child: Child, outgoing: Any, waiting: Waiting) -> None:
+async def _write(child: Child, outgoing: Any, open_requests: OpenRequests) -> None:
     stdin = child.process.stdin
     async with outgoing:
         async for item in outgoing:
             if stdin is None or stdin.is_closing():
                 return
-            waiting.sent(item.message)
+            open_requests.sent(item.message)
             stdin.write(item.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
             try:
                 await stdin.drain()

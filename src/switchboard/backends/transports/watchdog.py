@@ -84,7 +84,7 @@ class Watchdog:
         try:
             os.write(self._pipe, line.encode())
         except BrokenPipeError:
-            log.warning("backend.watchdog_lost")
+            log.warning("backend.watchdog_restarted")
             self._restart()
 
     def _restart(self) -> None:
