@@ -118,7 +118,7 @@ class Application:
         events.info("worker.stopped")
 
     async def _serve_rooms(self, serves: Callable[[], None], ending: asyncio.Event) -> None:
-        """Open the rooms, serve, and close them; `StateUnavailable` while Redis is away."""
+        """Open the rooms, serve, and close them; `StateUnavailable` while Redis cannot be reached."""
         async with AsyncExitStack() as stack:
             state = await _joined(self._settings, self._timing, stack)
             self._rooms = await open_rooms(self._settings, self._backends, state, stack)
@@ -188,7 +188,7 @@ async def _joined(settings: Settings, timing: Timing, stack: AsyncExitStack) -> 
 
     Raises:
         ConfigurationError: Redis refuses us, or its fleet has other keys.
-        StateUnavailable: Redis is away.
+        StateUnavailable: Redis cannot be reached.
     """
     state = await stack.enter_async_context(
         open_state(

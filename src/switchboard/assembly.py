@@ -137,7 +137,7 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
 
     Raises:
         ConfigurationError: the configuration, or a plugin, cannot be used.
-        StateUnavailable: Redis is away.
+        StateUnavailable: Redis cannot be reached.
     """
     worker = _Worker(settings, state)
     offer = await _offer(settings, backends, worker, stack)

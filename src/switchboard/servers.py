@@ -201,7 +201,7 @@ class Servers:
                 if str(error) != said:
                     log.error("server.failed", server=server.name, reason=str(error), again_s=round(pause))
                 said = str(error)
-            except Exception as error:  # a boundary: one server's fault is not the others'
+            except Exception as error:  # a boundary: one server's failure is not the others'
                 server.phase, server.reason = "failed", f"{type(error).__name__}: {plainly(error)}"
                 log.exception("server.failed", server=server.name)
             await asyncio.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311 (jitter)
@@ -267,10 +267,10 @@ def _refused(configuration: Configuration, catalog: Catalog) -> list[dict[str, A
     """The rows that are wrong, as documents of the same shape; one that keeps its earlier row is told by that."""
     return [
         shown(
-            ConfiguredServer(provider_name(name), ServerSection.model_construct(), "", None, "failed", fault.reason),
+            ConfiguredServer(provider_name(name), ServerSection.model_construct(), "", None, "failed", row.reason),
             catalog,
         )
-        for name, fault in configuration.broken.items()
+        for name, row in configuration.broken.items()
         if name not in configuration.servers
     ]
 

@@ -38,7 +38,7 @@ async def ask(state: State, *, restart: str | None = None, patience: float = ANS
     """The answers of all workers that are alive, or of those that answered in time.
 
     Raises:
-        StateUnavailable: Redis is away.
+        StateUnavailable: Redis cannot be reached.
     """
     async with Peers(state, f"asker-{secrets.token_hex(4)}").running() as peers:
         answers = await peers.broadcast(await living(state), METHOD, {"restart": restart}, patience)

@@ -57,7 +57,7 @@ def test_one_command_serves_and_says_where(launch: Launch) -> None:
     child, port = serving(launch)
     assert ready(port)["state"] == "memory://"
     events = [json.loads(line) for line in child.log.read_text().splitlines()]
-    (said,) = [event for event in events if event["message"] == "serving"]
+    (said,) = [event for event in events if event["message"] == "server.started"]
     assert said["url"] == f"http://localhost:{port}/mcp"
     assert said["auth"] == "integrated"
 
@@ -272,14 +272,14 @@ def fleet(launch: Launch, redis_server: RedisServer, workers: int = 2) -> tuple[
     prefix = f"{secrets.token_hex(4)}:"
     env = {"REDIS_URL": redis_server.url, "REDIS_PREFIX": prefix, "SECRET_KEY": secrets.token_urlsafe(32)}
     child, port = serving(launch, "--workers", str(workers), **env)
-    child.wait_until(lambda: '"serving"' in child.log.read_text(), PATIENCE)
+    child.wait_until(lambda: '"server.started"' in child.log.read_text(), PATIENCE)
     return child, port
 
 
 def pids(child: Child) -> list[int]:
     """The workers that ever served, the newest last."""
     events = [json.loads(line) for line in child.log.read_text().splitlines()]
-    return [event["pid"] for event in events if event["message"] == "worker serves"]
+    return [event["pid"] for event in events if event["message"] == "worker.served"]
 
 
 def test_several_workers_share_one_port_and_each_has_its_own_name(launch: Launch, redis_server: RedisServer) -> None:

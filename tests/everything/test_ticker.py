@@ -164,7 +164,7 @@ async def test_redis_being_away_is_no_error_of_the_ticker(
         async with ticking(host, UPDATES, clock):
             await clock.turn_to(10)
     assert [(record.levelname, record.message) for record in caplog.records if "everything" in record.name] == [
-        ("DEBUG", "dropped notices: Redis is away")
+        ("DEBUG", "notifications.dropped")
     ]
 
 

@@ -185,7 +185,7 @@ async def test_a_stream_ends_with_its_token_but_not_because_the_token_cannot_be_
 async def test_a_refusal_is_logged_without_the_token() -> None:
     with capture_logs() as logged:
         await ask(protected(everybody()), "Bearer secret-token-123")
-    assert [(entry["event"], entry["status"]) for entry in logged] == [("authorization refused", 401)]
+    assert [(entry["event"], entry["status"]) for entry in logged] == [("request.refused", 401)]
     assert "secret-token-123" not in str(logged)
 
 

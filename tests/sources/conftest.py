@@ -115,18 +115,18 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 class Heard:
     """What sources said while they worked."""
 
-    ground: SourceContext
+    context: SourceContext
     lines: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
 def heard(tmp_path: Path) -> Heard:
-    """A ground with an empty cache, and what is said on it."""
+    """A context with an empty cache, and what is said on it."""
     lines: list[str] = []
-    ground = SourceContext(
+    context = SourceContext(
         tmp_path / "cache", dict(os.environ), tmp_path, say=lambda server, line: lines.append(f"{server}: {line}")
     )
-    return Heard(ground, lines)
+    return Heard(context, lines)
 
 
 @pytest.fixture

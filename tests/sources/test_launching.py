@@ -19,7 +19,7 @@ import structlog
 from switchboard.config import ServerSection
 from switchboard.sources import SourceContext, SourceFailure, prepare
 from switchboard.sources.docker import tagged
-from switchboard.sources.install_cache import place, shelved
+from switchboard.sources.install_cache import installed, place
 from switchboard.sources.installer import environment, run
 
 Section = Callable[..., ServerSection]
@@ -43,8 +43,8 @@ async def test_docker_is_given_what_starts_the_container_and_the_server_speaks(
         source="docker", image="ghcr.io/x/y", version="1.2", env={"KEY": "hunter2", "PATH": path}, args=["--stdio"],
         run_args=["--network", "none", "--volume", "/srv:/srv:ro"],
     )  # fmt: skip
-    ground = replace(heard.ground, environment={"PATH": path})
-    launch = await prepare("box", described, ground)
+    context = replace(heard.context, environment={"PATH": path})
+    launch = await prepare("box", described, context)
     assert await tools_of(launch) == ["node_tool"]
     assert record.read_text().strip() == (
         "run --rm --init --interactive --label switchboard.server=box --env KEY --env PATH"
@@ -74,11 +74,11 @@ def test_an_image_with_a_version_takes_no_second_one(image: str) -> None:
 async def test_a_command_is_found_on_the_path_or_beside_the_configuration(
     heard: Any, section: Section, tmp_path: Path
 ) -> None:
-    launch = await prepare("c", section(command="sh", args=["-c", "x"], env={"A": "b"}, cwd="."), heard.ground)
+    launch = await prepare("c", section(command="sh", args=["-c", "x"], env={"A": "b"}, cwd="."), heard.context)
     assert (Path(launch.command).name, launch.args, launch.env) == ("sh", ("-c", "x"), {"A": "b"})
     assert launch.cwd == tmp_path
     (tmp_path / "mine").write_text("")
-    assert (await prepare("c", section(command="./mine"), heard.ground)).command == str(tmp_path / "mine")
+    assert (await prepare("c", section(command="./mine"), heard.context)).command == str(tmp_path / "mine")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_a_command_is_found_on_the_path_or_beside_the_configuration(
 )
 async def test_what_cannot_be_started_is_said(heard: Any, section: Section, row: dict[str, Any], reason: str) -> None:
     with pytest.raises(SourceFailure) as caught:
-        await prepare("c", section(**row), replace(heard.ground, environment={"PATH": "/nowhere"}))
+        await prepare("c", section(**row), replace(heard.context, environment={"PATH": "/nowhere"}))
     assert reason in str(caught.value)
 
 
@@ -145,7 +145,7 @@ def _alive(pid: int) -> bool:
 
 
 async def test_many_who_want_the_same_install_it_once(heard: Any) -> None:
-    ground: SourceContext = heard.ground
+    context: SourceContext = heard.context
     times = 0
 
     async def install(folder: Path) -> dict[str, str]:
@@ -156,10 +156,10 @@ async def test_many_who_want_the_same_install_it_once(heard: Any) -> None:
         return {"version": "1"}
 
     async with asyncio.TaskGroup() as tasks:
-        going = [tasks.create_task(shelved(ground.cache, "npm", {"package": "a"}, install)) for _ in range(5)]
+        going = [tasks.create_task(installed(context.cache, "npm", {"package": "a"}, install)) for _ in range(5)]
     assert times == 1
     assert {(task.result().folder, task.result().facts["version"]) for task in going} == {
-        (place(ground.cache, "npm", {"package": "a"}), "1")
+        (place(context.cache, "npm", {"package": "a"}), "1")
     }
     assert sorted(task.result().fresh for task in going) == [False] * 4 + [True]
 
@@ -175,8 +175,8 @@ async def test_what_an_interrupted_install_left_is_made_anew(heard: Any) -> None
         return {"left": json.dumps(os.listdir(folder))}
 
     with pytest.raises(SourceFailure):
-        await shelved(heard.ground.cache, "npm", wanted, interrupted)
-    assert (await shelved(heard.ground.cache, "npm", wanted, whole)).facts == {"left": "[]"}
+        await installed(heard.context.cache, "npm", wanted, interrupted)
+    assert (await installed(heard.context.cache, "npm", wanted, whole)).facts == {"left": "[]"}
 
 
 async def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -186,14 +186,14 @@ async def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         return {}
 
     with pytest.raises(SourceFailure, match=r"the cache folder .*file cannot be used"):
-        await shelved(tmp_path / "file", "npm", {"package": "a"}, install)
+        await installed(tmp_path / "file", "npm", {"package": "a"}, install)
 
 
 async def test_what_an_installer_prints_is_kept_for_its_failure_and_not_logged_line_by_line() -> None:
-    ground = SourceContext(Path(), os.environ)
+    context = SourceContext(Path(), os.environ)
     with structlog.testing.capture_logs() as logs:
-        ground.say("x", "installing x from PyPI")
-        await run(sys.executable, "-c", "print('Collecting x')", worker=os.environ, say=partial(ground.say, "x"))
+        context.say("x", "installing x from PyPI")
+        await run(sys.executable, "-c", "print('Collecting x')", worker=os.environ, say=partial(context.say, "x"))
     assert [(row["log_level"], row["step"]) for row in logs] == [
         ("info", "installing x from PyPI"),
         ("debug", "Collecting x"),
@@ -206,11 +206,11 @@ async def test_nothing_is_started_from_a_cache_folder_that_other_users_can_write
         return {"left": "whole"}
 
     wanted = {"package": "a"}
-    folder = (await shelved(tmp_path, "npm", wanted, install)).folder
+    folder = (await installed(tmp_path, "npm", wanted, install)).folder
     opened = folder if others == "the folder" else folder.parent
     opened.chmod(0o777)
     with pytest.raises(SourceFailure, match=f"{opened} can be written by other users"):
-        await shelved(tmp_path, "npm", wanted, install)
+        await installed(tmp_path, "npm", wanted, install)
 
 
 async def test_nothing_is_installed_through_a_link(tmp_path: Path) -> None:
@@ -222,5 +222,5 @@ async def test_nothing_is_installed_through_a_link(tmp_path: Path) -> None:
     folder.parent.mkdir()
     folder.with_name(f"{folder.name}.lock").symlink_to(made)
     with pytest.raises(SourceFailure, match="is a symbolic link, which is not followed"):
-        await shelved(tmp_path, "npm", wanted, install)
+        await installed(tmp_path, "npm", wanted, install)
     assert not made.exists()

@@ -122,8 +122,8 @@ async def test_a_cancellation_is_heeded_whenever_it_comes(state_url: str | None)
 async def test_connections_that_are_all_in_use_do_not_read_as_redis_being_away(
     state_url: str | None, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(pools, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(servers, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(pools, "FREE_CONNECTION_S", 0.2)
+    monkeypatch.setattr(servers, "FREE_CONNECTION_S", 0.2)
 
     async def occupy(state: State) -> None:
         await state.redis.blpop(["nothing{x}"], timeout=4)

@@ -167,4 +167,4 @@ def test_a_clock_that_is_off_goes_by_redis_and_is_warned_of() -> None:
         mine = 1005 + DIFFERS_S / 2
         clock.read(ticks, 1005.0)
         assert not list(clock.warnings())
-    assert [event["event"] for event in logged] == ["clock.differs", "clock.agrees"]
+    assert [event["event"] for event in logged] == ["clock.diverged", "clock.converged"]

@@ -59,7 +59,7 @@ class Relay:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("PING_EVERY_S", 0.1), ("ANSWERED_S", 0.6), ("LOOK_S", 0.1), ("LATE_S", 0.3)):
+    for name, seconds in (("PING_EVERY_S", 0.1), ("ANSWERED_S", 0.6), ("READ_S", 0.1), ("LATE_S", 0.3)):
         monkeypatch.setattr(pubsub_connection, name, seconds, raising=False)
 
 

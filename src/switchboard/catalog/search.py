@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from switchboard.catalog.pages import Entry, Listing
+from switchboard.catalog.pages import Entry
 
 SEARCHER: Final = ":search"
 """The provider of the two tools below; no other can have a name with a colon."""
@@ -25,8 +25,8 @@ CALL: Final = "call_tool"
 CHARACTERS_A_TOKEN: Final = 4
 """A rule of thumb: within a quarter of what common tokenizers make of JSON Schema in English."""
 
-MOST: Final = 50
-USUAL: Final = 10
+MOST_RESULTS: Final = 50
+USUAL_RESULTS: Final = 10
 
 _SEAM = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)")
 _WORD = re.compile(r"[^\W_]+")
@@ -43,7 +43,7 @@ DEFINITIONS: Final[tuple[Mapping[str, Any], ...]] = (
             "type": "object",
             "properties": {
                 "query": {"type": "string", "description": "What the tool should do; empty for all tools."},
-                "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
+                "limit": {"type": "integer", "minimum": 1, "maximum": MOST_RESULTS, "default": USUAL_RESULTS},
             },
         },
         "annotations": {"readOnlyHint": True, "openWorldHint": False},
@@ -79,7 +79,7 @@ def tokens(wire: Mapping[str, Any]) -> int:
     return math.ceil(len(json.dumps(wire, separators=(",", ":"), ensure_ascii=False)) / CHARACTERS_A_TOKEN)
 
 
-def search(tools: Mapping[str, Entry], query: str, limit: int = USUAL) -> list[Found]:
+def search(tools: Mapping[str, Entry], query: str, limit: int = USUAL_RESULTS) -> list[Found]:
     """The best matches, the best first; without a query the first in order."""
     wanted = set(words(query))
     if not wanted:
@@ -93,11 +93,6 @@ def search(tools: Mapping[str, Entry], query: str, limit: int = USUAL) -> list[F
 def words(text: str) -> list[str]:
     """Lower-case words of a text or a name: `getHTTPStatus_codes` is get, http, status, codes."""
     return [word.lower() for word in _WORD.findall(_SEAM.sub(" ", text))]
-
-
-def listed_tokens(listing: Listing) -> int:
-    """What the whole list costs, about."""
-    return sum(tokens(entry.wire) for entry in listing.entries.values())
 
 
 def _weights(entry: Entry) -> Mapping[str, float]:

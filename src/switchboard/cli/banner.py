@@ -27,7 +27,7 @@ def show(settings: Settings) -> None:
     if logs.is_console(settings.log_format):
         typer.echo(screen(settings), err=True)
     else:
-        log.info("serving", url=settings.mcp_url, state=_state(settings), auth=settings.auth_mode)
+        log.info("server.started", url=settings.mcp_url, state=_state(settings), auth=settings.auth_mode)
 
 
 def screen(settings: Settings) -> str:

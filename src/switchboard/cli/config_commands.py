@@ -42,7 +42,7 @@ def check(
         here = configuration_context(file or config)
         found = here.configuration()
         if found.broken:
-            raise ConfigurationError("\n".join(fault.reason for fault in found.broken.values()))
+            raise ConfigurationError("\n".join(row.reason for row in found.broken.values()))
         installed(name for name, section in found.plugins.items() if section.enabled)
         on = sum(section.enabled for section in found.servers.values())
         plugins = sum(section.enabled for section in found.plugins.values())

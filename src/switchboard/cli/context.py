@@ -41,12 +41,12 @@ class ConfigurationContext:
 
     def lacking(self, found: Configuration) -> list[str]:
         """What this machine lacks to start the servers of a configuration, a line each."""
-        ground = SourceContext(self.settings.cache_dir, self.variables, folder(self.file))
+        context = SourceContext(self.settings.cache_dir, self.variables, folder(self.file))
         return [
             f"mcpServers.{name}: {said}"
             for name, section in found.servers.items()
             if section.enabled
-            for said in lacking(section, ground)
+            for said in lacking(section, context)
         ]
 
     def editable(self) -> Path:

@@ -40,7 +40,7 @@ class Finding:
     said: str
 
 
-_PATIENCE_S = 5.0
+_READYZ_S = 5.0
 
 
 Check = Callable[[ConfigurationContext], Iterator[Finding]]
@@ -76,8 +76,8 @@ def _configuration(here: ConfigurationContext) -> Iterator[Finding]:
     except SwitchboardError as error:
         yield Finding("configuration", "failed", str(error))
         return
-    for fault in found.broken.values():
-        yield Finding("configuration", "failed", fault.reason)
+    for row in found.broken.values():
+        yield Finding("configuration", "failed", row.reason)
     yield Finding("configuration", "ok", f"{here.file or 'built in'}, {len(found.servers)} servers")
     for said in here.lacking(found):
         yield Finding("configuration", "failed", said)
@@ -147,7 +147,7 @@ def _provider(here: ConfigurationContext) -> Iterator[Finding]:
 def _reached(here: ConfigurationContext) -> Iterator[Finding]:
     url = f"{here.settings.base_uri}/readyz"
     try:
-        answer = httpx2.get(url, timeout=_PATIENCE_S)
+        answer = httpx2.get(url, timeout=_READYZ_S)
     except httpx2.HTTPError as error:
         yield Finding("server", "warning", f"{url} is not served now ({type(error).__name__})")
         return

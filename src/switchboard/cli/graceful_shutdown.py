@@ -26,7 +26,7 @@ LINGER_S: Final = 2.0
 SETTLE_S: Final = 0.5
 """How long whoever has knocked already may take to come in; below the second after which a knock is repeated."""
 
-AGAIN_S: Final = 0.2
+DRAIN_EVERY_S: Final = 0.2
 MOST_WAITING: Final = 4096
 _ATTACH_FILTER: Final = 26
 _NO_NEW_CONNECTIONS: Final = (
@@ -67,7 +67,7 @@ async def repeating(action: Callable[[], None]) -> AsyncIterator[None]:
     async def again() -> None:
         while True:
             action()
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(DRAIN_EVERY_S)
 
     async with background(again()):
         yield

@@ -53,8 +53,8 @@ def list_servers(config: FileOption = None) -> None:
             state = _state(provider_name(name), section, answers)
             where = without_credentials(_WHERE[section.source](section))
             table.add_row(_called(name), section.source, where, state, ", ".join(section.tags))
-        for name, fault in found.broken.items():
-            table.add_row(name, "", "", f"not valid: {fault.reason}", "")
+        for name, row in found.broken.items():
+            table.add_row(name, "", "", f"not valid: {row.reason}", "")
         Console(soft_wrap=True).print(table)
         for name in found.servers:
             for note in _notes(provider_name(name), answers):

@@ -113,7 +113,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvico
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        ws_max_size=2 * settings.max_body_bytes,  # up to here the edge closes it properly; beyond, it is cut off
+        ws_max_size=2 * settings.max_body_bytes,  # up to here it is closed properly; beyond, it is cut off
         ws_per_message_deflate=False,  # it holds memory for each connection, idle ones too
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=settings.drain_timeout,
@@ -162,11 +162,11 @@ class _Server(uvicorn.Server):
             self._on_started()
 
     async def on_tick(self, counter: int) -> bool:
-        leaving = await super().on_tick(counter)
+        stopping = await super().on_tick(counter)
         self._tell()
         ended = getattr(self.lifespan, "error_occurred", False) or self._guarded.error is not None
-        self.broken = not leaving and ended
-        return leaving or self.broken
+        self.broken = not stopping and ended
+        return stopping or self.broken
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._drain()

@@ -82,7 +82,7 @@ class _Fleet:
                 return
             deaths = 1 if served > _HEALTHY_AFTER else deaths + 1
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (deaths - 1))
-            log.warning("worker died", code=code, again_in=pause)
+            log.warning("worker.died", code=code, again_in=pause)
             await wait_for_event(self.stopping, pause)
 
     async def _one_life(self, ready: asyncio.Event) -> tuple[float, int]:
@@ -110,7 +110,7 @@ class _Fleet:
 
     def _heard(self, reads: int, child: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
         if os.read(reads, 1):
-            log.info("worker serves", pid=child.pid)
+            log.info("worker.served", pid=child.pid)
             ready.set()
         asyncio.get_running_loop().remove_reader(reads)
 
@@ -135,7 +135,7 @@ class _Fleet:
         try:
             return await asyncio.wait_for(child.wait(), self.patience)
         except TimeoutError:
-            log.warning("worker killed", pid=child.pid)
+            log.warning("worker.killed", pid=child.pid)
             child.kill()
             return await child.wait()
 

@@ -67,7 +67,7 @@ class Overlay:
         """What it says now.
 
         Raises:
-            StateUnavailable: Redis is away.
+            StateUnavailable: Redis cannot be reached.
         """
         with self._state.guard():
             found = await self._state.redis.hgetall(self._state.keys.overlay())
@@ -78,7 +78,7 @@ class Overlay:
 
         Raises:
             ConfigurationError: what `check` says, or the overlay would grow too large.
-            StateUnavailable: Redis is away.
+            StateUnavailable: Redis cannot be reached.
         """
         return await self._replace(lambda before: composed(before, patch), check)
 

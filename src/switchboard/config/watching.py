@@ -86,19 +86,19 @@ class WatchedConfiguration:
             self._tell(found, self._current)
             self._current = kept
         except StateUnavailable as error:
-            log.warning("the overlay cannot be read; the configuration stays as it is", reason=str(error))
+            log.warning("overlay.read_failed", reason=str(error))
             return
         except ConfigurationError as error:
             if str(error) != self.problem:
-                log.error("the configuration is not valid; the previous one stays in force", reason=str(error))
+                log.error("configuration.refused", reason=str(error))
             self.problem = str(error)
 
     def _tell(self, found: Configuration, before: Configuration) -> None:
-        for name, fault in found.broken.items():
-            if before.broken.get(name) != fault:
+        for name, row in found.broken.items():
+            if before.broken.get(name) != row:
                 kept = name in before.servers
-                log.error("server.row_refused", server=name, reason=fault.reason, previous_row_kept=kept)
-        self.problem = "\n".join(fault.reason for fault in found.broken.values()) or None
+                log.error("server.row_refused", server=name, reason=row.reason, previous_row_kept=kept)
+        self.problem = "\n".join(row.reason for row in found.broken.values()) or None
 
     async def _read(self) -> Configuration:
         overlay = (await self._overlay.read()).patches if self._overlay else ()

@@ -19,7 +19,7 @@ from mcp_types import (
 from switchboard.everything import prompts, resources
 
 _NUMBERS = tuple(str(number) for number in range(1, resources.COUNT + 1))
-_MOST = 100
+_MOST_VALUES = 100
 """The specification's limit for one answer."""
 
 _OFFERED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -44,7 +44,7 @@ async def complete(
     if name not in _OFFERED:
         raise MCPError(code=INVALID_PARAMS, message=f"There is nothing to complete for {name!r}.")
     fitting = [value for value in _OFFERED[name].get(argument.name, ()) if value.startswith(argument.value)]
-    return Completion(values=fitting[:_MOST], total=len(fitting), has_more=len(fitting) > _MOST)
+    return Completion(values=fitting[:_MOST_VALUES], total=len(fitting), has_more=len(fitting) > _MOST_VALUES)
 
 
 def add_to(server: MCPServer[Any]) -> None:

@@ -147,9 +147,9 @@ class Ticker:
                     for method, params in notices:
                         await stream.notify(method, params)
         except StateUnavailable:
-            _log.debug("dropped notices: Redis is away")  # which the state room has logged already, once
+            _log.debug("notifications.dropped")  # logged once, by `state`
         except Exception:  # the boundary between one stream and all others: its failure must not end the ticker
-            _log.exception("a stream failed to take notices")
+            _log.exception("notifications.failed")
         finally:
             self._busy.discard(id(stream))
 

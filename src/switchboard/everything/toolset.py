@@ -69,8 +69,10 @@ def _intervals(config: Mapping[str, object]) -> Intervals:
     try:
         return Intervals.model_validate(config)
     except ValidationError as wrong:
-        faults, allowed = complaints(wrong, "config"), ", ".join(Intervals.model_fields)
-        raise ConfigurationError(f"plugin {NAME!r}: {faults} (seconds from 0.1 to 86400; known: {allowed})") from wrong
+        mistakes, allowed = complaints(wrong, "config"), ", ".join(Intervals.model_fields)
+        raise ConfigurationError(
+            f"plugin {NAME!r}: {mistakes} (seconds from 0.1 to 86400; known: {allowed})"
+        ) from wrong
 
 
 def _server(whoami: WhoAmI) -> MCPServer[Any]:

@@ -37,7 +37,7 @@ async def alive(state: State, worker: str) -> bool:
     """Whether the worker of that id may still be: nobody is taken for dead for what lapsed while Redis was away.
 
     Raises:
-        StateUnavailable: Redis is away.
+        StateUnavailable: Redis cannot be reached.
     """
     with state.guard():
         beats = await state.redis.exists(state.keys.worker(worker))
@@ -48,7 +48,7 @@ async def living(state: State) -> list[str]:
     """The ids of all workers that have a heartbeat.
 
     Raises:
-        StateUnavailable: Redis is away.
+        StateUnavailable: Redis cannot be reached.
     """
     first = state.keys.worker("")
     with state.guard():

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from switchboard.catalog import Offer
-from switchboard.catalog.search import CALL, DISCOVER, MOST, SEARCHER, USUAL, search, tokens
+from switchboard.catalog.search import CALL, DISCOVER, MOST_RESULTS, SEARCHER, USUAL_RESULTS, search, tokens
 from switchboard.common.validation_messages import complaints
 from switchboard.errors import SwitchboardError
 from switchboard.gateway.source import CatalogSource, Context, ask
@@ -28,7 +28,7 @@ class Discover(BaseModel):
     model_config = _STRICT
 
     query: str = Field(default="", max_length=1000)
-    limit: int = Field(default=USUAL, ge=1, le=MOST)
+    limit: int = Field(default=USUAL_RESULTS, ge=1, le=MOST_RESULTS)
 
 
 class Call(BaseModel):

@@ -101,7 +101,7 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
     """Let an entry's provider serve the request; an exception it did not mean for the client stays in the log.
 
     Raises:
-        MCPError: the provider's, or the token lacks a scope that the entry needs. (Over HTTP the edge answers 403
+        MCPError: the provider's, or the token lacks a scope that the entry needs. (Over HTTP `http/scopes` answers 403
             before it comes to this; here it also holds for calls that come another way.)
     """
     permitted(entry)

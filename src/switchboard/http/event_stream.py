@@ -54,9 +54,9 @@ async def _pump(chunks: AsyncGenerator[bytes], send: Send) -> None:
         async for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except SessionGone:
-        log.debug("stream ended with its session")
+        log.debug("stream.ended", reason="its session ended")
     except StateUnavailable as error:
-        log.warning("stream ended", reason=str(error))
+        log.warning("stream.ended", reason=str(error))
 
 
 class _Departure:

@@ -40,7 +40,7 @@ _JSON: Final = b"application/json"
 
 
 class HandshakeEndpoint:
-    """Answers requests of one handshake room."""
+    """Answers requests of handshake sessions."""
 
     def __init__(self, sessions: SessionService) -> None:
         self._sessions = sessions
@@ -126,7 +126,7 @@ class HandshakeEndpoint:
             raise Malformed(
                 400,
                 INVALID_REQUEST,
-                f"MCP-Protocol-Version is {version}, but this session settled on {record.protocol_version}",
+                f"MCP-Protocol-Version is {version}, but this session uses {record.protocol_version}",
             )
         return record
 

@@ -2,10 +2,10 @@
 
 | what was sent | era | served by |
 |---|---|---|
-| `MCP-Protocol-Version` names a handshake revision, or is absent, and the body has no envelope | handshake | our room |
+| `MCP-Protocol-Version` is a handshake revision or absent, and the body has no envelope | handshake | `handshake` |
 | the header names anything else | modern | the SDK's entry, which also refuses unknown revisions |
 | the body has the 2026-07-28 envelope, but the header is absent or names a handshake revision | modern | refused here |
-| modern `subscriptions/listen` | modern | our listen stream |
+| modern `subscriptions/listen` | modern | `sessions/listen` |
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ async def _reject(send: Send, request_id: Any, rejection: InboundLadderRejection
 
 
 def _retriable(scope: Scope, send: Send) -> Send:
-    """A `send` that answers 503 with `Retry-After` what could not be served because Redis is away."""
+    """A `send` that answers 503 with `Retry-After` what could not be served because Redis cannot be reached."""
 
     async def marked(message: Any) -> None:
         if message["type"] == "http.response.start" and scope.get(UNAVAILABLE) and message["status"] == 200:

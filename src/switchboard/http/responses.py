@@ -1,4 +1,4 @@
-"""What the edge itself answers: small JSON bodies, and refusals in the shape of a JSON-RPC error.
+"""Answers of the HTTP room itself: small JSON bodies, and refusals in the shape of a JSON-RPC error.
 
 A refusal knows no request id (nothing of the body was read), so `id` is null, as JSON-RPC 2.0 §5 asks.
 """

@@ -196,6 +196,6 @@ def _error(message: Any, code: int, text: str) -> dict[str, Any] | None:
     """An error for a request, or for what could not be read at all; a notification has no answer."""
     known = isinstance(message, dict)
     if known and ("id" not in message or "method" not in message):
-        log.info("message refused", reason=text)
+        log.info("message.refused", reason=text)
         return None
     return {"jsonrpc": "2.0", "id": message["id"] if known else None, "error": {"code": code, "message": text}}

@@ -1,7 +1,7 @@
 """Where servers come from: a description becomes something launchable.
 
-Owns the strategies, one for each `source` (`table`), the cache folder with what they installed and pinned (`shelf`),
-running installers with visible progress (`installer`), and what a machine lacks for a server (`lacking`). Never
+Owns the strategies, one for each `source` (`table`), the folder with what they installed and pinned
+(`install_cache`), running installers with visible progress (`installer`), and what a machine lacks for a server. Never
 talks MCP and never starts a server: `backends` does, and the composition root carries a `Launch` over.
 
 May import: config, leaves.

@@ -8,9 +8,9 @@ from switchboard.config import ServerSection
 from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
 
-async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
+async def prepare(name: str, section: ServerSection, context: SourceContext) -> Launch:
     """The `docker run` that starts it. The image is fetched by Docker itself, when it is not there."""
-    if shutil.which("docker", path=ground.environment.get("PATH")) is None:
+    if shutil.which("docker", path=context.environment.get("PATH")) is None:
         raise SourceFailure("there is no program 'docker' on the PATH")
     image = tagged(section.image or "", section.version)
     return Launch("docker", arguments(name, image, section), section.env, pinned=image)

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from switchboard.config import ServerSection
-from switchboard.sources.install_cache import Facts, shelved
+from switchboard.sources.install_cache import Facts, installed
 from switchboard.sources.installer import run
 from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 from switchboard.sources.project import Project
@@ -25,19 +25,19 @@ _HOMELY: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SETTINGS: Final = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false")
 
 
-async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
+async def prepare(name: str, section: ServerSection, context: SourceContext) -> Launch:
     """Check it out, and start what its folder tells."""
-    url = address(section.repository or "", ground, insecure=section.insecure)
+    url = address(section.repository or "", context, insecure=section.insecure)
     wanted = {"repository": url, "at": _reference(section)}
-    say = partial(ground.say, name)
+    say = partial(context.say, name)
 
     async def install(folder: Path) -> Facts:
         say(f"fetching {wanted['at']} of the repository")
-        commit = await _checked_out(url, section, folder / "checkout", ground, name)
+        commit = await _checked_out(url, section, folder / "checkout", context, name)
         say(f"fetched commit {commit}")
         return {"commit": commit}
 
-    done = await shelved(ground.cache, "git", wanted, install)
+    done = await installed(context.cache, "git", wanted, install)
     checkout = (done.folder / "checkout").resolve()
     folder = (checkout / (section.path or ".")).resolve()
     if not folder.is_relative_to(checkout):
@@ -46,10 +46,10 @@ async def prepare(name: str, section: ServerSection, ground: SourceContext) -> L
         raise SourceFailure(f"the repository has no folder {section.path}")
     commit = done.facts["commit"]
     identity = f"{url} {commit} {section.path or '.'}"
-    return await prepare_project(Project(name, section, folder, ground, identity, editable=False), f"commit {commit}")
+    return await prepare_project(Project(name, section, folder, context, identity, editable=False), f"commit {commit}")
 
 
-def address(written: str, ground: SourceContext, *, insecure: bool) -> str:
+def address(written: str, context: SourceContext, *, insecure: bool) -> str:
     """The repository's address as git may have it.
 
     Raises:
@@ -59,7 +59,7 @@ def address(written: str, ground: SourceContext, *, insecure: bool) -> str:
         return written
     parts = urlsplit(written)
     if not parts.scheme:
-        return str(ground.path(Path(written)))
+        return str(context.path(Path(written)))
     if parts.password:
         raise SourceFailure("the repository's URL has a password in it; use a credential helper of git, or ssh")
     if parts.scheme in _SECURE or (parts.scheme in _OPEN and (insecure or parts.hostname in _HOMELY)):
@@ -77,15 +77,15 @@ def _reference(section: ServerSection) -> str:
     return f"refs/heads/{section.branch}" if section.branch else "HEAD"
 
 
-async def _checked_out(url: str, section: ServerSection, folder: Path, ground: SourceContext, name: str) -> str:
+async def _checked_out(url: str, section: ServerSection, folder: Path, context: SourceContext, name: str) -> str:
     """Check out; the commit."""
     settings = {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ALLOW_PROTOCOL": ":".join(("file", "https", "ssh", *(_OPEN if urlsplit(url).scheme in _OPEN else ()))),
     }
-    say = partial(ground.say, name)
-    await run("git", "init", "--quiet", "--template=", folder, worker=ground.environment, say=say, more=settings)
-    git = partial(run, "git", *_SETTINGS, "-C", folder, worker=ground.environment, say=say, more=settings)
+    say = partial(context.say, name)
+    await run("git", "init", "--quiet", "--template=", folder, worker=context.environment, say=say, more=settings)
+    git = partial(run, "git", *_SETTINGS, "-C", folder, worker=context.environment, say=say, more=settings)
     if section.commit:
         # A server need not give single commits away, and an abbreviated one is no name for it: fetch what leads there.
         await git("fetch", "--quiet", "--tags", "--", url, "+refs/heads/*:refs/remotes/origin/*")

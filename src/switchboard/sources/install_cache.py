@@ -44,7 +44,7 @@ class Shelved:
     """Whether it was installed just now."""
 
 
-async def shelved(cache: Path, kind: str, wanted: Mapping[str, str], install: Install) -> Shelved:
+async def installed(cache: Path, kind: str, wanted: Mapping[str, str], install: Install) -> Shelved:
     """What is wanted, from the cache or installed now.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Final
 from switchboard.log import redact_text
 from switchboard.sources.launch import Output, SourceFailure
 
-PATIENCE_S: Final = 900.0
+INSTALL_S: Final = 900.0
 REAP_S: Final = 5.0
 """For what was killed to be gone; only what has left its group can hold that up."""
 
@@ -43,7 +43,7 @@ async def run(
     say: Callable[[str], None],
     cwd: Path | None = None,
     more: Mapping[str, str] | None = None,
-    patience: float = PATIENCE_S,
+    patience: float = INSTALL_S,
 ) -> str:
     """Run to the end; what it wrote to standard output.
 

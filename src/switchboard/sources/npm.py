@@ -8,15 +8,15 @@ from pathlib import Path
 
 from switchboard.config import ServerSection
 from switchboard.sources import node
-from switchboard.sources.install_cache import Facts, shelved
+from switchboard.sources.install_cache import Facts, installed
 from switchboard.sources.installer import run
 from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
 
-async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
+async def prepare(name: str, section: ServerSection, context: SourceContext) -> Launch:
     """Install it once, pinned; start what it brings."""
     wanted = {"package": section.package or "", "version": section.version or ""}
-    say = partial(ground.say, name)
+    say = partial(context.say, name)
 
     async def install(folder: Path) -> Facts:
         spec = f"{section.package}@{section.version}" if section.version else str(section.package)
@@ -24,14 +24,14 @@ async def prepare(name: str, section: ServerSection, ground: SourceContext) -> L
         say(f"installing {spec} from npm")
         await run(
             "npm", "install", spec, "--prefix", folder, "--save-exact", *node.QUIET,
-            worker=ground.environment, say=say, cwd=folder,
+            worker=context.environment, say=say, cwd=folder,
         )  # fmt: skip
         package = _installed(folder)
         version = str(node.manifest(folder / "node_modules" / package).get("version", ""))
         say(f"installed {package} {version}")
         return {"package": package, "version": version}
 
-    done = await shelved(ground.cache, "npm", wanted, install)
+    done = await installed(context.cache, "npm", wanted, install)
     package = done.facts["package"]
     home = done.folder / "node_modules" / package
     chosen = node.program(node.manifest(home), section.bin)
@@ -41,7 +41,7 @@ async def prepare(name: str, section: ServerSection, ground: SourceContext) -> L
         "node",
         (str((home / chosen[1]).resolve()), *section.args),
         section.env,
-        ground.path(section.cwd) if section.cwd else None,
+        context.path(section.cwd) if section.cwd else None,
         pinned=f"{package} {done.facts['version']}",
     )
 

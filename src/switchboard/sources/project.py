@@ -22,7 +22,7 @@ from typing import Final
 
 from switchboard.config import ServerSection
 from switchboard.sources import node, python
-from switchboard.sources.install_cache import Facts, forget, shelved
+from switchboard.sources.install_cache import Facts, forget, installed
 from switchboard.sources.installer import run
 from switchboard.sources.launch import Launch, SourceContext, SourceFailure
 
@@ -36,7 +36,7 @@ class Project:
     name: str
     section: ServerSection
     folder: Path
-    ground: SourceContext
+    context: SourceContext
     identity: str
     """What makes it differ from other projects in the cache."""
 
@@ -46,7 +46,7 @@ class Project:
     @property
     def say(self) -> Callable[[str], None]:
         """Tells progress."""
-        return partial(self.ground.say, self.name)
+        return partial(self.context.say, self.name)
 
     @property
     def wanted(self) -> Mapping[str, str]:
@@ -78,10 +78,10 @@ async def _python(project: Project, pinned: str) -> Launch:
 
     async def install(folder: Path) -> Facts:
         project.say(f"installing {project.folder.name} and what it needs from PyPI")
-        interpreter = await python.environment(project.ground, folder, arguments, project.say)
-        return await python.brought(project.ground, interpreter, distribution or "")
+        interpreter = await python.environment(project.context, folder, arguments, project.say)
+        return await python.brought(project.context, interpreter, distribution or "")
 
-    done = await shelved(project.ground.cache, "projects", project.wanted, install)
+    done = await installed(project.context.cache, "projects", project.wanted, install)
     programs = done.folder / "venv" / "bin"
     if project.section.command or distribution is None:
         return _started(project, project.section.command, pinned, programs)
@@ -97,7 +97,7 @@ async def _node(project: Project, pinned: str) -> Launch:
     async def install(_folder: Path) -> Facts:
         project.say(f"installing what {project.folder.name} needs from npm")
         locked = (project.folder / "package-lock.json").is_file()
-        npm = partial(run, "npm", worker=project.ground.environment, say=project.say, cwd=project.folder)
+        npm = partial(run, "npm", worker=project.context.environment, say=project.say, cwd=project.folder)
         await npm(*(("ci",) if locked else ("install", "--no-package-lock")), *node.QUIET)
         if not file.exists() and "build" in found.get("scripts", {}):
             project.say("building")
@@ -106,8 +106,8 @@ async def _node(project: Project, pinned: str) -> Launch:
 
     wanted = {**project.wanted, "folder": str(project.folder)}
     if found.get("dependencies") and not (project.folder / "node_modules").is_dir():
-        forget(project.ground.cache, "projects", wanted)
-    await shelved(project.ground.cache, "projects", wanted, install)
+        forget(project.context.cache, "projects", wanted)
+    await installed(project.context.cache, "projects", wanted, install)
     if project.section.command:
         return _started(project, project.section.command, pinned, project.folder / "node_modules" / ".bin")
     if not file.exists():
@@ -144,10 +144,10 @@ def started_file(file: Path, programs: Path | None = None) -> tuple[str, ...]:
 
 
 def _launch(project: Project, start: tuple[str, ...], pinned: str, programs: Path | None) -> Launch:
-    section, ground = project.section, project.ground
-    path = section.env.get("PATH") or ground.environment.get("PATH", os.defpath)
+    section, context = project.section, project.context
+    path = section.env.get("PATH") or context.environment.get("PATH", os.defpath)
     env = {**section.env, "PATH": f"{programs}{os.pathsep}{path}"} if programs else section.env
-    cwd = ground.path(section.cwd) if section.cwd else project.folder
+    cwd = context.path(section.cwd) if section.cwd else project.folder
     return Launch(start[0], (*start[1:], *section.args), env, cwd, pinned=pinned)
 
 

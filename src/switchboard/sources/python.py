@@ -36,7 +36,7 @@ print(json.dumps({
 _QUIET: Final = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
 
 
-async def environment(ground: SourceContext, folder: Path, arguments: Sequence[str | Path], say: Say) -> Path:
+async def environment(context: SourceContext, folder: Path, arguments: Sequence[str | Path], say: Say) -> Path:
     """A virtual environment in `folder` with what `pip install` makes of the arguments; its interpreter.
 
     Raises:
@@ -44,13 +44,13 @@ async def environment(ground: SourceContext, folder: Path, arguments: Sequence[s
     """
     home = folder / "venv"
     python = home / "bin" / "python"
-    shared = find_spec("pip") is not None and ground.python == sys.executable
+    shared = find_spec("pip") is not None and context.python == sys.executable
     say("making a virtual environment")
     # With a pip at hand the environment needs none of its own, which is most of the time that making one takes.
     without = ("--without-pip",) if shared else ()
-    await run(ground.python, "-m", "venv", *without, home, worker=ground.environment, say=say)
-    pip = (ground.python, "-m", "pip", "--python", python) if shared else (python, "-m", "pip")
-    await run(*pip, "install", *_QUIET, *arguments, worker=ground.environment, say=say)
+    await run(context.python, "-m", "venv", *without, home, worker=context.environment, say=say)
+    pip = (context.python, "-m", "pip", "--python", python) if shared else (python, "-m", "pip")
+    await run(*pip, "install", *_QUIET, *arguments, worker=context.environment, say=say)
     return python
 
 
@@ -58,13 +58,13 @@ def _unsaid(_line: str) -> None:
     """For output that is an answer, not progress."""
 
 
-async def brought(ground: SourceContext, python: Path, distribution: str) -> dict[str, str]:
+async def brought(context: SourceContext, python: Path, distribution: str) -> dict[str, str]:
     """What an installed distribution brings: its version, programs and module; and a note of all that is installed.
 
     Raises:
         SourceFailure: it is not installed.
     """
-    text = await run(python, "-c", _FACTS, distribution, worker=ground.environment, say=_unsaid)
+    text = await run(python, "-c", _FACTS, distribution, worker=context.environment, say=_unsaid)
     found = json.loads(text)
     (python.parents[2] / "requirements.txt").write_text("\n".join(found["all"]) + "\n", encoding="utf-8")
     return {"version": found["version"], "scripts": "\n".join(found["scripts"]), "module": found["module"]}

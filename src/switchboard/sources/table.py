@@ -24,7 +24,7 @@ STRATEGIES: Mapping[SourceKind, Strategy] = {
 """A server at a URL needs nothing made ready, and has no row."""
 
 
-async def prepare(name: str, section: ServerSection, ground: SourceContext) -> Launch:
+async def prepare(name: str, section: ServerSection, context: SourceContext) -> Launch:
     """Make a server ready to start: install it if it is not there, and say how it starts.
 
     Raises:
@@ -34,7 +34,7 @@ async def prepare(name: str, section: ServerSection, ground: SourceContext) -> L
     if strategy is None:
         raise SourceFailure(f"{name}: a server from {section.source!r} is not started here")
     try:
-        return await strategy(name, section, ground)
+        return await strategy(name, section, context)
     except SourceFailure as error:
         raise SourceFailure(f"{name}: {error}") from error
 
@@ -47,17 +47,17 @@ PROGRAMS: Final[Mapping[SourceKind, tuple[str, ...]]] = {
 """What a kind of source is prepared and started with."""
 
 
-def lacking(section: ServerSection, ground: SourceContext) -> Iterator[str]:
+def lacking(section: ServerSection, context: SourceContext) -> Iterator[str]:
     """What is not on this machine of what the server needs."""
     for program in PROGRAMS.get(section.source, ()):
-        if shutil.which(program, path=ground.environment.get("PATH")) is None:
+        if shutil.which(program, path=context.environment.get("PATH")) is None:
             yield f"the program {program!r}, which servers from {section.source!r} need, is not on the PATH"
-    if section.source == "local" and section.path is not None and not ground.path(section.path).exists():
-        yield f"{ground.path(section.path)} is not there"
+    if section.source == "local" and section.path is not None and not context.path(section.path).exists():
+        yield f"{context.path(section.path)} is not there"
     elif section.source == "command":
         try:
-            located(section, ground)
+            located(section, context)
         except SourceFailure as error:
             yield str(error)
-    elif section.cwd is not None and not ground.path(section.cwd).is_dir():
-        yield f"the folder {ground.path(section.cwd)} is not there"
+    elif section.cwd is not None and not context.path(section.cwd).is_dir():
+        yield f"the folder {context.path(section.cwd)} is not there"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from switchboard.state.connect import State
 
 REMEMBERED_S: Final = 30.0
-PATIENCE_S: Final = 2.0
+CHECK_S: Final = 2.0
 NEARLY_FULL: Final = 0.85
 """The share of maxmemory that is warned of."""
 
@@ -108,16 +108,16 @@ class StateChecks:
 
     async def _look(self) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(CHECK_S):
                 with self.state.guard():
                     found = risks(await _masters(self.state.redis))
         except (StateUnavailable, TimeoutError) as error:
             log.info("redis.risks_unknown", error=str(error) or "no answer")
             return
         for kind in found.keys() - self._found.keys():
-            log.warning("redis.risk", kind=kind, risk=found[kind])
+            log.warning("redis.risk_found", kind=kind, risk=found[kind])
         for kind in self._found.keys() - found.keys():
-            log.info("redis.risk_over", kind=kind)
+            log.info("redis.risk_ended", kind=kind)
         self._found = found
 
 

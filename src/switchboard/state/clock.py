@@ -51,7 +51,7 @@ class FleetClock:
         self._ahead = theirs - (asked + now) / 2
         if self._differs is not (abs(self.difference) > DIFFERS_S):
             self._differs = not self._differs
-            log.warning("clock.differs" if self._differs else "clock.agrees", ahead_s=round(self.difference, 1))
+            log.warning("clock.diverged" if self._differs else "clock.converged", ahead_s=round(self.difference, 1))
 
     @property
     def difference(self) -> float:

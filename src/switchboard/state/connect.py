@@ -28,7 +28,7 @@ Kind = Literal["memory://", "redis"]
 WAIT_MS: Final = 100
 """How long to wait for replicas, when nothing else is said."""
 
-AGAIN_S: Final = 1.0
+RETRY_S: Final = 1.0
 """How soon Redis is asked again when it did not answer."""
 
 # KEYS any: decides which master of a Cluster is asked, so that all workers ask the same one
@@ -92,7 +92,7 @@ class State:
             try:
                 await self.greet()
             except StateUnavailable:  # whoever needs Redis says so
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_S)
             else:
                 await asyncio.sleep(self.timing.renew_s)
 
@@ -108,7 +108,7 @@ async def open_state(
     stream_bytes: int = STREAM_BYTES,
     timing: Timing | None = None,
 ) -> AsyncIterator[State]:
-    """Connect, start the hub, and yield the state; everything is closed on the way out.
+    """Connect, start pub/sub, and yield the state; everything is closed on the way out.
 
     Args:
         url: see `switchboard.state.servers`; `None` for `memory://`, which one process alone can see.

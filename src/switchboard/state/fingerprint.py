@@ -15,7 +15,7 @@ from switchboard.errors import ConfigurationError
 if TYPE_CHECKING:
     from switchboard.state.connect import State
 
-LOOK_S: Final = 0.2
+FINGERPRINT_POLL_S: Final = 0.2
 
 
 def _mark(key: str) -> str:
@@ -34,7 +34,7 @@ async def check_fingerprint(state: State, keys: Sequence[str]) -> None:
 
     Raises:
         ConfigurationError: this Redis is used by a fleet whose SECRET_KEY ring shares no key with ours.
-        StateUnavailable: Redis is away.
+        StateUnavailable: Redis cannot be reached.
     """
     ours = written(keys)
     with state.guard():
@@ -55,7 +55,7 @@ async def _known(state: State) -> str | None:
         known: Any = await state.redis.get(state.keys.fingerprint())
         if known or loop.time() >= until or not await _others(state):
             return str(known) if known else None
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(FINGERPRINT_POLL_S)
 
 
 async def _others(state: State) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 JOIN_S: Final = 30.0
 """How long a worker that starts waits for Redis."""
 
-AGAIN_S: Final = 0.25
+RETRY_S: Final = 0.25
 
 log = structlog.get_logger("switchboard.state")
 
@@ -29,7 +29,7 @@ async def join(state: State, keys: Sequence[str]) -> None:
 
     Raises:
         ConfigurationError: Redis refuses us, or its fleet has other keys.
-        StateUnavailable: Redis is away.
+        StateUnavailable: Redis cannot be reached.
     """
     try:
         await state.greet()
@@ -72,7 +72,7 @@ async def awaiting_redis(
             said = True
             log.warning("redis.awaited", reason=reason, for_s=JOIN_S)
             waits(reason)
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(RETRY_S)
 
 
 def _away(error: BaseException) -> StateUnavailable | None:

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-PATIENCE_S: Final = 5.0
+FREE_CONNECTION_S: Final = 5.0
 """How long a command waits for a connection."""
 
 _NONE_FREE: Final = "No connection available."
@@ -28,7 +28,7 @@ _NONE_FREE: Final = "No connection available."
 
 def _exhausted(connections: int) -> MaxConnectionsError:
     return MaxConnectionsError(
-        f"All {connections} connections of this worker to Redis were in use for {PATIENCE_S:g} s:"
+        f"All {connections} connections of this worker to Redis were in use for {FREE_CONNECTION_S:g} s:"
         " raise REDIS_MAX_CONNECTIONS, or run more workers"
     )
 
@@ -70,7 +70,7 @@ class Cluster(RedisCluster):
             yield
             return
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(FREE_CONNECTION_S):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise _exhausted(self._connections) from error

@@ -33,7 +33,7 @@ SUBSCRIBE_TIMEOUT_S: Final = 5.0
 COMPARE_S: Final = 5.0
 """How often channels are compared with what the client for commands has learned of a Cluster meanwhile."""
 
-AGAIN_S: Final = 0.2
+RESUBSCRIBE_S: Final = 0.2
 """How long a channel that a server dropped waits to be subscribed to again."""
 
 LOOK_EVERY_S: Final = 2.0
@@ -45,12 +45,12 @@ log = structlog.get_logger("switchboard.state")
 class _Channel:
     """A wished-for channel: its listeners, where it is subscribed to, and whether the server has confirmed it."""
 
-    __slots__ = ("confirmed", "listeners", "refused", "renewed", "slot", "wire")
+    __slots__ = ("confirmed", "connection", "listeners", "refused", "renewed", "slot")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.listeners: dict[object, Listener] = {}
-        self.wire: PubSubConnection | None = None
+        self.connection: PubSubConnection | None = None
         self.confirmed = asyncio.Event()
         self.renewed = False
         self.refused = False
@@ -64,7 +64,7 @@ class _Channel:
         return True
 
     def tell(self, payload: str) -> None:
-        """Call the listeners; what one of them raises is its own fault, and nobody else's."""
+        """Call the listeners; what one of them raises is its own failure, and nobody else's."""
         for listener in list(self.listeners.values()):
             try:
                 listener(payload)
@@ -83,9 +83,9 @@ class PubSub:
         self._on_broken = broken
         self._redis: Any = redis
         self._publish = publishing(redis)
-        self._places = places
+        self._topology = places
         self._channels: dict[str, _Channel] = {}
-        self._wires: dict[Place, PubSubConnection] = {}
+        self._connections: dict[Place, PubSubConnection] = {}
         self._misplaced = asyncio.Event()
         self._moved: list[MovedError] = []
         self._broken = False
@@ -94,7 +94,7 @@ class PubSub:
     @property
     def connected(self) -> bool:
         """Whether every channel's server is connected, and answers."""
-        return bool(self._wires) and all(wire.answers for wire in self._wires.values())
+        return bool(self._connections) and all(connection.answers for connection in self._connections.values())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[PubSub]:
@@ -104,8 +104,8 @@ class PubSub:
                 yield self
             finally:
                 self._leaving = True
-                for wire in self._wires.values():
-                    wire.stop()
+                for connection in self._connections.values():
+                    connection.stop()
 
     @contextlib.asynccontextmanager
     async def subscribed(self, channel: str, listener: Listener) -> AsyncIterator[None]:
@@ -118,20 +118,20 @@ class PubSub:
             StateUnavailable: the server did not confirm within SUBSCRIBE_TIMEOUT_S.
         """
         token = object()
-        wish = self._wish(channel)
-        wish.listeners[token] = listener
+        entry = self._wish(channel)
+        entry.listeners[token] = listener
         try:
-            if not await wait_for_event(wish.confirmed, SUBSCRIBE_TIMEOUT_S):
+            if not await wait_for_event(entry.confirmed, SUBSCRIBE_TIMEOUT_S):
                 raise StateUnavailable("Redis did not confirm a subscription")
             yield
         finally:
-            self._forget(channel, wish, token)
+            self._forget(channel, entry, token)
 
     async def publish(self, channel: str, payload: str) -> int:
         """Publish; gives how many connections were subscribed to the channel.
 
         Raises:
-            StateUnavailable: Redis is away.
+            StateUnavailable: Redis cannot be reached.
         """
         try:
             return int(await self._redis.execute_command(self._publish, channel, payload))
@@ -140,7 +140,7 @@ class PubSub:
 
     async def listeners(self, channel: str) -> int:
         """How many connections, of whichever worker, are subscribed to the channel."""
-        if not self._places.sharded:
+        if not self._topology.sharded:
             counted: Any = await self._redis.pubsub_numsub(channel)
         else:
             where = self._redis.get_node_from_key(channel)
@@ -148,59 +148,59 @@ class PubSub:
         return int(counted[0][1])
 
     def _wish(self, channel: str) -> _Channel:
-        wish = self._channels.get(channel)
-        if wish is None:
-            wish = self._channels[channel] = _Channel(self._places.slot(channel))
-            self._put(channel, wish)
-        return wish
+        entry = self._channels.get(channel)
+        if entry is None:
+            entry = self._channels[channel] = _Channel(self._topology.slot(channel))
+            self._put(channel, entry)
+        return entry
 
-    def _forget(self, channel: str, wish: _Channel, token: object) -> None:
-        wish.listeners.pop(token, None)
-        if not wish.listeners and self._channels.get(channel) is wish:
+    def _forget(self, channel: str, entry: _Channel, token: object) -> None:
+        entry.listeners.pop(token, None)
+        if not entry.listeners and self._channels.get(channel) is entry:
             del self._channels[channel]
-            if wish.wire:
-                wish.wire.unsubscribe(channel)
+            if entry.connection:
+                entry.connection.unsubscribe(channel)
 
     # -- where a channel belongs -----------------------------------------------------------------------------------
 
-    def _put(self, channel: str, wish: _Channel) -> None:
+    def _put(self, channel: str, entry: _Channel) -> None:
         """Subscribe to the channel where it is served now, if it is not yet."""
-        place = self._places.place(wish.slot)
-        wire = self._wire_to(place) if place else None
-        if wire is None:
+        place = self._topology.place(entry.slot)
+        connection = self._connection_to(place) if place else None
+        if connection is None:
             self._broken = True
             self._misplaced.set()
-        if wire is wish.wire:
+        if connection is entry.connection:
             return
-        if wish.wire:
-            wish.wire.unsubscribe(channel)
-            wish.interrupted()
-        wish.wire = wire
-        if wire:
-            wire.subscribe(channel)
+        if entry.connection:
+            entry.connection.unsubscribe(channel)
+            entry.interrupted()
+        entry.connection = connection
+        if connection:
+            connection.subscribe(channel)
 
-    def _wire_to(self, place: Place) -> PubSubConnection | None:
-        if place not in self._wires and not self._leaving:
-            name = ":".join(map(str, place)) if self._places.sharded else ""
-            wire = PubSubConnection(name, lambda: self._places.connection(place), self._places.sharded, self)
-            wire.start(self._tasks)
-            self._wires[place] = wire
-        return self._wires.get(place)
+    def _connection_to(self, place: Place) -> PubSubConnection | None:
+        if place not in self._connections and not self._leaving:
+            name = ":".join(map(str, place)) if self._topology.sharded else ""
+            connection = PubSubConnection(name, lambda: self._topology.connection(place), self._topology.sharded, self)
+            connection.start(self._tasks)
+            self._connections[place] = connection
+        return self._connections.get(place)
 
     async def _keep_placed(self) -> None:
         """Subscribe where it is served now to what is subscribed to nowhere, or elsewhere."""
         clock, next_look = asyncio.get_running_loop().time, 0.0
         while not self._leaving:
-            await wait_for_event(self._misplaced, COMPARE_S if self._places.sharded else None)
+            await wait_for_event(self._misplaced, COMPARE_S if self._topology.sharded else None)
             self._misplaced.clear()
             if self._broken and clock() >= next_look:
                 await self._look()
                 next_look = clock() + LOOK_EVERY_S
             await self._learn()
-            for channel, wish in list(self._channels.items()):
-                self._put(channel, wish)
+            for channel, entry in list(self._channels.items()):
+                self._put(channel, entry)
             self._end_wires()
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(RESUBSCRIBE_S)
             if self._broken:
                 self._misplaced.set()
 
@@ -208,7 +208,7 @@ class PubSub:
         """Ask the Cluster what is where."""
         self._broken = False
         try:
-            await self._places.look()
+            await self._topology.look()
         except _FAILED as error:
             log.warning("redis.cluster_unknown", error=str(error))
             self._broken = True
@@ -219,62 +219,62 @@ class PubSub:
         for slot, error in {error.slot_id: error for error in moved}.items():
             log.debug("redis.slot_moved", slot=slot, to=f"{error.host}:{error.port}")
             try:
-                await self._places.learn(error)
+                await self._topology.learn(error)
             except _FAILED:  # it names nobody that redis-py knows: a look will tell
                 self._broken = True
 
     def _end_wires(self) -> None:
         """Close connections to servers that serve nothing any more."""
-        for place in self._wires.keys() - self._places.known():
-            if self._wires[place].idle:
-                self._wires.pop(place).stop()
+        for place in self._connections.keys() - self._topology.known():
+            if self._connections[place].idle:
+                self._connections.pop(place).stop()
 
     # -- what the wires say ----------------------------------------------------------------------------------------
 
-    def confirmed(self, wire: PubSubConnection, channel: str) -> None:
+    def confirmed(self, connection: PubSubConnection, channel: str) -> None:
         """See `Ears`."""
-        wish = self._at(wire, channel)
-        if wish is None:
+        entry = self._at(connection, channel)
+        if entry is None:
             return
-        wish.confirmed.set()
-        wish.refused = False
-        if wish.renewed:
-            wish.renewed = False
-            wish.tell("")
+        entry.confirmed.set()
+        entry.refused = False
+        if entry.renewed:
+            entry.renewed = False
+            entry.tell("")
 
-    def heard(self, wire: PubSubConnection, channel: str, payload: str) -> None:
+    def heard(self, connection: PubSubConnection, channel: str, payload: str) -> None:
         """See `Ears`."""
-        if wish := self._at(wire, channel):
-            wish.tell(payload)
+        if entry := self._at(connection, channel):
+            entry.tell(payload)
 
-    def lost(self, wire: PubSubConnection, channels: Collection[str]) -> None:
+    def lost(self, connection: PubSubConnection, channels: Collection[str]) -> None:
         """See `Ears`."""
-        found = [wish for channel in channels if (wish := self._at(wire, channel))]
-        served = [wish for wish in found if wish.interrupted()]
+        found = [entry for channel in channels if (entry := self._at(connection, channel))]
+        served = [entry for entry in found if entry.interrupted()]
         if served:
             self._on_broken()
-        if self._places.sharded:
+        if self._topology.sharded:
             self._broken = True
             self._misplaced.set()
 
-    def dropped(self, wire: PubSubConnection, channel: str, error: ResponseError | None) -> None:
+    def dropped(self, connection: PubSubConnection, channel: str, error: ResponseError | None) -> None:
         """See `Ears`."""
-        wish = self._at(wire, channel)
-        if wish is None:
+        entry = self._at(connection, channel)
+        if entry is None:
             return
-        wish.interrupted()
-        wish.wire = None
+        entry.interrupted()
+        entry.connection = None
         self._misplaced.set()
         if isinstance(error, MovedError):
             self._moved.append(error)
-        elif error and not wish.refused:
-            wish.refused = True
+        elif error and not entry.refused:
+            entry.refused = True
             log.warning("redis.channel_refused", channel=channel, error=str(error))
 
-    def _at(self, wire: PubSubConnection, channel: str) -> _Channel | None:
+    def _at(self, connection: PubSubConnection, channel: str) -> _Channel | None:
         """The channel, if that is where it is subscribed to."""
-        wish = self._channels.get(channel)
-        return wish if wish and wish.wire is wire else None
+        entry = self._channels.get(channel)
+        return entry if entry and entry.connection is connection else None
 
 
 def parsed(payload: str, *, sendable: bool = True) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ RECONNECT_S: Final = (0.02, 0.1, 0.5, 1.0)
 _PLAIN: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "message")
 _SHARDED: Final = ("SSUBSCRIBE", "SUNSUBSCRIBE", "smessage")
 
-LOOK_S: Final = 2.5
+READ_S: Final = 2.5
 """How often, at least, it is looked whether an answer is late."""
 
 LATE_S: Final = 2.0
@@ -47,20 +47,20 @@ log = structlog.get_logger("switchboard.state")
 class PubSubListener(Protocol):
     """Who wants to know. Every method runs on the event loop, synchronously, and must not raise."""
 
-    def confirmed(self, wire: PubSubConnection, channel: str) -> None:
+    def confirmed(self, connection: PubSubConnection, channel: str) -> None:
         """From here on nothing published on the channel is missed."""
         ...
 
-    def heard(self, wire: PubSubConnection, channel: str, payload: str) -> None:
+    def heard(self, connection: PubSubConnection, channel: str, payload: str) -> None:
         """Somebody published."""
         ...
 
-    def lost(self, wire: PubSubConnection, channels: Collection[str]) -> None:
+    def lost(self, connection: PubSubConnection, channels: Collection[str]) -> None:
         """The connection broke; it is made anew, and these will be confirmed again."""
         ...
 
-    def dropped(self, wire: PubSubConnection, channel: str, error: ResponseError | None) -> None:
-        """The server does not serve the channel, for that reason, or not any more; the wire has forgotten it."""
+    def dropped(self, connection: PubSubConnection, channel: str, error: ResponseError | None) -> None:
+        """The server does not serve the channel, for that reason, or not any more; the connection has forgotten it."""
         ...
 
 
@@ -195,7 +195,7 @@ class PubSubConnection:
     async def _read(self, connection: Any) -> None:
         while True:
             try:
-                message = await connection.read_response(timeout=LOOK_S, disconnect_on_error=False)
+                message = await connection.read_response(timeout=READ_S, disconnect_on_error=False)
             except ResponseError as error:
                 self._refused(error)
                 continue

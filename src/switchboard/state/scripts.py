@@ -14,9 +14,6 @@ from redis.asyncio import Redis
 
 from switchboard.state.topology import publishing
 
-DONE: Final = "done"
-"""What the lease of an ended reply holds until it expires with the record."""
-
 STREAM_BYTES: Final = 16 * 1024 * 1024
 """What one stream may hold, when nothing else is said."""
 

@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from switchboard.state.pools import PATIENCE_S, Cluster, Pool, SentinelPool
+from switchboard.state.pools import FREE_CONNECTION_S, Cluster, Pool, SentinelPool
 from switchboard.state.redis_compat import heeding
 from switchboard.state.topology import ClusterMasters, SingleServer, Topology
 
@@ -71,13 +71,13 @@ def _memory(connections: int) -> Server:
     fake: Any = FakeAsyncRedis(server=FakeServer(), decode_responses=True, protocol=2)
     made = fake.connection_pool
     fake.connection_pool = Pool(
-        connections, PATIENCE_S, connection_class=made.connection_class, **made.connection_kwargs
+        connections, FREE_CONNECTION_S, connection_class=made.connection_class, **made.connection_kwargs
     )
     return _pooled(fake, close_pool=False)
 
 
 def _single(url: str, connections: int) -> Server:
-    pool: Any = Pool.from_url(url, max_connections=connections, timeout=PATIENCE_S, **_common())
+    pool: Any = Pool.from_url(url, max_connections=connections, timeout=FREE_CONNECTION_S, **_common())
     return _pooled(Redis.from_pool(pool))
 
 
@@ -89,7 +89,7 @@ def _sentinel(url: str, connections: int) -> Server:
         _hosts(url, SENTINEL_PORT), sentinel_kwargs={**_common(), **_tls(url)}, **kwargs
     )
     master = sentinel.master_for(
-        service, connection_pool_class=SentinelPool, max_connections=connections, timeout=PATIENCE_S
+        service, connection_pool_class=SentinelPool, max_connections=connections, timeout=FREE_CONNECTION_S
     )
     return _pooled(cast(Redis, master), sentinel.sentinels)
 

@@ -17,7 +17,7 @@ from switchboard.errors import SwitchboardError
 HOST: Final = "127.0.0.1"
 PATH: Final = "/callback"
 HEAD_BYTES: Final = 16 * 1024
-PATIENCE_S: Final = 600.0
+SIGN_IN_S: Final = 600.0
 """For a person to sign in."""
 
 

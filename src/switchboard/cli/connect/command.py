@@ -20,7 +20,7 @@ from switchboard.cli.connect.callback import SignInFailed
 from switchboard.cli.connect.signin import SignIn
 from switchboard.cli.connect.stdio import client
 from switchboard.cli.connect.token_store import Purse, default_folder
-from switchboard.cli.connect.web import AWAY_S, Web
+from switchboard.cli.connect.web import WAIT_S, Web
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.common.hosts import is_loopback
 from switchboard.errors import ConfigurationError
@@ -38,7 +38,9 @@ def connect(
     forget: Annotated[bool, typer.Option("--forget", help="Forget the tokens for this server, and end.")] = False,
     sign_in: Annotated[bool, typer.Option("--sign-in", help="Sign in if that is needed, and end.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow plain http to another machine.")] = False,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds a message waits for a server that is away.")] = AWAY_S,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds a message waits for a server that is not there.")
+    ] = WAIT_S,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log to standard error.")] = False,
 ) -> None:
     """Be a stdio server that passes everything on to a remote one, for clients that speak only stdio."""

@@ -21,7 +21,7 @@ from mcp.shared.auth import (
 )
 from pydantic import AnyUrl, ValidationError
 
-from switchboard.cli.connect.callback import HOST, PATH, PATIENCE_S, SignInFailed, free_port, listening
+from switchboard.cli.connect.callback import HOST, PATH, SIGN_IN_S, SignInFailed, free_port, listening
 from switchboard.cli.connect.token_store import Purse
 
 
@@ -119,10 +119,10 @@ class SignIn(OAuthClientProvider):
     async def _wait(self) -> AuthorizationCodeResult:
         async with self._stack:
             try:
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(SIGN_IN_S):
                     return await self._brought
             except TimeoutError as error:
-                raise SignInFailed(f"nobody signed in within {PATIENCE_S:g} s") from error
+                raise SignInFailed(f"nobody signed in within {SIGN_IN_S:g} s") from error
 
 
 def _refused(response: httpx2.Response) -> bool:

@@ -17,7 +17,7 @@ import anyio
 from switchboard.common.private_files import make_private_folder, open_private
 from switchboard.errors import SwitchboardError
 
-LOOK_S: Final = 0.1
+LOCK_POLL_S: Final = 0.1
 
 
 class PurseTrouble(SwitchboardError):
@@ -101,7 +101,7 @@ class Purse:
             raise PurseTrouble(f"tokens cannot be kept in {self.file.parent}: {_reason(error)}") from error
         try:
             while not _locked(descriptor):  # noqa: ASYNC110 (a file's lock has no event)
-                await anyio.sleep(LOOK_S)
+                await anyio.sleep(LOCK_POLL_S)
             yield
         finally:
             os.close(descriptor)

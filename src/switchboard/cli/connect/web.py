@@ -1,4 +1,4 @@
-"""HTTP to the server: waits for one that is away, and makes an answer of whatever goes wrong.
+"""HTTP to the server: waits for one that cannot be reached, and makes an answer of whatever goes wrong.
 
 The SDK's transport ends a whole connection when one request cannot be sent, and gives up a stream after two tries. So
 nothing is raised from here: a request gets a JSON-RPC error that says what happened, a stream is asked for again.
@@ -24,15 +24,15 @@ CONNECT_S: Final = 10.0
 READ_S: Final = 300.0
 """Without a byte; a server sends a comment now and then."""
 
-AWAY_S: Final = 30.0
-"""How long a message waits for a server that is away; it was not sent, or the server said that it did nothing."""
+WAIT_S: Final = 30.0
+"""How long a message waits for a server that is not there; it was not sent, or the server said that it did nothing."""
 
 PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 SESSION_LOST: Final = -32098
 """Between this file and the bridge: the server does not know the session, and did nothing. No client sees it."""
 
 NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-AWAY: Final = frozenset({502, 503, 504})
+RETRIED: Final = frozenset({502, 503, 504})
 
 
 class Web(httpx2.AsyncClient):
@@ -49,7 +49,7 @@ class Web(httpx2.AsyncClient):
         headers: dict[str, str],
         auth: httpx2.Auth | None,
         lost: Callable[[], None],
-        patience: float = AWAY_S,
+        patience: float = WAIT_S,
     ) -> None:
         super().__init__(headers=headers, auth=auth, timeout=httpx2.Timeout(CONNECT_S, read=READ_S))
         self._shown = str(httpx2.URL(url).copy_with(userinfo=b"", query=None, fragment=None))
@@ -62,8 +62,8 @@ class Web(httpx2.AsyncClient):
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """Send, again and again while nobody is there; never raises for what the network or the server does."""
         waiting = request.method == "GET"  # a stream is worth nothing but its being open
-        leaving = request.method == "DELETE"
-        until = float("inf") if waiting else anyio.current_time() + (0 if leaving else self._patience)
+        ending = request.method == "DELETE"
+        until = float("inf") if waiting else anyio.current_time() + (0 if ending else self._patience)
         attempt, loss = 0, self._loss
         while True:
             if loss.is_set() and MCP_SESSION_ID in request.headers:
@@ -89,7 +89,7 @@ class Web(httpx2.AsyncClient):
             return None, f"{self._shown} did not answer: {_words(error)}", request.method == "GET"
         except (OAuthFlowError, SwitchboardError) as error:
             return None, f"Not signed in to {self._shown}: {_words(error)}", False
-        if response.status_code in AWAY and (request.method == "GET" or "retry-after" in response.headers):
+        if response.status_code in RETRIED and (request.method == "GET" or "retry-after" in response.headers):
             await response.aclose()
             return None, f"{self._shown} answered HTTP {response.status_code}", True
         return await self._judged(request, response), "", False

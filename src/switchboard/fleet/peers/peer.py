@@ -59,7 +59,7 @@ class Peers:
         """Be reachable until the context ends.
 
         Raises:
-            StateUnavailable: Redis is away.
+            StateUnavailable: Redis cannot be reached.
         """
         hub, channel = self._link.state.hub, self._link.channel(self.worker)
         async with hub.subscribed(channel, self._hear), task_group() as self._tasks:
@@ -91,7 +91,7 @@ class Peers:
         Raises:
             MCPError: what the handler raised.
             PeerLost: there is no answer; says whether anything may have been done.
-            StateUnavailable: a call that is made once could not be sent, as Redis is away.
+            StateUnavailable: a call that is made once could not be sent, as Redis cannot be reached.
         """
         if self._tasks is None or len(self._calls) >= MAX_CALLS:
             why = "this worker is not running" if self._tasks is None else "this worker makes too many calls to others"

@@ -21,7 +21,7 @@ from switchboard.identity import ANONYMOUS, Caller, KeyBoundToken, Principal, Sc
 log = structlog.get_logger(__name__)
 
 digest_of: Callable[[Principal], str] = lru_cache(maxsize=4096)(attrgetter("digest"))
-"""A principal's digest, kept: it is asked for twice a request, and hashing costs more than the rest of the edge."""
+"""A principal's digest, kept: it is asked for twice a request, and hashing costs more than all other middleware."""
 
 RETRY_AFTER = 5
 """Seconds after which a client should ask again when the issuer or its store is away."""
@@ -142,7 +142,7 @@ class Bearer:
         try:
             principal = await self._verifier.verify(token)
         except (AuthorizationUnavailable, StateUnavailable) as error:
-            log.warning("authorization unavailable", reason=str(error))
+            log.warning("authorization.failed", reason=str(error))
             message = str(error) if isinstance(error, StateBusy) else _UNAVAILABLE
             raise _Refused(503, message, retry_after=RETRY_AFTER) from error
         except KeyBoundToken as error:
@@ -204,5 +204,5 @@ class _Refused(Exception):
             self.headers.append((b"retry-after", str(retry_after).encode()))
 
     async def answer(self, scope: Scope, send: Send) -> None:
-        log.info("authorization refused", status=self.status, reason=self.message)
+        log.info("request.refused", status=self.status, reason=self.message)
         await refuse(scope, send, self.status, self.message, headers=self.headers)

@@ -11,9 +11,9 @@ from switchboard.http.responses import refuse
 class BodyLimit:
     """Refuses a body of more than `limit` bytes: a declared one at once, a streamed one as soon as it is too long.
 
-    Nothing is read here: a body is read by the room that wants it, after the token was checked, so that nobody unknown
+    Nothing is read here: a body is read by the endpoint, after the token was checked, so that nobody unknown
     has us keep one. A declared body passes straight through, since the HTTP parser holds it to its length. A streamed
-    one is counted on its way. When it is too long, it is refused, and the room below sees a client that has left.
+    one is counted on its way. When it is too long, it is refused, and the endpoint sees a client that has left.
     """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""The last boundary: what a room raises becomes an answer, never a stack trace and never a hang.
+"""The last boundary: what an endpoint raises becomes an answer, never a stack trace and never a hang.
 
 | raised | answer |
 |---|---|

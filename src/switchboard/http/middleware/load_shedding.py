@@ -73,7 +73,7 @@ class Load:
         elif self._max_memory and (held := self._memory()) > self._max_memory:
             found = f"memory is at {held >> 20} MiB"
         if (found is None) != (self.overload is None):
-            log.warning("shedding load" if found else "load is shed no more", reason=found)
+            log.warning("load.exceeded" if found else "load.recovered", reason=found)
         self.overload = found
 
 

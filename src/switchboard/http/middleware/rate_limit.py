@@ -71,7 +71,7 @@ class Permits:
                 args=quota.arguments(max(quota.block, least), least),
             )
         except RedisError as error:
-            log.warning("rate limits are not counted", reason=type(error).__name__)
+            log.warning("rate_limit.skipped", reason=type(error).__name__)
             granted, wait = max(quota.block, least), 0
         if not int(granted) and count > 1:
             return int(wait) / 1000  # fewer may be had sooner: nothing to remember
@@ -192,5 +192,5 @@ async def answer(limited: RateLimited, scope: Scope, send: Send) -> None:
     headers = []
     if not math.isinf(limited.wait):
         headers.append((b"retry-after", str(max(1, math.ceil(limited.wait))).encode()))
-    log.info("rate limited", quota=limited.quota, wait_s=limited.wait)
+    log.info("rate_limit.exceeded", quota=limited.quota, wait_s=limited.wait)
     await refuse(scope, send, 429, limited.message, headers=headers)

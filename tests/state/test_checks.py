@@ -66,39 +66,39 @@ def test_of_several_masters_it_is_said_how_many_are_concerned() -> None:
 
 
 async def test_memory_is_not_warned_of() -> None:
-    async with looking(None) as soundness:
-        assert await soundness.warnings() == ()
+    async with looking(None) as checks:
+        assert await checks.warnings() == ()
 
 
 async def test_a_real_server_is_warned_of_until_it_is_set_right(server: RedisServer) -> None:
     now = 0.0
     configure(server.url, maxmemory_policy="allkeys-lru", maxmemory="1100kb")
-    async with looking(server.url, lambda: now) as soundness:
+    async with looking(server.url, lambda: now) as checks:
         with capture_logs() as logged:
-            said = " ".join(await soundness.warnings())
+            said = " ".join(await checks.warnings())
             assert all(word in said for word in ("allkeys-lru", "appendonly", "maxmemory, or lower"))
-            assert await soundness.warnings()
+            assert await checks.warnings()
         assert sorted(event["kind"] for event in logged) == ["eviction", "memory", "persistence"]
         configure(server.url, maxmemory_policy="noeviction", maxmemory="0", appendonly="yes")
-        assert await soundness.warnings(), "what was found is remembered for a while"
+        assert await checks.warnings(), "what was found is remembered for a while"
         now = REMEMBERED_S
-        assert await soundness.warnings() == ()
+        assert await checks.warnings() == ()
 
 
 @pytest.mark.parametrize(("rules", "said"), [("-config", "refuses CONFIG"), ("-@dangerous", "refuses INFO")])
 async def test_a_server_that_refuses_to_tell_is_said_to_be_unknown(server: RedisServer, rules: str, said: str) -> None:
     with redis.Redis.from_url(server.url) as client:
         client.execute_command("ACL", "SETUSER", "switchboard", "on", ">secret", "~*", "&*", "+@all", rules)
-    async with looking(server.url.replace("redis://", "redis://switchboard:secret@")) as soundness:
-        (warning,) = await soundness.warnings()
+    async with looking(server.url.replace("redis://", "redis://switchboard:secret@")) as checks:
+        (warning,) = await checks.warnings()
     assert said in warning
 
 
 async def test_every_master_of_a_cluster_is_asked(redis_cluster: RedisCluster) -> None:
     configure(f"redis://127.0.0.1:{redis_cluster.ports[1]}/0", maxmemory_policy="allkeys-lru")
     try:
-        async with looking(redis_cluster.url) as soundness:
-            said = " ".join(await soundness.warnings())
+        async with looking(redis_cluster.url) as checks:
+            said = " ".join(await checks.warnings())
     finally:
         configure(f"redis://127.0.0.1:{redis_cluster.ports[1]}/0", maxmemory_policy="noeviction")
     assert f"noeviction (1 of {MASTERS} masters)" in said
@@ -107,10 +107,10 @@ async def test_every_master_of_a_cluster_is_asked(redis_cluster: RedisCluster) -
 
 async def test_what_was_found_is_kept_while_redis_is_away(server: RedisServer) -> None:
     now = 0.0
-    async with looking(server.url, lambda: now) as soundness:
-        before = await soundness.warnings()
+    async with looking(server.url, lambda: now) as checks:
+        before = await checks.warnings()
         assert before
         assert server.child is not None
         server.child.kill()
         now = REMEMBERED_S
-        assert await soundness.warnings() == before
+        assert await checks.warnings() == before
