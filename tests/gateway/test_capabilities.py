@@ -14,6 +14,7 @@ from mcp_types import INVALID_REQUEST, LoggingLevel, Request, RequestParams, Res
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import initialization_options
 from switchboard.identity import Caller, Principal, serving
+from tests.gateway.conftest import OpenGateway
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
@@ -41,7 +42,7 @@ class ForecastRequest(Request[RequestParams, Literal["weather/forecast"]]):
 
 
 @ERAS
-async def test_every_feature_is_declared_the_same_way_to_both_eras(open_gateway: Any, era: str) -> None:
+async def test_every_feature_is_declared_the_same_way_to_both_eras(open_gateway: OpenGateway, era: str) -> None:
     plugin = MCPServer("weather", extensions=[Weather()])
     async with open_gateway((plugin, "always")) as opened, Client(opened.server, mode=era) as client:
         declared = client.server_capabilities
@@ -58,7 +59,7 @@ async def test_every_feature_is_declared_the_same_way_to_both_eras(open_gateway:
     )
 
 
-async def test_the_options_for_initialize_carry_the_same_capabilities(open_gateway: Any) -> None:
+async def test_the_options_for_initialize_carry_the_same_capabilities(open_gateway: OpenGateway) -> None:
     async with open_gateway(version="1.2", instructions="Ask away.") as opened:
         options = initialization_options(opened.server)
     assert (options.server_name, options.server_version) == ("switchboard", "1.2")
@@ -68,14 +69,14 @@ async def test_the_options_for_initialize_carry_the_same_capabilities(open_gatew
 
 
 @ERAS
-async def test_a_method_of_a_plugins_extension_is_served(open_gateway: Any, era: str) -> None:
+async def test_a_method_of_a_plugins_extension_is_served(open_gateway: OpenGateway, era: str) -> None:
     plugin = MCPServer("weather", extensions=[Weather()])
     async with open_gateway((plugin, "always")) as opened, Client(opened.server, mode=era) as client:
         answer = await client.session.send_request(ForecastRequest(params=RequestParams()), Forecast)
     assert answer.sky == "blue"
 
 
-async def test_two_plugins_that_serve_one_method_cannot_be_mounted_together(open_gateway: Any) -> None:
+async def test_two_plugins_that_serve_one_method_cannot_be_mounted_together(open_gateway: OpenGateway) -> None:
     one, two = (MCPServer(name, extensions=[Weather()]) for name in ("one", "two"))
     with pytest.raises(ConfigurationError, match="one and two both serve weather/forecast"):
         async with open_gateway((one, "always"), (two, "always")):
@@ -83,7 +84,7 @@ async def test_two_plugins_that_serve_one_method_cannot_be_mounted_together(open
 
 
 @ERAS
-async def test_instructions_of_plugins_follow_those_of_the_gateway(open_gateway: Any, era: str) -> None:
+async def test_instructions_of_plugins_follow_those_of_the_gateway(open_gateway: OpenGateway, era: str) -> None:
     plugin = MCPServer("calc", instructions="Numbers only.")
     opening = open_gateway((plugin, "always"), instructions="Hello.")
     async with opening as opened, Client(opened.server, mode=era) as client:
@@ -116,7 +117,7 @@ def watched() -> MCPServer[Any]:
 
 
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-async def test_levels_and_subscriptions_of_a_session_are_handed_on(open_gateway: Any) -> None:
+async def test_levels_and_subscriptions_of_a_session_are_handed_on(open_gateway: OpenGateway) -> None:
     sessions = Sessions()
     async with open_gateway((watched(), "never"), **sessions.options()) as opened:
         with serving(Caller(Principal("iss", "alice", "client"), "session-1")):
@@ -135,14 +136,14 @@ async def test_levels_and_subscriptions_of_a_session_are_handed_on(open_gateway:
 
 
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-async def test_without_a_session_there_is_nothing_to_set_a_level_on(open_gateway: Any) -> None:
+async def test_without_a_session_there_is_nothing_to_set_a_level_on(open_gateway: OpenGateway) -> None:
     async with open_gateway() as opened, Client(opened.server, mode="legacy") as client:
         with pytest.raises(MCPError) as caught:
             await client.set_logging_level("warning")
     assert caught.value.code == INVALID_REQUEST
 
 
-async def test_building_a_gateway_registers_every_method_without_a_warning(open_gateway: Any) -> None:
+async def test_building_a_gateway_registers_every_method_without_a_warning(open_gateway: OpenGateway) -> None:
     async with open_gateway() as opened:
         server: Server[Any] = opened.server
         assert server.get_request_handler("logging/setLevel") is not None

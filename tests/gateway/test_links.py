@@ -21,6 +21,7 @@ from switchboard.identity.principal import Caller, serving
 from switchboard.plugins import Plugin, PluginProvider
 from switchboard.sessions.links import MOST_LINKS, GivenLinks
 from switchboard.state import State, open_state
+from tests.gateway.conftest import LonelyHost
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
@@ -68,7 +69,7 @@ class Reading(PluginProvider):
 
 @asynccontextmanager
 async def gateway(
-    host: Any, *servers: MCPServer[Any], links: Links | None = None, exposures: dict[str, Any] | None = None
+    host: LonelyHost, *servers: MCPServer[Any], links: Links | None = None, exposures: dict[str, Any] | None = None
 ) -> AsyncIterator[Any]:
     providers = [Reading(Plugin(server.name, "1", server)) for server in servers]
     policy = shapes({name: Exposure.model_validate(each) for name, each in (exposures or {}).items()})
@@ -88,7 +89,7 @@ async def read(client: Client, uri: str) -> str:
 
 
 @ERAS
-async def test_a_link_and_an_embedded_resource_are_read_through_whoever_gave_them(era: str, host: Any) -> None:
+async def test_a_link_and_an_embedded_resource_are_read_through_whoever_gave_them(era: str, host: LonelyHost) -> None:
     held = EmbeddedResource(type="resource", resource=TextResourceContents(uri="held://1", text="x"))
     servers = giving("other"), giving("a", link("report://1"), held)
     async with gateway(host, *servers, links=Links()) as server, Client(server, mode=era) as client:
@@ -98,7 +99,7 @@ async def test_a_link_and_an_embedded_resource_are_read_through_whoever_gave_the
         assert [await read(client, uri) for uri in ("report://1", "held://1")] == ["a", "a"]
 
 
-async def test_of_two_that_give_the_same_link_the_last_is_asked(host: Any) -> None:
+async def test_of_two_that_give_the_same_link_the_last_is_asked(host: LonelyHost) -> None:
     servers = [giving(name, link("same://1")) for name in "ab"]
     async with gateway(host, *servers, links=Links()) as server, Client(server) as client:
         for name in "aba":
@@ -106,7 +107,7 @@ async def test_of_two_that_give_the_same_link_the_last_is_asked(host: Any) -> No
             assert await read(client, "same://1") == name
 
 
-async def test_a_link_beats_the_template_of_another_provider(host: Any) -> None:
+async def test_a_link_beats_the_template_of_another_provider(host: LonelyHost) -> None:
     servers = giving("a", template="any://{id}"), giving("b", link("any://1"))
     async with gateway(host, *servers, links=Links()) as server, Client(server) as client:
         assert await read(client, "any://1") == "a"
@@ -115,7 +116,7 @@ async def test_a_link_beats_the_template_of_another_provider(host: Any) -> None:
         assert await read(client, "any://2") == "a"
 
 
-async def test_what_a_provider_lists_or_has_a_template_for_need_not_be_remembered(host: Any) -> None:
+async def test_what_a_provider_lists_or_has_a_template_for_need_not_be_remembered(host: LonelyHost) -> None:
     links = Links()
     servers = giving("a", link("any://1"), link("list://1"), template="any://{id}"), giving("b", link("list://1"))
     servers[0].resource("list://1", name="listed")(lambda: "")
@@ -128,7 +129,7 @@ async def test_what_a_provider_lists_or_has_a_template_for_need_not_be_remembere
 
 
 @pytest.mark.parametrize("uri", ["secret://1", "SECRET://1", "secret://%31", "secret://x/../1"])
-async def test_a_link_that_policy_denies_stays_denied(uri: str, host: Any) -> None:
+async def test_a_link_that_policy_denies_stays_denied(uri: str, host: LonelyHost) -> None:
     exposures = {"a": {"deny": ["resources:secret://*"]}}
     servers = giving("a", link(uri), link("public://1"))
     async with gateway(host, servers, links=Links(), exposures=exposures) as server, Client(server) as client:
@@ -138,7 +139,7 @@ async def test_a_link_that_policy_denies_stays_denied(uri: str, host: Any) -> No
             await client.read_resource(uri)
 
 
-async def test_a_page_that_a_tool_is_shown_with_is_read_through_the_tools_provider(host: Any) -> None:
+async def test_a_page_that_a_tool_is_shown_with_is_read_through_the_tools_provider(host: LonelyHost) -> None:
     for meta in ({"ui": {"resourceUri": "ui://w/1.html"}}, {"ui/resourceUri": "ui://w/1.html"}):
         server: MCPServer[Any] = MCPServer("a")
 

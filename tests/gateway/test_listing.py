@@ -11,6 +11,7 @@ from mcp_types import INVALID_PARAMS
 
 from switchboard.gateway import LiveCatalog, build_gateway
 from switchboard.plugins import Plugin, PluginProvider
+from tests.gateway.conftest import LonelyHost, OpenGateway
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
@@ -23,7 +24,9 @@ def shelf(count: int) -> MCPServer[Any]:
 
 
 @ERAS
-async def test_a_list_comes_in_the_pages_its_plugin_asks_for_and_is_whole_and_in_order(host: Any, era: str) -> None:
+async def test_a_list_comes_in_the_pages_its_plugin_asks_for_and_is_whole_and_in_order(
+    host: LonelyHost, era: str
+) -> None:
     plugin = Plugin("shelf", "1", shelf(25), page_sizes={"resources": 10})
     catalog = LiveCatalog([PluginProvider(plugin)], bus=InMemorySubscriptionBus())
     server = build_gateway(catalog, bus=InMemorySubscriptionBus())
@@ -40,7 +43,9 @@ async def test_a_list_comes_in_the_pages_its_plugin_asks_for_and_is_whole_and_in
 
 @ERAS
 @pytest.mark.parametrize("method", ["list_tools", "list_resources", "list_resource_templates", "list_prompts"])
-async def test_a_cursor_that_was_not_minted_for_this_list_is_invalid(open_gateway: Any, era: str, method: str) -> None:
+async def test_a_cursor_that_was_not_minted_for_this_list_is_invalid(
+    open_gateway: OpenGateway, era: str, method: str
+) -> None:
     async with open_gateway((shelf(1), "never")) as opened, Client(opened.server, mode=era) as client:
         with pytest.raises(MCPError) as caught:
             await getattr(client, method)(cursor="cmVzb3VyY2U6MTA")
@@ -48,7 +53,7 @@ async def test_a_cursor_that_was_not_minted_for_this_list_is_invalid(open_gatewa
 
 
 @ERAS
-async def test_lists_of_a_gateway_without_plugins_are_empty(open_gateway: Any, era: str) -> None:
+async def test_lists_of_a_gateway_without_plugins_are_empty(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway() as opened, Client(opened.server, mode=era) as client:
         assert (await client.list_tools()).tools == []
         assert (await client.list_resources()).resources == []

@@ -14,6 +14,7 @@ from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, ToolsListChan
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import LiveCatalog
 from switchboard.plugins import Host, Plugin, PluginProvider
+from tests.gateway.conftest import LonelyHost
 
 
 class Moody(PluginProvider):
@@ -35,7 +36,7 @@ def provider(name: str, *tools: str) -> Moody:
 
 
 async def test_a_provider_that_breaks_keeps_its_last_known_offer_and_the_others_change(
-    host: Any, caplog: pytest.LogCaptureFixture
+    host: LonelyHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = provider("a", "x"), provider("b", "y")
     catalog = LiveCatalog([first, second], bus=InMemorySubscriptionBus())
@@ -47,7 +48,7 @@ async def test_a_provider_that_breaks_keeps_its_last_known_offer_and_the_others_
     assert "a does not say what it offers" in caplog.text
 
 
-async def test_a_snapshot_without_a_difference_is_the_same_snapshot(host: Any) -> None:
+async def test_a_snapshot_without_a_difference_is_the_same_snapshot(host: LonelyHost) -> None:
     catalog = LiveCatalog([provider("a", "x")], bus=host.bus)
     async with catalog.running(host):
         before = catalog.current()
@@ -55,7 +56,7 @@ async def test_a_snapshot_without_a_difference_is_the_same_snapshot(host: Any) -
         assert await catalog.fresh() is before
 
 
-async def test_whoever_is_told_of_a_change_already_finds_it_in_the_snapshot(host: Any) -> None:
+async def test_whoever_is_told_of_a_change_already_finds_it_in_the_snapshot(host: LonelyHost) -> None:
     seen: list[list[str]] = []
     growing = MCPServer("growing")
     hosts: list[Host] = []
@@ -79,7 +80,7 @@ async def test_whoever_is_told_of_a_change_already_finds_it_in_the_snapshot(host
     assert (hosts[0].worker, hosts[0].state, list(hosts[0].streams())) == ("w1", "memory://", [])
 
 
-async def test_what_is_rejected_is_logged_with_the_reason(host: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_rejected_is_logged_with_the_reason(host: LonelyHost, caplog: pytest.LogCaptureFixture) -> None:
     mounted = [PluginProvider(provider(name, "x")._plugin, prefix="never") for name in ("a", "b")]
     with caplog.at_level(logging.WARNING):
         async with LiveCatalog(mounted, bus=host.bus).running(host):
@@ -87,7 +88,7 @@ async def test_what_is_rejected_is_logged_with_the_reason(host: Any, caplog: pyt
     assert "not offered: tools 'x' of b: 'x' is taken by 'a'" in caplog.text
 
 
-async def test_a_plugin_that_does_not_start_is_named(host: Any) -> None:
+async def test_a_plugin_that_does_not_start_is_named(host: LonelyHost) -> None:
     @asynccontextmanager
     async def failing(_host: Host) -> AsyncIterator[None]:
         raise OSError("no database")
@@ -99,7 +100,7 @@ async def test_a_plugin_that_does_not_start_is_named(host: Any) -> None:
             pass
 
 
-async def test_an_error_of_the_worker_passes_by_the_task_groups_of_plugins_as_it_is(host: Any) -> None:
+async def test_an_error_of_the_worker_passes_by_the_task_groups_of_plugins_as_it_is(host: LonelyHost) -> None:
     stopped: list[str] = []
 
     @asynccontextmanager
@@ -115,6 +116,6 @@ async def test_an_error_of_the_worker_passes_by_the_task_groups_of_plugins_as_it
     assert stopped == ["busy"]
 
 
-def test_two_providers_of_one_name_are_refused(host: Any) -> None:
+def test_two_providers_of_one_name_are_refused(host: LonelyHost) -> None:
     with pytest.raises(ConfigurationError, match="same name"):
         LiveCatalog([provider("a"), provider("a")], bus=host.bus)

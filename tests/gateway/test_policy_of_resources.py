@@ -18,6 +18,7 @@ from switchboard.config import Exposure, Preset
 from switchboard.gateway import Gateway, LiveCatalog, SelectedCatalog, build_gateway, readable
 from switchboard.identity import Caller, Principal, serving
 from switchboard.plugins import Plugin, PluginProvider
+from tests.gateway.conftest import LonelyHost
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 SECRET, PUBLIC, RENAMED = "book://secret/text", "book://public/text", "book://%73ecret/text"
@@ -38,7 +39,9 @@ async def subscribe(client: Client, uri: str) -> None:
 
 
 @asynccontextmanager
-async def opened(host: Any, subscribed: list[str], **exposure: Any) -> AsyncIterator[tuple[Gateway, SelectedCatalog]]:
+async def opened(
+    host: LonelyHost, subscribed: list[str], **exposure: Any
+) -> AsyncIterator[tuple[Gateway, SelectedCatalog]]:
     """A gateway that keeps what is subscribed to in a list."""
 
     async def kept(_sid: str, uri: str) -> None:
@@ -56,7 +59,7 @@ async def opened(host: Any, subscribed: list[str], **exposure: Any) -> AsyncIter
 @ERAS
 @pytest.mark.parametrize(("exposure", "query"), [({"deny": ["resources:book://secret/*"]}, b""), ({}, b"preset=open")])
 async def test_a_denied_resource_is_unknown_to_every_request_that_names_it(
-    host: Any, era: str, exposure: dict[str, Any], query: bytes
+    host: LonelyHost, era: str, exposure: dict[str, Any], query: bytes
 ) -> None:
     subscribed: list[str] = []
     async with opened(host, subscribed, **exposure) as (server, source):
@@ -79,7 +82,7 @@ async def test_a_denied_resource_is_unknown_to_every_request_that_names_it(
                     assert subscribed == [PUBLIC]
 
 
-async def test_a_listen_stream_leaves_out_what_is_denied(host: Any) -> None:
+async def test_a_listen_stream_leaves_out_what_is_denied(host: LonelyHost) -> None:
     async with (
         opened(host, [], deny=["resources:book://secret/*"]) as (server, _),
         Client(server) as client,
@@ -88,7 +91,7 @@ async def test_a_listen_stream_leaves_out_what_is_denied(host: Any) -> None:
         assert events.honored.resource_subscriptions == [PUBLIC]
 
 
-async def test_a_resource_behind_a_template_needs_the_scopes_of_its_rule(host: Any) -> None:
+async def test_a_resource_behind_a_template_needs_the_scopes_of_its_rule(host: LonelyHost) -> None:
     subscribed: list[str] = []
     rule = {"resources:book://secret/*": {"scopes": ["books:secret"]}}
     async with opened(host, subscribed, tools=rule) as (server, source):
@@ -109,7 +112,7 @@ async def test_a_resource_behind_a_template_needs_the_scopes_of_its_rule(host: A
         assert subscribed == []
 
 
-async def test_policy_that_changes_no_list_counts_at_once(host: Any) -> None:
+async def test_policy_that_changes_no_list_counts_at_once(host: LonelyHost) -> None:
     async with opened(host, []) as (server, source), Client(server) as client:
         assert "secret" in str(await client.read_resource(SECRET))
         denied = shapes({"library": Exposure.model_validate({"deny": ["resources:book://secret/*"]})})

@@ -16,6 +16,8 @@ from mcp_types import (
     TextContent,
 )
 
+from tests.gateway.conftest import OpenGateway
+
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
 
@@ -44,7 +46,7 @@ def poet(name: str = "poet") -> MCPServer[Any]:
 
 
 @ERAS
-async def test_a_prompt_is_listed_and_rendered_under_its_prefixed_name(open_gateway: Any, era: str) -> None:
+async def test_a_prompt_is_listed_and_rendered_under_its_prefixed_name(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((poet(), "always")) as opened, Client(opened.server, mode=era) as client:
         listed = (await client.list_prompts()).prompts
         result = await client.get_prompt("poet__poem", {"about": "rain"})
@@ -70,7 +72,7 @@ async def test_a_prompt_is_listed_and_rendered_under_its_prefixed_name(open_gate
     ],
 )
 async def test_a_prompt_that_cannot_be_had_is_a_protocol_error_that_says_why(
-    open_gateway: Any,
+    open_gateway: OpenGateway,
     era: str,
     name: str,
     arguments: dict[str, str],
@@ -87,7 +89,9 @@ async def test_a_prompt_that_cannot_be_had_is_a_protocol_error_that_says_why(
 
 
 @ERAS
-async def test_completions_come_from_whoever_offers_the_prompt_or_the_template(open_gateway: Any, era: str) -> None:
+async def test_completions_come_from_whoever_offers_the_prompt_or_the_template(
+    open_gateway: OpenGateway, era: str
+) -> None:
     mute = MCPServer("mute")
     mute.prompt(name="hush")(lambda word: word)
     mounted = (poet("a"), "always"), (poet("b"), "always"), (mute, "always")
@@ -105,7 +109,7 @@ async def test_completions_come_from_whoever_offers_the_prompt_or_the_template(o
     assert (caught.value.code, caught.value.message) == (INVALID_PARAMS, "Unknown reference: poem")
 
 
-async def test_no_more_than_a_hundred_completions_go_out_and_the_rest_is_announced(open_gateway: Any) -> None:
+async def test_no_more_than_a_hundred_completions_go_out_and_the_rest_is_announced(open_gateway: OpenGateway) -> None:
     async with open_gateway((poet(), "never")) as opened, Client(opened.server) as client:
         ref = PromptReference(type="ref/prompt", name="poem")
         completion = (await client.complete(ref, {"name": "about", "value": "many"})).completion

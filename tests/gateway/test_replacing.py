@@ -16,6 +16,7 @@ from mcp.shared.subscriptions import ServerEvent, ToolsListChanged
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import LiveCatalog, build_gateway, initialization_options
 from switchboard.plugins import Host, Plugin, PluginProvider
+from tests.gateway.conftest import LonelyHost
 
 
 class Watched:
@@ -51,7 +52,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_only_what_changed_is_started_and_stopped_and_the_order_is_the_new_one(host: Any) -> None:
+async def test_only_what_changed_is_started_and_stopped_and_the_order_is_the_new_one(host: LonelyHost) -> None:
     a, b, c = Watched("a"), Watched("b"), Watched("c")
     live = LiveCatalog([a.provider, b.provider], bus=host.bus)
     async with live.running(host):
@@ -62,7 +63,7 @@ async def test_only_what_changed_is_started_and_stopped_and_the_order_is_the_new
     assert (b.log, c.log) == (["started", "ended"], ["started", "ended"])
 
 
-async def test_a_changed_list_is_announced_and_an_unchanged_one_is_not(host: Any) -> None:
+async def test_a_changed_list_is_announced_and_an_unchanged_one_is_not(host: LonelyHost) -> None:
     told: list[ServerEvent] = []
     host.bus.subscribe(told.append)
     a, again, other = Watched("a"), Watched("a"), Watched("a", tool="y")
@@ -74,7 +75,7 @@ async def test_a_changed_list_is_announced_and_an_unchanged_one_is_not(host: Any
         assert told == [ToolsListChanged()]
 
 
-async def test_a_request_on_what_is_replaced_is_finished_first(host: Any) -> None:
+async def test_a_request_on_what_is_replaced_is_finished_first(host: LonelyHost) -> None:
     old, new = Watched("a"), Watched("a")
     live = LiveCatalog([old.provider], bus=host.bus)
     server = build_gateway(live, bus=host.bus)
@@ -90,7 +91,7 @@ async def test_a_request_on_what_is_replaced_is_finished_first(host: Any) -> Non
         await until(lambda: old.log == ["started", "ended"])
 
 
-async def test_one_that_does_not_start_leaves_everything_as_it_was(host: Any) -> None:
+async def test_one_that_does_not_start_leaves_everything_as_it_was(host: LonelyHost) -> None:
     a, b, broken = Watched("a"), Watched("b"), Watched("c", broken=True)
     live = LiveCatalog([a.provider], bus=host.bus)
     async with live.running(host):
@@ -102,7 +103,7 @@ async def test_one_that_does_not_start_leaves_everything_as_it_was(host: Any) ->
         assert (a.log, b.log) == (["started"], ["started", "ended"])
 
 
-async def test_what_providers_say_about_themselves_follows_the_change(host: Any) -> None:
+async def test_what_providers_say_about_themselves_follows_the_change(host: LonelyHost) -> None:
     one, two = Watched("a", instructions="Ask."), Watched("b", instructions="Do not ask.")
     live = LiveCatalog([one.provider], bus=host.bus)
     server = build_gateway(live, bus=host.bus)
@@ -116,7 +117,7 @@ async def test_what_providers_say_about_themselves_follows_the_change(host: Any)
         assert options.instructions == "b: Do not ask."
 
 
-async def test_a_method_of_a_provider_that_is_gone_is_unknown(host: Any) -> None:
+async def test_a_method_of_a_provider_that_is_gone_is_unknown(host: LonelyHost) -> None:
     live = LiveCatalog([Watched("a").provider], bus=host.bus)
     server = build_gateway(live, bus=host.bus)
     async with live.running(host), Client(server) as client:
@@ -125,7 +126,9 @@ async def test_a_method_of_a_provider_that_is_gone_is_unknown(host: Any) -> None
             await client.call_tool("a__x")
 
 
-async def test_a_provider_that_breaks_while_it_runs_breaks_alone(host: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_provider_that_breaks_while_it_runs_breaks_alone(
+    host: LonelyHost, caplog: pytest.LogCaptureFixture
+) -> None:
     breaking = asyncio.Event()
 
     @asynccontextmanager
@@ -148,7 +151,7 @@ async def test_a_provider_that_breaks_while_it_runs_breaks_alone(host: Any, capl
 
 
 async def test_a_swap_that_is_cut_short_still_ends_what_was_replaced(
-    host: Any, monkeypatch: pytest.MonkeyPatch
+    host: LonelyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = Watched("a"), Watched("a")
     asked = asyncio.Event()

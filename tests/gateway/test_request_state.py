@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from switchboard.gateway.sealing import FleetTime
 from switchboard.identity import Caller, Principal, serving
+from tests.gateway.conftest import OpenGateway
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 ALICE = Principal("iss", "alice", "client")
@@ -62,7 +63,7 @@ async def second_round(client: Client, first: InputRequiredResult, **changes: An
 
 
 @ERAS
-async def test_a_handler_that_asks_works_in_both_eras(open_gateway: Any, era: str) -> None:
+async def test_a_handler_that_asks_works_in_both_eras(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((painter(), "always"), keys=[KEY]) as opened, connected(opened, era) as client:
         result = await client.call_tool("painter__paint", {})
     content = result.content[0]
@@ -70,7 +71,7 @@ async def test_a_handler_that_asks_works_in_both_eras(open_gateway: Any, era: st
     assert content.text == "painted red"
 
 
-async def test_the_second_round_may_reach_another_worker_with_the_same_keys(open_gateway: Any) -> None:
+async def test_the_second_round_may_reach_another_worker_with_the_same_keys(open_gateway: OpenGateway) -> None:
     async with (
         open_gateway((painter(), "always"), keys=[OLDER_KEY]) as one,
         open_gateway((painter(), "always"), keys=[KEY, OLDER_KEY]) as two,
@@ -81,7 +82,7 @@ async def test_the_second_round_may_reach_another_worker_with_the_same_keys(open
     assert not result.is_error
 
 
-async def test_request_state_of_one_principal_is_worthless_to_another(open_gateway: Any) -> None:
+async def test_request_state_of_one_principal_is_worthless_to_another(open_gateway: OpenGateway) -> None:
     async with open_gateway((painter(), "always"), keys=[KEY]) as opened:
         with serving(Caller(ALICE)):
             async with connected(opened) as client:
@@ -94,7 +95,9 @@ async def test_request_state_of_one_principal_is_worthless_to_another(open_gatew
     assert caught.value.data == {"reason": "invalid_request_state"}
 
 
-async def test_request_state_survives_a_token_with_other_scopes_of_the_same_principal(open_gateway: Any) -> None:
+async def test_request_state_survives_a_token_with_other_scopes_of_the_same_principal(
+    open_gateway: OpenGateway,
+) -> None:
     async with open_gateway((painter(), "always"), keys=[KEY]) as opened:
         with serving(Caller(ALICE)):
             async with connected(opened) as client:
@@ -104,7 +107,7 @@ async def test_request_state_survives_a_token_with_other_scopes_of_the_same_prin
                 assert not (await second_round(client, first)).is_error
 
 
-async def test_tampered_request_state_is_refused(open_gateway: Any) -> None:
+async def test_tampered_request_state_is_refused(open_gateway: OpenGateway) -> None:
     async with open_gateway((painter(), "always"), keys=[KEY]) as opened, connected(opened) as client:
         first = await first_round(client)
         with pytest.raises(MCPError) as caught:
@@ -112,7 +115,7 @@ async def test_tampered_request_state_is_refused(open_gateway: Any) -> None:
     assert caught.value.code == INVALID_PARAMS
 
 
-async def test_request_state_is_meant_for_one_deployment(open_gateway: Any) -> None:
+async def test_request_state_is_meant_for_one_deployment(open_gateway: OpenGateway) -> None:
     async with (
         open_gateway((painter(), "always"), keys=[KEY], audience="https://a.example") as one,
         open_gateway((painter(), "always"), keys=[KEY], audience="https://b.example") as two,
@@ -124,7 +127,7 @@ async def test_request_state_is_meant_for_one_deployment(open_gateway: Any) -> N
             await second_round(there, first)
 
 
-async def test_injected_middleware_sees_request_state_in_the_clear(open_gateway: Any) -> None:
+async def test_injected_middleware_sees_request_state_in_the_clear(open_gateway: OpenGateway) -> None:
     seen: list[Any] = []
 
     async def peek(ctx: Any, call_next: Any) -> Any:

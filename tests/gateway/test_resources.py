@@ -12,6 +12,8 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import INVALID_PARAMS, BlobResourceContents, TextResourceContents
 
+from tests.gateway.conftest import OpenGateway
+
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 NOT_FOUND = pytest.mark.parametrize(("era", "code"), [("legacy", -32002), ("auto", INVALID_PARAMS)])
 
@@ -41,7 +43,7 @@ def library(name: str = "library", **options: Any) -> MCPServer[Any]:
 
 
 @ERAS
-async def test_text_blobs_and_templates_are_read_by_uri(open_gateway: Any, era: str) -> None:
+async def test_text_blobs_and_templates_are_read_by_uri(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((library(), "always")) as opened, Client(opened.server, mode=era) as client:
         listed = [resource.uri for resource in (await client.list_resources()).resources]
         templates = [t.uri_template for t in (await client.list_resource_templates()).resource_templates]
@@ -60,7 +62,7 @@ async def test_text_blobs_and_templates_are_read_by_uri(open_gateway: Any, era: 
 
 @NOT_FOUND
 async def test_an_unknown_resource_is_an_error_as_the_protocol_version_has_it(
-    open_gateway: Any, era: str, code: int
+    open_gateway: OpenGateway, era: str, code: int
 ) -> None:
     async with open_gateway((library(), "always")) as opened, Client(opened.server, mode=era) as client:
         with pytest.raises(MCPError) as caught:
@@ -72,7 +74,7 @@ async def test_an_unknown_resource_is_an_error_as_the_protocol_version_has_it(
 @NOT_FOUND
 @pytest.mark.parametrize("fate", ["lost", "stolen"])
 async def test_a_template_that_finds_nothing_says_so_in_its_own_words(
-    open_gateway: Any, era: str, code: int, fate: str
+    open_gateway: OpenGateway, era: str, code: int, fate: str
 ) -> None:
     async with open_gateway((library(), "always")) as opened, Client(opened.server, mode=era) as client:
         with pytest.raises(MCPError) as caught:
@@ -83,7 +85,7 @@ async def test_a_template_that_finds_nothing_says_so_in_its_own_words(
 
 @ERAS
 async def test_a_crash_while_reading_names_the_uri_and_leaks_nothing(
-    open_gateway: Any, era: str, caplog: pytest.LogCaptureFixture
+    open_gateway: OpenGateway, era: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_gateway((library(), "always")) as opened, Client(opened.server, mode=era) as client:
         with caplog.at_level(logging.ERROR), pytest.raises(MCPError) as caught:
@@ -94,7 +96,7 @@ async def test_a_crash_while_reading_names_the_uri_and_leaks_nothing(
 
 
 @ERAS
-async def test_of_two_providers_with_one_uri_the_first_in_order_is_read(open_gateway: Any, era: str) -> None:
+async def test_of_two_providers_with_one_uri_the_first_in_order_is_read(open_gateway: OpenGateway, era: str) -> None:
     mounted = (library("east"), "always"), (library("west"), "always")
     async with open_gateway(*mounted) as opened, Client(opened.server, mode=era) as client:
         listed = [resource.uri for resource in (await client.list_resources()).resources]
@@ -107,7 +109,7 @@ async def test_of_two_providers_with_one_uri_the_first_in_order_is_read(open_gat
     assert text.text == "emma in east"
 
 
-async def test_what_is_read_is_private_and_stale_unless_its_provider_says_otherwise(open_gateway: Any) -> None:
+async def test_what_is_read_is_private_and_stale_unless_its_provider_says_otherwise(open_gateway: OpenGateway) -> None:
     shared = MCPServer("shared", cache_hints={"resources/read": CacheHint(9000, "public")})
     shared.resource("shared://note", name="note")(lambda: "for all")
     async with open_gateway((library(), "never"), (shared, "never")) as opened, Client(opened.server) as client:
@@ -117,7 +119,7 @@ async def test_what_is_read_is_private_and_stale_unless_its_provider_says_otherw
     assert (public.ttl_ms, public.cache_scope) == (9000, "public")
 
 
-async def test_lists_carry_the_merged_hints_of_those_who_contribute(open_gateway: Any) -> None:
+async def test_lists_carry_the_merged_hints_of_those_who_contribute(open_gateway: OpenGateway) -> None:
     quick = MCPServer("quick", cache_hints={"tools/list": CacheHint(1000, "private")})
     slow = MCPServer("slow", cache_hints={"tools/list": CacheHint(60_000, "public")})
     for server in (quick, slow):
@@ -130,7 +132,7 @@ async def test_lists_carry_the_merged_hints_of_those_who_contribute(open_gateway
     assert (resources.ttl_ms, resources.cache_scope) == (0, "public")
 
 
-async def test_a_resource_update_published_by_a_handler_reaches_the_bus(open_gateway: Any) -> None:
+async def test_a_resource_update_published_by_a_handler_reaches_the_bus(open_gateway: OpenGateway) -> None:
     server = library()
 
     @server.tool()

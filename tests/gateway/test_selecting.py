@@ -15,6 +15,7 @@ from switchboard.config import Exposure, Preset, ToolSearch
 from switchboard.gateway import Gateway, LiveCatalog, SelectedCatalog, build_gateway
 from switchboard.identity import Caller, Principal, serving
 from switchboard.plugins import Plugin, PluginProvider
+from tests.gateway.conftest import LonelyHost
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
@@ -35,7 +36,10 @@ def files() -> MCPServer[Any]:
 
 @asynccontextmanager
 async def opened(
-    host: Any, exposure: dict[str, Any], presets: dict[str, Preset] | None = None, search: ToolSearch | None = None
+    host: LonelyHost,
+    exposure: dict[str, Any],
+    presets: dict[str, Preset] | None = None,
+    search: ToolSearch | None = None,
 ) -> AsyncIterator[tuple[Gateway, SelectedCatalog]]:
     """A gateway over one plugin with that exposure."""
     provider = PluginProvider(Plugin("files", "1", files()))
@@ -51,7 +55,7 @@ async def names(client: Client) -> list[str]:
 
 
 @ERAS
-async def test_clients_of_different_presets_see_different_lists_of_one_server(host: Any, era: str) -> None:
+async def test_clients_of_different_presets_see_different_lists_of_one_server(host: LonelyHost, era: str) -> None:
     exposure = {"tools": {"delete": {"tags": ["danger"]}}}
     async with opened(host, exposure, {"safe": Preset(tags="!danger")}) as (server, source):
         with source.serving(b"preset=safe"):
@@ -67,13 +71,13 @@ async def test_clients_of_different_presets_see_different_lists_of_one_server(ho
                 assert await names(client) == ["files__delete"]
 
 
-async def test_a_preset_that_there_is_not_is_no_url(host: Any) -> None:
+async def test_a_preset_that_there_is_not_is_no_url(host: LonelyHost) -> None:
     async with opened(host, {}) as (_, source):
         with pytest.raises(UnknownSelection), source.serving(b"preset=gone"):
             pass
 
 
-async def test_a_preset_taken_away_says_so_and_a_changed_one_counts_at_once(host: Any) -> None:
+async def test_a_preset_taken_away_says_so_and_a_changed_one_counts_at_once(host: LonelyHost) -> None:
     async with opened(host, {}, {"p": Preset(allow=("*read",))}) as (server, source):
         with source.serving(b"preset=p"):
             async with Client(server) as client:
@@ -86,7 +90,7 @@ async def test_a_preset_taken_away_says_so_and_a_changed_one_counts_at_once(host
 
 
 @ERAS
-async def test_tools_that_are_not_listed_are_found_and_called(host: Any, era: str) -> None:
+async def test_tools_that_are_not_listed_are_found_and_called(host: LonelyHost, era: str) -> None:
     async with (
         opened(host, {}, search=ToolSearch(enabled=True)) as (server, _),
         Client(server, mode=era) as client,
@@ -111,7 +115,7 @@ async def test_tools_that_are_not_listed_are_found_and_called(host: Any, era: st
     ],
 )
 async def test_wrong_arguments_of_the_search_are_said(
-    host: Any, tool: str, arguments: dict[str, Any], complaint: str
+    host: LonelyHost, tool: str, arguments: dict[str, Any], complaint: str
 ) -> None:
     async with opened(host, {}, search=ToolSearch(enabled=True)) as (server, _), Client(server) as client:
         result = await client.call_tool(tool, arguments)
@@ -120,14 +124,14 @@ async def test_wrong_arguments_of_the_search_are_said(
 
 
 @pytest.mark.parametrize("name", ["gone", "call_tool", "discover_tools"])
-async def test_what_cannot_be_called_through_the_search_is_unknown(host: Any, name: str) -> None:
+async def test_what_cannot_be_called_through_the_search_is_unknown(host: LonelyHost, name: str) -> None:
     async with opened(host, {}, search=ToolSearch(enabled=True)) as (server, _), Client(server) as client:
         with pytest.raises(MCPError, match="Unknown tool"):
             await client.call_tool("call_tool", {"name": name})
 
 
 @pytest.mark.parametrize("tool", ["files__delete", "call_tool"])
-async def test_a_tool_that_needs_a_scope_is_listed_and_refused_without_it(host: Any, tool: str) -> None:
+async def test_a_tool_that_needs_a_scope_is_listed_and_refused_without_it(host: LonelyHost, tool: str) -> None:
     exposure = {"tools": {"delete": {"scopes": ["files:write", "files:all"]}}}
     arguments = {"name": "files__delete", "arguments": {"name": "x"}} if tool == "call_tool" else {"name": "x"}
     async with opened(host, exposure, search=ToolSearch(enabled=True, keep=("*",))) as (server, source):

@@ -14,6 +14,8 @@ from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
 from pydantic import Field, TypeAdapter, ValidationError
 
+from tests.gateway.conftest import OpenGateway
+
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
 
@@ -75,7 +77,7 @@ def text_of(result: CallToolResult) -> str:
 
 
 @ERAS
-async def test_a_tool_is_listed_and_called_under_its_prefixed_name(open_gateway: Any, era: str) -> None:
+async def test_a_tool_is_listed_and_called_under_its_prefixed_name(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((calculator(), "always")) as opened, Client(opened.server, mode=era) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
         result = await client.call_tool("calc__add", {"a": 1, "b": 2})
@@ -85,13 +87,13 @@ async def test_a_tool_is_listed_and_called_under_its_prefixed_name(open_gateway:
 
 
 @ERAS
-async def test_a_provider_without_prefix_keeps_its_own_names(open_gateway: Any, era: str) -> None:
+async def test_a_provider_without_prefix_keeps_its_own_names(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((calculator(), "never")) as opened, Client(opened.server, mode=era) as client:
         assert not (await client.call_tool("add", {"a": 1, "b": 2})).is_error
 
 
 @ERAS
-async def test_an_unknown_tool_is_a_protocol_error_that_names_it(open_gateway: Any, era: str) -> None:
+async def test_an_unknown_tool_is_a_protocol_error_that_names_it(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((calculator(), "always")) as opened, Client(opened.server, mode=era) as client:
         with pytest.raises(MCPError) as caught:
             await client.call_tool("add", {"a": 1, "b": 2})
@@ -100,7 +102,9 @@ async def test_an_unknown_tool_is_a_protocol_error_that_names_it(open_gateway: A
 
 
 @ERAS
-async def test_invalid_arguments_are_a_result_that_names_each_and_repeats_no_value(open_gateway: Any, era: str) -> None:
+async def test_invalid_arguments_are_a_result_that_names_each_and_repeats_no_value(
+    open_gateway: OpenGateway, era: str
+) -> None:
     async with open_gateway((calculator(), "always")) as opened, Client(opened.server, mode=era) as client:
         result = await client.call_tool("calc__add", {"a": "secret"})
     assert result.is_error
@@ -109,7 +113,7 @@ async def test_invalid_arguments_are_a_result_that_names_each_and_repeats_no_val
 
 
 @ERAS
-async def test_wrong_arguments_are_told_in_plain_words(open_gateway: Any, era: str) -> None:
+async def test_wrong_arguments_are_told_in_plain_words(open_gateway: OpenGateway, era: str) -> None:
     arguments = {"size": "a", "colour": "green", "many": "x"}
     async with open_gateway((clerk(), "always")) as opened, Client(opened.server, mode=era) as client:
         result = await client.call_tool("clerk__pick", arguments)
@@ -120,7 +124,9 @@ async def test_wrong_arguments_are_told_in_plain_words(open_gateway: Any, era: s
 
 
 @ERAS
-async def test_what_a_tool_relays_of_a_library_has_no_link_to_its_documentation(open_gateway: Any, era: str) -> None:
+async def test_what_a_tool_relays_of_a_library_has_no_link_to_its_documentation(
+    open_gateway: OpenGateway, era: str
+) -> None:
     async with open_gateway((clerk(), "always")) as opened, Client(opened.server, mode=era) as client:
         result = await client.call_tool("clerk__relay", {})
         with pytest.raises(MCPError) as caught:
@@ -132,7 +138,7 @@ async def test_what_a_tool_relays_of_a_library_has_no_link_to_its_documentation(
 
 @ERAS
 async def test_a_crash_in_a_tool_names_the_tool_and_leaks_nothing(
-    open_gateway: Any, era: str, caplog: pytest.LogCaptureFixture
+    open_gateway: OpenGateway, era: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_gateway((calculator(), "always")) as opened, Client(opened.server, mode=era) as client:
         with caplog.at_level(logging.ERROR):
@@ -143,13 +149,15 @@ async def test_a_crash_in_a_tool_names_the_tool_and_leaks_nothing(
 
 
 @ERAS
-async def test_a_failure_that_a_tool_means_to_tell_reaches_the_client(open_gateway: Any, era: str) -> None:
+async def test_a_failure_that_a_tool_means_to_tell_reaches_the_client(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((calculator(), "always")) as opened, Client(opened.server, mode=era) as client:
         assert text_of(await client.call_tool("calc__refuse", {})) == "Error executing tool refuse: not today"
 
 
 @ERAS
-async def test_a_tool_added_at_run_time_can_be_called_before_anybody_lists_again(open_gateway: Any, era: str) -> None:
+async def test_a_tool_added_at_run_time_can_be_called_before_anybody_lists_again(
+    open_gateway: OpenGateway, era: str
+) -> None:
     server = calculator()
 
     @server.tool()
@@ -170,7 +178,7 @@ async def test_a_tool_added_at_run_time_can_be_called_before_anybody_lists_again
     assert opened.catalog.current().digest != before.digest
 
 
-async def test_a_change_announced_by_another_worker_is_seen_by_the_next_lookup(open_gateway: Any) -> None:
+async def test_a_change_announced_by_another_worker_is_seen_by_the_next_lookup(open_gateway: OpenGateway) -> None:
     server = calculator()
     async with open_gateway((server, "never")) as opened, Client(opened.server) as client:
         server.add_tool(lambda: "late", name="late", description="New.")
@@ -181,7 +189,7 @@ async def test_a_change_announced_by_another_worker_is_seen_by_the_next_lookup(o
 
 
 @ERAS
-async def test_two_providers_with_one_tool_name_are_told_apart_by_prefix(open_gateway: Any, era: str) -> None:
+async def test_two_providers_with_one_tool_name_are_told_apart_by_prefix(open_gateway: OpenGateway, era: str) -> None:
     one, two = MCPServer("one"), MCPServer("two")
     one.add_tool(lambda: "from one", name="who", description="Who.")
     two.add_tool(lambda: "from two", name="who", description="Who.")
@@ -190,7 +198,7 @@ async def test_two_providers_with_one_tool_name_are_told_apart_by_prefix(open_ga
         assert text_of(await client.call_tool("two__who", {})) == "from two"
 
 
-async def test_the_input_schema_is_found_by_the_exposed_name_without_listing(open_gateway: Any) -> None:
+async def test_the_input_schema_is_found_by_the_exposed_name_without_listing(open_gateway: OpenGateway) -> None:
     async with open_gateway((calculator(), "always")) as opened:
         look_up = opened.server.get_tool_input_schema
         assert look_up is not None
@@ -201,7 +209,7 @@ async def test_the_input_schema_is_found_by_the_exposed_name_without_listing(ope
 
 
 @ERAS
-async def test_a_handler_sees_the_lifespan_context_of_its_own_plugin(open_gateway: Any, era: str) -> None:
+async def test_a_handler_sees_the_lifespan_context_of_its_own_plugin(open_gateway: OpenGateway, era: str) -> None:
     @asynccontextmanager
     async def lifespan(_server: MCPServer[dict[str, str]]) -> AsyncIterator[dict[str, str]]:
         yield {"whose": "mine"}

@@ -20,6 +20,7 @@ from mcp_types import (
 from mcp_types.methods import serialize_server_result
 
 from switchboard.protocol.versions import fitted_definition, fitted_result
+from tests.gateway.conftest import OpenGateway
 
 LINK = ResourceLink(type="resource_link", uri="report://q1", name="q1", description="First quarter")
 AUDIO = AudioContent(type="audio", data="AAAA", mime_type="audio/wav")
@@ -91,7 +92,7 @@ def test_a_schema_of_results_that_are_no_objects_is_kept_from_earlier_clients(ve
     assert fitted_definition(version, object_schema) == object_schema
 
 
-async def test_clients_of_both_eras_get_a_list_that_a_tool_gave(open_gateway: Any) -> None:
+async def test_clients_of_both_eras_get_a_list_that_a_tool_gave(open_gateway: OpenGateway) -> None:
     server: MCPServer[Any] = MCPServer("p")
 
     @server.tool(structured_output=False)

@@ -13,6 +13,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import INVALID_PARAMS, JSONRPCError, JSONRPCRequest
 
 from switchboard.gateway import initialization_options
+from tests.gateway.conftest import OpenGateway
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
@@ -29,13 +30,13 @@ async def names(client: Client, **options: Any) -> list[str]:
 
 
 @ERAS
-async def test_a_remembered_page_is_the_page_the_kernel_made(open_gateway: Any, era: str) -> None:
+async def test_a_remembered_page_is_the_page_the_kernel_made(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((pair(), "always")) as opened, Client(opened.server, mode=era) as client:
         first = await client.list_tools(cache_mode="bypass")
         assert await client.list_tools(cache_mode="bypass") == first
 
 
-async def test_a_page_made_for_one_protocol_version_is_not_sent_to_another(open_gateway: Any) -> None:
+async def test_a_page_made_for_one_protocol_version_is_not_sent_to_another(open_gateway: OpenGateway) -> None:
     async with open_gateway((pair(), "always")) as opened:
         async with Client(opened.server) as modern:
             assert (await modern.session.list_tools()).cache_scope == "public"
@@ -44,7 +45,7 @@ async def test_a_page_made_for_one_protocol_version_is_not_sent_to_another(open_
 
 
 @ERAS
-async def test_a_remembered_page_is_forgotten_when_the_list_changes(open_gateway: Any, era: str) -> None:
+async def test_a_remembered_page_is_forgotten_when_the_list_changes(open_gateway: OpenGateway, era: str) -> None:
     server = pair()
     async with open_gateway((server, "never")) as opened, Client(opened.server, mode=era) as client:
         assert await names(client) == ["x", "y"]
@@ -54,7 +55,7 @@ async def test_a_remembered_page_is_forgotten_when_the_list_changes(open_gateway
 
 
 @ERAS
-async def test_a_remembered_page_does_not_answer_an_invalid_cursor(open_gateway: Any, era: str) -> None:
+async def test_a_remembered_page_does_not_answer_an_invalid_cursor(open_gateway: OpenGateway, era: str) -> None:
     async with open_gateway((pair(), "never")) as opened, Client(opened.server, mode=era) as client:
         await names(client)
         for _ in range(2):
@@ -63,7 +64,7 @@ async def test_a_remembered_page_does_not_answer_an_invalid_cursor(open_gateway:
             assert caught.value.code == INVALID_PARAMS
 
 
-async def test_a_remembered_page_does_not_open_the_gate_before_the_handshake(open_gateway: Any) -> None:
+async def test_a_remembered_page_does_not_open_the_gate_before_the_handshake(open_gateway: OpenGateway) -> None:
     async with open_gateway((pair(), "never")) as opened:
         async with Client(opened.server, mode="legacy") as client:
             await names(client)
@@ -77,10 +78,11 @@ async def test_a_remembered_page_does_not_open_the_gate_before_the_handshake(ope
     assert answer.message.error.code == INVALID_PARAMS
 
 
-async def test_the_kernel_shapes_each_page_once(open_gateway: Any) -> None:
+async def test_the_kernel_shapes_each_page_once(open_gateway: OpenGateway) -> None:
     made: list[str] = []
     async with open_gateway((pair(), "never")) as opened:
         entry = opened.server.get_request_handler("tools/list")
+        assert entry is not None
 
         async def counting(ctx: Any, params: Any) -> Any:
             made.append(ctx.protocol_version)

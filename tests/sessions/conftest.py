@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 import pytest
@@ -48,6 +48,11 @@ class Workers:
 
     def __post_init__(self) -> None:
         self._turns = itertools.cycle(self.every)
+
+    @property
+    def redis(self) -> Any:
+        """The shared state's commands; what they return depends on the command."""
+        return self.state.redis
 
     @property
     def a(self) -> Worker:
@@ -184,7 +189,10 @@ async def serving(redis_url: str | None, port: int = 0, **settings: Any) -> Asyn
             server.should_exit = True
 
 
-Start = Callable[..., Any]
+class Start(Protocol):
+    """Starts workers."""
+
+    async def __call__(self, count: int = 2, *, memory: bool = False, **settings: Any) -> Workers: ...
 
 
 @pytest.fixture
@@ -205,15 +213,13 @@ async def start(redis_url: str) -> AsyncIterator[Start]:
 @pytest.fixture(params=["redis", "memory"])
 async def workers(request: pytest.FixtureRequest, start: Start) -> Workers:
     """Two workers on one Redis; then, in the same body, one worker on memory://."""
-    built: Workers = await start(1, memory=True) if request.param == "memory" else await start()
-    return built
+    return await start(1, memory=True) if request.param == "memory" else await start()
 
 
 @pytest.fixture
 async def two(start: Start) -> Workers:
     """Two workers on one Redis."""
-    built: Workers = await start()
-    return built
+    return await start()
 
 
 Asked = Callable[[str | bytes, dict[str, str], str], tuple[int, str, str]]
@@ -251,15 +257,3 @@ def asked() -> Iterator[Asked]:
 
         yield lambda body, change, era: runner.run(send(body, change, era))
         runner.run(stack.aclose())
-
-
-@pytest.fixture
-def serving_worker() -> Any:
-    """`serving`, for tests that choose port and settings themselves."""
-    return serving
-
-
-@pytest.fixture
-def workers_of() -> Any:
-    """`Workers`, for tests that start their workers themselves."""
-    return Workers

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.sessions.conftest import Start
+
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 MODERN = "2026-07-28"
 ECHO: dict[str, Any] = {
@@ -53,7 +55,7 @@ def modern_headers(method: str = "tools/call", name: str = "echo") -> dict[str, 
         (b'{"jsonrpc": "2.0", "id": 1, "error": {"code": "1", "message": "x"}}', -32600),
     ],
 )
-async def test_a_body_that_is_no_message_is_refused_with_400(start: Any, body: bytes, code: int) -> None:
+async def test_a_body_that_is_no_message_is_refused_with_400(start: Start, body: bytes, code: int) -> None:
     workers = await start(1, memory=True)
     session = await workers.open()
     answer = await workers.http.post(workers.a.url, content=body, headers={**session.headers, **JSON})
@@ -80,7 +82,7 @@ async def test_a_body_that_is_no_message_is_refused_with_400(start: Any, body: b
         ({"origin": "https://evil.example"}, 403),
     ],
 )
-async def test_a_wrong_header_has_its_own_status(start: Any, change: dict[str, str], status: int) -> None:
+async def test_a_wrong_header_has_its_own_status(start: Start, change: dict[str, str], status: int) -> None:
     workers = await start(1, memory=True)
     session = await workers.open()
     headers = {**session.headers, **JSON, **change}
@@ -90,7 +92,7 @@ async def test_a_wrong_header_has_its_own_status(start: Any, change: dict[str, s
 
 
 @pytest.mark.parametrize("name", ["mcp-session-id", "mcp-protocol-version", "content-type"])
-async def test_a_header_that_comes_twice_is_refused(start: Any, name: str) -> None:
+async def test_a_header_that_comes_twice_is_refused(start: Start, name: str) -> None:
     workers = await start(1, memory=True)
     session = await workers.open()
     headers = [*{**session.headers, **JSON}.items()]
@@ -100,14 +102,14 @@ async def test_a_header_that_comes_twice_is_refused(start: Any, name: str) -> No
     assert name in answer.json()["error"]["message"]
 
 
-async def test_a_body_that_is_too_large_is_refused_with_413(start: Any) -> None:
+async def test_a_body_that_is_too_large_is_refused_with_413(start: Start) -> None:
     workers = await start(1, memory=True, max_body_bytes=2048)
     session = await workers.open()
     large = {**ECHO, "params": {"name": "echo", "arguments": {"message": "x" * 4096}}}
     assert (await session.post(workers.a, large)).status_code == 413
 
 
-async def test_unknown_methods_are_method_not_found_in_both_eras(start: Any) -> None:
+async def test_unknown_methods_are_method_not_found_in_both_eras(start: Start) -> None:
     workers = await start(1, memory=True)
     session = await workers.open()
     message = {"jsonrpc": "2.0", "id": 1, "method": "no/such"}
@@ -117,7 +119,7 @@ async def test_unknown_methods_are_method_not_found_in_both_eras(start: Any) -> 
     assert (new.status_code, new.json()["error"]["code"], new.json()["id"]) == (404, -32601, 1)
 
 
-async def test_an_unsupported_version_is_told_which_ones_are_supported(start: Any) -> None:
+async def test_an_unsupported_version_is_told_which_ones_are_supported(start: Start) -> None:
     workers = await start(1, memory=True)
     message = modern(ECHO)
     message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = "v999"
@@ -128,14 +130,16 @@ async def test_an_unsupported_version_is_told_which_ones_are_supported(start: An
 
 
 @pytest.mark.parametrize("version", [None, "2025-11-25"])
-async def test_a_modern_body_under_a_header_that_does_not_say_so_is_a_mismatch(start: Any, version: str | None) -> None:
+async def test_a_modern_body_under_a_header_that_does_not_say_so_is_a_mismatch(
+    start: Start, version: str | None
+) -> None:
     workers = await start(1, memory=True)
     headers = {**JSON, **({"mcp-protocol-version": version} if version else {})}
     answer = await workers.http.post(workers.a.url, json=modern(ECHO), headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
 
 
-async def test_get_and_delete_do_not_exist_in_the_modern_era(start: Any) -> None:
+async def test_get_and_delete_do_not_exist_in_the_modern_era(start: Start) -> None:
     workers = await start(1, memory=True)
     for method in ("GET", "DELETE"):
         answer = await workers.http.request(method, workers.a.url, headers={"mcp-protocol-version": MODERN})
@@ -143,7 +147,7 @@ async def test_get_and_delete_do_not_exist_in_the_modern_era(start: Any) -> None
     assert (await workers.http.put(workers.a.url)).status_code == 405
 
 
-async def test_a_batch_is_served_in_2025_03_26_and_refused_in_every_other_revision(start: Any) -> None:
+async def test_a_batch_is_served_in_2025_03_26_and_refused_in_every_other_revision(start: Start) -> None:
     workers = await start(1, memory=True)
     notification = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}
     batch = [ECHO, {**ECHO, "id": "two"}, notification]
@@ -158,7 +162,7 @@ async def test_a_batch_is_served_in_2025_03_26_and_refused_in_every_other_revisi
         assert (await session.post(workers.a, batch)).status_code == 400
 
 
-async def test_a_batch_with_progress_is_one_stream_with_every_response(start: Any) -> None:
+async def test_a_batch_with_progress_is_one_stream_with_every_response(start: Start) -> None:
     workers = await start(1, memory=True)
     session = await workers.open("2025-03-26")
     slow = {"name": "longRunningOperation", "arguments": {"duration": 0.2, "steps": 2}, "_meta": {"progressToken": 1}}
@@ -262,7 +266,7 @@ MANY_DIGITS = 10**4000
     ],
 )
 async def test_an_id_longer_than_any_clients_is_refused_before_anything_is_kept(
-    start: Any, message: dict[str, Any]
+    start: Start, message: dict[str, Any]
 ) -> None:
     workers = await start(1)
     session = await workers.open()
@@ -274,21 +278,21 @@ async def test_an_id_longer_than_any_clients_is_refused_before_anything_is_kept(
             answer = await workers.http.post(workers.a.url, json=text, headers={**headers, **JSON})
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["code"] == -32600
-    async for key in workers.state.redis.scan_iter("mcp:cancel:*"):
+    async for key in workers.redis.scan_iter("mcp:cancel:*"):
         raise AssertionError(key)
 
 
-async def test_cancellations_of_one_session_are_kept_in_bounds_and_by_digests(start: Any) -> None:
+async def test_cancellations_of_one_session_are_kept_in_bounds_and_by_digests(start: Start) -> None:
     workers = await start(1)
     session = await workers.open()
     for number in range(300):
         cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": f"secret {number}"}}
         assert (await session.post(workers.a, cancelled)).status_code == 202
-    keys = [key async for key in workers.state.redis.scan_iter("mcp:cancel:*")]
+    keys = [key async for key in workers.redis.scan_iter("mcp:cancel:*")]
     assert keys == [workers.state.keys.cancel(session.id)]
-    assert await workers.state.redis.zcard(keys[0]) == 256
-    assert all(re.fullmatch("[0-9a-f]{32}", named) for named in await workers.state.redis.zrange(keys[0], 0, -1))
-    assert 0 < await workers.state.redis.pttl(keys[0]) <= 30_000
+    assert await workers.redis.zcard(keys[0]) == 256
+    assert all(re.fullmatch("[0-9a-f]{32}", named) for named in await workers.redis.zrange(keys[0], 0, -1))
+    assert 0 < await workers.redis.pttl(keys[0]) <= 30_000
 
 
 @pytest.mark.parametrize(
@@ -304,7 +308,7 @@ async def test_cancellations_of_one_session_are_kept_in_bounds_and_by_digests(st
         "x" * 4000,
     ],
 )
-async def test_a_last_event_id_that_redis_could_not_read_is_refused(start: Any, last: str) -> None:
+async def test_a_last_event_id_that_redis_could_not_read_is_refused(start: Start, last: str) -> None:
     workers = await start(1)
     session = await workers.open()
     async with asyncio.timeout(10):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import httpx2
 import pytest
 
 from switchboard.state import open_state
+from tests.sessions.conftest import Session, Worker, Workers, serving
 from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 from tools.messages import call
 
@@ -22,16 +22,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
         yield running
 
 
-async def test_sessions_streams_questions_and_a_failover_on_a_cluster(
-    cluster: RedisCluster, serving_worker: Any, workers_of: Any
-) -> None:
+async def test_sessions_streams_questions_and_a_failover_on_a_cluster(cluster: RedisCluster) -> None:
     async with (
-        serving_worker(cluster.url) as a,
-        serving_worker(cluster.url) as b,
+        serving(cluster.url) as a,
+        serving(cluster.url) as b,
         open_state(cluster.url) as state,
         httpx2.AsyncClient(timeout=30) as http,
     ):
-        workers = workers_of([a, b], http, state)
+        workers = Workers([a, b], http, state)
         sessions = [await workers.open() for _ in range(12)]  # some on every master
         for session in sessions:
             assert (await session.call(b, "echo", {"message": "x"}))["content"][0]["text"] == "Echo: x"
@@ -49,7 +47,7 @@ async def test_sessions_streams_questions_and_a_failover_on_a_cluster(
     assert len(cluster.ports) == 2 * MASTERS
 
 
-async def eventually_served(session: Any, worker: Any) -> bool:
+async def eventually_served(session: Session, worker: Worker) -> bool:
     """503 while the cluster has no master for the slot; then the session must still be there."""
     async with asyncio.timeout(40):
         while True:

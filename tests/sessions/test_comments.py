@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import pytest
 from mcp.server import _streamable_http_modern as sdk
@@ -12,11 +11,12 @@ from starlette.types import Message, Receive, Scope, Send
 from switchboard.http.modern import PING, serve
 from switchboard.sessions.streams import frames
 from switchboard.sessions.streams.revocation import Revocation
+from tests.sessions.conftest import Start
 
 
 @pytest.mark.parametrize("protocol", ["2025-06-18", "2025-11-25"])
 async def test_nothing_but_events_ends_with_an_empty_line(
-    start: Any, monkeypatch: pytest.MonkeyPatch, protocol: str
+    start: Start, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     monkeypatch.setattr("switchboard.sessions.streams.stored_stream.KEEPALIVE_S", 0.05)
     workers = await start(1, memory=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 import httpx2
 import redis.asyncio
 
 from switchboard.app import Application
+from tests.sessions.conftest import serving
 from tools.fleet.redis_server import RedisServer
 from tools.messages import ACCEPT, INITIALIZE
 
@@ -33,9 +33,7 @@ async def connections(url: str, app: Application) -> int:
         return len(await outside.client_list()) - 1
 
 
-async def test_no_outage_of_redis_leaves_a_connection_behind(
-    start_private_redis: Callable[..., RedisServer], serving_worker: Any
-) -> None:
+async def test_no_outage_of_redis_leaves_a_connection_behind(start_private_redis: Callable[..., RedisServer]) -> None:
     server = start_private_redis()
     port = int(server.url.rsplit(":", 1)[1].removesuffix("/0"))
 
@@ -58,7 +56,7 @@ async def test_no_outage_of_redis_leaves_a_connection_behind(
 
     outages: tuple[Callable[[], Awaitable[None]], ...] = (killed, restarted, frozen) * 3
     async with (
-        serving_worker(server.url, redis_max_connections=ALLOWED) as worker,
+        serving(server.url, redis_max_connections=ALLOWED) as worker,
         httpx2.AsyncClient(timeout=30, limits=httpx2.Limits(max_connections=None)) as http,
     ):
         for outage in outages:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
+from tests.sessions.conftest import Start, Worker, Workers
 from tools.messages import call
 
 LONG = "longRunningOperation"
 
 
-async def test_a_draining_worker_is_not_ready_and_asks_for_connections_to_be_closed(workers: Any) -> None:
+async def test_a_draining_worker_is_not_ready_and_asks_for_connections_to_be_closed(workers: Workers) -> None:
     base = workers.a.url.removesuffix("/mcp")
     assert (await workers.http.get(f"{base}/readyz")).json()["status"] == "ready"
     workers.a.app.drain()
@@ -20,7 +20,7 @@ async def test_a_draining_worker_is_not_ready_and_asks_for_connections_to_be_clo
     assert (await workers.http.get(f"{base}/healthz")).status_code == 200
 
 
-async def test_a_standalone_stream_ends_at_the_drain_and_goes_on_elsewhere(two: Any) -> None:
+async def test_a_standalone_stream_ends_at_the_drain_and_goes_on_elsewhere(two: Workers) -> None:
     session = await two.open()
     async with session.listen(two.a) as events:
         primed = await events.next()
@@ -30,13 +30,13 @@ async def test_a_standalone_stream_ends_at_the_drain_and_goes_on_elsewhere(two: 
         assert (await events.next()).message is None
 
 
-async def test_a_draining_worker_still_serves_what_reaches_it(two: Any) -> None:
+async def test_a_draining_worker_still_serves_what_reaches_it(two: Workers) -> None:
     session = await two.open()
     two.a.app.drain()
     assert (await session.call(two.a, "echo", {"message": "x"}))["content"][0]["text"] == "Echo: x"
 
 
-async def test_a_request_whose_client_left_is_finished_before_the_worker_goes(start: Any) -> None:
+async def test_a_request_whose_client_left_is_finished_before_the_worker_goes(start: Start) -> None:
     workers = await start(2, drain_timeout=10)
     session = await workers.open()
     async with session.stream(workers.a, call(LONG, {"duration": 1, "steps": 2}, id=5, progressToken=1)) as events:
@@ -46,7 +46,7 @@ async def test_a_request_whose_client_left_is_finished_before_the_worker_goes(st
         assert "result" in (await events.rest())[-1].message
 
 
-async def test_a_request_that_cannot_be_finished_is_answered_with_the_reason(start: Any) -> None:
+async def test_a_request_that_cannot_be_finished_is_answered_with_the_reason(start: Start) -> None:
     workers = await start(2, drain_timeout=0)
     session = await workers.open()
     async with session.stream(workers.a, call(LONG, {"duration": 60, "steps": 60}, id=5, progressToken=1)) as events:
@@ -58,7 +58,7 @@ async def test_a_request_that_cannot_be_finished_is_answered_with_the_reason(sta
     assert final["error"]["data"] == {"reason": "worker_left", "retry": "if_idempotent"}
 
 
-async def stop(worker: Any) -> None:
+async def stop(worker: Worker) -> None:
     """Drain the worker and wait until it has left."""
     worker.app.drain()
     worker.server.should_exit = True

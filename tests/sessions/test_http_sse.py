@@ -14,6 +14,7 @@ from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 
 from switchboard.identity import ANONYMOUS
+from tests.sessions.conftest import Start, Worker, Workers
 from tools.messages import call, initialize
 
 INITIALIZE = initialize("2024-11-05", {"roots": {}})
@@ -31,7 +32,7 @@ class Old:
     def sid(self) -> str:
         return self.path.partition("=")[2]
 
-    async def post(self, worker: Any, message: Any) -> int:
+    async def post(self, worker: Worker, message: Any) -> int:
         url = worker.url.removesuffix("/mcp") + self.path
         status: int = (await self.workers.http.post(url, json=message)).status_code
         return status
@@ -42,7 +43,7 @@ class Old:
 
 
 @asynccontextmanager
-async def connected(workers: Any, *, initialize: bool = True) -> AsyncIterator[Old]:
+async def connected(workers: Workers, *, initialize: bool = True) -> AsyncIterator[Old]:
     url = workers.a.url.replace("/mcp", "/sse")
     async with workers.http.stream("GET", url, headers={"accept": "text/event-stream"}) as response:
         assert response.status_code == 200
@@ -67,7 +68,7 @@ async def _events(response: Any) -> AsyncIterator[tuple[str, str]]:
             yield kind, value
 
 
-async def test_the_official_client_of_the_old_transport_works(workers: Any) -> None:
+async def test_the_official_client_of_the_old_transport_works(workers: Workers) -> None:
     async def roots(context: Any) -> types.ListRootsResult:
         return types.ListRootsResult(roots=[types.Root(uri="file:///old")])
 
@@ -81,7 +82,7 @@ async def test_the_official_client_of_the_old_transport_works(workers: Any) -> N
         assert len((await client.list_tools()).tools) > 10
 
 
-async def test_a_message_posted_on_any_worker_is_answered_on_the_one_stream(workers: Any) -> None:
+async def test_a_message_posted_on_any_worker_is_answered_on_the_one_stream(workers: Workers) -> None:
     async with connected(workers) as old:
         for id in range(1, 5):
             assert await old.post(workers.next(), call("echo", {"message": str(id)}, id)) == 202
@@ -89,7 +90,7 @@ async def test_a_message_posted_on_any_worker_is_answered_on_the_one_stream(work
             assert (answer["id"], answer["result"]["content"][0]["text"]) == (id, f"Echo: {id}")
 
 
-async def test_progress_and_answer_come_in_order_on_the_stream(workers: Any) -> None:
+async def test_progress_and_answer_come_in_order_on_the_stream(workers: Workers) -> None:
     async with connected(workers) as old:
         await old.post(workers.b, call("longRunningOperation", {"duration": 0.2, "steps": 2}, progressToken="p"))
         seen = [await old.next() for _ in range(3)]
@@ -97,7 +98,7 @@ async def test_progress_and_answer_come_in_order_on_the_stream(workers: Any) -> 
     assert seen[2]["id"] == 1
 
 
-async def test_a_question_is_asked_on_the_stream_and_answered_through_any_worker(workers: Any) -> None:
+async def test_a_question_is_asked_on_the_stream_and_answered_through_any_worker(workers: Workers) -> None:
     async with connected(workers) as old:
         await old.post(workers.a, call("listRoots"))
         question = await old.next()
@@ -106,13 +107,13 @@ async def test_a_question_is_asked_on_the_stream_and_answered_through_any_worker
         assert "file:///x" in str((await old.next())["result"])
 
 
-async def test_nothing_but_initialize_is_served_first(workers: Any) -> None:
+async def test_nothing_but_initialize_is_served_first(workers: Workers) -> None:
     async with connected(workers, initialize=False) as old:
         assert await old.post(workers.b, call("echo", {"message": "x"})) == 202
         assert "initialize" in (await old.next())["error"]["message"]
 
 
-async def test_the_session_ends_with_its_stream(workers: Any) -> None:
+async def test_the_session_ends_with_its_stream(workers: Workers) -> None:
     async with connected(workers) as old:
         pass
     async with asyncio.timeout(10):
@@ -120,7 +121,7 @@ async def test_the_session_ends_with_its_stream(workers: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_request_of_a_worker_that_died_is_ended_on_the_stream(two: Any) -> None:
+async def test_a_request_of_a_worker_that_died_is_ended_on_the_stream(two: Workers) -> None:
     async with connected(two) as old:
         keys, name = two.state.keys, "deadbeefdead"
         names = [keys.session(old.sid), keys.events(old.sid, name), keys.exchange(old.sid, name)]
@@ -132,7 +133,7 @@ async def test_a_request_of_a_worker_that_died_is_ended_on_the_stream(two: Any) 
     assert lost["error"]["data"]["reason"] == "worker_lost"
 
 
-async def test_bad_requests_have_their_own_status(start: Any) -> None:
+async def test_bad_requests_have_their_own_status(start: Start) -> None:
     workers = await start(1, memory=True)
     base = workers.a.url.removesuffix("/mcp")
     post = workers.http.post
@@ -144,22 +145,22 @@ async def test_bad_requests_have_their_own_status(start: Any) -> None:
     assert (await workers.http.get(f"{base}/sse", headers={"accept": "application/json"})).status_code == 406
 
 
-async def test_messages_for_a_stream_whose_worker_died_are_not_found_and_the_session_ends(two: Any) -> None:
+async def test_messages_for_a_stream_whose_worker_died_are_not_found_and_the_session_ends(two: Workers) -> None:
     rooms = two.b.app.rooms
     ours = two.b.app.rooms.handshake.records
     for holder, status in ((rooms.worker, 202), ("w0123dead", 404)):
         sid = await ours.reserve(ANONYMOUS.owner)
         key = two.state.keys.session(sid)
-        await two.state.redis.hset(key, "standalone", f"{holder}:{'0' * 16}")
+        await two.redis.hset(key, "standalone", f"{holder}:{'0' * 16}")
         old = Old(two, f"/message?sessionId={sid}", aiter_of_nothing())
         async with asyncio.timeout(20):
             while (answered := await old.post(two.a, INITIALIZE)) != status:
                 await asyncio.sleep(0.1)  # nobody is taken for dead within one heartbeat of a worker's own start
         assert answered == status
-        assert await two.state.redis.exists(key) == (status == 202)
+        assert await two.redis.exists(key) == (status == 202)
 
 
-async def test_a_message_for_a_stream_that_nobody_holds_is_not_found(two: Any) -> None:
+async def test_a_message_for_a_stream_that_nobody_holds_is_not_found(two: Workers) -> None:
     sid = await two.b.app.rooms.handshake.records.reserve(ANONYMOUS.owner)
     assert await Old(two, f"/message?sessionId={sid}", aiter_of_nothing()).post(two.a, INITIALIZE) == 404
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Any
+
+from tests.sessions.conftest import Start, Workers
 
 STREAMS = 10
 SWEEPS = 3
 WITHIN_S = 30
 
 
-async def test_an_idle_stream_renews_its_session_seldom_however_often_it_is_looked_after(start: Any) -> None:
+async def test_an_idle_stream_renews_its_session_seldom_however_often_it_is_looked_after(start: Start) -> None:
     workers = await start(1, session_ttl=300)
     async with AsyncExitStack() as stack, asyncio.timeout(WITHIN_S):
         streams = [await stack.enter_async_context((await workers.open()).listen(workers.a)) for _ in range(STREAMS)]
@@ -24,8 +25,8 @@ async def test_an_idle_stream_renews_its_session_seldom_however_often_it_is_look
         assert await calls(workers, "pexpire") - before < STREAMS * 3 * 2
 
 
-async def calls(workers: Any, command: str) -> int:
+async def calls(workers: Workers, command: str) -> int:
     """How often Redis has run the command so far."""
-    stats = await workers.state.redis.info("commandstats")
+    stats = await workers.redis.info("commandstats")
     count: int = stats.get(f"cmdstat_{command}", {"calls": 0})["calls"]
     return count

@@ -27,12 +27,13 @@ from switchboard.http.middleware.load_shedding import (
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.reply import Reply
+from tests.sessions.conftest import Session, Start, Worker, Workers
 from tools.messages import ACCEPT, INITIALIZE, envelope
 
 MODERN = envelope({"elicitation": {"form": {}}})
 
 
-async def test_an_owner_has_no_more_sessions_than_allowed_on_all_workers_together(start: Any) -> None:
+async def test_an_owner_has_no_more_sessions_than_allowed_on_all_workers_together(start: Start) -> None:
     workers = await start(2, max_sessions=3)
     sessions = [await workers.open() for _ in range(3)]
     refused = await workers.http.post(workers.b.url, json=INITIALIZE, headers=ACCEPT)
@@ -48,7 +49,7 @@ def pings(count: int) -> list[dict[str, Any]]:
     return [{"jsonrpc": "2.0", "id": id, "method": "ping"} for id in range(1, count + 1)]
 
 
-async def test_a_batch_counts_as_the_messages_in_it_on_all_workers_together(start: Any) -> None:
+async def test_a_batch_counts_as_the_messages_in_it_on_all_workers_together(start: Start) -> None:
     workers = await start(2, rate_limit=20)
     session = await workers.open("2025-03-26")  # two requests
     served = await session.post(workers.a, pings(10))
@@ -59,7 +60,7 @@ async def test_a_batch_counts_as_the_messages_in_it_on_all_workers_together(star
     assert (await session.post(workers.b, pings(5))).status_code == 200, "fewer may still be sent"
 
 
-async def test_a_batch_of_more_than_may_ever_be_sent_at_once_is_told_to_be_smaller(start: Any) -> None:
+async def test_a_batch_of_more_than_may_ever_be_sent_at_once_is_told_to_be_smaller(start: Start) -> None:
     workers = await start(1, memory=True, rate_limit=20)
     session = await workers.open("2025-03-26")
     refused = await session.post(workers.a, pings(100))
@@ -68,7 +69,7 @@ async def test_a_batch_of_more_than_may_ever_be_sent_at_once_is_told_to_be_small
     assert "send smaller ones" in refused.json()["error"]["message"]
 
 
-async def test_a_batch_counts_against_the_share_of_its_address_too(start: Any) -> None:
+async def test_a_batch_counts_against_the_share_of_its_address_too(start: Start) -> None:
     """Many people behind one address, or one person with many tokens: an address has ten people's quotas."""
     workers = await start(1, memory=True, rate_limit=100)
     session = await workers.open("2025-03-26")
@@ -80,15 +81,15 @@ async def test_a_batch_counts_against_the_share_of_its_address_too(start: Any) -
     assert (due / 1000 - now[0]) / (60 / 1000) > 80, "permits of the address that are spent"
 
 
-async def test_expired_sessions_make_room(start: Any) -> None:
+async def test_expired_sessions_make_room(start: Start) -> None:
     workers = await start(2, max_sessions=2)
     first, _ = await workers.open(), await workers.open()
-    await workers.state.redis.delete(workers.state.keys.session(first.id))
+    await workers.redis.delete(workers.state.keys.session(first.id))
     assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=ACCEPT)).status_code == 200
     assert (await workers.http.post(workers.b.url, json=INITIALIZE, headers=ACCEPT)).status_code == 429
 
 
-async def test_an_owner_has_no_more_streams_than_allowed_on_all_workers_together(start: Any) -> None:
+async def test_an_owner_has_no_more_streams_than_allowed_on_all_workers_together(start: Start) -> None:
     workers = await start(2, max_streams=2)
     sessions = [await workers.open() for _ in range(3)]
     async with AsyncExitStack() as stack:
@@ -102,7 +103,7 @@ async def test_an_owner_has_no_more_streams_than_allowed_on_all_workers_together
     await opened_again(workers.b, sessions[2])
 
 
-async def opened_again(worker: Any, session: Any) -> None:
+async def opened_again(worker: Worker, session: Session) -> None:
     """Streams that ended are told of a little later."""
     async with asyncio.timeout(15):
         while True:
@@ -112,21 +113,21 @@ async def opened_again(worker: Any, session: Any) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_the_streams_of_a_dead_worker_count_no_more(start: Any) -> None:
+async def test_the_streams_of_a_dead_worker_count_no_more(start: Start) -> None:
     workers = await start(2, max_streams=1)
     session = await workers.open()
-    owner = await workers.state.redis.hget(workers.state.keys.session(session.id), "owner")
+    owner = await workers.redis.hget(workers.state.keys.session(session.id), "owner")
     left = workers.state.keys.held(hashlib.sha256(owner.encode()).hexdigest()[:24])
-    await workers.state.redis.hset(left, "wdead", "1")
+    await workers.redis.hset(left, "wdead", "1")
     async with asyncio.timeout(20):
         while not workers.a.app.rooms.state.contact.settled:
             await asyncio.sleep(0.05)
     async with session.listen(workers.a) as events:
         await events.next()
-        assert "wdead" not in await workers.state.redis.hgetall(left)
+        assert "wdead" not in await workers.redis.hgetall(left)
 
 
-async def test_a_principal_has_no_more_calls_waiting_for_it_than_allowed(start: Any) -> None:
+async def test_a_principal_has_no_more_calls_waiting_for_it_than_allowed(start: Start) -> None:
     workers = await start(2, max_parked=1)
     asking = {"name": "elicitInputs", "arguments": {}, "_meta": MODERN}
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asking}
@@ -156,7 +157,7 @@ def test_a_process_that_may_open_few_files_is_warned_of() -> None:
     assert raise_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-async def test_a_session_has_no_more_requests_running_on_a_worker_than_allowed(start: Any) -> None:
+async def test_a_session_has_no_more_requests_running_on_a_worker_than_allowed(start: Start) -> None:
     workers = await start(2, max_requests=1, drain_timeout=0)
     session = await workers.open()
     params = {"name": "longRunningOperation", "arguments": {"duration": 30, "steps": 30}, "_meta": {"progressToken": 1}}
@@ -173,10 +174,10 @@ def subscription(verb: str, id: int, uri: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id, "method": f"resources/{verb}", "params": {"uri": uri}}
 
 
-async def test_a_session_has_no_more_subscriptions_than_allowed_on_all_workers_together(two: Any) -> None:
+async def test_a_session_has_no_more_subscriptions_than_allowed_on_all_workers_together(two: Workers) -> None:
     session = await two.open()
     full = [f"test://full/{number}" for number in range(MOST_SUBSCRIPTIONS)]
-    await two.state.redis.sadd(two.state.keys.subscriptions(session.id), *full)
+    await two.redis.sadd(two.state.keys.subscriptions(session.id), *full)
     uri = "test://static/resource/1"
     refused = await session.post(two.a, subscription("subscribe", 1, uri))
     assert refused.json()["error"]["code"] == -32602
@@ -186,22 +187,22 @@ async def test_a_session_has_no_more_subscriptions_than_allowed_on_all_workers_t
     assert "result" in (await session.post(two.a, subscription("subscribe", 4, uri))).json()
 
 
-async def test_a_client_that_says_too_much_of_itself_gets_no_session(two: Any) -> None:
+async def test_a_client_that_says_too_much_of_itself_gets_no_session(two: Workers) -> None:
     long = {**INITIALIZE["params"], "clientInfo": {"name": "t" * LONGEST_PARAMS, "version": "1"}}
-    before = await two.state.redis.dbsize()
+    before = await two.redis.dbsize()
     refused = await two.http.post(two.a.url, json={**INITIALIZE, "params": long}, headers=ACCEPT)
     assert refused.json()["error"]["code"] == -32602
     assert str(LONGEST_PARAMS) in refused.json()["error"]["message"]
-    assert await two.state.redis.dbsize() == before
+    assert await two.redis.dbsize() == before
 
 
-async def test_what_a_client_says_of_itself_is_counted_in_bytes_and_its_pictures_are_left_out(start: Any) -> None:
+async def test_what_a_client_says_of_itself_is_counted_in_bytes_and_its_pictures_are_left_out(start: Start) -> None:
     workers = await start(1, memory=True)
 
     async def sized(**info: Any) -> int:
         said = {**INITIALIZE["params"], "clientInfo": {"name": "t", "version": "1", **info}}
         answer = await workers.http.post(workers.a.url, json={**INITIALIZE, "params": said}, headers=ACCEPT)
-        redis = workers.a.app.rooms.state.redis
+        redis: Any = workers.a.app.rooms.state.redis
         names = [name async for name in redis.scan_iter(match="session:*")]
         for name in names:
             assert len((await redis.hget(name, "params")).encode()) <= LONGEST_PARAMS
@@ -212,7 +213,7 @@ async def test_what_a_client_says_of_itself_is_counted_in_bytes_and_its_pictures
     assert await sized(icons=[{"src": "data:image/png;base64," + "A" * 100_000}]) == 2
 
 
-async def test_a_subscription_to_a_resource_with_an_endless_name_is_refused(start: Any) -> None:
+async def test_a_subscription_to_a_resource_with_an_endless_name_is_refused(start: Start) -> None:
     workers = await start(1, memory=True)
     records, session = workers.a.app.rooms.handshake.records, await workers.open()
     await records.subscribe(session.id, "demo://" + "a" * (LONGEST_URI - 7))
@@ -220,7 +221,7 @@ async def test_a_subscription_to_a_resource_with_an_endless_name_is_refused(star
         await records.subscribe(session.id, "demo://" + "a" * (LONGEST_URI - 6))
 
 
-async def test_an_overloaded_worker_refuses_with_503_but_answers_its_probes(start: Any) -> None:
+async def test_an_overloaded_worker_refuses_with_503_but_answers_its_probes(start: Start) -> None:
     workers = await start(2, max_memory_mb=1)
     async with asyncio.timeout(5):
         while (answer := await workers.http.post(workers.a.url, json=INITIALIZE, headers=ACCEPT)).status_code != 503:
@@ -258,7 +259,7 @@ async def test_no_limit_means_no_refusal(pass_time: Callable[[float], Awaitable[
     assert resident_bytes() > 1 << 20
 
 
-async def test_a_stream_keeps_no_more_than_allowed_and_who_missed_something_is_not_given_the_rest(start: Any) -> None:
+async def test_a_stream_keeps_no_more_than_allowed_and_who_missed_something_is_not_given_the_rest(start: Start) -> None:
     workers = await start(2, max_stream_bytes=65_536)
     session = await workers.open()
     async with session.listen(workers.a) as events:
@@ -267,7 +268,7 @@ async def test_a_stream_keeps_no_more_than_allowed_and_who_missed_something_is_n
         early = await events.message()
     for number in range(1, 41):
         await said(workers.every[number % 2], session, number, "x" * 4_000)
-    kept = await workers.state.redis.xrange(workers.state.keys.events(session.id, "s"))
+    kept = await workers.redis.xrange(workers.state.keys.events(session.id, "s"))
     assert sum(len(fields["f"]) for _, fields in kept) <= 65_536
     async with session.listen(workers.b, last_event_id=early.id) as events:
         assert await events.rest() == []
@@ -276,14 +277,14 @@ async def test_a_stream_keeps_no_more_than_allowed_and_who_missed_something_is_n
         assert (await events.message()).message["params"]["data"]["number"] == 41 - len(kept) + 1
 
 
-async def said(worker: Any, session: Any, number: int, text: str) -> None:
+async def said(worker: Worker, session: Session, number: int, text: str) -> None:
     room = worker.app.rooms.handshake
     record = await room.records.load(session.id, ANONYMOUS.owner)
     params = {"level": "error", "data": {"number": number, "text": text}}
     await room.say(record, {"jsonrpc": "2.0", "method": "notifications/message", "params": params})
 
 
-async def test_a_lost_reply_of_more_frames_than_are_kept_still_gets_its_ending(start: Any) -> None:
+async def test_a_lost_reply_of_more_frames_than_are_kept_still_gets_its_ending(start: Start) -> None:
     workers = await start(2)
     session = await workers.open()
     keys, scripts = workers.state.keys, workers.state.scripts
@@ -295,13 +296,13 @@ async def test_a_lost_reply_of_more_frames_than_are_kept_still_gets_its_ending(s
     await scripts.open(keys=names, args=["wdead:1", 60_000, "[7]"])
     for number in range(1, 8):
         written = await scripts.emit(keys=names, args=["wdead:1", 60_000, "c", 5, "{}", "0", number, "[7]"])
-    await workers.state.redis.delete(names[2])
+    await workers.redis.delete(names[2])
     async with session.listen(workers.b, last_event_id=f"lostlostlost.{written[1]}") as events:
         (ending,) = [event.message for event in await events.rest()]
     assert (ending["id"], ending["error"]["data"]["reason"]) == (7, "worker_lost")
 
 
-async def test_a_reader_that_takes_nothing_is_let_go_and_reads_the_rest_on_another_worker(start: Any) -> None:
+async def test_a_reader_that_takes_nothing_is_let_go_and_reads_the_rest_on_another_worker(start: Start) -> None:
     workers = await start(2, max_stream_bytes=65_536)
     session = await workers.open()
     room = workers.a.app.rooms.handshake
@@ -313,7 +314,7 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_reads_the_rest_on_anoth
                 await reply.emit(progress(number, "x" * 10_000))
             assert await anext(reader, None) is not None, "the priming event"
             assert await anext(reader, None) is None, "what waited for the reader was more than is kept"
-        stored = await workers.state.redis.xrange(workers.state.keys.events(session.id, reply.name))
+        stored = await workers.redis.xrange(workers.state.keys.events(session.id, reply.name))
         await reply.finish(9, {"jsonrpc": "2.0", "id": 9, "result": {}})
         await reply.close()
     async with session.listen(workers.b, last_event_id=f"{reply.name}.{stored[0][0]}") as events:
@@ -327,9 +328,9 @@ def progress(number: int, text: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
 
 
-async def test_a_stranger_who_knows_a_session_id_does_not_prolong_the_session(workers: Any) -> None:
+async def test_a_stranger_who_knows_a_session_id_does_not_prolong_the_session(workers: Workers) -> None:
     session = await workers.open()
-    records, redis = workers.a.app.rooms.handshake.records, workers.state.redis
+    records, redis = workers.a.app.rooms.handshake.records, workers.redis
     if workers.a.app.rooms.state.kind != "redis":
         redis = workers.a.app.rooms.state.redis
     key = workers.state.keys.session(session.id)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from mcp.shared.subscriptions import PromptsListChanged, ResourceUpdated, ToolsListChanged
 
+from tests.sessions.conftest import Start, Worker, Workers
+
 VERSION = "2026-07-28"
 FORM: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -32,16 +34,18 @@ def headers(sent: dict[str, Any]) -> dict[str, str]:
     return {**found, "mcp-method": method, **named}
 
 
-async def ask(workers: Any, worker: Any, sent: dict[str, Any]) -> Any:
+async def ask(workers: Workers, worker: Worker, sent: dict[str, Any]) -> Any:
     return (await workers.http.post(worker.url, json=sent, headers=headers(sent))).json()
 
 
-async def call(workers: Any, worker: Any, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Any:
+async def call(
+    workers: Workers, worker: Worker, tool: str, arguments: dict[str, Any] | None = None, **more: Any
+) -> Any:
     sent = message("tools/call", {"name": tool, "arguments": arguments or {}, **more})
     return await ask(workers, worker, sent)
 
 
-async def test_any_worker_serves_any_call_and_no_session_is_made(workers: Any) -> None:
+async def test_any_worker_serves_any_call_and_no_session_is_made(workers: Workers) -> None:
     for _ in range(3):
         answer = await call(workers, workers.next(), "whoami")
         assert answer["result"]["structuredContent"]["session"] is None
@@ -52,14 +56,14 @@ async def test_any_worker_serves_any_call_and_no_session_is_made(workers: Any) -
     assert response.json()["result"]["ttlMs"] >= 0
 
 
-async def test_discovery_names_versions_capabilities_and_the_server(workers: Any) -> None:
+async def test_discovery_names_versions_capabilities_and_the_server(workers: Workers) -> None:
     result = (await ask(workers, workers.a, message("server/discover")))["result"]
     assert VERSION in result["supportedVersions"]
     assert result["capabilities"]["tools"]["listChanged"] is True
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "switchboard"
 
 
-async def test_a_question_is_asked_by_one_worker_and_its_answer_taken_by_another(workers: Any) -> None:
+async def test_a_question_is_asked_by_one_worker_and_its_answer_taken_by_another(workers: Workers) -> None:
     first = (await call(workers, workers.a, "elicitInputs"))["result"]
     assert first["resultType"] == "input_required"
     [(key, question)] = first["inputRequests"].items()
@@ -70,13 +74,13 @@ async def test_a_question_is_asked_by_one_worker_and_its_answer_taken_by_another
     assert "Ada" in json.dumps(second["result"]["content"])
 
 
-async def test_a_tampered_request_state_is_refused(workers: Any) -> None:
+async def test_a_tampered_request_state_is_refused(workers: Workers) -> None:
     first = (await call(workers, workers.a, "elicitInputs"))["result"]
     broken = await call(workers, workers.b, "elicitInputs", inputResponses={}, requestState=first["requestState"] + "x")
     assert broken["error"]["code"] == -32602
 
 
-async def test_a_request_state_for_other_arguments_is_refused(workers: Any) -> None:
+async def test_a_request_state_for_other_arguments_is_refused(workers: Workers) -> None:
     first = (await call(workers, workers.a, "sampleLLM", {"prompt": "one"}))["result"]
     other = await call(
         workers, workers.b, "sampleLLM", {"prompt": "two"}, inputResponses={}, requestState=first["requestState"]
@@ -85,7 +89,9 @@ async def test_a_request_state_for_other_arguments_is_refused(workers: Any) -> N
 
 
 @asynccontextmanager
-async def listening(workers: Any, worker: Any, wanted: dict[str, Any], id: Any = "listen-1") -> AsyncIterator[Any]:
+async def listening(
+    workers: Workers, worker: Worker, wanted: dict[str, Any], id: Any = "listen-1"
+) -> AsyncIterator[Any]:
     sent = message("subscriptions/listen", {"notifications": wanted}, id)
     async with workers.http.stream("POST", worker.url, json=sent, headers=headers(sent)) as response:
         assert response.status_code == 200, (await response.aread()).decode()
@@ -104,7 +110,7 @@ async def heard(messages: Any) -> Any:
         return await anext(messages)
 
 
-async def test_a_listen_stream_is_acknowledged_and_hears_events_of_every_worker(workers: Any) -> None:
+async def test_a_listen_stream_is_acknowledged_and_hears_events_of_every_worker(workers: Workers) -> None:
     async with listening(workers, workers.a, {"toolsListChanged": True, "promptsListChanged": False}) as messages:
         acknowledged = await heard(messages)
         assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
@@ -117,7 +123,7 @@ async def test_a_listen_stream_is_acknowledged_and_hears_events_of_every_worker(
         assert each["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == "listen-1"
 
 
-async def test_a_listen_stream_hears_updates_of_the_resources_it_named_only(workers: Any) -> None:
+async def test_a_listen_stream_hears_updates_of_the_resources_it_named_only(workers: Workers) -> None:
     mine, other = "test://static/resource/1", "test://static/resource/2"
     async with listening(workers, workers.a, {"resourceSubscriptions": [mine, mine]}) as messages:
         honored = (await heard(messages))["params"]["notifications"]
@@ -127,7 +133,7 @@ async def test_a_listen_stream_hears_updates_of_the_resources_it_named_only(work
         assert (await heard(messages))["params"]["uri"] == mine
 
 
-async def test_a_listen_stream_hears_updates_under_the_form_of_the_uri_that_it_named(workers: Any) -> None:
+async def test_a_listen_stream_hears_updates_under_the_form_of_the_uri_that_it_named(workers: Workers) -> None:
     mine = "TEST://static/resource/%31"
     async with listening(workers, workers.a, {"resourceSubscriptions": [mine]}) as messages:
         assert (await heard(messages))["params"]["notifications"] == {"resourceSubscriptions": [mine]}
@@ -135,7 +141,7 @@ async def test_a_listen_stream_hears_updates_under_the_form_of_the_uri_that_it_n
         assert (await heard(messages))["params"]["uri"] == mine
 
 
-async def test_draining_ends_a_listen_stream_with_its_result(workers: Any) -> None:
+async def test_draining_ends_a_listen_stream_with_its_result(workers: Workers) -> None:
     async with listening(workers, workers.a, {"toolsListChanged": True}, id=9) as messages:
         await heard(messages)
         workers.a.app.drain()
@@ -146,7 +152,7 @@ async def test_draining_ends_a_listen_stream_with_its_result(workers: Any) -> No
     assert last["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 9
 
 
-async def test_a_client_that_leaves_takes_its_listen_stream_with_it(workers: Any) -> None:
+async def test_a_client_that_leaves_takes_its_listen_stream_with_it(workers: Workers) -> None:
     streams = workers.a.app.rooms.streams
     async with listening(workers, workers.a, {"toolsListChanged": True}) as messages:
         await heard(messages)
@@ -156,11 +162,11 @@ async def test_a_client_that_leaves_takes_its_listen_stream_with_it(workers: Any
             await asyncio.sleep(0.005)
 
 
-async def test_after_pub_sub_was_interrupted_a_listen_stream_is_told_to_look_again(two: Any) -> None:
+async def test_after_pub_sub_was_interrupted_a_listen_stream_is_told_to_look_again(two: Workers) -> None:
     wanted = {"toolsListChanged": True, "resourceSubscriptions": ["test://static/resource/1"]}
     async with listening(two, two.a, wanted) as messages:
         await heard(messages)
-        await two.state.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await two.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         methods = {(await heard(messages))["method"] for _ in range(2)}
     assert methods == {"notifications/tools/list_changed", "notifications/resources/updated"}
 
@@ -174,7 +180,7 @@ async def test_after_pub_sub_was_interrupted_a_listen_stream_is_told_to_look_aga
     ],
 )
 async def test_a_listen_request_is_checked_like_every_other(
-    start: Any, change: dict[str, str], code: int, status: int
+    start: Start, change: dict[str, str], code: int, status: int
 ) -> None:
     workers = await start(1, memory=True)
     sent = message("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
@@ -182,7 +188,7 @@ async def test_a_listen_request_is_checked_like_every_other(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
-async def test_a_listen_request_without_a_filter_is_invalid(start: Any) -> None:
+async def test_a_listen_request_without_a_filter_is_invalid(start: Start) -> None:
     workers = await start(1, memory=True)
     sent = message("subscriptions/listen", {})
     answer = await workers.http.post(workers.a.url, json=sent, headers=headers(sent))
@@ -192,7 +198,7 @@ async def test_a_listen_request_without_a_filter_is_invalid(start: Any) -> None:
 @pytest.mark.parametrize(
     "odd", ["text", [], 5, None, {"extensions": 5}, {"extensions": ["io.modelcontextprotocol/tasks"]}, {"sampling": 3}]
 )
-async def test_odd_client_capabilities_are_refused_at_a_listen_stream_as_elsewhere(start: Any, odd: Any) -> None:
+async def test_odd_client_capabilities_are_refused_at_a_listen_stream_as_elsewhere(start: Start, odd: Any) -> None:
     workers = await start(1, memory=True)
     meta = {"io.modelcontextprotocol/clientCapabilities": odd}
     for wanted in ({"taskIds": ["a" * 32]}, {"toolsListChanged": True}):
@@ -202,7 +208,7 @@ async def test_odd_client_capabilities_are_refused_at_a_listen_stream_as_elsewhe
         assert (answer.status_code, answer.json()["error"]["code"], answer.json()["id"]) == (400, -32602, 1)
 
 
-async def test_a_listen_stream_follows_what_there_is_and_no_more_than_a_session_may(start: Any) -> None:
+async def test_a_listen_stream_follows_what_there_is_and_no_more_than_a_session_may(start: Start) -> None:
     workers = await start(1, memory=True)
     there = "test://static/resource/1"
     async with listening(workers, workers.a, {"resourceSubscriptions": [there, "nowhere://1"]}) as messages:

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from switchboard.cli.login import obtain_token
+from tests.sessions.conftest import serving
 
 ACCEPT = "application/json, text/event-stream"
 MODERN = "2026-07-28"
@@ -64,12 +65,12 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def fleet(serving_worker: Any, redis_url: str) -> AsyncIterator[Fleet]:
+async def fleet(redis_url: str) -> AsyncIterator[Fleet]:
     port = free_port()
-    given = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}"}
+    given: dict[str, Any] = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}"}
     async with AsyncExitStack() as stack:
-        a = await stack.enter_async_context(serving_worker(redis_url, port, **given))
-        b = await stack.enter_async_context(serving_worker(redis_url, **given))
+        a = await stack.enter_async_context(serving(redis_url, port, **given))
+        b = await stack.enter_async_context(serving(redis_url, **given))
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=15))
         yield Fleet([a.url, b.url], http)
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.sessions.conftest import serving
 from tools.messages import ACCEPT, INITIALIZE
 
 LONGEST_SILENCE_S = 25
@@ -18,10 +19,10 @@ SLOW = "?socket_timeout=90"
 
 
 @pytest.fixture
-async def frozen(start_private_redis: Any, serving_worker: Any) -> Any:
+async def frozen(start_private_redis: Any) -> Any:
     """A worker, and the process of its Redis, which is thawed at the end of the test in any case."""
     server = start_private_redis()
-    async with serving_worker(server.url + SLOW, drain_timeout=0) as worker:
+    async with serving(server.url + SLOW, drain_timeout=0) as worker:
         try:
             yield worker, server.child
         finally:

@@ -11,6 +11,7 @@ import pytest
 
 from switchboard.cli.login import obtain_token
 from switchboard.state import open_state
+from tests.sessions.conftest import Workers, serving
 from tools.fleet.children import free_port
 from tools.fleet.redis_server import RedisServer
 
@@ -22,15 +23,15 @@ MUST_LAST = 2
 
 
 @pytest.fixture
-async def worker(serving_worker: Any, workers_of: Any, start_private_redis: Callable[..., RedisServer]) -> Any:
+async def worker(start_private_redis: Callable[..., RedisServer]) -> Any:
     """A worker that waits for a replica on a Redis that has none."""
     url = start_private_redis().url
     async with (
-        serving_worker(url, redis_wait_replicas=1, redis_wait_ms=20) as one,
+        serving(url, redis_wait_replicas=1, redis_wait_ms=20) as one,
         open_state(url) as state,
         httpx2.AsyncClient(timeout=15) as http,
     ):
-        yield workers_of([one], http, state)
+        yield Workers([one], http, state)
 
 
 async def test_sessions_and_last_frames_are_served_with_a_warning_when_no_replica_has_them(worker: Any) -> None:
@@ -49,9 +50,9 @@ async def test_sessions_and_last_frames_are_served_with_a_warning_when_no_replic
     assert any("REDIS_WAIT_REPLICAS" in warning for warning in said["warnings"])
 
 
-async def test_a_token_is_waited_for_as_well(serving_worker: Any, redis_url: str) -> None:
+async def test_a_token_is_waited_for_as_well(redis_url: str) -> None:
     port = free_port()
     given = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}"}
-    async with serving_worker(redis_url, port, redis_wait_replicas=1, redis_wait_ms=5, **given) as worker:
+    async with serving(redis_url, port, redis_wait_replicas=1, redis_wait_ms=5, **given) as worker:
         await asyncio.to_thread(obtain_token, worker.url, user="alice", scope=None)
         assert worker.app.rooms.state.replicas.behind == CLIENT_AND_CODE

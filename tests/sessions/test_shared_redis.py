@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import httpx2
 import redis
 from structlog.testing import capture_logs
 
 from switchboard.cli.login import obtain_token
+from tests.sessions.conftest import serving
 from tools.fleet.children import free_port
 from tools.fleet.redis_server import RedisServer
 from tools.messages import ACCEPT, INITIALIZE, call, request
@@ -19,7 +19,7 @@ CONFINED = ("on", ">secret", "~app:*", "&app:*", "+@all", "-@dangerous", "-@admi
 
 
 async def test_everything_works_for_a_user_confined_to_the_prefix(
-    start_private_redis: Callable[..., RedisServer], serving_worker: Any
+    start_private_redis: Callable[..., RedisServer],
 ) -> None:
     server, port = start_private_redis(), free_port()
     with redis.Redis.from_url(server.url, decode_responses=True) as admin:
@@ -28,7 +28,7 @@ async def test_everything_works_for_a_user_confined_to_the_prefix(
         url = server.url.replace("redis://", "redis://app:secret@")
         given = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}", "redis_prefix": "app:"}
         with capture_logs() as logged:
-            async with serving_worker(url, port, **given) as worker, httpx2.AsyncClient(timeout=15) as http:
+            async with serving(url, port, **given) as worker, httpx2.AsyncClient(timeout=15) as http:
                 token = await asyncio.to_thread(obtain_token, worker.url, user="alice", scope=None)
                 bearer = {**ACCEPT, "authorization": f"Bearer {token}"}
                 begun = await http.post(worker.url, json=INITIALIZE, headers=bearer)

@@ -16,6 +16,7 @@ from switchboard.sessions.streams.reply_follower import ReplyFollower
 from switchboard.sessions.streams.standalone import append
 from switchboard.sessions.streams.stored_stream import START
 from switchboard.state import open_state
+from tests.sessions.conftest import Session, Start, Worker, Workers
 from tools.messages import call
 
 LONG = "longRunningOperation"
@@ -29,7 +30,7 @@ def answer(question: Any, result: dict[str, Any]) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": question["id"], "result": result}
 
 
-async def test_progress_makes_the_answer_a_stream_with_the_response_at_its_end(workers: Any) -> None:
+async def test_progress_makes_the_answer_a_stream_with_the_response_at_its_end(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.b, call(LONG, {"duration": 0.2, "steps": 3}, progressToken="p")) as events:
         primed = await events.next()
@@ -42,19 +43,19 @@ async def test_progress_makes_the_answer_a_stream_with_the_response_at_its_end(w
     assert len({e.id for e in rest}) == 4
 
 
-async def test_clients_older_than_polling_get_no_priming_event(workers: Any) -> None:
+async def test_clients_older_than_polling_get_no_priming_event(workers: Workers) -> None:
     session = await workers.open("2025-06-18")
     async with session.stream(workers.b, call(LONG, {"duration": 0.1, "steps": 1}, progressToken="p")) as events:
         assert (await events.next()).message["method"] == "notifications/progress"
 
 
-async def test_a_silent_handler_becomes_a_stream_after_the_commit_window(workers: Any) -> None:
+async def test_a_silent_handler_becomes_a_stream_after_the_commit_window(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.b, call(LONG, {"duration": 1.3, "steps": 1})) as events:
         assert [e.message["id"] for e in await events.rest()] == [1]
 
 
-async def test_log_messages_below_the_level_of_the_session_are_held_back(workers: Any) -> None:
+async def test_log_messages_below_the_level_of_the_session_are_held_back(workers: Workers) -> None:
     session = await workers.open()
     done = await session.post(
         workers.a, {"jsonrpc": "2.0", "id": 2, "method": "logging/setLevel", "params": {"level": "error"}}
@@ -74,7 +75,7 @@ async def test_log_messages_below_the_level_of_the_session_are_held_back(workers
     ],
 )
 async def test_a_question_to_the_client_is_answered_through_the_other_worker(
-    workers: Any, tool: str, method: str, result: dict[str, Any]
+    workers: Workers, tool: str, method: str, result: dict[str, Any]
 ) -> None:
     if tool == "sampleLLM":
         result = {**result, "content": {"type": "text", "text": "Paris"}}
@@ -87,22 +88,22 @@ async def test_a_question_to_the_client_is_answered_through_the_other_worker(
     assert "isError" not in final["result"] or final["result"]["isError"] is False
 
 
-async def test_a_question_can_be_answered_for_as_long_as_it_is_asked(two: Any) -> None:
+async def test_a_question_can_be_answered_for_as_long_as_it_is_asked(two: Workers) -> None:
     """The place for its answer would end with one life of the session; whoever waits for the answer renews it."""
     session = await two.open()
     async with session.stream(two.a, call("elicitInputs")) as events:
         question = (await events.message()).message
         place = two.state.keys.inbox(session.id, question["id"])
-        await two.state.redis.pexpire(place, 60_000)
+        await two.redis.pexpire(place, 60_000)
         await two.state.hub.publish(two.state.keys.to_server(session.id), "1")
         async with asyncio.timeout(15):
-            while await two.state.redis.pttl(place) <= 60_000:
+            while await two.redis.pttl(place) <= 60_000:
                 await asyncio.sleep(0.01)
         await session.post(two.b, answer(question, {"action": "accept", "content": {"name": "Ada"}}))
         assert "Ada" in json.dumps((await events.message()).message)
 
 
-async def test_an_answer_counts_once(workers: Any) -> None:
+async def test_an_answer_counts_once(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.a, call("elicitInputs")) as events:
         question = (await events.message()).message
@@ -113,7 +114,7 @@ async def test_an_answer_counts_once(workers: Any) -> None:
     assert "second" not in json.dumps(final)
 
 
-async def test_an_error_from_the_client_becomes_a_tool_error(workers: Any) -> None:
+async def test_an_error_from_the_client_becomes_a_tool_error(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.a, call("listRoots")) as events:
         question = (await events.message()).message
@@ -128,7 +129,7 @@ async def test_an_error_from_the_client_becomes_a_tool_error(workers: Any) -> No
     ("tool", "capability"), [("sampleLLM", "sampling"), ("elicitInputs", "elicitation"), ("listRoots", "roots")]
 )
 async def test_a_client_without_the_capability_gets_an_error_that_names_it(
-    workers: Any, tool: str, capability: str
+    workers: Workers, tool: str, capability: str
 ) -> None:
     session = await workers.open(capabilities={})
     result = await session.call(workers.b, tool, {"prompt": "x"} if tool == "sampleLLM" else {})
@@ -136,7 +137,7 @@ async def test_a_client_without_the_capability_gets_an_error_that_names_it(
     assert capability in result["content"][0]["text"]
 
 
-async def test_a_request_is_cancelled_through_the_other_worker(workers: Any) -> None:
+async def test_a_request_is_cancelled_through_the_other_worker(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.a, call(LONG, {"duration": 60, "steps": 60}, id="x", progressToken=1)) as events:
         await events.next()
@@ -150,7 +151,7 @@ async def test_a_request_is_cancelled_through_the_other_worker(workers: Any) -> 
         assert again.status_code == 400, "nothing is left to replay, and a client need not ask for it again"
 
 
-async def test_a_cancellation_that_came_before_the_commit_is_seen_at_the_commit(two: Any) -> None:
+async def test_a_cancellation_that_came_before_the_commit_is_seen_at_the_commit(two: Workers) -> None:
     session = await two.open()
     async with asyncio.TaskGroup() as tasks:
         calling = tasks.create_task(session.post(two.a, call(LONG, {"duration": 50, "steps": 50}, id=7)))
@@ -162,12 +163,12 @@ async def test_a_cancellation_that_came_before_the_commit_is_seen_at_the_commit(
     assert '"id"' not in answer.text, "a cancelled request is not answered"
 
 
-def _running(worker: Any) -> list[str]:
+def _running(worker: Worker) -> list[str]:
     """The ids of the sessions that have a request running on the worker."""
     return [sid for sid, _ in worker.app.rooms.handshake._running]
 
 
-async def test_a_question_that_is_no_longer_asked_is_withdrawn(workers: Any) -> None:
+async def test_a_question_that_is_no_longer_asked_is_withdrawn(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.a, call("elicitInputs", id=4)) as events:
         question = (await events.message()).message
@@ -178,7 +179,7 @@ async def test_a_question_that_is_no_longer_asked_is_withdrawn(workers: Any) -> 
 
 
 async def test_a_request_cancelled_at_once_ends_without_a_response_and_the_others_of_its_batch_with_theirs(
-    workers: Any,
+    workers: Workers,
 ) -> None:
     session = await workers.open("2025-03-26")
     room = workers.a.app.rooms.handshake
@@ -195,7 +196,7 @@ async def test_a_request_cancelled_at_once_ends_without_a_response_and_the_other
     assert '"id":1' not in several.result().text.replace(" ", "")
 
 
-async def test_a_client_that_left_resumes_its_request_on_the_other_worker(workers: Any) -> None:
+async def test_a_client_that_left_resumes_its_request_on_the_other_worker(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.a, call(LONG, {"duration": 1.5, "steps": 6}, id=3, progressToken=1)) as events:
         await events.next()
@@ -207,7 +208,7 @@ async def test_a_client_that_left_resumes_its_request_on_the_other_worker(worker
     assert rest[-1].message["id"] == 3
 
 
-async def test_a_finished_request_is_replayed_from_its_first_event(workers: Any) -> None:
+async def test_a_finished_request_is_replayed_from_its_first_event(workers: Workers) -> None:
     session = await workers.open()
     async with session.stream(workers.a, call(LONG, {"duration": 0.2, "steps": 2}, progressToken=1)) as events:
         primed = await events.next()
@@ -217,13 +218,14 @@ async def test_a_finished_request_is_replayed_from_its_first_event(workers: Any)
     assert [(e.id, e.message) for e in replayed] == [(e.id, e.message) for e in live]
 
 
-async def test_frames_that_were_dropped_are_refused_instead_of_skipped(two: Any) -> None:
+async def test_frames_that_were_dropped_are_refused_instead_of_skipped(two: Workers) -> None:
     session = await two.open()
     async with session.stream(two.a, call(LONG, {"duration": 0.2, "steps": 4}, progressToken=1)) as events:
         primed = await events.next()
         await events.rest()
+    assert primed.id is not None
     stream = primed.id.partition(".")[0]
-    await two.state.redis.xtrim(two.state.keys.events(session.id, stream), maxlen=2, approximate=False)
+    await two.redis.xtrim(two.state.keys.events(session.id, stream), maxlen=2, approximate=False)
     response = await two.http.get(two.b.url, headers={**session.headers, "last-event-id": primed.id})
     assert response.status_code == 400
     assert "replayed" in response.json()["error"]["message"]
@@ -244,14 +246,14 @@ async def test_a_follower_that_missed_frames_ends_instead_of_skipping_them() -> 
             assert [frame async for frame in frames] == []
 
 
-async def test_an_unknown_last_event_id_is_refused(workers: Any) -> None:
+async def test_an_unknown_last_event_id_is_refused(workers: Workers) -> None:
     session = await workers.open()
     for text in ("nonsense", "abcdefgh.1-1", "../../x.1-1"):
         headers = {**session.headers, "last-event-id": text}
         assert (await workers.http.get(workers.b.url, headers=headers)).status_code == 400
 
 
-async def test_a_follower_of_a_lost_worker_gets_one_error_that_says_so(two: Any) -> None:
+async def test_a_follower_of_a_lost_worker_gets_one_error_that_says_so(two: Workers) -> None:
     session = await two.open()
     keys, scripts = two.state.keys, two.state.scripts
     names = [
@@ -262,7 +264,7 @@ async def test_a_follower_of_a_lost_worker_gets_one_error_that_says_so(two: Any)
     opened = await scripts.open(keys=names, args=["wdead:1", 1, "[41]"])  # a lease of one millisecond
     last = f"deadbeefdead.{opened[1]}"
 
-    async def follow(worker: Any) -> list[Any]:
+    async def follow(worker: Worker) -> list[Any]:
         async with session.listen(worker, last_event_id=last) as events:
             return [e.message for e in await events.rest()]
 
@@ -274,7 +276,7 @@ async def test_a_follower_of_a_lost_worker_gets_one_error_that_says_so(two: Any)
     assert late.verdict == "fenced"
 
 
-async def test_the_standalone_stream_carries_what_any_worker_says(workers: Any) -> None:
+async def test_the_standalone_stream_carries_what_any_worker_says(workers: Workers) -> None:
     session = await workers.open()
     async with session.listen(workers.a) as events:
         assert (await events.next()).message is None
@@ -284,13 +286,13 @@ async def test_the_standalone_stream_carries_what_any_worker_says(workers: Any) 
     assert heard == ["one", "two"]
 
 
-async def say(workers: Any, session: Any, text: str) -> None:
+async def say(workers: Workers, session: Session, text: str) -> None:
     """Put a message on the standalone stream, as any worker of the fleet would."""
     message = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": text}}
     await append(workers.b.app.rooms.state, session.id, message)
 
 
-async def test_the_standalone_stream_is_resumed_on_the_other_worker_without_gap_or_duplicate(workers: Any) -> None:
+async def test_the_standalone_stream_is_resumed_on_the_other_worker_without_gap_or_duplicate(workers: Workers) -> None:
     session = await workers.open()
     async with session.listen(workers.a) as events:
         await events.next()
@@ -303,14 +305,14 @@ async def test_the_standalone_stream_is_resumed_on_the_other_worker_without_gap_
     assert heard == ["two", "three"]
 
 
-async def test_what_was_said_before_the_first_get_is_not_lost(workers: Any) -> None:
+async def test_what_was_said_before_the_first_get_is_not_lost(workers: Workers) -> None:
     session = await workers.open()
     await say(workers, session, "early")
     async with session.listen(workers.b) as events:
         assert (await events.message()).message["params"]["data"] == "early"
 
 
-async def test_the_newest_get_wins(workers: Any) -> None:
+async def test_the_newest_get_wins(workers: Workers) -> None:
     session = await workers.open()
     async with session.listen(workers.a) as older:
         await older.next()
@@ -321,7 +323,7 @@ async def test_the_newest_get_wins(workers: Any) -> None:
             assert (await newer.message()).message["params"]["data"] == "x"
 
 
-async def test_deleting_the_session_ends_its_streams_and_running_requests(workers: Any) -> None:
+async def test_deleting_the_session_ends_its_streams_and_running_requests(workers: Workers) -> None:
     session = await workers.open()
     async with session.listen(workers.a) as standalone:
         await standalone.next()
@@ -334,7 +336,7 @@ async def test_deleting_the_session_ends_its_streams_and_running_requests(worker
     assert _running(workers.b) == []
 
 
-async def test_a_resource_update_reaches_only_subscribed_sessions_on_every_worker(workers: Any) -> None:
+async def test_a_resource_update_reaches_only_subscribed_sessions_on_every_worker(workers: Workers) -> None:
     uri = "test://static/resource/1"
     subscribed, other = await workers.open(), await workers.open()
     message = {"jsonrpc": "2.0", "id": 5, "method": "resources/subscribe", "params": {"uri": uri}}
@@ -349,7 +351,7 @@ async def test_a_resource_update_reaches_only_subscribed_sessions_on_every_worke
         assert (await silent.message()).message["params"]["data"] == "only this"
 
 
-async def test_an_update_comes_under_each_form_of_the_uri_that_the_client_subscribed_to(workers: Any) -> None:
+async def test_an_update_comes_under_each_form_of_the_uri_that_the_client_subscribed_to(workers: Workers) -> None:
     session = await workers.open()
     forms = {"TEST://static/resource/1", "test://static/a/../resource/%31"}
     for number, uri in enumerate(sorted(forms)):
@@ -365,7 +367,7 @@ async def test_an_update_comes_under_each_form_of_the_uri_that_the_client_subscr
     assert await state.redis.smembers(state.keys.subscriptions(session.id)) == set()
 
 
-async def test_every_request_keeps_what_stands_beside_the_session_though_no_stream_is_open(two: Any) -> None:
+async def test_every_request_keeps_what_stands_beside_the_session_though_no_stream_is_open(two: Workers) -> None:
     session = await two.open()
     message = {
         "jsonrpc": "2.0",
@@ -375,7 +377,7 @@ async def test_every_request_keeps_what_stands_beside_the_session_though_no_stre
     }
     await session.post(two.a, message)
     await say(two, session, "said before any GET")
-    keys, redis = two.state.keys, two.state.redis
+    keys, redis = two.state.keys, two.redis
     beside = [keys.session(session.id), keys.subscriptions(session.id), keys.events(session.id, "s")]
     for key in beside:
         assert await redis.pexpire(key, 60_000)
@@ -383,7 +385,7 @@ async def test_every_request_keeps_what_stands_beside_the_session_though_no_stre
     assert [key for key in beside if await redis.pttl(key) <= 60_000] == []
 
 
-async def test_a_ten_second_call_outlives_a_session_life_of_two(start: Any) -> None:
+async def test_a_ten_second_call_outlives_a_session_life_of_two(start: Start) -> None:
     workers = await start(session_ttl=2)
     session = await workers.open()
     async with session.stream(workers.a, call(LONG, {"duration": 10, "steps": 1})) as events:
@@ -391,19 +393,19 @@ async def test_a_ten_second_call_outlives_a_session_life_of_two(start: Any) -> N
     assert (await session.call(workers.b, "echo", {"message": "still here"}))["content"]
 
 
-async def test_an_open_stream_outlives_a_session_life_of_two(start: Any) -> None:
+async def test_an_open_stream_outlives_a_session_life_of_two(start: Start) -> None:
     workers = await start(session_ttl=2)
     session = await workers.open()
     async with session.listen(workers.a) as events:
         await events.next()
         for _ in range(10):
             await asyncio.sleep(0.5)  # the life of the session is what is tested
-            assert await workers.state.redis.exists(workers.state.keys.session(session.id))
+            assert await workers.redis.exists(workers.state.keys.session(session.id))
     assert (await session.call(workers.b, "echo", {"message": "still here"}))["content"]
 
 
-async def test_hundreds_of_exchanges_leave_no_subscription_and_no_running_request_behind(two: Any) -> None:
-    channels = set(await two.state.redis.pubsub_channels("*"))
+async def test_hundreds_of_exchanges_leave_no_subscription_and_no_running_request_behind(two: Workers) -> None:
+    channels = set(await two.redis.pubsub_channels("*"))
     session = await two.open()
 
     async def one(id: int) -> None:
@@ -413,6 +415,6 @@ async def test_hundreds_of_exchanges_leave_no_subscription_and_no_running_reques
     for start in range(0, 200, 20):
         await asyncio.gather(*(one(id) for id in range(start + 1, start + 21)))
     async with asyncio.timeout(5):
-        while set(await two.state.redis.pubsub_channels("*")) != channels:
+        while set(await two.redis.pubsub_channels("*")) != channels:
             await asyncio.sleep(0.01)
     assert _running(two.a) + _running(two.b) == []

@@ -9,15 +9,17 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.sessions.conftest import serving
+
 VERSION = "2026-07-28"
 TASKS: dict[str, Any] = {"io.modelcontextprotocol/tasks": {}}
 
 
 @pytest.fixture
-async def away(start_private_redis: Any, serving_worker: Any) -> AsyncIterator[Any]:
+async def away(start_private_redis: Any) -> AsyncIterator[Any]:
     """A worker whose Redis has ended."""
     server = start_private_redis()
-    async with serving_worker(server.url, drain_timeout=0) as worker:
+    async with serving(server.url, drain_timeout=0) as worker:
         server.child.kill()
         yield worker
 

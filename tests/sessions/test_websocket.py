@@ -19,12 +19,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from tests.sessions.conftest import Start, Worker, Workers
 from tools.messages import INITIALIZE, call, request
 
 SUBPROTOCOLS = [Subprotocol("mcp")]
 
 
-def dial(worker: Any, **more: Any) -> connect:
+def dial(worker: Worker, **more: Any) -> connect:
     url = worker.url.replace("http:", "ws:")
     return connect(url + more.pop("query", ""), **{"subprotocols": SUBPROTOCOLS, "proxy": None, **more})
 
@@ -35,7 +36,7 @@ async def answer(socket: ClientConnection) -> Any:
 
 
 @asynccontextmanager
-async def opened(worker: Any, **more: Any) -> AsyncIterator[ClientConnection]:
+async def opened(worker: Worker, **more: Any) -> AsyncIterator[ClientConnection]:
     async with dial(worker, **more) as socket:
         await socket.send(json.dumps(INITIALIZE))
         assert (await answer(socket))["result"]["protocolVersion"] == "2025-11-25"
@@ -54,7 +55,7 @@ async def closed(socket: ClientConnection) -> int | None:
 
 
 @asynccontextmanager
-async def transport(worker: Any) -> AsyncIterator[Any]:
+async def transport(worker: Worker) -> AsyncIterator[Any]:
     """What the SDK's client sessions speak through."""
     heard, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, spoken = anyio.create_memory_object_stream[SessionMessage](0)
@@ -77,7 +78,7 @@ async def transport(worker: Any) -> AsyncIterator[Any]:
         tasks.cancel_scope.cancel()
 
 
-async def test_an_official_client_session_works_over_a_websocket(workers: Any) -> None:
+async def test_an_official_client_session_works_over_a_websocket(workers: Workers) -> None:
     async def roots(context: Any) -> types.ListRootsResult:
         return types.ListRootsResult(roots=[types.Root(uri="file:///socket")])
 
@@ -96,7 +97,7 @@ async def test_an_official_client_session_works_over_a_websocket(workers: Any) -
     assert heard == [1, 2]
 
 
-async def test_requests_are_served_side_by_side_and_answered_by_their_ids(workers: Any) -> None:
+async def test_requests_are_served_side_by_side_and_answered_by_their_ids(workers: Workers) -> None:
     async with opened(workers.a) as socket:
         await socket.send(json.dumps(call("longRunningOperation", {"duration": 600, "steps": 1}, "slow")))
         for id in range(1, 21):
@@ -110,7 +111,7 @@ async def test_requests_are_served_side_by_side_and_answered_by_their_ids(worker
     }
 
 
-async def test_a_socket_is_told_nothing_before_the_answer_to_initialize(two: Any) -> None:
+async def test_a_socket_is_told_nothing_before_the_answer_to_initialize(two: Workers) -> None:
     async with dial(two.a) as socket:
         async with asyncio.timeout(10):
             while not list(two.a.app.rooms.streams):
@@ -124,11 +125,11 @@ async def test_a_socket_is_told_nothing_before_the_answer_to_initialize(two: Any
         assert (await answer(socket))["method"] == "notifications/tools/list_changed"
 
 
-async def test_the_session_ends_with_its_socket(two: Any) -> None:
+async def test_the_session_ends_with_its_socket(two: Workers) -> None:
     async with opened(two.a):
-        assert [key async for key in two.state.redis.scan_iter("session:*")]
+        assert [key async for key in two.redis.scan_iter("session:*")]
     async with asyncio.timeout(10):
-        while [key async for key in two.state.redis.scan_iter("session:*")]:
+        while [key async for key in two.redis.scan_iter("session:*")]:
             await asyncio.sleep(0.01)
 
 
@@ -142,7 +143,7 @@ async def test_the_session_ends_with_its_socket(two: Any) -> None:
         ({"query": "?preset=nothing"}, 404),
     ],
 )
-async def test_an_upgrade_is_checked_like_any_request(start: Any, more: Any, status: int) -> None:
+async def test_an_upgrade_is_checked_like_any_request(start: Start, more: Any, status: int) -> None:
     workers = await start(1, memory=True)
     with pytest.raises(InvalidStatus) as refused:
         async with dial(workers.a, **more):
@@ -150,7 +151,7 @@ async def test_an_upgrade_is_checked_like_any_request(start: Any, more: Any, sta
     assert refused.value.response.status_code == status
 
 
-async def test_without_a_token_the_upgrade_is_refused_with_the_challenge(start: Any) -> None:
+async def test_without_a_token_the_upgrade_is_refused_with_the_challenge(start: Start) -> None:
     workers = await start(1, memory=True, auth_mode="integrated")
     for query, status in (("", 401), ("?access_token=abc", 400)):
         with pytest.raises(InvalidStatus) as refused:
@@ -160,7 +161,7 @@ async def test_without_a_token_the_upgrade_is_refused_with_the_challenge(start: 
         assert "resource_metadata" in refused.value.response.headers["www-authenticate"]
 
 
-async def test_wrong_frames_get_errors_and_the_conversation_goes_on(start: Any) -> None:
+async def test_wrong_frames_get_errors_and_the_conversation_goes_on(start: Start) -> None:
     workers = await start(1, memory=True)
     async with opened(workers.a) as socket:
         for text, code in (
@@ -180,7 +181,7 @@ async def test_wrong_frames_get_errors_and_the_conversation_goes_on(start: Any) 
         assert await answer(socket) == {"jsonrpc": "2.0", "id": 8, "result": {}}
 
 
-async def test_what_is_too_large_or_binary_ends_the_connection_with_its_code(start: Any) -> None:
+async def test_what_is_too_large_or_binary_ends_the_connection_with_its_code(start: Start) -> None:
     workers = await start(1, memory=True, max_body_bytes=2000)
     async with opened(workers.a) as socket:
         await socket.send(json.dumps(call("echo", {"message": "x" * 2000})))
@@ -190,7 +191,7 @@ async def test_what_is_too_large_or_binary_ends_the_connection_with_its_code(sta
         assert await closed(socket) == 1003
 
 
-async def test_messages_count_against_the_quota(start: Any) -> None:
+async def test_messages_count_against_the_quota(start: Start) -> None:
     workers = await start(1, memory=True, rate_limit=10)
     async with opened(workers.a) as socket:
         for id in range(1, 12):
@@ -199,7 +200,7 @@ async def test_messages_count_against_the_quota(start: Any) -> None:
     assert any("Too many requests" in each["error"]["message"] for each in answers if "error" in each)
 
 
-async def test_messages_that_cannot_be_read_count_against_the_quota_too(start: Any) -> None:
+async def test_messages_that_cannot_be_read_count_against_the_quota_too(start: Start) -> None:
     workers = await start(1, memory=True, rate_limit=10)
     async with opened(workers.a) as socket:
         for _ in range(12):
@@ -210,7 +211,7 @@ async def test_messages_that_cannot_be_read_count_against_the_quota_too(start: A
     assert "Too many requests" in said["error"]["message"]
 
 
-async def test_sockets_count_among_the_streams_of_a_principal(start: Any) -> None:
+async def test_sockets_count_among_the_streams_of_a_principal(start: Start) -> None:
     workers = await start(1, memory=True, max_streams=1)
     async with opened(workers.a):
         with pytest.raises(InvalidStatus) as refused:
@@ -220,7 +221,7 @@ async def test_sockets_count_among_the_streams_of_a_principal(start: Any) -> Non
         assert b"MAX_STREAMS" in (refused.value.response.body or b"")
 
 
-async def test_a_worker_that_leaves_closes_with_service_restart(two: Any) -> None:
+async def test_a_worker_that_leaves_closes_with_service_restart(two: Workers) -> None:
     async with opened(two.a) as socket:
         two.a.app.drain()
         assert await closed(socket) == 1012
@@ -229,7 +230,7 @@ async def test_a_worker_that_leaves_closes_with_service_restart(two: Any) -> Non
         assert (await answer(socket))["result"] == {}
 
 
-async def test_a_change_is_told_on_the_socket(two: Any) -> None:
+async def test_a_change_is_told_on_the_socket(two: Workers) -> None:
     async with opened(two.a) as socket:
         await socket.send(json.dumps(request("resources/subscribe", 1, {"uri": "test://static/resource/1"})))
         assert (await answer(socket))["id"] == 1
