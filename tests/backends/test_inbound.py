@@ -56,8 +56,8 @@ async def asked(answer: Any, method: str = "elicitation/create") -> Any:
     calls = InFlight(owned=True)
     call = Call(Client(answer), 60)  # type: ignore[arg-type]
     async with call.clock():
-        with calls.flying(call):
-            return await inbound(calls).asked(method, {})
+        with calls.in_flight(call):
+            return await inbound(calls).on_request(method, {})
 
 
 async def test_a_question_gets_the_clients_answer_and_a_ping_its_own() -> None:
@@ -100,6 +100,6 @@ async def test_news_reach_everybody_or_the_call_that_they_are_about(
     method: str, params: Any, to_all: list[str], to_call: list[str]
 ) -> None:
     calls, client, everybody = InFlight(owned=True), Client(), Everybody()
-    with calls.flying(Call(client, 60)):  # type: ignore[arg-type]
-        await inbound(calls, everybody).told(method, params)
+    with calls.in_flight(Call(client, 60)):  # type: ignore[arg-type]
+        await inbound(calls, everybody).on_notification(method, params)
     assert (everybody.heard, client.heard) == (to_all, to_call)
