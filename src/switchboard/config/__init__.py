@@ -1,9 +1,8 @@
 """The configuration file: read, laid under the environment and the fleet's overlay, validated, frozen; and watched.
 
 Owns its shape (`model`, `servers`, `exposure`), its formats (`formats`), `${VAR}` expansion (`expansion`), what lies on
-what (`layers`, `overlay`), reading (`files`), showing (`shown`, `schema`), other files' shapes (`imports`), edits that
-keep a backup (`editing`) and noticing changes (`watching`). The environment to expand from is
-handed in.
+what (`layers`, `overlay`), reading (`files`), showing (`redaction`, `schema`), other files' shapes (`importing`), edits
+that keep a backup (`editing`) and noticing changes (`watching`). The environment to expand from is handed in.
 
 May import: state, leaves.
 Never imports: plugins, backends, sources.

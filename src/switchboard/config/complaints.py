@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,27 +12,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from switchboard.common.validation_messages import expected
+from switchboard.config.exposure import MISTAKES
 from switchboard.config.formats import read_text
 from switchboard.config.layers import Layer, Place, merged, origin, value_at
 from switchboard.config.line_numbers import line_of
 
 _LONGEST_VALUE_SHOWN: Final = 80
 _NEVER_SHOWN: Final = frozenset({"env", "headers", "client_secret", "args", "run_args", "url", "urls", "config"})
-
-_PATTERNS: Final[Mapping[str, str]] = {
-    r"^[a-z0-9][a-z0-9-]{0,63}$": "may have small letters, digits and hyphens only, 64 at most",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "may have letters, digits, '_', '.' and '-' only, 64 at most",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$": "may have letters, digits, '_', '.' and '-' only, 32 at most",
-    r"^[A-Za-z0-9_.-]{1,128}$": "may have letters, digits, '_', '.' and '-' only, 128 at most",
-    r"^[A-Za-z0-9_.-]{1,8}$": "may have letters, digits, '_', '.' and '-' only, 8 at most",
-    r"^[^\x00-\x1f\x7f]{1,64}$": "must be a text of 1 to 64 characters on one line",
-    r"^[A-Za-z_][A-Za-z0-9_]*$": "is no name of a variable: letters, digits and '_' only",
-    r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$": "is no name of a header: letters, digits and '-' only",
-    r"^[^\s-][^\s]*$": "must have no blanks and not begin with '-'",
-    r"^[0-9a-fA-F]{7,64}$": "must be a commit: 7 to 64 hexadecimal digits",
-    r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$": "must be one scope, without blanks, quotes and backslashes",
-    r"^!?[\w.-]+(,\s*!?[\w.-]+)*$": "must be tags separated by commas, each with '!' before it where it is left out",
-}
 
 
 def complaints(written: Sequence[Layer], error: ValidationError, model: type[BaseModel], at: Place = ()) -> list[str]:
@@ -74,7 +60,7 @@ def _message(item: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
         return f"is not a known key{_meant(str(place[-1]), model_at(model, place[:-1]))}"
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(str(context["pattern"]), f"must match {context['pattern']}")
+        return MISTAKES.get(str(context["pattern"]), f"must match {context['pattern']}")
     return expected(item)
 
 

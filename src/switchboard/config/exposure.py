@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,9 +12,25 @@ Prefix = Literal["always", "conflict", "never"]
 
 STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
-Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
+MISTAKES: Final[dict[str, str]] = {}
+"""What is said of a text that a pattern does not match, by the pattern."""
+
+
+def matching(pattern: str, mistake: str) -> Any:
+    """A text's pattern, with what is said of a text that it does not match."""
+    MISTAKES[pattern] = mistake
+    return Field(pattern=pattern)
+
+
+Name = Annotated[
+    str, matching(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "may have letters, digits, '_', '.' and '-' only, 64 at most")
+]
+Tag = Annotated[
+    str, matching(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", "may have letters, digits, '_', '.' and '-' only, 32 at most")
+]
+Scope = Annotated[
+    str, matching(r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$", "must be one scope, without blanks, quotes and backslashes")
+]
 """RFC 6749 §3.3."""
 
 Pattern = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -57,7 +73,12 @@ class Exposure(BaseModel):
     deny: tuple[Pattern, ...] = ()
     """What is never offered; stronger than `allow`. A resource is denied however its URI is written."""
 
-    rename: Mapping[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]] = Field(default_factory=dict)
+    rename: Mapping[
+        str,
+        Annotated[
+            str, matching(r"^[A-Za-z0-9_.-]{1,128}$", "may have letters, digits, '_', '.' and '-' only, 128 at most")
+        ],
+    ] = Field(default_factory=dict)
     """The provider's own tool name → the name shown instead (a prefix still stands before it)."""
 
     tools: Mapping[Pattern, ToolRule] = Field(default_factory=dict)

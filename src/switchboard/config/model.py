@@ -13,13 +13,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 
-from switchboard.config.exposure import STRICT, Exposure, Name, Pattern, Prefix
+from switchboard.config.exposure import STRICT, Exposure, Name, Pattern, Prefix, matching
 from switchboard.config.servers import ServerSection
 
 __all__ = ["BUILT_IN", "Configuration", "PluginSection", "Prefix", "Preset", "ToolSearch", "provider_name"]
 
-PluginName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-ServerName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+PluginName = Annotated[
+    str, matching(r"^[a-z0-9][a-z0-9-]{0,63}$", "may have small letters, digits and hyphens only, 64 at most")
+]
+ServerName = Annotated[str, matching(r"^[^\x00-\x1f\x7f]{1,64}$", "must be a text of 1 to 64 characters on one line")]
 
 SERVER_NAME: TypeAdapter[str] = TypeAdapter(ServerName)
 
@@ -46,7 +48,16 @@ class Preset(BaseModel):
     description: str = ""
     """For people; shown by `presets list`."""
 
-    tags: Annotated[str, Field(pattern=r"^!?[\w.-]+(,\s*!?[\w.-]+)*$")] | None = None
+    tags: (
+        Annotated[
+            str,
+            matching(
+                r"^!?[\w.-]+(,\s*!?[\w.-]+)*$",
+                "must be tags separated by commas, each with '!' before it where it is left out",
+            ),
+        ]
+        | None
+    ) = None
     """A tag expression: `web,docs` is either of them, `!danger` leaves out, and `web,!danger` is both."""
 
     servers: tuple[ServerName, ...] = ()
@@ -96,7 +107,9 @@ class Configuration(BaseModel):
     schema_url: Annotated[str | None, Field(alias="$schema")] = None
     """For editors."""
 
-    separator: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,8}$")] = "__"
+    separator: Annotated[
+        str, matching(r"^[A-Za-z0-9_.-]{1,8}$", "may have letters, digits, '_', '.' and '-' only, 8 at most")
+    ] = "__"
     """Stands between a provider's name and its tool's name."""
 
     plugins: Mapping[PluginName, PluginSection] = Field(default_factory=lambda: dict(BUILT_IN))

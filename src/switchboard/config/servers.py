@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, Field, model_validator
 
 from switchboard.common.hosts import is_loopback
 from switchboard.config import placeholders
-from switchboard.config.exposure import STRICT, Exposure, Scope
+from switchboard.config.exposure import STRICT, Exposure, Scope, matching
 from switchboard.config.importing import tool_lists
 
 
@@ -52,9 +52,14 @@ STRATEGIES: Mapping[str, Strategy] = {
 IGNORED = frozenset({"alwaysAllow", "autoApprove", "gallery", "icon", "iconPath"})
 """What desktop clients keep in a row for themselves: accepted, and without an effect."""
 
-Environment = Mapping[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str]
-Headers = Mapping[Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")], str]
-Word = Annotated[str, Field(min_length=1, pattern=r"^[^\s-][^\s]*$")]
+Environment = Mapping[
+    Annotated[str, matching(r"^[A-Za-z_][A-Za-z0-9_]*$", "is no name of a variable: letters, digits and '_' only")], str
+]
+Headers = Mapping[
+    Annotated[str, matching(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "is no name of a header: letters, digits and '-' only")],
+    str,
+]
+Word = Annotated[str, Field(min_length=1), matching(r"^[^\s-][^\s]*$", "must have no blanks and not begin with '-'")]
 """Something that stands on a command line of ours: no blanks, and never read as an option."""
 
 
@@ -126,7 +131,9 @@ class ServerSection(Exposure):
     """What to check out: a branch, …"""
     tag: Word | None = None
     """… a tag …"""
-    commit: Annotated[str | None, Field(pattern=r"^[0-9a-fA-F]{7,64}$")] = None
+    commit: Annotated[str | None, matching(r"^[0-9a-fA-F]{7,64}$", "must be a commit: 7 to 64 hexadecimal digits")] = (
+        None
+    )
     """… or a commit; else the default branch. It stays at the commit that it was at first."""
     path: Path | None = None
     """The folder or file of a `local` server; of a `git` one, the folder inside the repository."""
@@ -170,8 +177,8 @@ class ServerSection(Exposure):
 
     @model_validator(mode="before")
     @classmethod
-    def _in_our_words(cls, row: Any) -> Any:
-        return in_our_words(row) if isinstance(row, Mapping) else row
+    def _normalized(cls, row: Any) -> Any:
+        return normalized(row) if isinstance(row, Mapping) else row
 
     @model_validator(mode="after")
     def _fits_its_source(self) -> ServerSection:
@@ -181,13 +188,13 @@ class ServerSection(Exposure):
         return self
 
 
-def in_our_words(row: Mapping[str, Any]) -> dict[str, Any]:
+def normalized(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with the words of desktop clients turned into ours, and its source stated.
 
     Raises:
         ValueError: a list of tools that is none.
     """
-    own = tool_lists.in_our_words(
+    own = tool_lists.joined_tool_lists(
         {key: value for key, value in row.items() if key not in IGNORED and value is not None}
     )
     if "disabled" in own and "enabled" not in own and isinstance(own["disabled"], bool):

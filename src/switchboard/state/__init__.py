@@ -1,7 +1,7 @@
 """Shared state: Redis, or its in-process stand-in, behind one set of commands.
 
-Owns the connection pool, the table of keys, pub/sub, the guarded writes and fenced leases, the
-worker's heartbeat and its contact with Redis, the fleet's clock, and what to warn of.
+Owns the connection pool, the table of keys, pub/sub, the guarded writes, the worker's contact with Redis, the fleet's
+clock, and what to warn of.
 Knows no session, no token and no tool.
 
 May import: leaves.

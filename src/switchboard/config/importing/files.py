@@ -26,7 +26,7 @@ from switchboard.config.servers import (
     ServerSection,
     SourceKind,
     foreign_fields,
-    in_our_words,
+    normalized,
 )
 from switchboard.errors import ConfigurationError
 
@@ -170,7 +170,7 @@ _FIELDS: Final = frozenset(ServerSection.model_fields) | {"type"}
 def _kept(own: Row, notes: Notes) -> Row:
     notes.left_out.extend(f"{key}: is that program's own, and without an effect here" for key in own if key in IGNORED)
     try:
-        own = in_our_words(own)
+        own = normalized(own)
     except ValueError as error:
         raise NotAServer(str(error)) from None
     known = _FIELDS - foreign_fields(own["source"]) if own["source"] in NEEDS else _FIELDS

@@ -26,7 +26,7 @@ ON: Final = (
 """Keys with all that is offered."""
 
 
-def in_our_words(row: Mapping[str, Any]) -> dict[str, Any]:
+def joined_tool_lists(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with such lists joined to its own `allow` and `deny`.
 
     Raises:
