@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers import CallTiming, PeerLost, frames, server
-from switchboard.fleet.peers.frames import PROTOCOL
+from switchboard.fleet.peers.frames import PROTOCOL, Frame
 from switchboard.timing import Timing
 from tools.fleet.redis_server import RedisServer
 
@@ -70,14 +70,36 @@ async def test_a_call_that_was_given_up_is_not_served_however_late_it_arrives(fl
     assert work.calls == 1
 
 
-async def test_a_worker_that_begins_and_is_not_heard_may_have_done_something(fleet: Any, work: Any) -> None:
+@pytest.mark.parametrize("once", [True, False], ids=["once", "as often as it takes"])
+async def test_a_worker_that_begins_and_is_not_heard_may_have_done_something(fleet: Any, work: Any, once: bool) -> None:
     mute = losing(*frames.FROM_SERVER)
     one, two = await fleet.start("w1", timing=IMPATIENT), await fleet.start("w2", mute)
     async with two.peers.serving("work", work):
         with pytest.raises(PeerLost, match="it may have had effects: check before trying again") as lost:
-            await one.peers.call("w2", "work", {})
+            await one.peers.call("w2", "work", {}, once=once)
         assert lost.value.begun
         await asyncio.wait_for(work.cancelled.wait(), 5)
+
+
+async def test_a_worker_is_not_taken_for_dead_because_redis_cannot_be_asked_for_its_heartbeat(
+    fleet: Any, work: Any
+) -> None:
+    asked = asyncio.Event()
+
+    async def unknown(worker: str) -> bool:
+        asked.set()
+        raise StateUnavailable("Redis is away")
+
+    fleet.alive = unknown
+    one, two = await fleet.start("w1", timing=replace(IMPATIENT, begin=20, silent=20)), await fleet.start("w2")
+    async with two.peers.serving("work", work), asyncio.timeout(10):
+        call = asyncio.create_task(one.peers.call("w2", "work", {}))
+        await work.began.wait()
+        two.hub.rule = losing(*frames.FROM_SERVER)
+        await asked.wait()
+        two.hub.rule = None
+        work.release.set()
+        assert await call == {"did": {}}
 
 
 async def test_a_worker_that_dies_is_noticed_by_its_heartbeat_before_the_silence_is_too_long(
@@ -338,6 +360,7 @@ async def test_what_is_no_frame_of_this_version_begins_nothing_and_ends_nothing(
         [mine] = one.peers._calls
         foreign = [forged(call=mine, kind=kind, n=2, body={}) for kind in ("result", "cancel", "answer", "error")]
         foreign += [forged(call=mine, kind="result", n=1, body={"result": "not mine"})]  # of another worker
+        assert [payload for payload in GARBAGE if Frame.read(payload) is not None] == []
         for worker in ("w1", "w2"):
             for payload in (*GARBAGE, *foreign):
                 await two.hub.hub.publish(f"mcp:peer:{PROTOCOL}:{worker}", payload)
