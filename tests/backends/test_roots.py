@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from switchboard.backends.connections import roots
+from switchboard.backends.connections import roots, roots_changes
+from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.connections.inflight import Call, InFlight
 from switchboard.backends.connections.roots import Roots
+from switchboard.errors import StateUnavailable
+from switchboard.state import open_state
 
 ASKED = '{"jsonrpc":"2.0","id":%d,"method":"roots/list"}'
 HOME = [{"uri": "file:///home"}]
@@ -175,3 +180,46 @@ async def test_a_clients_refusal_is_the_answer() -> None:
     await owner.answer_waiting(Client(MCPError(-1, "no")))
     with pytest.raises(MCPError, match="no"):
         await asked
+
+
+class AwayOnce:
+    """Pub/sub that cannot be had the first time."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.asked = 0
+
+    def subscribed(self, channel: str, hear: Any) -> Any:
+        self.asked += 1
+        if self.asked == 1:
+            raise StateUnavailable("away")
+        return self._real.subscribed(channel, hear)
+
+    async def publish(self, channel: str, payload: str) -> None:
+        await self._real.publish(channel, payload)
+
+
+async def test_changes_of_roots_are_passed_on_to_the_clients_own_connections_also_after_redis_was_away(
+    pass_time: Callable[[float], Awaitable[None]],
+) -> None:
+    told: list[str] = []
+
+    def connection(owner: str) -> Any:
+        async def notify(_method: str) -> None:
+            told.append(owner)
+
+        return SimpleNamespace(key=ConnectionKey("session", owner, "c", "alice"), notify=notify)
+
+    pool: Any = SimpleNamespace(open=[connection("s1"), connection("s2")])
+    async with open_state(None) as opened:
+        hub: Any = AwayOnce(opened.hub)
+        state = replace(opened, hub=hub)
+        passing = asyncio.create_task(roots_changes.pass_on_roots_changes(state, pool))
+        async with asyncio.timeout(15):
+            while hub.asked < 2:
+                await pass_time(roots_changes.RESUBSCRIBE_S)
+            while not told:
+                await hub.publish(state.keys.roots_changed(), json.dumps({"session": "s1", "user": "alice"}))
+                await pass_time(0)
+        passing.cancel()
+    assert set(told) == {"s1"}

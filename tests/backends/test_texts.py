@@ -109,6 +109,12 @@ def test_a_question_to_open_what_is_no_web_page_is_refused(url: Any) -> None:
     assert told.error.data == {"elicitations": []}
 
 
+def test_what_is_no_page_at_all_among_the_pages_of_an_error_is_left_out() -> None:
+    page = {"mode": "url", "url": "https://example.org/", "message": "Sign in", "elicitationId": "1"}
+    told = passed_on("b", MCPError(-32042, "Sign in", {"elicitations": [7, None, [page], page]}))
+    assert told.error.data == {"elicitations": [page]}
+
+
 def test_a_page_may_be_http_or_https() -> None:
     for url in ("https://example.org/a?b=c#d", "http://localhost:8080/"):
         assert texts.question("elicitation/create", {"mode": "url", "url": url, "message": "m"})["url"] == url
@@ -135,6 +141,16 @@ def test_log_messages_and_errors_lose_it_too() -> None:
     said = texts.notice({"level": "info", "logger": HIDDEN, "data": {"a": [HIDDEN, 1]}})
     assert said == {"level": "info", "logger": SHOWN, "data": {"a": [SHOWN, 1]}}
     assert passed_on("b", MCPError(-1, HIDDEN, {"kept": HIDDEN})).error.message == f"Backend 'b': {SHOWN}"
+
+
+def test_the_data_of_a_log_message_is_cleaned_down_to_a_depth_and_is_whole_below() -> None:
+    def nested(depth: int, inner: Any) -> Any:
+        for number in range(depth):
+            inner = [inner] if number % 2 else {"a": inner}
+        return inner
+
+    assert texts.notice({"data": nested(64, HIDDEN)})["data"] == nested(64, SHOWN)
+    assert texts.notice({"data": nested(65, [HIDDEN])})["data"] == nested(65, [HIDDEN])
 
 
 SPEAKING = """

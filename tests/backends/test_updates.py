@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -49,3 +50,28 @@ async def test_updates_of_more_resources_than_can_be_told_of_are_dropped_and_the
             await asyncio.sleep(0.01)
     telling.cancel()
     assert len(set(told)) <= 2 * UPDATES_WAITING
+
+
+async def test_one_resource_is_told_of_once_in_the_time_between_however_long_it_was_quiet_before(
+    monkeypatch: pytest.MonkeyPatch, pass_time: Callable[[float], Awaitable[None]]
+) -> None:
+    monkeypatch.setattr(resource_updates, "UPDATE_SPACING_S", 100)
+    told: list[str] = []
+
+    async def publish(uri: str) -> None:
+        told.append(uri)
+
+    one = ResourceUpdates("odd", publish)
+    telling = asyncio.create_task(one.keep_publishing())
+    await pass_time(0)
+    await pass_time(90)
+    await one.report("odd://a")
+    assert told == ["odd://a"]
+    await pass_time(20)
+    await one.report("odd://a")
+    await one.report("odd://b")
+    assert told == ["odd://a", "odd://b"]
+    await pass_time(0)
+    await pass_time(120)
+    assert told == ["odd://a", "odd://b", "odd://a"]
+    telling.cancel()
