@@ -8,12 +8,13 @@ from typing import Any, Protocol, cast
 
 import anyio
 from mcp.server.connection import Connection
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.shared.dispatcher import CallOptions, Outbound
 from mcp.shared.message import MessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import LOG_LEVEL_META_KEY, RequestId, RequestParamsMeta
+from pydantic import BaseModel
 
 from switchboard.sessions.client_channel import connection_of, request_outbound
 from switchboard.sessions.client_requests import Terms
@@ -111,3 +112,10 @@ def detached_context(
     every_level = cast(RequestParamsMeta, {LOG_LEVEL_META_KEY: "debug"})
     session = ServerSession(detached, connection, request_meta=every_level)
     return replace(ctx, session=session), connection
+
+
+def as_json(result: HandlerResult) -> dict[str, Any]:
+    """A handler's result as JSON."""
+    if isinstance(result, BaseModel):
+        return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return dict(result or {})

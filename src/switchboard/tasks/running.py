@@ -22,7 +22,7 @@ from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers import ServedChannel
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
 from switchboard.sessions.client_requests import Ask, Terms
-from switchboard.sessions.parking.outcome import wire
+from switchboard.sessions.detached_context import as_json
 from switchboard.sessions.patience import REDIS_AWAY_S, RETRY_S, patiently, told_to_handlers
 from switchboard.state import State
 from switchboard.tasks.errors import out_of_time, stopped
@@ -205,7 +205,7 @@ class Running:
         """Call the handler. If it ends a round with questions when it is a task already, the task puts them."""
         params = dict(ctx.params or {})
         for _ in range(MOST_ROUNDS):
-            result = wire(await call_next(replace(ctx, params=params)))
+            result = as_json(await call_next(replace(ctx, params=params)))
             if not is_input_required(result) or self._keeping is None:
                 return result
             await self.keep()

@@ -9,8 +9,8 @@ from mcp.server.context import HandlerResult
 from mcp.server.runner import modern_error_data
 from mcp.shared.exceptions import MCPError
 from mcp_types.methods import is_input_required
-from pydantic import BaseModel
 
+from switchboard.sessions.detached_context import as_json
 from switchboard.sessions.parking.continuation import HandlerState
 
 
@@ -31,7 +31,7 @@ class Outcome:
         """The same, with a state of the handler's own put where it cannot be taken for a ticket."""
         if not is_input_required(self.result):
             return self
-        result = wire(self.result)
+        result = as_json(self.result)
         state = result.get("requestState")
         return (
             replace(self, result={**result, "requestState": HandlerState(state).text()})
@@ -47,11 +47,4 @@ class Outcome:
         """
         if self.error is not None:
             raise MCPError.from_error_data(modern_error_data(self.error))
-        return wire(self.result)
-
-
-def wire(result: HandlerResult) -> dict[str, Any]:
-    """A handler's result in the shape of the wire."""
-    if isinstance(result, BaseModel):
-        return result.model_dump(by_alias=True, mode="json", exclude_none=True)
-    return dict(result or {})
+        return as_json(self.result)
