@@ -42,7 +42,7 @@ async def until(true: Callable[[], Any], seconds: float = 20) -> None:
 @pytest.fixture
 def stateful() -> Any:
     """The class of `servers/stateful.py`."""
-    spec = importlib.util.spec_from_file_location("stateful", Path(__file__).parent / "servers" / "stateful.py")
+    spec = importlib.util.spec_from_file_location("stateful", Path(__file__).parents[1] / "servers" / "stateful.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

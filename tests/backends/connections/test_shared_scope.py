@@ -19,7 +19,7 @@ from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
-SERVERS = Path(__file__).parent / "servers"
+SERVERS = Path(__file__).parents[1] / "servers"
 
 
 async def bumped(client: Any) -> tuple[str, int]:

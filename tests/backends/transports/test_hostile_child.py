@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from switchboard.backends.transports.child_environment import environment
 
-HOSTILE = Path(__file__).parent / "servers" / "hostile.py"
+HOSTILE = Path(__file__).parents[1] / "servers" / "hostile.py"
 BOUNDED = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(24, 19, 0, 0, 0)  # the superuser without CAP_SYS_PTRACE is like any other user here
