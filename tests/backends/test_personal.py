@@ -13,7 +13,7 @@ from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Stdio
 from switchboard.backends.connections.connection_key import ALL_CAPABILITIES, SHARED, key_for
-from switchboard.backends.placeholders import for_connection, for_nobody
+from switchboard.backends.transports.opening import for_connection, for_nobody
 from switchboard.config import ServerSection
 from switchboard.identity import Caller, Principal
 

@@ -32,11 +32,11 @@ from switchboard.backends.offer.discovery import OfferDiscovery
 from switchboard.backends.offer.offer import BackendOffer
 from switchboard.backends.offer.resource_subscriptions import SUBSCRIPTIONS_READ_S, ClientSubscriptions, Stream, follow
 from switchboard.backends.offer.resource_updates import ResourceUpdates
-from switchboard.backends.placeholders import for_connection
 from switchboard.backends.routing import Routing, Work
 from switchboard.backends.session_reaper import SessionReaper
 from switchboard.backends.transports import opening
 from switchboard.backends.transports.endpoints import Endpoints
+from switchboard.backends.transports.opening import for_connection
 from switchboard.backends.transports.session_store import SessionStore
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.fleet.peers import Peers

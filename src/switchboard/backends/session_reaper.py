@@ -21,10 +21,10 @@ from switchboard.aio import background
 from switchboard.backends.config import Backend, Http
 from switchboard.backends.connections.connection import Connection
 from switchboard.backends.connections.pool import ConnectionPool
-from switchboard.backends.placeholders import for_nobody
 from switchboard.backends.transports import http
 from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.http import FailoverTransport
+from switchboard.backends.transports.opening import for_nobody
 from switchboard.backends.transports.session_store import LOST_MARK, BackendSession
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.leader import Leader

@@ -25,9 +25,8 @@ from switchboard.backends.connections.connection_key import GATEWAY, ConnectionK
 from switchboard.backends.connections.handshake import agree
 from switchboard.backends.connections.inbound import InboundListener, InboundRequests
 from switchboard.backends.connections.inflight import Call, InFlight
-from switchboard.backends.connections.protocol import RpcConnection
+from switchboard.backends.connections.protocol import CLOSED, RpcConnection, is_end
 from switchboard.backends.connections.roots import AskSession, Roots
-from switchboard.backends.connections.sdk_errors import CLOSED, is_end
 from switchboard.backends.connections.transport import OpenTransport, Transport
 from switchboard.backends.envelope import HeaderMap
 from switchboard.backends.errors import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 import anyio.abc
@@ -31,6 +31,7 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
+    CONNECTION_CLOSED,
     INTERNAL_ERROR,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
@@ -43,6 +44,12 @@ from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, PAR
 from switchboard.backends.connections.leniency import introduced
 from switchboard.backends.connections.notification_order import NotificationOrder
 from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
+
+CLOSED: Final = "Connection closed"
+"""The SDK's error to every open request when a connection ends; over HTTP it says more when one request alone ended."""
+
+CUT_SHORT: Final = "SSE stream "
+"""How the SDK's error begins for an answer that will not come."""
 
 
 class Inbound(Protocol):
@@ -232,3 +239,11 @@ def _steps(params: Params) -> tuple[float, float | None, str | None]:
         float(total) if isinstance(total, int | float) else None,
         message if isinstance(message, str) else None,
     )
+
+
+def is_end(error: MCPError) -> bool:
+    """Whether the SDK says it, of a connection or of one answer; servers use the same code for errors of their own.
+
+    The TypeScript SDK's, for one, refuses a version that it does not know with it.
+    """
+    return error.code == CONNECTION_CLOSED and (error.message == CLOSED or error.message.startswith(CUT_SHORT))

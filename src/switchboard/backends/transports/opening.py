@@ -1,12 +1,13 @@
-"""How each kind of transport is opened for a connection."""
+"""How each kind of transport is opened for a connection, with `${user}` and `${session}` replaced."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ from mcp.client.streamable_http import MCP_SESSION_ID
 from mcp_types import InitializeResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from switchboard.backends.config import Backend, Http, Stdio, Transport
+from switchboard.backends.config import Backend, Http, Sse, Stdio, Transport
+from switchboard.backends.connections.connection_key import GATEWAY, ConnectionKey
 from switchboard.backends.connections.handshake import OTHER_TRANSPORT
 from switchboard.backends.connections.protocol import Inbound
 from switchboard.backends.errors import Broken, Unreachable
@@ -28,6 +30,7 @@ from switchboard.backends.transports.session_store import BackendSession, Sessio
 from switchboard.backends.transports.session_stream import SessionStream
 from switchboard.backends.transports.stream_relay import LocalRelay, SharedRelay
 from switchboard.backends.transports.watchdog import Watchdog
+from switchboard.config.placeholders import names_in, replaced
 
 ACCESS_REFUSED_STATUS: Final = re.compile(r"HTTP (?:401|403|407)\b")
 
@@ -224,3 +227,28 @@ async def open_http(
     transport = http.streamable(failover, client, opened.max_bytes, leave=lambda: opened.kept)
     opened.streams = await stack.enter_async_context(transport)
     return opened
+
+
+def for_connection(what: Transport, key: ConnectionKey) -> Transport:
+    """The transport of a key's connection. The gateway's own connection has `discovery` for both."""
+    whose = {"user": _digest(key.user), "session": _digest(key.owner)}
+    if key.owner == GATEWAY:
+        whose = dict.fromkeys(whose, GATEWAY)
+    if isinstance(what, Stdio):
+        return replace(
+            what,
+            args=tuple(replaced(each, whose) for each in what.args),
+            env={name: replaced(value, whose) for name, value in what.env.items()},
+            cwd=None if what.cwd is None else replaced(what.cwd, whose),
+            own_cwd=what.cwd is not None and bool(names_in(what.cwd)),
+        )
+    return replace(what, headers={name: replaced(value, whose) for name, value in what.headers.items()})
+
+
+def for_nobody(what: Http | Sse) -> dict[str, str]:
+    """The headers of a request that is made for nobody in particular: those that are the same for everybody."""
+    return {name: value for name, value in what.headers.items() if not names_in(value)}
+
+
+def _digest(whose: str) -> str:
+    return hashlib.sha256(whose.encode()).hexdigest()[:32]
