@@ -72,3 +72,17 @@ async def test_nothing_is_kept_for_long_of_an_owner_whose_sessions_have_ended(re
         await state.redis.pexpire(key, 1_000)
         await records.load(sid, OWNER)
         assert await state.redis.pttl(key) > 1_000, "its sessions are still used"
+
+
+async def test_sessions_that_ended_before_their_time_make_room_but_are_looked_for_now_and_then_only(
+    redis_url: str,
+) -> None:
+    async with open_state(redis_url) as state:
+        await state.greet()
+        records = Records(state, TTL_S, 3)
+        first, second, _ = await many(records, 3)
+        await state.redis.delete(state.keys.session(first))
+        assert await many(records, 1)
+        await state.redis.delete(state.keys.session(second))
+        with pytest.raises(TooMany):
+            await records.create(OWNER, OLDEST, PARAMS)
