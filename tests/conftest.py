@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx2
@@ -26,6 +28,9 @@ settings.load_profile("machines differ")
 
 EXTERNAL = os.environ.get("REDIS_TEST_URL")
 """A database that the tests may empty; without it they start a server of their own."""
+
+DEADLINE_S = 600
+"""For one test, and for what is started and for what is ended for it, each; none needs half of it on a busy machine."""
 
 LONG = tuple(
     f"tests/{folder}/test_{module}.py"
@@ -210,6 +215,25 @@ def hearing(wiretap: Wiretap, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heari
 @pytest.fixture(autouse=True)
 def searched(hearing: object) -> None:
     """Every test's log is searched for every secret of the run."""
+
+
+def _ring(_number: int, _frame: FrameType | None) -> None:
+    raise TimeoutError(f"it took longer than {DEADLINE_S} s")
+
+
+@pytest.hookimpl(wrapper=True)
+def _ended_in_time() -> Iterator[None]:
+    """Fail what hangs, wherever it waits; the alarm rings again until it is over, since closing may hang as well."""
+    before = signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, DEADLINE_S, DEADLINE_S / 10)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _ended_in_time
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -49,7 +49,7 @@ def test_a_password_that_redis_refuses_is_no_reason_to_wait(
     server = start_private_redis(options=["--requirepass", "right"])
     url = server.url.replace("redis://", "redis://:sesame@")
     child = launch("serve", "--port", str(free_port()), REDIS_URL=url, SECRET_KEY=secrets.token_urlsafe(32))
-    assert child.process.wait(20) == 2
+    assert child.process.wait(PATIENCE) == 2
     log = child.log.read_text()
     assert "REDIS_URL: Redis refuses the user or the password" in log
     assert "sesame" not in log

@@ -113,7 +113,7 @@ async def test_what_a_plugin_publishes_on_its_own_bus_arrives_too_and_only_once(
     provider = PluginProvider(Plugin("notifying", "1", notifying(bus)))
     async with provider.running(host):
         await bus.publish(ResourceUpdated("own://1"))
-        await asyncio.wait_for(host.told.wait(), 5)
+        await asyncio.wait_for(host.told.wait(), 60)
         assert host.heard == [ResourceUpdated("own://1")]
         await call(provider, "notify")
     assert len(host.heard) == 5
@@ -124,11 +124,11 @@ async def test_an_event_that_cannot_be_published_does_not_end_the_plugin(caplog:
     provider = PluginProvider(Plugin("notifying", "1", notifying(bus)))
     async with provider.running(host):
         await bus.publish(ResourceUpdated("lost://1"))
-        await asyncio.wait_for(host.told.wait(), 5)
+        await asyncio.wait_for(host.told.wait(), 60)
         host.away = False
         host.told.clear()
         await bus.publish(ResourceUpdated("kept://1"))
-        await asyncio.wait_for(host.told.wait(), 5)
+        await asyncio.wait_for(host.told.wait(), 60)
     assert host.heard == [ResourceUpdated("kept://1")]
     assert "lost://1" in caplog.text
 

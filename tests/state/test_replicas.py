@@ -56,7 +56,7 @@ async def test_a_write_that_must_last_is_on_the_replica_when_the_wait_ends(pair:
         done, _ = await asyncio.wait({waiting}, timeout=0.3)
         assert not done, "the replica stands still: it cannot have confirmed"
         pair.copy.thaw()
-        assert await asyncio.wait_for(waiting, 10)
+        assert await asyncio.wait_for(waiting, 60)
         assert pair.copied("session:{a}")
         assert list(state.replicas.warnings()) == []
 

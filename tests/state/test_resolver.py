@@ -38,7 +38,7 @@ class Servers:
     async def has_been_asked(self, times: int) -> None:
         def wait() -> bool:
             with self._changed:
-                return self._changed.wait_for(lambda: len(self.asked) >= times, 30)
+                return self._changed.wait_for(lambda: len(self.asked) >= times, 60)
 
         assert await asyncio.to_thread(wait)
 

@@ -47,7 +47,7 @@ async def works(state: State) -> None:
     async with state.hub.subscribed(state.keys.to_client("s", "s"), heard.put_nowait):
         keys = [state.keys.session("s"), state.keys.events("s", "s")]
         assert await state.scripts.append(keys=keys, args=[state.keys.to_client("s", "s"), 10, "{}"])
-        assert await asyncio.wait_for(heard.get(), 5) == "1"
+        assert await asyncio.wait_for(heard.get(), 60) == "1"
 
 
 async def test_tls_with_a_user_and_a_password(

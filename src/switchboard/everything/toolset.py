@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.tools import Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from switchboard.common.validation_messages import complaints
@@ -75,13 +77,19 @@ def _intervals(config: Mapping[str, object]) -> Intervals:
         ) from wrong
 
 
+@cache
+def _tools() -> tuple[Tool, ...]:
+    """The tools that are the same on every server: to read their signatures is most of what one costs to make."""
+    return tuple(row.tool() for row in _TOOLS)
+
+
 def _server(whoami: WhoAmI) -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer(
         NAME,
         title="Everything",
         version=VERSION,
         instructions=_INSTRUCTIONS,
-        tools=[row.tool() for row in (*_TOOLS, whoami.declared())],
+        tools=[*_tools(), whoami.declared().tool()],
         resources=resources.all_resources(),
         extensions=[hello_world_app()],
     )

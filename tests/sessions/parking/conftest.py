@@ -61,7 +61,7 @@ class Gates:
         """Say that one is here, and wait; tell of a cancellation."""
         self.entered.set()
         try:
-            await asyncio.wait_for(self.release.wait(), 20)
+            await asyncio.wait_for(self.release.wait(), 60)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
@@ -420,5 +420,5 @@ async def _start(fleet: Fleet, name: str, url: str | None, memory: State, option
 
     task = asyncio.create_task(live())
     task.add_done_callback(lambda _: up.done() or up.cancel())
-    state, peers, parking, on_request = await asyncio.wait_for(up, 10)
+    state, peers, parking, on_request = await asyncio.wait_for(up, 60)
     fleet.workers[name] = Worker(name, state, peers, parking, on_request, task, leave)
