@@ -285,14 +285,22 @@ async def test_an_id_longer_than_any_clients_is_refused_before_anything_is_kept(
 async def test_cancellations_of_one_session_are_kept_in_bounds_and_by_digests(start: Start) -> None:
     workers = await start(1)
     session = await workers.open()
-    for number in range(300):
-        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": f"secret {number}"}}
+    redis = workers.redis
+
+    async def cancel(request: str) -> None:
+        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request}}
         assert (await session.post(workers.a, cancelled)).status_code == 202
-    keys = [key async for key in workers.redis.scan_iter("mcp:cancel:*")]
+
+    await cancel("secret 1")
+    keys = [key async for key in redis.scan_iter("mcp:cancel:*")]
     assert keys == [workers.state.keys.cancel(session.id)]
-    assert await workers.redis.zcard(keys[0]) == 256
-    assert all(re.fullmatch("[0-9a-f]{32}", named) for named in await workers.redis.zrange(keys[0], 0, -1))
-    assert 0 < await workers.redis.pttl(keys[0]) <= 30_000
+    [(first, at)] = await redis.zrange(keys[0], 0, -1, withscores=True)
+    await redis.zadd(keys[0], {f"{number:032x}": at + 1 for number in range(300)})
+    await cancel("secret 2")
+    assert await redis.zcard(keys[0]) == 256
+    assert await redis.zscore(keys[0], first) is None, "the oldest are given up"
+    assert all(re.fullmatch("[0-9a-f]{32}", named) for named in await redis.zrange(keys[0], 0, -1))
+    assert 0 < await redis.pttl(keys[0]) <= 30_000
 
 
 @pytest.mark.parametrize(
