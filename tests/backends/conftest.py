@@ -40,6 +40,7 @@ from switchboard.settings import load_settings
 from switchboard.state import State
 
 SERVERS = Path(__file__).parent / "servers"
+ROOT = Path(__file__).parents[2]
 KEY = "a key for tests that is long enough to be one"
 HASTE = Patience(start=20, call=10, idle=60, stop=0.5)
 
@@ -70,7 +71,7 @@ class Opened:
     host: LonelyHost
     providers: dict[str, BackendProvider]
 
-    async def until(self, settled: Callable[[], bool], seconds: float = 15) -> None:
+    async def until(self, settled: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until the backends are in some state."""
         async with asyncio.timeout(seconds):
             while not settled():
@@ -251,7 +252,7 @@ class RoundRobin(httpx2.AsyncHTTPTransport):
 async def balanced(urls: list[str]) -> AsyncIterator[Any]:
     """A client's transport to several workers."""
     async with (
-        httpx2.AsyncClient(transport=RoundRobin(urls), timeout=30) as http,
+        httpx2.AsyncClient(transport=RoundRobin(urls), timeout=60) as http,
         streamable_http_client(urls[0], http_client=http) as streams,
     ):
         yield streams
@@ -290,14 +291,15 @@ import sys, uvicorn
 from switchboard.app import build
 from switchboard.backends import Backend, Http, Stdio
 from switchboard.settings import load_settings
+from tools.fleet.haste import HASTE
 kind, port, redis_url, *where = sys.argv[1:]
 transport = Http(tuple(where), era="handshake") if kind == "url" else Stdio(where[0], tuple(where[1:]), era="handshake")
 scope = "shared" if kind == "shared" else None
 settings = load_settings(None, auth_mode="none", rate_limit=0, secret_key="k" * 40, redis_url=redis_url)
-app = build(settings, [Backend("own", transport, scope)])
+app = build(settings, [Backend("own", transport, scope)], HASTE)
 uvicorn.run(app, port=int(port), log_config=None, timeout_graceful_shutdown=1)
 """
-"""A worker to kill, with one backend called `own`: `"url"` and its URL, or `"command"` and its words, or `"shared"`."""
+"""A worker to kill, soon missed, with a backend called `own`: `"url"`, `"command"` or `"shared"`, then URL or words."""
 
 
 @pytest.fixture
@@ -310,7 +312,7 @@ def worker_processes(redis_url: str, free_ports: list[int]) -> Callable[..., Abs
         try:
             for port in free_ports:
                 command = (sys.executable, "-c", WORKER_PROCESS, kind, str(port), redis_url, *where)
-                started = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL)
+                started = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL, cwd=ROOT)
                 workers[f"http://localhost:{port}/mcp"] = started
             await asyncio.gather(*map(_up, workers))
             yield workers

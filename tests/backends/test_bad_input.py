@@ -69,7 +69,7 @@ async def test_a_backend_that_stops_reading_is_given_up_in_time_and_the_others_g
     async with open_gateway(stuck, raw("calm")) as opened, Client(opened.server) as client:
         await opened.discovered()
         for _ in range(3):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 with pytest.raises(MCPError, match=r"Backend 'stuck': no answer to tools/call within 0.5 s"):
                     await client.call_tool("stuck__silent", {"text": "x" * 500_000})  # more than a pipe holds
         assert text(await client.call_tool("calm__echo")).endswith(":1:")
@@ -210,7 +210,7 @@ async def test_a_backend_that_dies_in_a_call_is_named_with_its_last_words_and_se
         with pytest.raises(MCPError, match=r"Backend 'mortal': it exited with 3: I am leaving") as caught:
             await client.call_tool("mortal__die")
         assert caught.value.error.data == {"backend": "mortal", "maybeDone": True}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert text(await client.call_tool("mortal__echo")).endswith(":1:")
 
 

@@ -88,7 +88,7 @@ async def test_each_session_s_child_gets_its_own_folder_which_is_made(fleet: Any
     said = []
     async with connect(url, "handshake") as one, connect(url, "handshake") as two:
         for client in (one, two):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while "own__who" not in {t.name for t in (await client.list_tools(cache_mode="refresh")).tools}:
                     await asyncio.sleep(0.02)
             content = (await client.call_tool("own__who")).content[0]

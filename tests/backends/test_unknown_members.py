@@ -21,7 +21,7 @@ async def test_unknown_members_of_a_result_reach_the_client(version: str, script
     odd = '{"jsonrpc":"2.0","method":"notifications/of/later","params":{"a":1}}'
     (url,) = await fleet([scripted({"say": {"tools/call": [odd, answer]}})])
     headers = {"accept": "application/json, text/event-stream", MCP_PROTOCOL_VERSION_HEADER: version}
-    async with httpx2.AsyncClient(headers=headers, timeout=20) as http:
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
         params: dict[str, Any] = {"name": "odd__t", "arguments": {}}
         if version == LATEST_MODERN_VERSION:
             about = {"name": "t", "version": "1"}

@@ -43,6 +43,6 @@ def integrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     command = [COMMAND, "serve", "--port", str(port)]
     child = start("integrated", command, tmp_path_factory.mktemp("integrated"), bare({}))
-    child.wait_until(lambda: answers(port, "/readyz"), timeout=40)
+    child.wait_until(lambda: answers(port, "/readyz"), timeout=120)
     yield f"http://localhost:{port}"
     child.stop()

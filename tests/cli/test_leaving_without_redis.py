@@ -35,7 +35,7 @@ def test_a_worker_ends_soon_after_its_time_though_redis_is_gone(
     )
     child.wait_until(lambda: answers(port, "/readyz"), PATIENCE)
     url = f"http://{LOOPBACK}:{port}/mcp"
-    opened = httpx2.post(url, json=INITIALIZE, headers=ACCEPT, timeout=20)
+    opened = httpx2.post(url, json=INITIALIZE, headers=ACCEPT, timeout=60)
     session = {**ACCEPT, "mcp-session-id": opened.headers["mcp-session-id"]}
     speaks = threading.Event()
     threading.Thread(target=_call, args=(url, session, speaks), daemon=True).start()

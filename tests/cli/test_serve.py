@@ -25,7 +25,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
 from tools.fleet.redis_server import RedisServer
 
 Launch = Callable[..., Child]
-PATIENCE = 40
+PATIENCE = 120
 WAITED_FOR_REDIS = 100
 """A worker that starts waits half a minute for its Redis, and this machine may be busy."""
 COMMAND = str(Path(sys.executable).parent / "switchboard")

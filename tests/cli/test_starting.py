@@ -13,7 +13,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port
 from tools.fleet.redis_server import RedisServer
 
 Launch = Callable[..., Child]
-PATIENCE = 60
+PATIENCE = 120
 
 
 @pytest.mark.parametrize("more", [(), ("--workers", "2")])
@@ -30,10 +30,10 @@ def test_it_waits_alive_but_not_ready_says_so_once_and_serves_when_redis_is_ther
     )
     child.wait_until(lambda: answers(port, "/healthz"), PATIENCE)
     base = f"http://{LOOPBACK}:{port}"
-    ready = httpx2.get(f"{base}/readyz", timeout=10)
+    ready = httpx2.get(f"{base}/readyz", timeout=60)
     assert ready.status_code == 503
     assert ready.json()["status"] == "starting"
-    asked = httpx2.post(f"{base}/mcp", json={}, timeout=10)
+    asked = httpx2.post(f"{base}/mcp", json={}, timeout=60)
     assert asked.status_code == 503
     assert int(asked.headers["retry-after"]) > 0
     start_private_redis(port=there)
@@ -65,5 +65,5 @@ def test_it_leaves_at_once_when_it_is_told_to_while_it_waits(launch: Launch) -> 
         DRAIN_GRACE="0",
     )
     child.wait_until(lambda: answers(port, "/healthz"), PATIENCE)
-    assert child.stop(timeout=15) == 0
+    assert child.stop(timeout=60) == 0
     assert "Traceback" not in child.log.read_text()

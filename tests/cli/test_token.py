@@ -12,7 +12,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port
 from tools.messages import INITIALIZE
 
 Launch = Callable[..., Child]
-PATIENCE = 40
+PATIENCE = 120
 MCP = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 

@@ -371,7 +371,7 @@ def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     ports = {"PORT": str(port), "AUTH_SERVER_PORT": str(port), "SECRET_KEY": "k" * 43}
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     child = start("process", [COMMAND, what], tmp_path, kept | ports)
-    child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 60)
+    child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 120)
     yield port
     child.stop()
 

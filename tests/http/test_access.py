@@ -94,7 +94,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Chil
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     env |= {"PORT": str(port), "LOG_FORMAT": "json"}
     child = start("worker", [COMMAND, "serve"], tmp_path_factory.mktemp("access"), env)
-    child.wait_until(lambda: answers(port, "/readyz"), 60)
+    child.wait_until(lambda: answers(port, "/readyz"), 120)
     yield f"http://localhost:{port}", child
     child.stop()
 
@@ -111,7 +111,7 @@ def lines(child: Child, containing: str) -> list[dict[str, Any]]:
         events = [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("{")]
         return [event for event in events if containing in event["message"]]
 
-    child.wait_until(lambda: bool(found()), 10)
+    child.wait_until(lambda: bool(found()), 120)
     return found()
 
 
@@ -129,7 +129,7 @@ def test_a_call_is_one_line_that_says_method_tool_status_time_and_person(
 ) -> None:
     base, child = worker
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
-    with httpx2.Client(headers=headers, trust_env=False, timeout=20) as http:
+    with httpx2.Client(headers=headers, trust_env=False, timeout=60) as http:
 
         def post(message: Any, **more: str) -> httpx2.Response:
             return http.post(f"{base}/mcp", json=message, headers=more)

@@ -31,7 +31,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     env |= {"PORT": str(port), "BASE_URI": f"http://localhost:{front}{BASE_PATH}", "TRUSTED_PROXIES": LOOPBACK}
     child = start("worker", [COMMAND, "serve"], folder, env)
-    child.wait_until(lambda: answers(port, "/readyz"), 60)
+    child.wait_until(lambda: answers(port, "/readyz"), 120)
     proxy = start_balancer(folder, front, [port], nginx=find_nginx()) if front != port else None
     yield env["BASE_URI"]
     if proxy:
@@ -47,7 +47,7 @@ def token(base: str) -> str:
 
 @pytest.fixture
 def http(base: str) -> Iterator[httpx2.Client]:
-    with httpx2.Client(trust_env=False, timeout=20) as client:
+    with httpx2.Client(trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -103,7 +103,7 @@ async def test_a_websocket_is_served_below_the_path(base: str, token: str) -> No
     url = f"{base.replace('http', 'ws', 1)}/mcp"
     headers = {"Authorization": f"Bearer {token}"}
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         websockets.connect(url, subprotocols=[websockets.Subprotocol("mcp")], additional_headers=headers) as socket,
     ):
         await socket.send(json.dumps(INITIALIZE))

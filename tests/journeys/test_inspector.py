@@ -128,7 +128,7 @@ def web(inspector: Inspector, fleet: Fleet) -> Iterator[str]:
     env |= {name: str(free_port()) for name in ("CLIENT_PORT", "MCP_SANDBOX_PORT", "MCP_APP_ORIGIN_PORT")}
     command = [str(inspector.program), "--web", "--config", str(config)]
     child = start("inspector", command, inspector.home, env)
-    child.wait_until(lambda: _address(child) is not None, timeout=60)
+    child.wait_until(lambda: _address(child) is not None, timeout=120)
     yield str(_address(child))
     child.stop()
 

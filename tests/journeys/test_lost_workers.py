@@ -86,7 +86,7 @@ async def bridged(fleet: Fleet, mode: str, watcher: Watcher) -> AsyncIterator[Cl
 
 def who_answered(fleet: Fleet, turn: int) -> int:
     """Which worker answered POST number `turn`, counted from 0."""
-    fleet.balancer.child.wait_until(lambda: len(fleet.balancer.turns()) > turn, timeout=5)
+    fleet.balancer.child.wait_until(lambda: len(fleet.balancer.turns()) > turn, timeout=120)
     return fleet.index_of(fleet.balancer.turns()[turn])
 
 

@@ -57,7 +57,7 @@ async def test_a_token_of_the_other_process_is_good_here(apart: Apart, mode: str
 
 
 def test_the_server_points_to_the_other_process_and_signs_nobody_in_itself(apart: Apart) -> None:
-    with urllib.request.urlopen(f"{apart.base}/.well-known/oauth-protected-resource/mcp", timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"{apart.base}/.well-known/oauth-protected-resource/mcp", timeout=60) as answer:  # noqa: S310
         assert json.load(answer)["authorization_servers"] == [apart.issuer]
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{apart.base}/authorize", timeout=10)  # noqa: S310
+        urllib.request.urlopen(f"{apart.base}/authorize", timeout=60)  # noqa: S310

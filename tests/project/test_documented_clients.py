@@ -89,7 +89,7 @@ def url() -> Iterator[str]:
 
 async def test_after_one_502_the_session_of_the_installed_client_goes_on(url: str) -> None:
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         streamable_http_client(url) as (read, write),
         ClientSession(read, write) as session,
     ):
@@ -104,7 +104,7 @@ async def streams_opened(url: str, until: int, caplog: pytest.LogCaptureFixture)
     """How often the client opens its stream, until it gives up or has opened it so many times."""
     with caplog.at_level(logging.DEBUG, "mcp.client.streamable_http"):
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(60),
             streamable_http_client(url) as (read, write),
             ClientSession(read, write) as session,
         ):

@@ -84,7 +84,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path, workers: list[int]) ->
     file.write_text(text)
     env = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     child = start("proxy", [found, *options, str(file)], tmp_path, env)
-    child.wait_until(lambda: listens(port), 20)
+    child.wait_until(lambda: listens(port), 120)
     yield f"http://{LOOPBACK}:{port}"
     child.stop()
 
@@ -94,7 +94,7 @@ def test_a_documented_proxy_overwrites_what_it_forwards_strips_nothing_and_asks_
 ) -> None:
     for _ in range(4):
         request = urllib.request.Request(f"{proxy}/tools/mcp?preset=dev", headers=FORGED)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             said = json.loads(answer.read())
         forwarded = {name: value for name, value in said["headers"] if "forwarded" in name}
         assert (said["port"], said["path"]) == (workers[0], "/tools/mcp?preset=dev")

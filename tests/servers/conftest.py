@@ -19,7 +19,7 @@ from mcp import Client
 from switchboard.app import build
 from switchboard.settings import load_settings
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 KEY = "a key for tests that is long enough to be one"
 
 SERVER = """

@@ -32,7 +32,7 @@ async def test_readyz_and_what_a_worker_tells_say_that_servers_cannot_be_install
     setup.write({"a": setup.server("a")})
     url = await setup.start(redis_url=redis_url, cache_dir=file / "below")
     state = setup.apps[0].rooms.state
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=60) as http:
 
         async def warned() -> bool:
             said = (await http.get(url.replace("/mcp", "/readyz"))).json()["warnings"]

@@ -17,11 +17,12 @@ import uvicorn
 from switchboard.app import Application, build
 from switchboard.settings import load_settings
 from switchboard.state import State, open_state
+from switchboard.timing import Timing
 from tools.messages import ACCEPT, call, initialize
 
 KEY = "a key for tests that is long enough to be one"
 CAPABILITIES: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
-HOLD_S = 15
+HOLD_S = 60
 
 
 @dataclass
@@ -170,10 +171,12 @@ class Events:
 
 
 @asynccontextmanager
-async def serving(redis_url: str | None, port: int = 0, **settings: Any) -> AsyncIterator[Worker]:
+async def serving(
+    redis_url: str | None, port: int = 0, timing: Timing | None = None, **settings: Any
+) -> AsyncIterator[Worker]:
     """One worker on a free port, or on `port`; up when entered and down when left."""
     given = {"auth_mode": "none", "rate_limit": 0, "secret_key": KEY, "redis_url": redis_url, **settings}
-    app = build(load_settings(None, **given))
+    app = build(load_settings(None, **given), timing=timing)
     config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as tasks:
@@ -200,11 +203,13 @@ async def start(redis_url: str) -> AsyncIterator[Start]:
     """Start workers: `await start()` for two on Redis, `await start(1, memory=True)` for one on memory://."""
     async with AsyncExitStack() as stack:
 
-        async def started(count: int = 2, *, memory: bool = False, **settings: Any) -> Workers:
+        async def started(
+            count: int = 2, *, memory: bool = False, timing: Timing | None = None, **settings: Any
+        ) -> Workers:
             url = None if memory else redis_url
-            state = await stack.enter_async_context(open_state(url))
+            state = await stack.enter_async_context(open_state(url, timing=timing))
             http = await stack.enter_async_context(httpx2.AsyncClient(timeout=HOLD_S))
-            every = [await stack.enter_async_context(serving(url, **settings)) for _ in range(count)]
+            every = [await stack.enter_async_context(serving(url, timing=timing, **settings)) for _ in range(count)]
             return Workers(every, http, state)
 
         yield started

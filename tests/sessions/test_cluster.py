@@ -27,7 +27,7 @@ async def test_sessions_streams_questions_and_a_failover_on_a_cluster(cluster: R
         serving(cluster.url) as a,
         serving(cluster.url) as b,
         open_state(cluster.url) as state,
-        httpx2.AsyncClient(timeout=30) as http,
+        httpx2.AsyncClient(timeout=60) as http,
     ):
         workers = Workers([a, b], http, state)
         sessions = [await workers.open() for _ in range(12)]  # some on every master
@@ -49,7 +49,7 @@ async def test_sessions_streams_questions_and_a_failover_on_a_cluster(cluster: R
 
 async def eventually_served(session: Session, worker: Worker) -> bool:
     """503 while the cluster has no master for the slot; then the session must still be there."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while True:
             answer = await session.post(worker, call("echo", {"message": "x"}))
             if answer.status_code != 503:

@@ -20,14 +20,14 @@ ALLOWED = 6
 
 async def served(http: httpx2.AsyncClient, url: str) -> None:
     """Wait until Redis is used again."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await http.post(url, json=INITIALIZE, headers=ACCEPT)).status_code != 200:
             await asyncio.sleep(0.05)
 
 
 async def connections(url: str, app: Application) -> int:
     """How many Redis counts, without the one that asks; once the worker hears wake-ups again."""
-    async with asyncio.timeout(30), redis.asyncio.from_url(url, protocol=2) as outside:
+    async with asyncio.timeout(60), redis.asyncio.from_url(url, protocol=2) as outside:
         while not app.rooms.state.hub.connected:
             await asyncio.sleep(0.02)
         return len(await outside.client_list()) - 1
@@ -57,7 +57,7 @@ async def test_no_outage_of_redis_leaves_a_connection_behind(start_private_redis
     outages: tuple[Callable[[], Awaitable[None]], ...] = (killed, restarted, frozen) * 3
     async with (
         serving(server.url, redis_max_connections=ALLOWED) as worker,
-        httpx2.AsyncClient(timeout=30, limits=httpx2.Limits(max_connections=None)) as http,
+        httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=None)) as http,
     ):
         for outage in outages:
             await served(http, worker.url)
@@ -71,6 +71,6 @@ async def test_no_outage_of_redis_leaves_a_connection_behind(start_private_redis
             await served(http, worker.url)
             assert await connections(server.url, worker.app) <= ALLOWED + LISTEN
         pool = worker.app.rooms.state.redis.connection_pool
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while pool._in_use_connections:  # the worker's own tasks use one now and then
                 await asyncio.sleep(0.01)

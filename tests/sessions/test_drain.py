@@ -62,6 +62,6 @@ async def stop(worker: Worker) -> None:
     """Drain the worker and wait until it has left."""
     worker.app.drain()
     worker.server.should_exit = True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while worker.server.lifespan.shutdown_event.is_set() is False:
             await asyncio.sleep(0.01)

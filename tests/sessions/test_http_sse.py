@@ -38,7 +38,7 @@ class Old:
         return status
 
     async def next(self) -> Any:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return json.loads((await anext(self.events))[1])
 
 
@@ -116,7 +116,7 @@ async def test_nothing_but_initialize_is_served_first(workers: Workers) -> None:
 async def test_the_session_ends_with_its_stream(workers: Workers) -> None:
     async with connected(workers) as old:
         pass
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await old.post(workers.b, call("echo", {"message": "x"})) != 404:
             await asyncio.sleep(0.01)
 
@@ -153,7 +153,7 @@ async def test_messages_for_a_stream_whose_worker_died_are_not_found_and_the_ses
         key = two.state.keys.session(sid)
         await two.redis.hset(key, "standalone", f"{holder}:{'0' * 16}")
         old = Old(two, f"/message?sessionId={sid}", aiter_of_nothing())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (answered := await old.post(two.a, INITIALIZE)) != status:
                 await asyncio.sleep(0.1)  # nobody is taken for dead within one heartbeat of a worker's own start
         assert answered == status

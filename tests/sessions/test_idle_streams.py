@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from tests.sessions.conftest import Start, Workers
+from tools.fleet.haste import HASTE
 
 STREAMS = 10
 SWEEPS = 3
@@ -13,7 +14,7 @@ WITHIN_S = 30
 
 
 async def test_an_idle_stream_renews_its_session_seldom_however_often_it_is_looked_after(start: Start) -> None:
-    workers = await start(1, session_ttl=300)
+    workers = await start(1, session_ttl=300, timing=HASTE)
     async with AsyncExitStack() as stack, asyncio.timeout(WITHIN_S):
         streams = [await stack.enter_async_context((await workers.open()).listen(workers.a)) for _ in range(STREAMS)]
         for stream in streams:

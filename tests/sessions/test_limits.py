@@ -28,6 +28,7 @@ from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.reply import Reply
 from tests.sessions.conftest import Session, Start, Worker, Workers
+from tools.fleet.haste import HASTE
 from tools.messages import ACCEPT, INITIALIZE, envelope
 
 MODERN = envelope({"elicitation": {"form": {}}})
@@ -105,7 +106,7 @@ async def test_an_owner_has_no_more_streams_than_allowed_on_all_workers_together
 
 async def opened_again(worker: Worker, session: Session) -> None:
     """Streams that ended are told of a little later."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             async with session.workers.http.stream("GET", worker.url, headers=session.headers) as response:
                 if response.status_code == 200:
@@ -114,12 +115,12 @@ async def opened_again(worker: Worker, session: Session) -> None:
 
 
 async def test_the_streams_of_a_dead_worker_count_no_more(start: Start) -> None:
-    workers = await start(2, max_streams=1)
+    workers = await start(2, max_streams=1, timing=HASTE)
     session = await workers.open()
     owner = await workers.redis.hget(workers.state.keys.session(session.id), "owner")
     left = workers.state.keys.held(hashlib.sha256(owner.encode()).hexdigest()[:24])
     await workers.redis.hset(left, "wdead", "1")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not workers.a.app.rooms.state.contact.settled:
             await asyncio.sleep(0.05)
     async with session.listen(workers.a) as events:
@@ -223,7 +224,7 @@ async def test_a_subscription_to_a_resource_with_an_endless_name_is_refused(star
 
 async def test_an_overloaded_worker_refuses_with_503_but_answers_its_probes(start: Start) -> None:
     workers = await start(2, max_memory_mb=1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (answer := await workers.http.post(workers.a.url, json=INITIALIZE, headers=ACCEPT)).status_code != 503:
             await asyncio.sleep(0.05)
     assert "memory" in answer.json()["error"]["message"]
@@ -307,7 +308,7 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_reads_the_rest_on_anoth
     session = await workers.open()
     room = workers.a.app.rooms.handshake
     record = await room.records.load(session.id, ANONYMOUS.owner)
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         reply = Reply(workers.a.app.rooms.state, record, "w", 60_000, [9], tasks)
         async with aclosing(reply.events()) as reader:
             for number in range(10):

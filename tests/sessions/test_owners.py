@@ -71,7 +71,7 @@ async def fleet(redis_url: str) -> AsyncIterator[Fleet]:
     async with AsyncExitStack() as stack:
         a = await stack.enter_async_context(serving(redis_url, port, **given))
         b = await stack.enter_async_context(serving(redis_url, **given))
-        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=15))
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=60))
         yield Fleet([a.url, b.url], http)
 
 
@@ -160,7 +160,7 @@ async def test_a_listen_stream_needs_the_scopes_of_what_it_follows(
     fleet: Fleet, wanted: dict[str, Any], scope: str
 ) -> None:
     narrow = await fleet.token("alice", " ".join({"mcp:tools", "mcp:prompts", "mcp:resources"} - {scope}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         refused = await fleet.http.post(fleet.urls[1], json=listening(**wanted), headers=modern(narrow))
     assert refused.status_code == 403, refused.text
     assert f'scope="{scope}"' in refused.headers["www-authenticate"]

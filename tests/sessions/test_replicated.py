@@ -29,7 +29,7 @@ async def worker(start_private_redis: Callable[..., RedisServer]) -> Any:
     async with (
         serving(url, redis_wait_replicas=1, redis_wait_ms=20) as one,
         open_state(url) as state,
-        httpx2.AsyncClient(timeout=15) as http,
+        httpx2.AsyncClient(timeout=60) as http,
     ):
         yield Workers([one], http, state)
 
@@ -52,7 +52,7 @@ async def test_sessions_and_last_frames_are_served_with_a_warning_when_no_replic
 
 async def test_a_token_is_waited_for_as_well(redis_url: str) -> None:
     port = free_port()
-    given = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}"}
+    given: dict[str, Any] = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}"}
     async with serving(redis_url, port, redis_wait_replicas=1, redis_wait_ms=5, **given) as worker:
         await asyncio.to_thread(obtain_token, worker.url, user="alice", scope=None)
         assert worker.app.rooms.state.replicas.behind == CLIENT_AND_CODE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import redis
@@ -26,9 +27,13 @@ async def test_everything_works_for_a_user_confined_to_the_prefix(
         admin.execute_command("ACL", "SETUSER", "app", *CONFINED)
         admin.set("somebody-elses", "1")
         url = server.url.replace("redis://", "redis://app:secret@")
-        given = {"auth_mode": "integrated", "base_uri": f"http://localhost:{port}", "redis_prefix": "app:"}
+        given: dict[str, Any] = {
+            "auth_mode": "integrated",
+            "base_uri": f"http://localhost:{port}",
+            "redis_prefix": "app:",
+        }
         with capture_logs() as logged:
-            async with serving(url, port, **given) as worker, httpx2.AsyncClient(timeout=15) as http:
+            async with serving(url, port, **given) as worker, httpx2.AsyncClient(timeout=60) as http:
                 token = await asyncio.to_thread(obtain_token, worker.url, user="alice", scope=None)
                 bearer = {**ACCEPT, "authorization": f"Bearer {token}"}
                 begun = await http.post(worker.url, json=INITIALIZE, headers=bearer)

@@ -40,7 +40,7 @@ async def test_a_task_that_cannot_be_looked_up_is_answered_503_and_no_traceback(
         "mcp-name": "t" * 24,
     }
     message = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=60) as http:
         answer = await http.post(away.url, json=message, headers=headers)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0

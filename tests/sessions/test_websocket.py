@@ -31,7 +31,7 @@ def dial(worker: Worker, **more: Any) -> connect:
 
 
 async def answer(socket: ClientConnection) -> Any:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         return json.loads(await socket.recv())
 
 
@@ -46,7 +46,7 @@ async def opened(worker: Worker, **more: Any) -> AsyncIterator[ClientConnection]
 
 async def closed(socket: ClientConnection) -> int | None:
     """Read until the server closes; with which code."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         try:
             while True:
                 await socket.recv()
@@ -113,7 +113,7 @@ async def test_requests_are_served_side_by_side_and_answered_by_their_ids(worker
 
 async def test_a_socket_is_told_nothing_before_the_answer_to_initialize(two: Workers) -> None:
     async with dial(two.a) as socket:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not list(two.a.app.rooms.streams):
                 await asyncio.sleep(0.01)
         await two.b.app.rooms.bus.publish(ToolsListChanged())
@@ -128,7 +128,7 @@ async def test_a_socket_is_told_nothing_before_the_answer_to_initialize(two: Wor
 async def test_the_session_ends_with_its_socket(two: Workers) -> None:
     async with opened(two.a):
         assert [key async for key in two.redis.scan_iter("session:*")]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while [key async for key in two.redis.scan_iter("session:*")]:
             await asyncio.sleep(0.01)
 

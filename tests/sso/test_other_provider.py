@@ -55,7 +55,7 @@ def start_provider(tmp_path: Path) -> Iterator[Callable[[str], Apart]]:
                 "provider", [node, str(PROVIDER / "provider.mjs"), str(port), form, f"{base}/mcp"], tmp_path
             )
             stack.callback(child.stop)
-            child.wait_until(lambda: answers(port, "/.well-known/openid-configuration"), 30)
+            child.wait_until(lambda: answers(port, "/.well-known/openid-configuration"), 120)
             return Apart(f"http://localhost:{port}", base)
 
         yield started
@@ -114,7 +114,7 @@ async def _signed_in(base: str, mode: str = "auto") -> Session:
     )
     auth = OAuthClientProvider(f"{base}/mcp", metadata, kept, person.open, person.code)
     async with (
-        httpx2.AsyncClient(auth=auth, trust_env=False, timeout=30) as http,
+        httpx2.AsyncClient(auth=auth, trust_env=False, timeout=60) as http,
         Client(streamable_http_client(f"{base}/mcp", http_client=http), mode=mode) as client,
     ):
         whoami = (await client.call_tool("whoami")).structured_content

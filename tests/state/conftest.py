@@ -37,7 +37,7 @@ def eventually() -> Eventually:
     """Wait until something holds, or fail after five seconds."""
 
     async def wait(holds: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not await holds():
                 await asyncio.sleep(0.01)
 

@@ -70,7 +70,7 @@ async def test_a_way_to_the_server_that_is_dead_is_noticed_while_notices_flow(qu
         relay.running(),
         open_state(relay.url) as state,
         state.hub.subscribed("c", heard.append),
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         flowing = asyncio.create_task(_flow(other.hub.publish))
         while not heard or not state.hub.connected:
@@ -90,7 +90,7 @@ async def test_a_subscription_that_is_not_confirmed_condemns_the_connection(quic
     async with (
         relay.running(),
         open_state(relay.url) as state,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         state.hub.subscribed("c", lambda _payload: None),
     ):
         relay.deafen()

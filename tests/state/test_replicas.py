@@ -73,7 +73,7 @@ async def test_replicas_that_do_not_answer_are_warned_of_once_and_the_write_stan
         assert "REDIS_WAIT_REPLICAS is 1" in warning
         assert await state.redis.get("k2") == "x"
         pair.copy.thaw()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await state.replicas.hold("k0"):
                 pass
         assert list(state.replicas.warnings()) == []

@@ -114,8 +114,8 @@ def watched(start_private_redis: Callable[..., RedisServer], tmp_path: Path) -> 
     child = start("sentinel", [binary.path, str(tmp_path / "sentinel.conf"), "--sentinel"], tmp_path)
     with ExitStack() as stack:
         stack.callback(child.stop)
-        child.wait_until(lambda: listens(sentinel), 10)
-        child.wait_until(lambda: _replicas(sentinel) == 1, 60)
+        child.wait_until(lambda: listens(sentinel), 120)
+        child.wait_until(lambda: _replicas(sentinel) == 1, 120)
         yield Watched(sentinel, f"redis+sentinel://127.0.0.1:{sentinel}/0?service=main")
 
 

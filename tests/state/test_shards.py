@@ -20,7 +20,7 @@ from switchboard.state.redis_compat import AWAY
 from tools.fleet.children import LOOPBACK, free_port
 from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 CHANNELS = [f"c{number}" for number in range(60)]
 
 

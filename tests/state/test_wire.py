@@ -178,7 +178,7 @@ async def test_while_the_connection_is_down_nothing_is_confirmed() -> None:
         wire.unsubscribe("c")
         wire.subscribe("c")
         assert heard.said == [("confirmed", "c"), ("lost", "c")]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not second.sent:
                 await asyncio.sleep(0.01)
         await second.subscribed("c")

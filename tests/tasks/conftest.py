@@ -44,7 +44,7 @@ SUPPORT: dict[str, TaskSupport] = {
     "late_question": "optional",
     "impatient": "optional",
 }
-PATIENCE_S = 15
+PATIENCE_S = 60
 
 
 class Name(BaseModel):

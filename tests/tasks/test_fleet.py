@@ -29,7 +29,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 def ask(url: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
     message = modern(request(method, params=params), ABLE)
-    answer: dict[str, Any] = httpx2.post(url, json=message, headers=modern_headers(message), timeout=15).json()
+    answer: dict[str, Any] = httpx2.post(url, json=message, headers=modern_headers(message), timeout=60).json()
     return answer
 
 

@@ -73,7 +73,7 @@ async def test_a_call_that_cannot_be_kept_as_a_task_is_answered_itself(opening: 
         done, _ = await asyncio.wait([calling], timeout=0.5 + MOMENT_S)
         assert not done
         gates.release.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             result = await calling
     assert result["content"][0]["text"] == "released"
     assert "taskId" not in result
@@ -85,7 +85,7 @@ async def test_a_call_becomes_a_task_once_redis_takes_writes_again(opening: Any,
         calling = asyncio.create_task(a.call("hold"))
         done, _ = await asyncio.wait([calling], timeout=0.5 + MOMENT_S)
         assert not done
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         task = (await calling)["taskId"]
     gates.release.set()
     assert (await a.become(task, "completed"))["result"]["content"][0]["text"] == "released"
@@ -97,7 +97,7 @@ async def test_a_handler_that_ends_while_its_call_is_made_a_task_completes_the_t
     a = await opening()
     await state.redis.client_pause(60_000, all=False)  # writes wait
     calling = asyncio.create_task(a.call("hold"))
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not (await state.redis.info("clients"))["blocked_clients"]:
             await asyncio.sleep(0.02)
         gates.release.set()

@@ -29,7 +29,7 @@ async def listening(state: State, desk: Any, wanted: list[str]) -> Any:
 
 async def said(events: Any) -> dict[str, Any]:
     """The next message."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             chunk: bytes = await anext(events)
             if chunk.startswith(b"event:"):

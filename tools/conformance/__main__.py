@@ -135,7 +135,7 @@ def _front(fleet: Fleet, wire: str | None, token: str | None) -> Iterator[tuple[
     env = {"FRONT_WIRE": wire or "", "FRONT_TOKEN": token or ""}
     child = start(f"front-{port}", command, fleet.folder, {**os.environ, **env})
     try:
-        child.wait_until(lambda: listens(port), timeout=10)
+        child.wait_until(lambda: listens(port), timeout=120)
         yield f"http://localhost:{port}/mcp", child.log
     finally:
         child.stop()

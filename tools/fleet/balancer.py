@@ -94,7 +94,7 @@ def start_balancer(folder: Path, port: int, workers: Sequence[int], *, nginx: st
     """Start a load balancer on the port before the workers' ports: `nginx`, or the one in this file."""
     command = _nginx(nginx, folder, port, workers) if nginx else _python(folder, port, workers)
     child = start("balancer", command, folder)
-    child.wait_until(lambda: listens(port), timeout=10)
+    child.wait_until(lambda: listens(port), timeout=120)
     return Balancer("nginx" if nginx else "python", f"http://localhost:{port}", child)
 
 

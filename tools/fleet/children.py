@@ -46,7 +46,7 @@ class Child:
         """Let a frozen process go on."""
         self.process.send_signal(signal.SIGCONT)
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = 60) -> int:
         """Ask it to leave (SIGTERM), insist after `timeout` seconds, and return its exit code."""
         self.process.terminate()
         try:

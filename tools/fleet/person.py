@@ -29,7 +29,7 @@ class Person:
 
     def __init__(self, name: str = "alice") -> None:
         self._name = name
-        self._http = httpx2.AsyncClient(timeout=30, trust_env=False)
+        self._http = httpx2.AsyncClient(timeout=60, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self

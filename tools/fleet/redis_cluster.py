@@ -65,7 +65,7 @@ def _start(program: str, folder: Path, port: int) -> Child:
     at_once = ("--repl-diskless-sync-delay", "0")
     command = [program, "--port", str(port), "--bind", LOOPBACK, "--dir", str(folder), *VOLATILE, *cluster, *at_once]
     child = start(f"redis-{port}", command, folder)
-    child.wait_until(lambda: listens(port), timeout=10)
+    child.wait_until(lambda: listens(port), timeout=120)
     return child
 
 

@@ -51,7 +51,7 @@ def start_redis(folder: Path, *, port: int | None = None, options: Sequence[str]
     port = port or free_port()
     command = [binary.path, "--port", str(port), "--bind", LOOPBACK, *VOLATILE, *options]
     child = start(f"redis-{port}", command, folder)
-    child.wait_until(lambda: listens(port), timeout=10)
+    child.wait_until(lambda: listens(port), timeout=120)
     return RedisServer(f"redis://{LOOPBACK}:{port}/0", f"{binary.version} {binary.origin}", child)
 
 

@@ -29,7 +29,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     env |= {"AUTH_SERVER_PORT": str(port), "SECRET_KEY": "k" * 32}
     child = start("auth-server", [sys.executable, "-m", "auth_server"], tmp_path_factory.mktemp("auth"), env)
     try:
-        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 120)
         yield f"http://localhost:{port}"
     finally:
         child.stop()

@@ -62,7 +62,7 @@ def issuer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     command = [COMMAND, "serve"] if request.param == "mounted" else [sys.executable, "-m", "auth_server"]
     child = start("issuer", command, tmp_path_factory.mktemp("issuer"), env)
     try:
-        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 60)
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 120)
         yield f"http://localhost:{port}"
     finally:
         child.stop()

@@ -153,7 +153,7 @@ def process(tmp_path: Path) -> Iterator[tuple[str, Child]]:
     env |= {"AUTH_SERVER_PORT": str(port), "SECRET_KEY": "k" * 32, "LOG_LEVEL": "debug", "LOG_FORMAT": "console"}
     child = start("auth-server", [sys.executable, "-m", "auth_server"], tmp_path, env)
     try:
-        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 120)
         yield f"http://localhost:{port}", child
     finally:
         child.stop()
@@ -195,7 +195,7 @@ async def test_no_client_writes_what_is_not_seen_into_the_log(world: World, proc
         await http.post("/token", data={"client_id": hostile, "grant_type": hostile})
         await http.post("/register", json={"client_name": hostile, "redirect_uris": ["http://127.0.0.1/cb"]})
 
-    child.wait_until(lambda: "client.registered" in child.log.read_text(), 30)
+    child.wait_until(lambda: "client.registered" in child.log.read_text(), 120)
     said = child.log.read_bytes().decode()
     assert said.count(r"zzz\x1b[2J\u202e\x9b31m\u3164") == 3, "twice as a client, once as a grant"
     assert all(line.isprintable() for line in said.splitlines())

@@ -124,7 +124,7 @@ def test_the_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     port = free_port()
     child = launch(tmp_path, AUTH_SERVER_PORT=str(port), SECRET_KEY=KEY)
     try:
-        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 120)
         address = f"http://127.0.0.1:{port}/.well-known/oauth-authorization-server"
         document = httpx2.get(address, trust_env=False).json()
     finally:
@@ -151,7 +151,7 @@ def test_limits_count_the_address_behind_a_trusted_proxy_and_believe_nobody_else
     port = free_port()
     child = launch(tmp_path, AUTH_SERVER_PORT=str(port), SECRET_KEY=KEY, TRUSTED_PROXIES=proxies)
     try:
-        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 30)
+        child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 120)
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
 
             def guess(address: str) -> int:
@@ -204,7 +204,7 @@ def test_alone_it_says_that_it_lives_and_protects_what_it_answers(tmp_path: Path
     port = free_port()
     child = launch(tmp_path, AUTH_SERVER_PORT=str(port), SECRET_KEY=KEY, ALLOWED_HOSTS="other.example")
     try:
-        child.wait_until(lambda: answers(port, "/healthz"), 30)
+        child.wait_until(lambda: answers(port, "/healthz"), 120)
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
             found = {path: http.get(path) for path in ("/healthz", "/jwks", "/authorize", "/nowhere", "/grants")}
             foreign = http.get("/jwks", headers={"Host": "evil.example"})

@@ -40,7 +40,7 @@ class Pair:
 async def pair(fleet: Fleet) -> AsyncIterator[Pair]:
     """Cookies are kept by host, not by port, so that both workers are one site to this browser."""
     one, two = (f"http://{LOOPBACK}:{port}" for port in fleet.ports)
-    async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         yield Pair(fleet, http, one, two, await PublicClient.registered(http, fleet.base, fleet.url))
 
 

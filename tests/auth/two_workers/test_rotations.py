@@ -67,7 +67,7 @@ async def test_a_rotation_of_secret_key_through_the_fleet_refuses_nobody_and_let
     """`OLD,NEW` → `NEW,OLD`, a worker at a time, as auth_server/README.md has it; the step before adds reading only."""
     traffic, old, new = Traffic(), secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     with running_fleet(tmp_path, env={"SECRET_KEY": f"{old},{new}"}) as fleet:
-        async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
             client = await PublicClient.registered(http, fleet.base, fleet.url)
             early, revoked = await client.sign_in(), await client.sign_in("bob")
             await http.post(f"{fleet.base}/revoke", data={"token": revoked["access_token"], "client_id": client.id})
@@ -143,7 +143,7 @@ async def test_a_rotation_of_the_signing_keys_is_noticed_by_nobody(apart: Apart)
     """AUTH row 26: the new key is published first, so that no verifier meets a token before its key."""
     traffic = Traffic()
     command = [sys.executable, "-m", "auth_server", "signing-keys", "rotate"]
-    async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         client = await PublicClient.registered(http, apart.issuer, f"{apart.env['BASE_URI']}/mcp")
         known = (await client.sign_in())["access_token"]
         async with traffic.flowing(http, apart.by_keys, known, without_signature(known)):
@@ -162,7 +162,7 @@ async def test_a_rotation_of_the_signing_keys_is_noticed_by_nobody(apart: Apart)
 async def test_an_issuer_that_is_away_costs_nobody_their_access_and_gives_nobody_any(apart: Apart) -> None:
     """AUTH row 6."""
     by_keys, by_asking = Traffic(), Traffic()
-    async with httpx2.AsyncClient(timeout=30, trust_env=False) as http:
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         client = await PublicClient.registered(http, apart.issuer, f"{apart.env['BASE_URI']}/mcp")
         known, fresh = (await client.sign_in())["access_token"], (await client.sign_in("bob"))["access_token"]
         bad = without_signature(known)

@@ -43,7 +43,7 @@ async def test_the_official_client_steps_up_when_a_tool_needs_more(fleet: Fleet,
     metadata = OAuthClientMetadata(redirect_uris=[CALLBACK], client_name="step up", token_endpoint_auth_method="none")
     auth = OAuthClientProvider(fleet.url, metadata, kept, kept.open, kept.code)
     async with (
-        httpx2.AsyncClient(auth=auth, trust_env=False, timeout=30) as http,
+        httpx2.AsyncClient(auth=auth, trust_env=False, timeout=60) as http,
         Client(streamable_http_client(fleet.url, http_client=http), mode=mode) as client,
     ):
         first = (await client.call_tool("whoami")).structured_content
@@ -66,7 +66,7 @@ async def test_the_official_client_steps_up_when_a_tool_needs_more(fleet: Fleet,
 
 
 async def test_the_challenge_names_all_that_is_needed_and_not_only_what_is_missing(fleet: Fleet) -> None:
-    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         client = await PublicClient.registered(http, fleet.base, fleet.url)
         narrow = await client.sign_in(scope="mcp:prompts numbers")
         message = modern(call("add", {"a": 1, "b": 2}))
@@ -83,7 +83,7 @@ async def test_the_challenge_names_all_that_is_needed_and_not_only_what_is_missi
 
 async def test_scopes_of_tools_are_granted_by_name_only(fleet: Fleet) -> None:
     """`mcp` stands for all that is ours, not for what a tool asks besides."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         client = await PublicClient.registered(http, fleet.base, fleet.url)
         assert (await client.sign_in())["scope"] == "mcp"
         assert (await client.sign_in(scope="mcp numbers"))["scope"] == "mcp numbers"

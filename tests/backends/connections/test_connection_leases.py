@@ -56,7 +56,7 @@ async def held(worker: ConnectionLeases, child: Child | None = None) -> Connecti
 
 async def until(state: State, key: str, left_ms: Callable[[int], bool]) -> None:
     """Wait until what is left of a lease is so."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not left_ms(await state.redis.pttl(key)):
             await asyncio.sleep(0.01)
 
@@ -100,7 +100,7 @@ async def test_a_worker_whose_lease_another_has_ends_its_child(state: State, lea
         await state.redis.delete(here._keys(KEY)[0])  # as when it expires
         await held(there)
         await pass_time(state.timing.renew_s)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not child.over:
                 await asyncio.sleep(0.01)
         assert here.mine(KEY) is None

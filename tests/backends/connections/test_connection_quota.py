@@ -54,7 +54,7 @@ async def pools(state: State) -> AsyncIterator[Any]:
             made = [BackendProvider(backend, watchdog, state=state) for _ in range(2)]
             for number, provider in enumerate(made):
                 await stack.enter_async_context(provider.running(Host(f"w{number}")))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while any(provider.health.condition != "ready" for provider in made):
                     await asyncio.sleep(0.02)
             return [provider.pool for provider in made]

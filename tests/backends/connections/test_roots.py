@@ -30,7 +30,7 @@ def messages(heard: Path) -> list[dict[str, Any]]:
 
 async def until_heard(heard: Path, number: int) -> dict[str, Any]:
     """The child's answer of this id."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             for message in messages(heard):
                 if message.get("id") == number and "method" not in message:
@@ -56,7 +56,7 @@ async def test_a_child_that_asks_as_soon_as_it_may_has_the_roots_before_its_firs
 
 
 async def found(client: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any(tool.name == "odd__t" for tool in (await client.list_tools()).tools):
             await asyncio.sleep(0.02)
 
@@ -215,7 +215,7 @@ async def test_changes_of_roots_are_passed_on_to_the_clients_own_connections_als
         hub: Any = AwayOnce(opened.hub)
         state = replace(opened, hub=hub)
         passing = asyncio.create_task(roots_changes.pass_on_roots_changes(state, pool))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while hub.asked < 2:
                 await pass_time(roots_changes.RESUBSCRIBE_S)
             while not told:

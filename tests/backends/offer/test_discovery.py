@@ -29,7 +29,7 @@ async def leader(state: State) -> str | None:
     return None
 
 
-async def until_led_by(state: State, *workers: str, seconds: float = 15) -> None:
+async def until_led_by(state: State, *workers: str, seconds: float = 60) -> None:
     """Wait until each of these workers has had the lead."""
     missing = set(workers)
     async with asyncio.timeout(seconds):

@@ -131,7 +131,7 @@ async def test_a_url_where_nobody_is_says_so_and_serves_as_soon_as_somebody_is(
         await opened.until(lambda: provider.health.condition == "failing")
         assert f"http://127.0.0.1:{port}/mcp" in provider.health.reason
         await serve(handy.server().streamable_http_app(), port)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await opened.discovered()
         assert text(await client.call_tool("late__echo", {"text": "hi"})) == "hi"
 

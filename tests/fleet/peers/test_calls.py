@@ -111,7 +111,7 @@ async def test_a_frame_that_is_lost_is_sent_again(fleet: Any, person: Any, kind:
         return (payload,)
 
     one, two = await fleet.start("w1", lossy), await fleet.start("w2", lossy)
-    async with two.peers.serving("chat", chatty), asyncio.timeout(10):
+    async with two.peers.serving("chat", chatty), asyncio.timeout(60):
         assert await one.peers.call("w2", "chat", {"x": 1}, person) == CHATTED
     assert lost
     assert (person.told, person.asked) == (EXPECTED, ["first", "second"])
@@ -180,7 +180,7 @@ async def test_thirty_calls_get_through_a_pubsub_that_loses_doubles_and_holds_ba
         return [await channel.ask("which", {"n": params["n"]}), params["n"]]
 
     one, two = await fleet.start("w1", bad), await fleet.start("w2", bad)
-    async with two.peers.serving("count", numbered), asyncio.timeout(30):
+    async with two.peers.serving("count", numbered), asyncio.timeout(60):
         results = await asyncio.gather(*(one.peers.call("w2", "count", {"n": n}, person) for n in range(30)))
     assert results == [[{"answer": {"n": n}}, n] for n in range(30)]
     assert sorted(begun) == list(range(30))
@@ -191,7 +191,7 @@ async def test_thirty_calls_get_through_a_pubsub_that_loses_doubles_and_holds_ba
 async def test_a_call_goes_on_when_pubsub_connections_are_killed(redis_url: str, open_fleet: Any, work: Any) -> None:
     async with open_fleet(redis_url) as fleet:
         one, two = await fleet.start("w1"), await fleet.start("w2")
-        async with two.peers.serving("work", work), asyncio.timeout(10):
+        async with two.peers.serving("work", work), asyncio.timeout(60):
             call = asyncio.create_task(one.peers.call("w2", "work", {"x": 1}))
             await work.began.wait()
             await one.state.redis.client_kill_filter(_type="pubsub")
@@ -220,7 +220,7 @@ async def test_of_progress_that_comes_faster_than_it_is_taken_the_newest_is_told
 
     slow = Slow()
     one, two = await fleet.start("w1", timing=CallTiming()), await fleet.start("w2")
-    async with two.peers.serving("busy", busy), asyncio.timeout(30):
+    async with two.peers.serving("busy", busy), asyncio.timeout(60):
         call = asyncio.create_task(one.peers.call("w2", "busy", {}, slow))
         await said.wait()
         taken.set()
