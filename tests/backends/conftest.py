@@ -9,7 +9,7 @@ import json
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -170,8 +170,11 @@ async def handy_http(handy: Any) -> AsyncIterator[Callable[..., Http]]:
         yield lambda era="auto": Http((f"http://127.0.0.1:{port}/mcp",), era=era)
 
 
+Serve = Callable[..., Awaitable[str]]
+
+
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Any]]:
+async def serve() -> AsyncIterator[Serve]:
     """Serve an ASGI application until the test ends: `await serve(app, port=0)` gives the URL of its `/mcp`."""
     async with AsyncExitStack() as stack:
 
@@ -187,7 +190,7 @@ def serving() -> Callable[..., Any]:
     return _serving
 
 
-Fleet = Callable[..., Any]
+Fleet = Callable[..., Awaitable[list[str]]]
 
 
 @pytest.fixture
@@ -258,7 +261,7 @@ async def balanced(urls: list[str]) -> AsyncIterator[Any]:
         yield streams
 
 
-Connect = Callable[..., Any]
+Connect = Callable[..., Client]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from mcp_types import TextContent
 
 from switchboard.backends import Backend
+from tests.backends.conftest import Connect, Fleet, Person
 from tools.fleet.offers import offered
 from tools.fleet.redis_cluster import running_cluster
 
@@ -23,7 +24,7 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 async def test_what_one_worker_found_out_or_hears_of_is_offered_by_all(
-    handy_http: Any, fleet: Any, connect: Any, cluster_url: str
+    handy_http: Any, fleet: Fleet, connect: Connect, cluster_url: str
 ) -> None:
     urls = await fleet([Backend("http", handy_http("handshake"), scope="shared")], count=3, redis_url=cluster_url)
     async with (
@@ -39,7 +40,7 @@ async def test_what_one_worker_found_out_or_hears_of_is_offered_by_all(
 
 
 async def test_a_child_speaks_and_asks_through_whichever_worker_its_client_is_at(
-    handy_stdio: Any, fleet: Any, connect: Any, person: Any, cluster_url: str
+    handy_stdio: Any, fleet: Fleet, connect: Connect, person: Person, cluster_url: str
 ) -> None:
     urls = await fleet([Backend("child", handy_stdio)], count=2, redis_url=cluster_url)
     async with connect(urls, "handshake", person) as client:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mcp import Client
 from mcp_types import ResourceTemplateReference
 
+from tests.backends.conftest import Open, Raw
+
 
 @pytest.mark.parametrize("era", ["legacy", "auto"])
 async def test_a_backend_is_asked_under_the_form_that_it_listed(
-    era: str, scripted: Any, open_gateway: Any, tmp_path: Path
+    era: str, scripted: Raw, open_gateway: Open, tmp_path: Path
 ) -> None:
     heard = tmp_path / "heard"
     resources = [

@@ -19,6 +19,7 @@ from switchboard.fleet.peers import Peers
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing
+from tests.backends.conftest import Raw
 
 TIMING = Timing()
 
@@ -147,7 +148,7 @@ async def test_a_call_is_told_of_the_version_and_of_a_lost_memory_once(peers: Pe
     assert (first.version, first.lost, second.lost) == (Line.version, True, False)
 
 
-async def test_handing_a_call_over_takes_four_redis_commands(redis_url: str, raw: Any, commands: Any) -> None:
+async def test_handing_a_call_over_takes_four_redis_commands(redis_url: str, raw: Raw, commands: Any) -> None:
     line, backend = Line(), raw("own")
     line.let_go.set()
     async with open_state(redis_url) as state, Peers(state, "w1").running() as one, Peers(state, "w2").running() as two:
@@ -162,7 +163,7 @@ async def test_handing_a_call_over_takes_four_redis_commands(redis_url: str, raw
 
 
 async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(
-    state: State, raw: Any, monkeypatch: pytest.MonkeyPatch
+    state: State, raw: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = raw("own")
     cut_off, other = ConnectionLeases(state, "seat", backend), ConnectionLeases(state, "other", backend)
@@ -175,7 +176,7 @@ async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(
 
 
 async def test_a_claim_that_lapsed_while_redis_was_away_is_its_holders_again_before_anybody_elses(
-    state: State, raw: Any
+    state: State, raw: Raw
 ) -> None:
     backend, now = raw("own"), 100.0
     broken = replace(state, contact=Contact(lambda: now))

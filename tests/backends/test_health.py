@@ -17,6 +17,7 @@ from switchboard.backends.errors import BackendFailure, Broken
 from switchboard.backends.health import Health, pause
 from switchboard.backends.transports.child import StderrTail
 from switchboard.common.breaker import Breaker
+from tests.backends.conftest import Connect, Fleet, Open, Raw, Serve
 from tools.fleet.offers import offered
 
 
@@ -76,7 +77,7 @@ def test_a_breaker_opens_lets_one_try_and_closes_with_an_answer() -> None:
 
 
 async def test_a_connection_that_works_does_not_hide_that_no_other_starts(
-    raw: Any, fleet: Any, connect: Any, tmp_path: Path
+    raw: Raw, fleet: Fleet, connect: Connect, tmp_path: Path
 ) -> None:
     tally = tmp_path / "started"
     [url] = await fleet([raw("broken", "tally", str(tally), scope="session")])
@@ -95,7 +96,7 @@ async def test_a_connection_that_works_does_not_hide_that_no_other_starts(
 
 
 async def test_a_backend_that_cannot_start_is_not_started_for_every_call(
-    raw: Any, open_gateway: Any, tmp_path: Path
+    raw: Raw, open_gateway: Open, tmp_path: Path
 ) -> None:
     tally = tmp_path / "started"
     async with open_gateway(raw("broken", "tally", str(tally), scope="session")) as opened:
@@ -133,7 +134,7 @@ async def test_a_backend_that_cannot_start_is_not_started_for_every_call(
     ],
 )
 async def test_a_server_that_refuses_us_is_told_from_one_that_is_away(
-    status: int, lasts: bool, why: str, serve: Any, open_gateway: Any, free_ports: list[int]
+    status: int, lasts: bool, why: str, serve: Serve, open_gateway: Open, free_ports: list[int]
 ) -> None:
     async def refusing(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -151,7 +152,7 @@ async def test_a_server_that_refuses_us_is_told_from_one_that_is_away(
 
 
 async def test_a_server_that_exits_is_waited_for_longer_and_said_once(
-    raw: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+    raw: Raw, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, bool]] = []
 

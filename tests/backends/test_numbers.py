@@ -10,6 +10,8 @@ import httpx2
 import pytest
 from mcp import Client
 
+from tests.backends.conftest import Fleet, Raw
+
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
@@ -35,7 +37,7 @@ async def called(url: str, number: str, era: str) -> httpx2.Response:
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])
 async def test_a_number_reaches_a_backend_as_it_was_written_or_the_call_is_refused(
-    era: str, raw: Any, fleet: Any
+    era: str, raw: Raw, fleet: Fleet
 ) -> None:
     (url,) = await fleet([raw("own")])
     async with asyncio.timeout(60), Client(url) as client:

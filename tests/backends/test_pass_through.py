@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import PromptReference, ResourceTemplateReference
 
 from switchboard.backends import Backend
+from tests.backends.conftest import Connect, Fleet, Person
 from tools.fleet.offers import offered
 from tools.messages import text
 
@@ -36,7 +37,7 @@ def backend(request: pytest.FixtureRequest, handy_stdio: Any, handy_http: Any) -
 
 
 @pytest.fixture(params=CLIENTS)
-async def c(request: pytest.FixtureRequest, backend: Backend, fleet: Any, connect: Any, person: Any) -> Any:
+async def c(request: pytest.FixtureRequest, backend: Backend, fleet: Fleet, connect: Connect, person: Person) -> Any:
     """An official client of each era at a gateway with that one backend; and what it shows to be alive."""
     [url] = await fleet([backend])
     return Opening(connect(url, request.param, person), person)
@@ -58,7 +59,7 @@ class Opening:
         await self.client.__aexit__(*exc)
 
 
-async def test_every_feature_passes_through(c: Any, backend: Backend, person: Any, tmp_path: Path) -> None:
+async def test_every_feature_passes_through(c: Any, backend: Backend, person: Person, tmp_path: Path) -> None:
     async with c as client:
         await _tools_resources_prompts_and_completions(client)
         await _progress_and_log_messages_in_order_and_before_the_result(client, person)
@@ -81,13 +82,13 @@ async def _tools_resources_prompts_and_completions(client: Client) -> None:
         assert given.completion.values == ["ada", "alan"]
 
 
-async def _progress_and_log_messages_in_order_and_before_the_result(client: Client, person: Any) -> None:
+async def _progress_and_log_messages_in_order_and_before_the_result(client: Client, person: Person) -> None:
     assert text(await client.call_tool("handy__steps", {}, progress_callback=person.progress)) == "done"
     expected = [((float(n), 3.0, f"step {n}"), f"at {n}") for n in (1, 2, 3)]
     assert person.heard == [item for pair in expected for item in pair]
 
 
-async def _rounds_of_questions(client: Client, person: Any) -> None:
+async def _rounds_of_questions(client: Client, person: Person) -> None:
     assert text(await client.call_tool("handy__rounds")) == "hello bob"
     assert person.asked == ["Who?"]
 
@@ -126,7 +127,7 @@ async def _says(file: Path, word: str) -> None:
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])
 async def test_a_new_tool_and_a_changed_resource_are_heard_of(
-    era: str, handy_http: Any, fleet: Any, connect: Any
+    era: str, handy_http: Any, fleet: Fleet, connect: Connect
 ) -> None:
     [url] = await fleet([Backend("handy", handy_http(era), scope="shared")])
     async with connect(url, "modern") as client:

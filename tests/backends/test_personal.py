@@ -16,6 +16,7 @@ from switchboard.backends.connections.connection_key import ALL_CAPABILITIES, SH
 from switchboard.backends.transports.opening import for_connection, for_nobody
 from switchboard.config import ServerSection
 from switchboard.identity import Caller, Principal
+from tests.backends.conftest import Connect, Fleet
 
 ANN = Caller(Principal("https://issuer", "../ann", "app"), "s1")
 BOB = Caller(Principal("https://issuer", "bob", "app"), "s2")
@@ -80,7 +81,9 @@ for line in sys.stdin:
 """
 
 
-async def test_each_session_s_child_gets_its_own_folder_which_is_made(fleet: Any, connect: Any, tmp_path: Path) -> None:
+async def test_each_session_s_child_gets_its_own_folder_which_is_made(
+    fleet: Fleet, connect: Connect, tmp_path: Path
+) -> None:
     template = Stdio(
         sys.executable, ("-c", CHILD, "${session}"), {"OWN": "${user}"}, f"{tmp_path}/${{session}}", "handshake"
     )

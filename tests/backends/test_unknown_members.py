@@ -11,12 +11,13 @@ from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp_types.version import LATEST_MODERN_VERSION
 
 from switchboard.protocol.unknown_members import KNOWN, note, put_back
+from tests.backends.conftest import Fleet, Raw
 
 RESULT = {"content": [{"type": "text", "text": "done", "later": 1}], "later": {"b": [1, None]}, "structuredContent": {}}
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-11-25", LATEST_MODERN_VERSION])
-async def test_unknown_members_of_a_result_reach_the_client(version: str, scripted: Any, fleet: Any) -> None:
+async def test_unknown_members_of_a_result_reach_the_client(version: str, scripted: Raw, fleet: Fleet) -> None:
     answer = '{"jsonrpc":"2.0","id":$ID,"result":' + json.dumps(RESULT) + "}"
     odd = '{"jsonrpc":"2.0","method":"notifications/of/later","params":{"a":1}}'
     (url,) = await fleet([scripted({"say": {"tools/call": [odd, answer]}})])

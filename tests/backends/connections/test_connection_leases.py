@@ -14,6 +14,7 @@ from switchboard.backends.connections.connection_leases import ConnectionLease, 
 from switchboard.backends.connections.inflight import InFlight
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
+from tests.backends.conftest import Raw
 
 KEY = ConnectionKey("session", "s1", "c")
 PassTime = Callable[[float], Awaitable[None]]
@@ -41,7 +42,7 @@ async def state(request: pytest.FixtureRequest) -> AsyncIterator[State]:
 
 
 @pytest.fixture
-def leases(state: State, raw: Any) -> Callable[[str], ConnectionLeases]:
+def leases(state: State, raw: Raw) -> Callable[[str], ConnectionLeases]:
     """The leases of one backend on the worker of that name."""
     return lambda worker: ConnectionLeases(state, worker, raw("own"))
 

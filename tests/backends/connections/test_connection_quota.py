@@ -15,6 +15,7 @@ from switchboard.backends.connections.connection_quota import FleetConnectionQuo
 from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.errors import Refused
 from switchboard.state import State, open_state
+from tests.backends.conftest import Raw
 
 QUICK = Patience(start=20, call=10, idle=60, stop=0.2)
 
@@ -77,7 +78,7 @@ BOUNDS: Mapping[str, Bounds] = {
 
 
 @pytest.mark.parametrize("why", BOUNDS)
-async def test_one_too_many_is_refused_on_whichever_worker(why: str, raw: Any, pools: Any) -> None:
+async def test_one_too_many_is_refused_on_whichever_worker(why: str, raw: Raw, pools: Any) -> None:
     here, there = await pools(raw("few", scope="session", bounds=BOUNDS[why], patience=QUICK))
     async with opened(here, *sessions("ann", 1, 2)), opened(there, *sessions("ann", 3)):
         for lines in (here, there):
@@ -89,7 +90,7 @@ async def test_one_too_many_is_refused_on_whichever_worker(why: str, raw: Any, p
 
 
 async def test_one_that_nobody_used_for_long_makes_room_for_the_same_person_on_whichever_worker(
-    raw: Any, pools: Any, monkeypatch: pytest.MonkeyPatch
+    raw: Raw, pools: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("switchboard.backends.connections.pool.KEPT_IDLE_S", 0.0)
     here, there = await pools(raw("few", scope="session", bounds=Bounds(connections_per_user=2), patience=QUICK))
@@ -103,7 +104,7 @@ async def test_one_that_nobody_used_for_long_makes_room_for_the_same_person_on_w
 
 
 async def test_what_was_used_lately_is_kept_and_one_too_many_is_refused_on_whichever_worker(
-    raw: Any, pools: Any
+    raw: Raw, pools: Any
 ) -> None:
     here, there = await pools(raw("few", scope="session", bounds=Bounds(connections_per_user=2), patience=QUICK))
     async with opened(here, *sessions("ann", 1, 2)):
@@ -117,7 +118,7 @@ async def test_what_was_used_lately_is_kept_and_one_too_many_is_refused_on_which
         pass
 
 
-async def test_the_connections_of_one_session_count_once(state: State, raw: Any) -> None:
+async def test_the_connections_of_one_session_count_once(state: State, raw: Raw) -> None:
     backend = raw("few", scope="session", bounds=Bounds(connections_per_user=1))
     here, there = FleetConnectionQuota(state, backend), FleetConnectionQuota(state, backend)
     [first, second] = sessions("ann", 1, 2)
@@ -128,7 +129,7 @@ async def test_the_connections_of_one_session_count_once(state: State, raw: Any)
     assert await there.enter(second, there.member(second)) is None
 
 
-async def test_what_a_dead_worker_had_is_counted_no_longer_than_its_lease(state: State, raw: Any) -> None:
+async def test_what_a_dead_worker_had_is_counted_no_longer_than_its_lease(state: State, raw: Raw) -> None:
     backend = raw("few", scope="session", bounds=Bounds(connections_per_user=1))
     room = FleetConnectionQuota(state, backend)
     [first, second] = sessions("ann", 1, 2)

@@ -8,10 +8,11 @@ from typing import Any
 from mcp import Client
 
 from switchboard.backends.connections.inbound import InboundRequests
+from tests.backends.conftest import Open, Raw
 
 
 async def test_a_question_whose_answer_is_cancelled_by_somebody_else_does_not_end_the_child(
-    scripted: Any, open_gateway: Any, monkeypatch: Any
+    scripted: Raw, open_gateway: Open, monkeypatch: Any
 ) -> None:
     asked: list[str] = []
 

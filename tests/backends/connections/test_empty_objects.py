@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from mcp import Client
 
 from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
+from tests.backends.conftest import Open, Raw
 
 SCHEMA = {
     "type": "object",
@@ -21,7 +21,7 @@ SCHEMA = {
 
 
 async def test_a_server_that_writes_empty_lists_for_objects_is_used_as_if_it_wrote_objects(
-    scripted: Any, open_gateway: Any
+    scripted: Raw, open_gateway: Open
 ) -> None:
     info = {"name": "php", "version": "1"}
     able = {"tools": [], "resources": {"subscribe": False}, "prompts": [], "logging": [], "experimental": []}

@@ -9,10 +9,11 @@ from typing import Any
 from mcp import Client
 
 from switchboard.backends import Backend, Http
+from tests.backends.conftest import Connect, Open, Raw, Serve
 
 
 async def test_a_child_gets_integers_as_ids_and_as_progress_tokens(
-    scripted: Any, open_gateway: Any, tmp_path: Path
+    scripted: Raw, open_gateway: Open, tmp_path: Path
 ) -> None:
     heard = tmp_path / "heard"
     async with open_gateway(scripted({"integers": True, "heard": str(heard)})) as opened:
@@ -31,7 +32,7 @@ async def ignored(progress: float, total: float | None, message: str | None) -> 
 
 
 async def test_progress_is_passed_on_under_a_token_that_the_backend_wrote_as_a_text(
-    scripted: Any, open_gateway: Any, connect: Any
+    scripted: Raw, open_gateway: Open, connect: Connect
 ) -> None:
     said: list[float] = []
 
@@ -49,7 +50,7 @@ async def test_progress_is_passed_on_under_a_token_that_the_backend_wrote_as_a_t
 
 
 async def test_a_server_over_http_gets_integers_that_no_other_line_uses(
-    handy: Any, serve: Any, open_gateway: Any
+    handy: Any, serve: Serve, open_gateway: Open
 ) -> None:
     url = await serve(handy.server().streamable_http_app())
     backends = [Backend(name, Http((url,), era="handshake")) for name in ("one", "two")]

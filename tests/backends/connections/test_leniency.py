@@ -12,6 +12,7 @@ from mcp_types import CallToolResult, ResourceLink, TextContent
 from pydantic import ValidationError
 
 from switchboard.backends.connections import leniency
+from tests.backends.conftest import Open, Raw
 
 
 def parsed(raw: dict[str, Any], version: str = "2025-06-18") -> CallToolResult:
@@ -55,7 +56,7 @@ def test_a_block_of_an_unknown_type_is_shown_as_it_was_written_and_a_link_needs_
         {"serverInfo": {"name": "odd", "version": "1"}},
     ],
 )
-async def test_a_server_that_says_too_little_of_itself_is_used(said: Any, scripted: Any, open_gateway: Any) -> None:
+async def test_a_server_that_says_too_little_of_itself_is_used(said: Any, scripted: Raw, open_gateway: Open) -> None:
     answers = {
         "initialize": {"protocolVersion": "2025-06-18", **said},
         "tools/list": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]},
@@ -78,7 +79,7 @@ def test_a_modern_result_that_states_nothing_about_itself_is_complete_and_privat
 
 @pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity"])
 async def test_a_number_that_json_has_not_is_refused_in_an_answer(
-    number: str, scripted: Any, open_gateway: Any
+    number: str, scripted: Raw, open_gateway: Open
 ) -> None:
     answer = '{"jsonrpc":"2.0","id":$ID,"result":{"content":[],"structuredContent":{"a":NUMBER}}}'
     answer = answer.replace("NUMBER", number)
@@ -90,7 +91,7 @@ async def test_a_number_that_json_has_not_is_refused_in_an_answer(
 
 @pytest.mark.parametrize("era", ["legacy", "auto"])
 async def test_a_list_from_a_handshake_backend_reaches_clients_of_both_eras(
-    era: str, scripted: Any, open_gateway: Any
+    era: str, scripted: Raw, open_gateway: Open
 ) -> None:
     answer = '{"jsonrpc":"2.0","id":$ID,"result":{"structuredContent":[1,2]}}'
     async with open_gateway(scripted({"say": {"tools/call": [answer]}})) as opened:

@@ -11,6 +11,7 @@ import pytest
 from switchboard.backends.config import Patience
 from switchboard.backends.connections.inflight import PROGRESS_WAITING, Call
 from switchboard.backends.connections.notification_order import NOTIFICATIONS_WAITING, NotificationOrder
+from tests.backends.conftest import Connect, Fleet, Person, Raw
 from tools.fleet.offers import offered
 
 MANY = 10_000
@@ -66,7 +67,7 @@ async def test_all_progress_is_told_that_does_not_come_much_faster_than_it_is_ta
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])
 async def test_a_backend_that_reports_ten_thousand_times_at_once_is_heard_to_its_last_report(
-    raw: Any, fleet: Any, connect: Any, person: Any, era: str
+    raw: Raw, fleet: Fleet, connect: Connect, person: Person, era: str
 ) -> None:
     [url] = await fleet([raw("own", "busy", patience=Patience(call=300, stop=0.5))])
     async with connect(url, era, person) as client, asyncio.timeout(300):

@@ -14,6 +14,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Backend, Bounds, Http, Sse
+from tests.backends.conftest import Connect, Fleet, Person, Raw, Serve
 from tools.fleet.offers import offered
 from tools.messages import text
 
@@ -29,7 +30,7 @@ async def bumped(client: Any) -> tuple[str, int]:
 
 
 async def test_all_people_on_all_workers_use_one_child_and_so_does_the_gateway_itself(
-    raw: Any, fleet: Any, connect: Any, redis_url: str, tmp_path: Path
+    raw: Raw, fleet: Fleet, connect: Connect, redis_url: str, tmp_path: Path
 ) -> None:
     tally = tmp_path / "started"
     urls = await fleet([raw("own", "tally", str(tally))], count=2, redis_url=redis_url)
@@ -49,7 +50,7 @@ async def test_all_people_on_all_workers_use_one_child_and_so_does_the_gateway_i
 
 
 async def test_a_shared_child_that_ended_is_started_once_and_for_all(
-    raw: Any, fleet: Any, connect: Any, redis_url: str, tmp_path: Path
+    raw: Raw, fleet: Fleet, connect: Connect, redis_url: str, tmp_path: Path
 ) -> None:
     tally = tmp_path / "started"
     urls = await fleet([raw("own", "tally", str(tally))], count=2, redis_url=redis_url)
@@ -68,7 +69,7 @@ async def test_a_shared_child_that_ended_is_started_once_and_for_all(
 
 
 async def test_questions_of_a_shared_child_go_to_whoever_called_it_and_can_be_asked(
-    handy_stdio: Any, fleet: Any, connect: Any, person: Any, redis_url: str
+    handy_stdio: Any, fleet: Fleet, connect: Connect, person: Person, redis_url: str
 ) -> None:
     urls = await fleet([Backend("handy", handy_stdio, "shared")], count=2, redis_url=redis_url)
     async with connect(urls[0], "handshake", person) as ann, Client(urls[1], mode="legacy") as mute:
@@ -80,7 +81,7 @@ async def test_questions_of_a_shared_child_go_to_whoever_called_it_and_can_be_as
 
 
 async def test_a_new_tool_of_a_shared_child_is_offered_on_every_worker(
-    handy_stdio: Any, fleet: Any, connect: Any, redis_url: str
+    handy_stdio: Any, fleet: Fleet, connect: Connect, redis_url: str
 ) -> None:
     urls = await fleet([Backend("handy", handy_stdio, "shared")], count=2, redis_url=redis_url)
     async with connect(urls[0], "handshake") as ann, connect(urls[1], "handshake") as bob:
@@ -93,7 +94,7 @@ async def test_a_new_tool_of_a_shared_child_is_offered_on_every_worker(
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_shared_child_is_taken_over_when_its_worker_dies_or_leaves(
-    raw: Any, connect: Any, worker_processes: Any, tmp_path: Path, how: signal.Signals
+    raw: Raw, connect: Connect, worker_processes: Any, tmp_path: Path, how: signal.Signals
 ) -> None:
     tally = tmp_path / "started"
     child = (sys.executable, "-S", str(SERVERS / "raw.py"), "tally", str(tally))
@@ -124,7 +125,7 @@ def _parent(pid: int) -> int:
 
 
 async def test_it_counts_as_one_connection_however_many_workers_use_it(
-    raw: Any, fleet: Any, connect: Any, redis_url: str
+    raw: Raw, fleet: Fleet, connect: Connect, redis_url: str
 ) -> None:
     bounds = Bounds(connections=1, connections_of_fleet=1, connections_per_user=1)
     urls = await fleet([raw("own", bounds=bounds)], count=2, redis_url=redis_url)
@@ -135,7 +136,7 @@ async def test_it_counts_as_one_connection_however_many_workers_use_it(
 
 @pytest.mark.parametrize("kind", ["http", "sse"])
 async def test_a_shared_session_at_a_url_is_one_for_all_workers(
-    kind: str, handy: Any, handy_http: Any, serve: Any, fleet: Any, connect: Any, redis_url: str
+    kind: str, handy: Any, handy_http: Any, serve: Serve, fleet: Fleet, connect: Connect, redis_url: str
 ) -> None:
     transport: Http | Sse = handy_http("handshake")
     if kind == "sse":

@@ -11,6 +11,7 @@ from mcp import Client
 from switchboard.backends import Bounds
 from switchboard.backends.offer import listing
 from switchboard.backends.offer.refresh_schedule import LONGEST_PAUSE_S, RefreshSchedule
+from tests.backends.conftest import Open, Raw
 
 ALL_CAPABILITIES: dict[str, Any] = {"tools": {}, "resources": {}, "prompts": {}}
 
@@ -52,7 +53,7 @@ KINDS = {
     ids=["failing", "without its member", "of another shape", "silent"],
 )
 async def test_a_list_that_cannot_be_had_hides_only_itself_and_is_told_of(
-    method: str, given: Any, why: str, scripted: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+    method: str, given: Any, why: str, scripted: Raw, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LIST_S", 2.0)
     monkeypatch.setattr(listing, "NEXT_LIST_S", 0.2)
@@ -67,7 +68,7 @@ async def test_a_list_that_cannot_be_had_hides_only_itself_and_is_told_of(
     assert why in note.reason
 
 
-async def test_tools_can_be_called_while_another_list_keeps_silent(scripted: Any, open_gateway: Any) -> None:
+async def test_tools_can_be_called_while_another_list_keeps_silent(scripted: Raw, open_gateway: Open) -> None:
     silent = scripted(script(**{"resources/list": None}))
     async with open_gateway(silent) as opened, Client(opened.server) as client:
         await opened.discovered()  # long before the silent list is given up
@@ -86,7 +87,7 @@ async def test_tools_can_be_called_while_another_list_keeps_silent(scripted: Any
     ids=["null", "an empty object", "an object of numbers"],
 )
 async def test_a_list_is_read_as_go_and_php_write_it(
-    given: Any, names: list[str], scripted: Any, open_gateway: Any
+    given: Any, names: list[str], scripted: Raw, open_gateway: Open
 ) -> None:
     given = json.loads(json.dumps(given).replace('"inputSchema": {}', '"inputSchema": {"type": "object"}'))
     async with open_gateway(scripted(script(**{"tools/list": given}))) as opened:
@@ -96,7 +97,7 @@ async def test_a_list_is_read_as_go_and_php_write_it(
     assert offer.unoffered == ()
 
 
-async def test_an_empty_cursor_is_the_end_of_a_list(scripted: Any, open_gateway: Any) -> None:
+async def test_an_empty_cursor_is_the_end_of_a_list(scripted: Raw, open_gateway: Open) -> None:
     page = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}], "nextCursor": ""}
     async with open_gateway(scripted(script(**{"tools/list": page}))) as opened:
         await opened.discovered()
@@ -105,14 +106,14 @@ async def test_an_empty_cursor_is_the_end_of_a_list(scripted: Any, open_gateway:
 
 
 @pytest.mark.parametrize(("mode", "why"), [("endless", "it has more than 10 pages"), ("circle", "round in a circle")])
-async def test_a_list_without_end_is_told_of(mode: str, why: str, raw: Any, open_gateway: Any) -> None:
+async def test_a_list_without_end_is_told_of(mode: str, why: str, raw: Raw, open_gateway: Open) -> None:
     async with open_gateway(raw("loop", mode, bounds=Bounds(pages=10))) as opened:
         await opened.discovered()
         assert why in opened.providers["loop"].last_offer().unoffered[-1].reason
 
 
 async def test_what_a_list_said_before_is_offered_while_it_fails_and_it_is_asked_again(
-    scripted: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+    scripted: Raw, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("switchboard.backends.offer.discovery.INCOMPLETE_S", 0.1)
     async with open_gateway(scripted(script(**{"prompts/list": "broken"}))) as opened:
@@ -123,7 +124,7 @@ async def test_what_a_list_said_before_is_offered_while_it_fails_and_it_is_asked
 
 
 async def test_a_backend_that_says_that_its_lists_changed_whenever_it_is_asked_is_asked_seldom(
-    scripted: Any, open_gateway: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+    scripted: Raw, open_gateway: Open, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     heard = tmp_path / "heard"
     changed = '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'

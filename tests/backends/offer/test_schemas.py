@@ -11,6 +11,7 @@ from mcp import Client
 
 from switchboard.backends import Bounds
 from switchboard.backends.offer import sanitize
+from tests.backends.conftest import Open, Raw
 
 SMILE = "\U0001f600"
 
@@ -289,7 +290,7 @@ def test_a_resource_whose_link_would_run_a_program_is_left_out(uri: str) -> None
 
 
 async def test_a_tool_whose_result_is_no_object_is_listed_for_clients_of_both_eras(
-    raw: Any, open_gateway: Any, tmp_path: Path
+    raw: Raw, open_gateway: Open, tmp_path: Path
 ) -> None:
     file = tmp_path / "definitions.json"
     schema = {"type": "array", "items": {"type": "integer"}}

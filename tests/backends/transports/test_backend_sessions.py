@@ -20,6 +20,7 @@ from switchboard.backends import Backend, Http, Patience
 from switchboard.backends.transports import opening
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
+from tests.backends.conftest import Connect, Fleet, Open, Serve
 from tools.fleet.offers import offered
 from tools.messages import text
 
@@ -70,7 +71,7 @@ async def own(state: State) -> dict[str, str]:
 
 
 async def test_one_worker_has_the_stream_of_a_session_and_questions_on_it_find_their_call_on_any(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
+    stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
@@ -84,7 +85,7 @@ async def test_one_worker_has_the_stream_of_a_session_and_questions_on_it_find_t
 
 @pytest.mark.parametrize("method", ["elicitation/create", "roots/list"])
 async def test_a_question_on_the_stream_without_a_call_is_refused_unless_it_is_for_roots(
-    method: str, stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
+    method: str, stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
@@ -104,7 +105,7 @@ async def test_a_question_on_the_stream_without_a_call_is_refused_unless_it_is_f
 
 
 async def test_the_first_call_of_a_session_waits_until_its_stream_is_open(
-    stateful: Any, serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+    stateful: Any, serve: Serve, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "STREAM_READY_S", 15.0)
     server = stateful(opening=lambda: asyncio.sleep(0.3))  # a call that waits for nothing comes within that time
@@ -114,7 +115,7 @@ async def test_the_first_call_of_a_session_waits_until_its_stream_is_open(
 
 
 async def test_a_server_that_leaves_open_whether_it_has_such_a_stream_is_called_after_a_moment(
-    stateful: Any, serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+    stateful: Any, serve: Serve, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "STREAM_READY_S", 0.05)
     server = stateful(opening=asyncio.Event().wait)
@@ -124,7 +125,7 @@ async def test_a_server_that_leaves_open_whether_it_has_such_a_stream_is_called_
 
 
 async def test_a_server_without_such_streams_is_asked_once_by_each_worker_and_serves(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, redis_url: str
+    stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, redis_url: str
 ) -> None:
     server = stateful(get=405)
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
@@ -134,7 +135,7 @@ async def test_a_server_without_such_streams_is_asked_once_by_each_worker_and_se
 
 
 async def test_an_upstream_session_ends_with_the_clients_and_no_other_does(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
+    stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
@@ -156,7 +157,7 @@ async def test_an_upstream_session_ends_with_the_clients_and_no_other_does(
 
 
 async def test_an_upstream_session_that_nobody_uses_ends_and_the_client_is_told_once(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
+    stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
@@ -177,7 +178,7 @@ async def test_an_upstream_session_that_nobody_uses_ends_and_the_client_is_told_
 
 
 async def test_a_session_that_the_backend_forgot_is_made_anew_once_for_all_workers(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
+    stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful(get=405)
     urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
@@ -194,7 +195,7 @@ async def test_a_session_that_the_backend_forgot_is_made_anew_once_for_all_worke
 
 
 async def test_a_worker_that_was_lost_while_it_opened_a_session_is_waited_for_no_longer_than_its_lease(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, state: State, redis_url: str
+    stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful()
     urls = await fleet([backend(await serve(server.app))], count=1, redis_url=redis_url)
@@ -210,7 +211,7 @@ async def test_a_worker_that_was_lost_while_it_opened_a_session_is_waited_for_no
 
 
 async def test_an_error_of_a_tool_is_not_taken_for_a_lost_session(
-    stateful: Any, serve: Any, fleet: Any, connect: Any, redis_url: str
+    stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, redis_url: str
 ) -> None:
     server = stateful(get=404)
     urls = await fleet([backend(await serve(server.app))], count=1, redis_url=redis_url)
@@ -223,7 +224,7 @@ async def test_an_error_of_a_tool_is_not_taken_for_a_lost_session(
 
 
 async def test_sessions_that_no_other_worker_can_know_are_ended_when_the_worker_leaves(
-    stateful: Any, serve: Any, open_gateway: Any
+    stateful: Any, serve: Serve, open_gateway: Open
 ) -> None:
     server = stateful()
     async with (
@@ -239,7 +240,7 @@ async def test_sessions_that_no_other_worker_can_know_are_ended_when_the_worker_
 
 @pytest.mark.parametrize("unknown", [404, 400])
 async def test_when_the_server_of_a_session_is_away_another_one_of_the_same_kind_serves(
-    unknown: int, stateful: Any, serving: Any, fleet: Any, connect: Any, state: State, redis_url: str
+    unknown: int, stateful: Any, serving: Any, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     async with AsyncExitStack() as stack:
         servers, stops, ports = [stateful(unknown), stateful(unknown)], [], []
@@ -261,7 +262,7 @@ async def test_when_the_server_of_a_session_is_away_another_one_of_the_same_kind
 
 
 async def test_when_the_worker_with_the_stream_is_killed_another_one_goes_on_after_the_last_event(
-    stateful: Any, serve: Any, connect: Any, state: State, worker_processes: Any
+    stateful: Any, serve: Serve, connect: Connect, state: State, worker_processes: Any
 ) -> None:
     server = stateful()
     async with worker_processes("url", await serve(server.app)) as workers:

@@ -13,9 +13,10 @@ from switchboard.backend_configs import backend
 from switchboard.backends import Backend, Http, Sse, Stdio
 from switchboard.config import ServerSection
 from switchboard.errors import plainly
+from tests.backends.conftest import Open, Raw, Serve
 
 
-async def reason(open_gateway: Any, transport: Http | Sse) -> str:
+async def reason(open_gateway: Open, transport: Http | Sse) -> str:
     """Why it is failing."""
     async with open_gateway(Backend("far", transport, scope="shared")) as opened:
         await opened.until(lambda: opened.providers["far"].health.condition == "failing")
@@ -25,7 +26,7 @@ async def reason(open_gateway: Any, transport: Http | Sse) -> str:
 
 @pytest.mark.parametrize("kind", ["http", "sse"])
 async def test_a_connection_that_is_refused_is_called_that_without_a_status_or_a_link(
-    kind: str, open_gateway: Any, free_ports: list[int]
+    kind: str, open_gateway: Open, free_ports: list[int]
 ) -> None:
     url = f"http://127.0.0.1:{free_ports[0]}/x"
     said = await reason(open_gateway, Http((url,)) if kind == "http" else Sse(url))
@@ -36,7 +37,7 @@ async def test_a_connection_that_is_refused_is_called_that_without_a_status_or_a
     ("status", "hint"), [(401, ""), (405, "; if it speaks Streamable HTTP, state `type: http`"), (500, "")]
 )
 async def test_an_older_server_s_refusal_has_its_own_words(
-    status: int, hint: str, serve: Any, open_gateway: Any
+    status: int, hint: str, serve: Serve, open_gateway: Open
 ) -> None:
     async def refusing(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -47,7 +48,7 @@ async def test_an_older_server_s_refusal_has_its_own_words(
 
 
 async def test_a_server_of_the_older_transport_that_is_taken_for_a_newer_one_is_named_with_what_to_state(
-    handy: Any, serve: Any, open_gateway: Any
+    handy: Any, serve: Serve, open_gateway: Open
 ) -> None:
     url = (await serve(handy.server().sse_app())).replace("/mcp", "/sse")
     said = await reason(open_gateway, Http((url,)))
@@ -91,7 +92,7 @@ for line in sys.stdin:
 """
 
 
-async def test_a_wrong_answer_to_the_handshake_is_told_without_a_link(open_gateway: Any, raw: Any) -> None:
+async def test_a_wrong_answer_to_the_handshake_is_told_without_a_link(open_gateway: Open, raw: Raw) -> None:
     async with open_gateway(Backend("odd", Stdio(sys.executable, ("-c", WRONG)), scope="shared")) as opened:
         await opened.until(lambda: opened.providers["odd"].health.condition == "failing")
         said = opened.providers["odd"].health.reason

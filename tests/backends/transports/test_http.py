@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from switchboard.backends import Backend, Bounds, Http, Patience, Sse
 from switchboard.errors import ConfigurationError
+from tests.backends.conftest import Connect, Open, Serve
 from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -61,7 +62,7 @@ def reply(message: Any, result: Any) -> Response:
     ],
 )
 async def test_an_answer_that_is_none_is_told_with_its_reason_and_the_line_goes_on(
-    answer: Any, error: str, serve: Any, open_gateway: Any
+    answer: Any, error: str, serve: Serve, open_gateway: Open
 ) -> None:
     url = await serve(app(answer))
     backend = Backend("odd", Http((url,), era="handshake"), scope="shared", bounds=Bounds(message_bytes=200_000))
@@ -73,7 +74,7 @@ async def test_an_answer_that_is_none_is_told_with_its_reason_and_the_line_goes_
         assert opened.providers["odd"].health.condition == "ready"
 
 
-async def test_a_body_of_100_mb_is_not_read_to_its_end(serve: Any, open_gateway: Any) -> None:
+async def test_a_body_of_100_mb_is_not_read_to_its_end(serve: Serve, open_gateway: Open) -> None:
     url = await serve(app(lambda _: Response(b"x" * 100_000_000, media_type="application/json")))
     backend = Backend("vast", Http((url,), era="handshake"), scope="shared")
     async with open_gateway(backend) as opened, Client(opened.server) as client:
@@ -87,7 +88,7 @@ async def test_a_body_of_100_mb_is_not_read_to_its_end(serve: Any, open_gateway:
 
 
 async def test_of_several_urls_the_ones_that_answer_serve(
-    handy_http: Any, open_gateway: Any, free_ports: list[int]
+    handy_http: Any, open_gateway: Open, free_ports: list[int]
 ) -> None:
     [good] = handy_http().urls
     dead = f"http://127.0.0.1:{free_ports[0]}/mcp"
@@ -98,7 +99,7 @@ async def test_of_several_urls_the_ones_that_answer_serve(
 
 
 async def test_requests_without_a_session_take_turns_among_several_urls(
-    handy: Any, serve: Any, open_gateway: Any
+    handy: Any, serve: Serve, open_gateway: Open
 ) -> None:
     asked = [0, 0]
 
@@ -122,7 +123,7 @@ async def test_requests_without_a_session_take_turns_among_several_urls(
 
 
 async def test_a_url_where_nobody_is_says_so_and_serves_as_soon_as_somebody_is(
-    handy: Any, serve: Any, open_gateway: Any, free_ports: list[int]
+    handy: Any, serve: Serve, open_gateway: Open, free_ports: list[int]
 ) -> None:
     port = free_ports[0]
     backend = Backend("late", Http((f"http://127.0.0.1:{port}/mcp",)), patience=QUICK)
@@ -137,7 +138,7 @@ async def test_a_url_where_nobody_is_says_so_and_serves_as_soon_as_somebody_is(
 
 
 async def test_the_older_transport_with_one_stream_works(
-    handy: Any, serve: Any, open_gateway: Any, connect: Any
+    handy: Any, serve: Serve, open_gateway: Open, connect: Connect
 ) -> None:
     url = (await serve(handy.server().sse_app())).replace("/mcp", "/sse")
     async with open_gateway(Backend("old", Sse(url), scope="shared")) as opened:
@@ -148,7 +149,7 @@ async def test_the_older_transport_with_one_stream_works(
 
 
 async def test_a_server_that_refuses_the_newer_era_with_a_code_of_its_own_is_spoken_to_in_the_older(
-    serve: Any, open_gateway: Any
+    serve: Serve, open_gateway: Open
 ) -> None:
     def own(message: Any, words: str, status: int) -> Response:
         body = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32000, "message": words}}

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from switchboard.backends import Backend, Bounds, Http, Patience, Sse
 from switchboard.backends.transports import http
+from tests.backends.conftest import Open, Serve
 
 LONG = Patience(start=20, call=60, idle=60, stop=0.5)
 AT_ONCE_S = 15
@@ -94,7 +95,7 @@ READ = TEXT % ("$ID", "read")
     ],
 )
 async def test_an_answer_over_http_is_read_as_it_was_meant(
-    answer: Answer, text: str, serve: Any, open_gateway: Any
+    answer: Answer, text: str, serve: Serve, open_gateway: Open
 ) -> None:
     backend = Backend("odd", Http((await serve(server(answer)),), era="handshake"), patience=LONG)
     async with open_gateway(backend) as opened, Client(opened.server) as client:
@@ -128,7 +129,7 @@ LARGE = TEXT % ("$ID", "x" * 200_000)
     ],
 )
 async def test_an_answer_over_http_that_cannot_be_taken_is_refused_at_once_and_the_connection_stays(
-    answer: Answer, why: str, serve: Any, open_gateway: Any
+    answer: Answer, why: str, serve: Serve, open_gateway: Open
 ) -> None:
     answers = [answer, as_json(READ)]
     url = await serve(server(lambda number: answers.pop(0)(number)))
@@ -142,7 +143,7 @@ async def test_an_answer_over_http_that_cannot_be_taken_is_refused_at_once_and_t
 
 
 async def test_a_notification_that_a_server_never_takes_holds_up_no_call(
-    serve: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "NOTICE_S", 0.2)
 
@@ -163,7 +164,7 @@ async def test_a_notification_that_a_server_never_takes_holds_up_no_call(
 
 
 async def test_a_call_that_is_refused_over_http_and_sse_ends_no_other_and_keeps_the_connection(
-    serving: Any, open_gateway: Any
+    serving: Any, open_gateway: Open
 ) -> None:
     said: asyncio.Queue[str] = asyncio.Queue()
     streams = 0

@@ -14,6 +14,7 @@ from mcp import Client
 from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Patience
+from tests.backends.conftest import Open
 from tools.fleet.certificates import Certificate, self_made
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -55,7 +56,7 @@ async def forwarding(to: int, heads: list[bytes], context: ssl.SSLContext | None
         server.close()
 
 
-async def echoed(open_gateway: Any, url: str, **options: Any) -> str:
+async def echoed(open_gateway: Open, url: str, **options: Any) -> str:
     """What a tool behind the URL says; else why there is none."""
     backend = Backend("far", Http((url,), era="modern", **options), patience=QUICK)
     async with open_gateway(backend) as opened, Client(opened.server) as client:
@@ -71,7 +72,7 @@ async def echoed(open_gateway: Any, url: str, **options: Any) -> str:
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["http://", ""])
 async def test_a_backend_is_reached_through_the_proxy_of_the_environment(
-    handy: Any, serving: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
+    handy: Any, serving: Any, open_gateway: Open, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
 ) -> None:
     heads: list[bytes] = []
     app = handy.server().streamable_http_app(host="tools.invalid")
@@ -83,7 +84,7 @@ async def test_a_backend_is_reached_through_the_proxy_of_the_environment(
 
 
 async def test_no_proxy_is_asked_for_what_is_excepted(
-    handy_http: Any, serving: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch, free_ports: list[int]
+    handy_http: Any, serving: Any, open_gateway: Open, monkeypatch: pytest.MonkeyPatch, free_ports: list[int]
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_ports[0]}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -91,7 +92,7 @@ async def test_no_proxy_is_asked_for_what_is_excepted(
 
 
 async def test_a_backend_is_trusted_by_the_certificate_authority_of_the_environment(
-    handy: Any, serving: Any, open_gateway: Any, monkeypatch: pytest.MonkeyPatch, certificate: Certificate
+    handy: Any, serving: Any, open_gateway: Open, monkeypatch: pytest.MonkeyPatch, certificate: Certificate
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.certificate, certificate.key)
