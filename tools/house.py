@@ -8,7 +8,7 @@
 | words that the glossary replaced name nothing | modules, classes, functions and constants |
 | what is declared is imported | `dependencies` of pyproject.toml |
 
-house.toml lists the exceptions: those with a reason stay, those under `not_yet` are to go.
+house.toml lists the exceptions, each with its reason.
 
 A statement lists rooms and modules of the same top-level package by name ("state", "sessions.records"), and others by
 their full name ("switchboard.state", "redis"). "leaves" are what the lists of layers in pyproject.toml have below
@@ -123,8 +123,8 @@ class House:
             yield from (f"{prefix}{name}" for names in layers[at + 1 :] for name in names)
 
     def excused(self, rule: str) -> set[str]:
-        """What a rule does not hold for: for good, and for now."""
-        return {*self.rules.get(rule, ()), *self.rules["not_yet"].get(rule, ())}
+        """What a rule does not hold for."""
+        return set(self.rules.get(rule, ()))
 
     def faults(self) -> Iterator[tuple[str, str, str]]:
         """(rule, what breaks it, how), the excused ones too."""
@@ -234,13 +234,7 @@ def main() -> None:
         for what in house.rules.get(rule, ())
         if (rule, what) not in needed
     ]
-    later = [(rule, what) for rule, rows in house.rules["not_yet"].items() for what in rows]
-    if done := [what for rule, what in later if (rule, what) not in needed]:
-        print(f"rows of house.toml that may go: {', '.join(done)}")
-    print(
-        "\n".join([*broken, *idle])
-        or f"{len(house.modules)} modules in order; {len(later) - len(done)} exceptions are to go."
-    )
+    print("\n".join([*broken, *idle]) or f"{len(house.modules)} modules in order.")
     sys.exit(bool(broken or idle))
 
 

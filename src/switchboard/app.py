@@ -174,7 +174,7 @@ class Application:
                     await rooms.state.redis.ping()
         except (StateUnavailable, TimeoutError) as error:
             return said("degraded", details={"redis": str(error) or "no answer"})
-        if not rooms.state.hub.connected:
+        if not rooms.state.pubsub.connected:
             return said("degraded", details={"redis": "the connection for pub/sub does not answer; it is made anew"})
         state = rooms.state
         await rooms.cache.look()

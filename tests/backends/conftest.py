@@ -294,7 +294,7 @@ import sys, uvicorn
 from switchboard.app import build
 from switchboard.backends import Backend, Http, Stdio
 from switchboard.settings import load_settings
-from tools.fleet.haste import HASTE
+from tools.fleet.workers import HASTE
 kind, port, redis_url, *where = sys.argv[1:]
 transport = Http(tuple(where), era="handshake") if kind == "url" else Stdio(where[0], tuple(where[1:]), era="handshake")
 scope = "shared" if kind == "shared" else None

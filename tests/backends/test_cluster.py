@@ -11,8 +11,8 @@ from mcp_types import TextContent
 
 from switchboard.backends import Backend
 from tests.backends.conftest import Connect, Fleet, Person
-from tools.fleet.offers import offered
 from tools.fleet.redis_cluster import running_cluster
+from tools.fleet.workers import offered
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 

@@ -18,7 +18,7 @@ from switchboard.backends.health import Health, pause
 from switchboard.backends.transports.child import StderrTail
 from switchboard.common.breaker import Breaker
 from tests.backends.conftest import Connect, Fleet, Open, Raw, Serve
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 
 
 def test_pauses_double_up_to_a_bound_that_lets_a_backend_serve_again_within_five_seconds() -> None:

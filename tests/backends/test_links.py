@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])

@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Backend, Sse
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")

@@ -9,11 +9,15 @@ import pytest
 
 from tools.matrix import diary as days
 from tools.matrix import table
-from tools.matrix.diary import NORTHS, SOUTHS, Diary
+from tools.matrix.diary import BACKEND_SIDES, CLIENT_SIDES, Diary
 from tools.matrix.features import FEATURES, Feature
 
 PAGE = Path(__file__).parents[2] / "docs" / "gateway.md"
-PAIRS = [pytest.param(north, south, id=f"{north.name}-{south.name}") for north in NORTHS for south in SOUTHS]
+PAIRS = [
+    pytest.param(client_side, backend_side, id=f"{client_side.name}-{backend_side.name}")
+    for client_side in CLIENT_SIDES
+    for backend_side in BACKEND_SIDES
+]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
@@ -35,14 +39,18 @@ def passed() -> dict[table.Cell, str]:
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda one: one.check.__name__)
-@pytest.mark.parametrize(("north", "south"), PAIRS)
+@pytest.mark.parametrize(("client_side", "backend_side"), PAIRS)
 def test_the_feature_passes_through_or_the_protocol_forbids_it(
-    diary: Diary, passed: dict[table.Cell, str], north: days.North, south: days.South, feature: Feature
+    diary: Diary,
+    passed: dict[table.Cell, str],
+    client_side: days.ClientSide,
+    backend_side: days.BackendSide,
+    feature: Feature,
 ) -> None:
-    expected = "yes" if feature.hole(modern=south.modern) is None else "hole"
-    came = diary[north.name, south.name][feature.title]
+    expected = "yes" if feature.hole(modern=backend_side.modern) is None else "hole"
+    came = diary[client_side.name, backend_side.name][feature.title]
     assert came == expected
-    passed[feature.title, north.name, south.name] = came
+    passed[feature.title, client_side.name, backend_side.name] = came
 
 
 def test_the_table_in_the_documentation_is_what_was_seen(passed: dict[table.Cell, str]) -> None:

@@ -14,7 +14,7 @@ from mcp_types import PromptReference, ResourceTemplateReference
 
 from switchboard.backends import Backend
 from tests.backends.conftest import Connect, Fleet, Person
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 from tools.messages import text
 
 CLIENTS = ("handshake", "modern")

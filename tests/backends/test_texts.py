@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from switchboard.backends import Backend, Patience, Stdio, texts
 from switchboard.backends.errors import passed_on
 from switchboard.common.visible_text import plain
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 
 HIDDEN = "\x1b[31mred\x1b[0m \u202eabc\x07\U000e0041"
 SHOWN = "red abc"

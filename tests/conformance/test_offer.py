@@ -16,7 +16,7 @@ from switchboard.config import PluginSection
 from switchboard.errors import ConfigurationError
 from tools.conformance.fixtures import plugin
 from tools.conformance.fixtures.schemas import CONTACT
-from tools.fleet.plugins import installed
+from tools.fleet.workers import installed
 
 Connect = Callable[..., Client]
 

@@ -17,7 +17,6 @@ id = "rooms"
 layers = ["switchboard.http", "(switchboard.state)", "switchboard.errors | (switchboard.log)"]
 """
 RULES = """
-[not_yet]
 [words]
 names = ["Road"]
 modules = { "switchboard.http" = ["faults"] }

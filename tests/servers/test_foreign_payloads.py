@@ -51,7 +51,7 @@ async def test_nothing_that_is_published_on_the_fleets_channels_ends_a_worker(
         assert state.keys.peer(PROTOCOL, setup.apps[0].rooms.worker) in channels
         for channel in channels:
             for payload in FOREIGN:
-                await state.hub.publish(channel, payload)
+                await state.pubsub.publish(channel, payload)
         answers = await ask(state)
         assert [answer["worker"] for answer in answers] == [setup.apps[0].rooms.worker]
         assert (await client.call_tool("a__who")).content

@@ -13,7 +13,7 @@ from switchboard.sessions.streams.stream_quota import StreamQuota
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing
-from tools.fleet.haste import HASTE
+from tools.fleet.workers import HASTE
 
 TIMING = Timing()
 

@@ -28,7 +28,7 @@ async def served(http: httpx2.AsyncClient, url: str) -> None:
 async def connections(url: str, app: Application) -> int:
     """How many Redis counts, without the one that asks; once the worker hears wake-ups again."""
     async with asyncio.timeout(60), redis.asyncio.from_url(url, protocol=2) as outside:
-        while not app.rooms.state.hub.connected:
+        while not app.rooms.state.pubsub.connected:
             await asyncio.sleep(0.02)
         return len(await outside.client_list()) - 1
 

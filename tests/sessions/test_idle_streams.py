@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from tests.sessions.conftest import Start, Workers
-from tools.fleet.haste import HASTE
+from tools.fleet.workers import HASTE
 
 STREAMS = 10
 SWEEPS = 3

@@ -28,7 +28,7 @@ from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.reply import Reply
 from tests.sessions.conftest import Session, Start, Worker, Workers
-from tools.fleet.haste import HASTE
+from tools.fleet.workers import HASTE
 from tools.messages import ACCEPT, INITIALIZE, envelope
 
 MODERN = envelope({"elicitation": {"form": {}}})

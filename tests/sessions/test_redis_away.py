@@ -66,7 +66,7 @@ async def test_a_resumed_reply_gives_signs_of_life_while_redis_does_not_answer(f
             lines = stream.aiter_lines()
             assert await anext(lines) == ": open"
             state, (name, _, _) = worker.app.rooms.state, last["last-event-id"].partition(".")
-            async with state.hub.subscribed(state.keys.to_client(session["mcp-session-id"], name), lambda _: None):
+            async with state.pubsub.subscribed(state.keys.to_client(session["mcp-session-id"], name), lambda _: None):
                 server.freeze()  # both subscriptions to the channel are confirmed by now
             async with asyncio.timeout(LONGEST_SILENCE_S):
                 assert await anext(lines) == ": keepalive"

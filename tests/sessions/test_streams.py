@@ -95,7 +95,7 @@ async def test_a_question_can_be_answered_for_as_long_as_it_is_asked(two: Worker
         question = (await events.message()).message
         place = two.state.keys.inbox(session.id, question["id"])
         await two.redis.pexpire(place, 60_000)
-        await two.state.hub.publish(two.state.keys.to_server(session.id), "1")
+        await two.state.pubsub.publish(two.state.keys.to_server(session.id), "1")
         async with asyncio.timeout(60):
             while await two.redis.pttl(place) <= 60_000:
                 await asyncio.sleep(0.01)
@@ -242,7 +242,7 @@ async def test_a_follower_that_missed_frames_ends_instead_of_skipping_them() -> 
             assert await anext(frames) == Frame(ANY, "first", total=5)
             missing = 10
             await state.redis.xadd(key, {"f": "third", "b": 5 + missing + 5})
-            await state.hub.publish(state.keys.to_client(sid, stream), "1")
+            await state.pubsub.publish(state.keys.to_client(sid, stream), "1")
             assert [frame async for frame in frames] == []
 
 

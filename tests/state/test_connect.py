@@ -29,7 +29,7 @@ async def test_two_memory_states_share_nothing() -> None:
 async def test_closing_leaves_no_connection_behind(redis_url: str, eventually: Eventually) -> None:
     async with redis.asyncio.from_url(redis_url) as outside:
         before = len(await outside.client_list())
-        async with open_state(redis_url) as state, state.hub.subscribed("c", lambda _: None):
+        async with open_state(redis_url) as state, state.pubsub.subscribed("c", lambda _: None):
             await asyncio.gather(*(state.redis.incr("n") for _ in range(20)))
             assert len(await outside.client_list()) > before
 
@@ -51,20 +51,20 @@ async def test_what_needs_redis_says_so_while_it_is_away_and_everything_resumes_
     server = start_private_redis()
     assert server.child is not None
     heard: asyncio.Queue[str] = asyncio.Queue()
-    async with open_state(server.url) as state, state.hub.subscribed("c", heard.put_nowait):
+    async with open_state(server.url) as state, state.pubsub.subscribed("c", heard.put_nowait):
         await state.redis.ping()
         server.child.kill()
         with pytest.raises(StateUnavailable):
-            await state.hub.publish("c", "lost")
+            await state.pubsub.publish("c", "lost")
         with pytest.raises(StateUnavailable), state.guard():
             await state.redis.get("k")
         with pytest.raises(StateUnavailable):
-            async with state.hub.subscribed("new", heard.put_nowait):
+            async with state.pubsub.subscribed("new", heard.put_nowait):
                 pass
-        assert not state.hub.connected
+        assert not state.pubsub.connected
         start_private_redis(port=int(server.url.rsplit(":", 1)[1].removesuffix("/0")))
         assert await asyncio.wait_for(heard.get(), 60) == ""
-        await state.hub.publish("c", "again")
+        await state.pubsub.publish("c", "again")
         assert await asyncio.wait_for(heard.get(), 60) == "again"
 
 
@@ -90,8 +90,8 @@ async def test_a_worker_may_start_before_its_redis(start_private_redis: Callable
             await state.redis.ping()
         start_private_redis(port=int(server.url.rsplit(":", 1)[1].removesuffix("/0")))
         got: asyncio.Queue[str] = asyncio.Queue()
-        async with state.hub.subscribed("c", got.put_nowait):
-            await state.hub.publish("c", "here")
+        async with state.pubsub.subscribed("c", got.put_nowait):
+            await state.pubsub.publish("c", "here")
             assert await asyncio.wait_for(got.get(), 60) == "here"
 
 
@@ -141,7 +141,7 @@ async def test_connections_that_are_all_in_use_do_not_read_as_redis_being_away(
 
         await eventually(refused)
         with pytest.raises(StateBusy, match="All 4 connections"):
-            await state.hub.publish("c", "x")
+            await state.pubsub.publish("c", "x")
         for task in busy:
             task.cancel()
 

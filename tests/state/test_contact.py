@@ -15,9 +15,9 @@ from switchboard.state import check_fingerprint, open_state
 from switchboard.state.clock import DIFFERS_S, FleetClock
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing
-from tools.fleet.haste import HASTE
 from tools.fleet.redis_cluster import RedisCluster
 from tools.fleet.redis_server import RedisServer
+from tools.fleet.workers import HASTE
 
 TIMING = Timing()
 
@@ -118,7 +118,7 @@ async def test_an_emptied_redis_is_told_the_fleets_fingerprint_again_and_a_stran
     async with open_state(state_url, timing=HASTE) as state:
         heartbeat = Heartbeat(state, "w1", "1.0", ["key-a"])
         await check_fingerprint(state, ["key-a"])
-        async with heartbeat.running(), state.hub.subscribed(state.keys.bus(), lambda _payload: None):
+        async with heartbeat.running(), state.pubsub.subscribed(state.keys.bus(), lambda _payload: None):
             await state.redis.delete(state.keys.fingerprint(), state.keys.worker("w1"))
 
             async def joined() -> str:

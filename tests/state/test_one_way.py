@@ -69,19 +69,19 @@ async def test_a_way_to_the_server_that_is_dead_is_noticed_while_notices_flow(qu
         open_state(redis_url) as other,
         relay.running(),
         open_state(relay.url) as state,
-        state.hub.subscribed("c", heard.append),
+        state.pubsub.subscribed("c", heard.append),
         asyncio.timeout(60),
     ):
-        flowing = asyncio.create_task(_flow(other.hub.publish))
-        while not heard or not state.hub.connected:
+        flowing = asyncio.create_task(_flow(other.pubsub.publish))
+        while not heard or not state.pubsub.connected:
             await asyncio.sleep(0.01)
         relay.deafen()
-        while state.hub.connected:
+        while state.pubsub.connected:
             await asyncio.sleep(0.01)
         while "" not in heard:  # a new connection, on which it may have missed something
             await asyncio.sleep(0.01)
-        async with state.hub.subscribed("another", lambda _payload: None):
-            assert state.hub.connected
+        async with state.pubsub.subscribed("another", lambda _payload: None):
+            assert state.pubsub.connected
         flowing.cancel()
 
 
@@ -91,19 +91,19 @@ async def test_a_subscription_that_is_not_confirmed_condemns_the_connection(quic
         relay.running(),
         open_state(relay.url) as state,
         asyncio.timeout(60),
-        state.hub.subscribed("c", lambda _payload: None),
+        state.pubsub.subscribed("c", lambda _payload: None),
     ):
         relay.deafen()
-        async with state.hub.subscribed("another", lambda _payload: None):
+        async with state.pubsub.subscribed("another", lambda _payload: None):
             assert relay.connections > relay.deafened
 
 
 async def test_a_connection_on_which_nobody_publishes_is_kept(quick: None, state_url: str | None) -> None:
     heard = list[str]()
-    async with open_state(state_url) as state, state.hub.subscribed("c", heard.append):
+    async with open_state(state_url) as state, state.pubsub.subscribed("c", heard.append):
         await asyncio.sleep(3 * pubsub_connection.ANSWERED_S)
         assert heard == []
-        assert state.hub.connected
+        assert state.pubsub.connected
 
 
 async def _flow(publish: object) -> None:

@@ -37,13 +37,13 @@ async def test_what_is_published_right_after_entering_is_received(state_url: str
     async with open_state(state_url) as state:
         for number in range(50):
             got: asyncio.Queue[str] = asyncio.Queue()
-            async with state.hub.subscribed(f"c{number}", got.put_nowait):
-                await state.hub.publish(f"c{number}", "payload")
+            async with state.pubsub.subscribed(f"c{number}", got.put_nowait):
+                await state.pubsub.publish(f"c{number}", "payload")
                 assert await asyncio.wait_for(got.get(), 60) == "payload"
 
 
 async def test_a_subscription_enters_only_when_the_server_has_it(state_url: str | None) -> None:
-    async with open_state(state_url) as state, state.hub.subscribed("here", lambda _: None):
+    async with open_state(state_url) as state, state.pubsub.subscribed("here", lambda _: None):
         assert await channels(state) == {"here"}
 
 
@@ -52,11 +52,11 @@ async def test_all_listeners_of_a_channel_hear_and_one_leaving_does_not_silence_
 ) -> None:
     first: asyncio.Queue[str] = asyncio.Queue()
     second: asyncio.Queue[str] = asyncio.Queue()
-    async with open_state(state_url) as state, state.hub.subscribed("c", first.put_nowait):
-        async with state.hub.subscribed("c", second.put_nowait):
-            await state.hub.publish("c", "both")
+    async with open_state(state_url) as state, state.pubsub.subscribed("c", first.put_nowait):
+        async with state.pubsub.subscribed("c", second.put_nowait):
+            await state.pubsub.publish("c", "both")
             assert await asyncio.wait_for(second.get(), 60) == "both"
-        await state.hub.publish("c", "one")
+        await state.pubsub.publish("c", "one")
         assert [await asyncio.wait_for(first.get(), 60) for _ in range(2)] == ["both", "one"]
         assert second.empty()
 
@@ -65,10 +65,10 @@ async def test_a_channel_dropped_and_wished_for_again_at_once_still_delivers(sta
     async with open_state(state_url) as state:
         for number in range(100):
             got: asyncio.Queue[str] = asyncio.Queue()
-            async with state.hub.subscribed("flapping", got.put_nowait):
+            async with state.pubsub.subscribed("flapping", got.put_nowait):
                 if number % 3 == 0:
                     await asyncio.sleep(0)  # let the writer run between some of the rounds, not between others
-                await state.hub.publish("flapping", str(number))
+                await state.pubsub.publish("flapping", str(number))
                 assert await asyncio.wait_for(got.get(), 60) == str(number)
 
 
@@ -76,7 +76,7 @@ async def test_a_wish_given_up_before_its_confirmation_leaves_nothing_subscribed
     state_url: str | None, eventually: Eventually
 ) -> None:
     async def briefly(state: State, channel: str) -> None:
-        async with state.hub.subscribed(channel, lambda _: None):
+        async with state.pubsub.subscribed(channel, lambda _: None):
             pass
 
     async with open_state(state_url) as state:
@@ -97,7 +97,7 @@ async def test_the_hub_is_left_with_all_listeners_gone_when_a_body_raises(
 ) -> None:
     async with open_state(state_url) as state:
         try:
-            async with state.hub.subscribed("c", lambda _: None):
+            async with state.pubsub.subscribed("c", lambda _: None):
                 raise KeyError("body")
         except KeyError:
             pass
@@ -111,10 +111,10 @@ async def test_the_hub_is_left_with_all_listeners_gone_when_a_body_raises(
 @pytest.mark.parametrize("state_url", ["redis", "cluster"], indirect=True)
 async def test_listeners_are_told_to_look_again_after_the_connection_was_killed(state_url: str) -> None:
     got: asyncio.Queue[str] = asyncio.Queue()
-    async with open_state(state_url) as state, state.hub.subscribed("c", got.put_nowait):
+    async with open_state(state_url) as state, state.pubsub.subscribed("c", got.put_nowait):
         await kill_pubsub(state)
         assert await asyncio.wait_for(got.get(), 60) == ""
-        await state.hub.publish("c", "after")
+        await state.pubsub.publish("c", "after")
         assert await asyncio.wait_for(got.get(), 60) == "after"
 
 
@@ -136,9 +136,9 @@ async def test_forty_churning_tasks_outlive_ten_kills_without_an_error_a_loss_or
             while not stop.is_set():
                 channel, key = f"churn{(number + rounds) % 25}", f"stored{number}"
                 woken = asyncio.Event()
-                async with state.hub.subscribed(channel, lambda _, woken=woken: woken.set()):  # type: ignore[misc]
+                async with state.pubsub.subscribed(channel, lambda _, woken=woken: woken.set()):  # type: ignore[misc]
                     await state.redis.set(key, "here")
-                    await state.hub.publish(channel, "look")
+                    await state.pubsub.publish(channel, "look")
                     await asyncio.wait_for(woken.wait(), 60)
                     assert await state.redis.getdel(key) == "here"
                 rounds += 1
@@ -160,11 +160,11 @@ async def test_forty_churning_tasks_outlive_ten_kills_without_an_error_a_loss_or
                 await eventually(moved)
             stop.set()
 
-        async with state.hub.subscribed("lasting", look), asyncio.TaskGroup() as tasks:
+        async with state.pubsub.subscribed("lasting", look), asyncio.TaskGroup() as tasks:
             for number in range(40):
                 tasks.create_task(churn(number))
             tasks.create_task(kill())
-        async with state.hub.subscribed("lasting", lambda _: None):
+        async with state.pubsub.subscribed("lasting", lambda _: None):
 
             async def only_the_lasting_one() -> bool:
                 return await channels(state) == {"lasting"}
@@ -177,7 +177,7 @@ async def test_a_whole_worker_uses_one_connection_for_all_its_channels(redis_url
         entered = asyncio.Barrier(31)
 
         async def hold(number: int) -> None:
-            async with state.hub.subscribed(f"c{number}", lambda _: None):
+            async with state.pubsub.subscribed(f"c{number}", lambda _: None):
                 await entered.wait()
                 await entered.wait()
 
@@ -196,18 +196,18 @@ async def test_who_enters_while_redis_is_away_waits_until_it_is_back(
     assert server.child
     got: asyncio.Queue[str] = asyncio.Queue()
     async with open_state(server.url) as state:
-        async with state.hub.subscribed("c", lambda _: None):
+        async with state.pubsub.subscribed("c", lambda _: None):
             server.child.kill()
             async with asyncio.timeout(60):
-                while state.hub.connected:
+                while state.pubsub.connected:
                     await asyncio.sleep(0.01)
-        entering = state.hub.subscribed("c", got.put_nowait)
+        entering = state.pubsub.subscribed("c", got.put_nowait)
         entered = asyncio.create_task(entering.__aenter__())
         await asyncio.sleep(0.1)
         assert not entered.done()
         start_private_redis(port=urlsplit(server.url).port)
         await entered
-        await state.hub.publish("c", "here")
+        await state.pubsub.publish("c", "here")
         assert await asyncio.wait_for(got.get(), 60) == "here"
         await entering.__aexit__(None, None, None)
 
@@ -218,10 +218,10 @@ async def test_a_channel_that_may_not_be_heard_disturbs_no_other_and_is_tried_ag
         operator.execute_command("ACL SETUSER", "narrow", "on", ">secret", "~*", "+@all", "resetchannels", "&open*")
         async with open_state(redis_url.replace("redis://", "redis://narrow:secret@")) as state:
             with capture_logs() as logs:
-                async with state.hub.subscribed("open", heard.append):
+                async with state.pubsub.subscribed("open", heard.append):
                     closed = asyncio.create_task(_entered(state, "closed"))
-                    async with state.hub.subscribed("open too", heard.append):
-                        await state.hub.publish("open too", "undisturbed")
+                    async with state.pubsub.subscribed("open too", heard.append):
+                        await state.pubsub.publish("open too", "undisturbed")
                         await asyncio.sleep(1)
                     assert heard == ["undisturbed"]
                     operator.execute_command("ACL SETUSER", "narrow", "&closed")
@@ -231,16 +231,16 @@ async def test_a_channel_that_may_not_be_heard_disturbs_no_other_and_is_tried_ag
 
 
 async def _entered(state: State, channel: str) -> None:
-    async with state.hub.subscribed(channel, lambda _: None):
+    async with state.pubsub.subscribed(channel, lambda _: None):
         return
 
 
 async def test_what_others_publish_on_a_shared_server_may_be_anything(redis_url: str) -> None:
     got: asyncio.Queue[str] = asyncio.Queue()
     with redis.Redis.from_url(redis_url) as other:
-        async with open_state(redis_url) as state, state.hub.subscribed("c", got.put_nowait):
+        async with open_state(redis_url) as state, state.pubsub.subscribed("c", got.put_nowait):
             other.publish("c", b"\xff")
-            await state.hub.publish("c", "text")
+            await state.pubsub.publish("c", "text")
             assert [await asyncio.wait_for(got.get(), 60) for _ in range(2)] == ["\ufffd", "text"]
 
 
@@ -253,9 +253,9 @@ async def test_a_listener_that_fails_is_told_of_and_harms_nobody(state_url: str 
     with capture_logs() as logs:
         async with (
             open_state(state_url) as state,
-            state.hub.subscribed("c", failing),
-            state.hub.subscribed("c", got.put_nowait),
+            state.pubsub.subscribed("c", failing),
+            state.pubsub.subscribed("c", got.put_nowait),
         ):
-            await state.hub.publish("c", "payload")
+            await state.pubsub.publish("c", "payload")
             assert await asyncio.wait_for(got.get(), 60) == "payload"
     assert [entry["log_level"] for entry in logs if entry["event"] == "redis.listener_failed"] == ["error"]

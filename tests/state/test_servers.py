@@ -44,7 +44,7 @@ async def works(state: State) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     await state.redis.hset(state.keys.session("s"), mapping={"owner": "me"})
     await state.redis.pexpire(state.keys.session("s"), 60_000)
-    async with state.hub.subscribed(state.keys.to_client("s", "s"), heard.put_nowait):
+    async with state.pubsub.subscribed(state.keys.to_client("s", "s"), heard.put_nowait):
         keys = [state.keys.session("s"), state.keys.events("s", "s")]
         assert await state.scripts.append(keys=keys, args=[state.keys.to_client("s", "s"), 10, "{}"])
         assert await asyncio.wait_for(heard.get(), 60) == "1"
@@ -127,7 +127,7 @@ def _replicas(sentinel: int) -> int:
 
 async def test_the_master_that_sentinel_names_is_used_also_after_a_failover(watched: Watched) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
-    async with open_state(watched.url) as state, state.hub.subscribed("c", heard.put_nowait):
+    async with open_state(watched.url) as state, state.pubsub.subscribed("c", heard.put_nowait):
         await works(state)
         before = watched.master()
         with redis.Redis("127.0.0.1", watched.sentinel) as sentinel:
@@ -138,7 +138,7 @@ async def test_the_master_that_sentinel_names_is_used_also_after_a_failover(watc
             with redis.Redis("127.0.0.1", watched.master()) as master:
                 while not master.get("after"):  # the old one still took writes, and lost them, until it was told
                     await _tried(state)
-            await state.hub.publish("c", "after")
+            await state.pubsub.publish("c", "after")
             while await heard.get() != "after":
                 pass
 

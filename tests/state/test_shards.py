@@ -97,7 +97,7 @@ async def heard(state: State, channel: str, queue: asyncio.Queue[str], payload: 
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                await state.hub.publish(channel, payload)
+                await state.pubsub.publish(channel, payload)
                 async with asyncio.timeout(0.5):
                     while await queue.get() != payload:
                         pass
@@ -110,7 +110,7 @@ async def listening(state: State, stack: AsyncExitStack) -> dict[str, asyncio.Qu
     """A listener for each of the channels."""
     queues: dict[str, asyncio.Queue[str]] = {name: asyncio.Queue() for name in CHANNELS}
     for name, queue in queues.items():
-        await stack.enter_async_context(state.hub.subscribed(name, queue.put_nowait))
+        await stack.enter_async_context(state.pubsub.subscribed(name, queue.put_nowait))
     return queues
 
 
@@ -119,7 +119,7 @@ async def test_a_worker_holds_a_connection_to_each_master_and_a_wake_up_stays_in
         queues, before = await listening(state, stack), operator.sent("publishshard")
         assert sorted(operator.subscribers().values()) == [0] * MASTERS + [1] * MASTERS
         for name in CHANNELS:
-            await state.hub.publish(name, f"to {name}")
+            await state.pubsub.publish(name, f"to {name}")
         for name, queue in queues.items():
             assert await asyncio.wait_for(queue.get(), PATIENCE_S) == f"to {name}"
         await until(lambda: operator.sent("publishshard") == before + len(CHANNELS))  # one to the replica of each
@@ -133,18 +133,18 @@ async def test_a_channel_whose_slot_moves_is_followed_and_nobody_else_is_told_to
         operator.move(moved)
         assert await asyncio.wait_for(queues[moved].get(), PATIENCE_S) == ""
         for name in CHANNELS:
-            await state.hub.publish(name, "after")
+            await state.pubsub.publish(name, "after")
         for name, queue in queues.items():
             assert await asyncio.wait_for(queue.get(), PATIENCE_S) == "after", name
 
 
 async def test_a_channel_whose_slot_moves_away_and_back_at_once_is_heard_again(operator: Operator) -> None:
     got: asyncio.Queue[str] = asyncio.Queue()
-    async with open_state(operator.cluster.url) as state, state.hub.subscribed(CHANNELS[1], got.put_nowait):
+    async with open_state(operator.cluster.url) as state, state.pubsub.subscribed(CHANNELS[1], got.put_nowait):
         source = operator.move(CHANNELS[1])
         operator.move(CHANNELS[1], source)
         assert await asyncio.wait_for(got.get(), PATIENCE_S) == ""
-        await state.hub.publish(CHANNELS[1], "back")
+        await state.pubsub.publish(CHANNELS[1], "back")
         assert await asyncio.wait_for(got.get(), PATIENCE_S) == "back"
 
 
@@ -153,12 +153,12 @@ async def test_a_subscription_to_a_slot_that_moved_unseen_finds_its_master(opera
         kept: asyncio.Queue[str] = asyncio.Queue()
         got: asyncio.Queue[str] = asyncio.Queue()
         beside = next(name for name in CHANNELS[1:] if operator.master(name) == operator.master(CHANNELS[0]))
-        async with state.hub.subscribed(beside, kept.put_nowait):
+        async with state.pubsub.subscribed(beside, kept.put_nowait):
             operator.move(CHANNELS[0])
-            async with state.hub.subscribed(CHANNELS[0], got.put_nowait):
-                await state.hub.publish(CHANNELS[0], "there")
+            async with state.pubsub.subscribed(CHANNELS[0], got.put_nowait):
+                await state.pubsub.publish(CHANNELS[0], "there")
                 assert await asyncio.wait_for(got.get(), PATIENCE_S) == "there"
-            await state.hub.publish(beside, "undisturbed")
+            await state.pubsub.publish(beside, "undisturbed")
             assert await asyncio.wait_for(kept.get(), PATIENCE_S) == "undisturbed"
 
 
@@ -177,7 +177,7 @@ async def test_an_unreachable_cluster_is_told_of_and_looked_for_again() -> None:
     with capture_logs() as logs:
         async with open_state(f"redis+cluster://{LOOPBACK}:{free_port()}") as state:
             with pytest.raises(StateUnavailable, match="did not confirm"):
-                async with state.hub.subscribed("c", lambda _: None):
+                async with state.pubsub.subscribed("c", lambda _: None):
                     pytest.fail("it was confirmed")
     assert len([entry for entry in logs if entry["event"] == "redis.cluster_unknown"]) > 1
 

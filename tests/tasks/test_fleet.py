@@ -11,8 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tools.fleet.plugins import only
-from tools.fleet.workers import Fleet, running_fleet
+from tools.fleet.workers import Fleet, only, running_fleet
 from tools.messages import modern, modern_headers, request
 
 ABLE: dict[str, Any] = {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}

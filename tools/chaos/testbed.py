@@ -20,10 +20,9 @@ from tools.chaos.cluster import Masters
 from tools.chaos.ledger_plugin import ROWS
 from tools.fleet.balancer import Balancer, find_nginx, start_balancer
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, listens, start
-from tools.fleet.plugins import only
 from tools.fleet.redis_cluster import running_cluster
 from tools.fleet.redis_server import find_binary, start_redis
-from tools.fleet.workers import drive_token, fleet_settings, launch_worker
+from tools.fleet.workers import drive_token, fleet_settings, launch_worker, only
 
 START_S: Final = 120
 """Seconds a worker may take to be ready: here others starve it on purpose."""

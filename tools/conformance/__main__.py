@@ -21,8 +21,7 @@ from tools.conformance.turns import settled
 from tools.fleet.balancer import Balancer
 from tools.fleet.children import free_port, listens, start
 from tools.fleet.issuers import running_issuers
-from tools.fleet.plugins import only
-from tools.fleet.workers import Fleet, running_fleet
+from tools.fleet.workers import Fleet, only, running_fleet
 
 CACHE = Path(".cache/conformance")
 WORKERS = 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import secrets
 import subprocess
@@ -11,12 +13,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
+from mcp import Client
+
+from switchboard.timing import Timing
 from tools.fleet.balancer import Balancer, find_nginx, start_balancer
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
 from tools.fleet.redis_server import RedisServer, start_redis
 
 COMMAND = str(Path(sys.executable).parent / "switchboard")
+HASTE: Final = Timing(lease_s=3.0, renew_s=0.5, poll_s=0.3)
+"""For workers that are lost on purpose: a loss is known after three seconds instead of twelve.
+
+A busy machine may keep a worker from renewing for two seconds, and nothing is lost.
+"""
+
+OFFERED_WITHIN_S: Final = 60
+"""Seconds until what a gateway's backends have is offered, at most."""
+
 START_TIMEOUT = 120
 """Seconds a worker may take to its first answer; generous, for machines that are busy with other things."""
 
@@ -131,3 +146,36 @@ def fleet_settings(base_uri: str, redis_url: str) -> dict[str, str]:
         "DRAIN_GRACE": "0",
         "LOG_FORMAT": "json",
     }
+
+
+def installed(folder: Path, name: str, factory: str) -> dict[str, str]:
+    """Install a plugin for processes with the returned environment alone.
+
+    What makes a plugin found is an entry point in the metadata of a distribution. They are written into a folder of
+    their own, which is put on those processes' path; `factory` ("package.module:function") they can import already.
+    """
+    metadata = folder / "plugins" / f"{name}_plugin-1.0.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0.0\n")
+    (metadata / "entry_points.txt").write_text(f"[switchboard.plugins]\n{name} = {factory}\n")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(metadata.parent), os.environ.get("PYTHONPATH"))))}
+
+
+def only(folder: Path, name: str, factory: str, config: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The environment of workers that have this one plugin, its tools without a prefix, and not the demo's."""
+    file = folder / f"{name}.json"
+    rows = {"everything": {"enabled": False}, name: {"prefix": "never", "config": config or {}}}
+    file.write_text(json.dumps({"plugins": rows}))
+    return installed(folder, name, factory) | {"CONFIG_FILE": str(file)}
+
+
+async def offered(client: Client, tool: str, times: int = 1) -> None:
+    """Wait until a client was offered a tool so many times: with several workers in turn, by each of them.
+
+    What its backends have, a gateway finds out after it began to serve.
+    """
+    async with asyncio.timeout(OFFERED_WITHIN_S):
+        while times:
+            tools = (await client.list_tools(cache_mode="refresh")).tools
+            times = times - 1 if any(one.name == tool for one in tools) else times
+            await asyncio.sleep(0.02)

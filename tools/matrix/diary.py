@@ -27,7 +27,7 @@ from tools.matrix import features, versatile
 
 
 @dataclass(frozen=True)
-class North:
+class ClientSide:
     """A kind of client."""
 
     name: str
@@ -38,7 +38,7 @@ class North:
 
 
 @dataclass(frozen=True)
-class South:
+class BackendSide:
     """A kind of backend."""
 
     name: str
@@ -46,22 +46,22 @@ class South:
     modern: bool
 
 
-NORTHS = (
-    North("handshake", "H", "handshake era over Streamable HTTP", modern=False),
-    North("modern", "M", "modern era over Streamable HTTP", modern=True),
-    North("old", "S", "handshake era over HTTP+SSE", modern=False, sse=True),
+CLIENT_SIDES = (
+    ClientSide("handshake", "H", "handshake era over Streamable HTTP", modern=False),
+    ClientSide("modern", "M", "modern era over Streamable HTTP", modern=True),
+    ClientSide("old", "S", "handshake era over HTTP+SSE", modern=False, sse=True),
 )
-SOUTHS = (
-    South("stdio-handshake", "stdio, handshake", modern=False),
-    South("stdio-modern", "stdio, modern", modern=True),
-    South("http-handshake", "HTTP, handshake", modern=False),
-    South("http-modern", "HTTP, modern", modern=True),
-    South("sse", "HTTP+SSE, handshake", modern=False),
+BACKEND_SIDES = (
+    BackendSide("stdio-handshake", "stdio, handshake", modern=False),
+    BackendSide("stdio-modern", "stdio, modern", modern=True),
+    BackendSide("http-handshake", "HTTP, handshake", modern=False),
+    BackendSide("http-modern", "HTTP, modern", modern=True),
+    BackendSide("sse", "HTTP+SSE, handshake", modern=False),
 )
 
 Pair = tuple[str, str]
 Diary = dict[Pair, dict[str, str]]
-"""(north, south) → feature → what came of it."""
+"""(client_side, backend_side) → feature → what came of it."""
 
 KEY = "a key for tests that is long enough to be one"
 READY_S = 120.0
@@ -75,62 +75,72 @@ def live(folder: Path) -> Diary:
 
 async def _live(folder: Path) -> Diary:
     async with AsyncExitStack() as stack:
-        backends = [await _backend(stack, south, folder) for south in SOUTHS]
+        backends = [await _backend(stack, backend_side, folder) for backend_side in BACKEND_SIDES]
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             port = reserved.getsockname()[1]
         app = build(load_settings(None, port=port, rate_limit=0, secret_key=KEY), backends)
         base = await stack.enter_async_context(serving(app, app.drain, port))
         diary: Diary = {}
-        tokens = {north: await asyncio.to_thread(obtain_token, base, user=north.name) for north in NORTHS}
+        tokens = {
+            client_side: await asyncio.to_thread(obtain_token, base, user=client_side.name)
+            for client_side in CLIENT_SIDES
+        }
         async with asyncio.TaskGroup() as days:
-            for north, south in product(NORTHS, SOUTHS):
-                days.create_task(_day(base, tokens[north], north, south, folder, diary, north.name))
-        for north, south in product(NORTHS, SOUTHS):
-            if not set(diary[north.name, south.name].values()) <= AS_EXPECTED:
+            for client_side, backend_side in product(CLIENT_SIDES, BACKEND_SIDES):
+                days.create_task(
+                    _day(base, tokens[client_side], client_side, backend_side, folder, diary, client_side.name)
+                )
+        for client_side, backend_side in product(CLIENT_SIDES, BACKEND_SIDES):
+            if not set(diary[client_side.name, backend_side.name].values()) <= AS_EXPECTED:
                 # Fifteen clients, five backends and a worker in one process keep a busy machine waiting: once more.
-                print(f"again: {north.name} at {south.name}, after {diary[north.name, south.name]}", flush=True)
-                await _day(base, tokens[north], north, south, folder, diary, f"{north.name}-again")
+                outcome = diary[client_side.name, backend_side.name]
+                print(f"again: {client_side.name} at {backend_side.name}, after {outcome}", flush=True)
+                await _day(
+                    base, tokens[client_side], client_side, backend_side, folder, diary, f"{client_side.name}-again"
+                )
         return diary
 
 
-async def _backend(stack: AsyncExitStack, south: South, folder: Path) -> Backend:
-    place = folder / south.name
+async def _backend(stack: AsyncExitStack, backend_side: BackendSide, folder: Path) -> Backend:
+    place = folder / backend_side.name
     place.mkdir()
-    era: Any = "modern" if south.modern else "handshake"
-    if south.name.startswith("stdio"):
-        transport: Any = Stdio(sys.executable, (str(versatile.__file__), south.name, str(place)), era=era)
-        return Backend(south.name, transport)
-    server = versatile.server(south.name, place)
-    app = server.sse_app() if south.name == "sse" else server.streamable_http_app()
+    era: Any = "modern" if backend_side.modern else "handshake"
+    if backend_side.name.startswith("stdio"):
+        transport: Any = Stdio(sys.executable, (str(versatile.__file__), backend_side.name, str(place)), era=era)
+        return Backend(backend_side.name, transport)
+    server = versatile.server(backend_side.name, place)
+    app = server.sse_app() if backend_side.name == "sse" else server.streamable_http_app()
     base = await stack.enter_async_context(serving(app))
-    transport = Sse(f"{base}/sse") if south.name == "sse" else Http((f"{base}/mcp",), era=era)
-    return Backend(south.name, transport)
+    transport = Sse(f"{base}/sse") if backend_side.name == "sse" else Http((f"{base}/mcp",), era=era)
+    return Backend(backend_side.name, transport)
 
 
-async def _day(base: str, token: str, north: North, south: South, folder: Path, diary: Diary, name: str) -> None:
+async def _day(
+    base: str, token: str, client_side: ClientSide, backend_side: BackendSide, folder: Path, diary: Diary, name: str
+) -> None:
     person = features.Person()
     client = Client(
-        _transport(base, token, north),
-        mode="auto" if north.modern else "legacy",
+        _transport(base, token, client_side),
+        mode="auto" if client_side.modern else "legacy",
         elicitation_callback=person.elicit,
         sampling_callback=person.sample,
         list_roots_callback=person.roots,
         logging_callback=person.log,
         message_handler=person.message,
-        log_level="debug" if north.modern else None,
+        log_level="debug" if client_side.modern else None,
     )
-    came = diary[north.name, south.name] = {}
+    came = diary[client_side.name, backend_side.name] = {}
     async with client:
-        await _offered(client, f"{south.name}__echo")
-        cell = features.Cell(client, person, south.name, north.modern, folder / south.name, name)
+        await _offered(client, f"{backend_side.name}__echo")
+        cell = features.Cell(client, person, backend_side.name, client_side.modern, folder / backend_side.name, name)
         for feature in features.FEATURES:
-            came[feature.title] = await features.outcome(feature, cell, modern=south.modern)
+            came[feature.title] = await features.outcome(feature, cell, modern=backend_side.modern)
 
 
 @asynccontextmanager
-async def _transport(base: str, token: str, north: North) -> AsyncIterator[Any]:
+async def _transport(base: str, token: str, client_side: ClientSide) -> AsyncIterator[Any]:
     headers = {"Authorization": f"Bearer {token}"}
-    if north.sse:
+    if client_side.sse:
         async with sse_client(f"{base}/sse", headers=headers) as streams:
             yield streams
         return

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.matrix.diary import NORTHS, SOUTHS
+from tools.matrix.diary import BACKEND_SIDES, CLIENT_SIDES
 from tools.matrix.features import FEATURES, Feature
 
 BEGIN = "<!-- matrix: written by `make matrix`, compared by every run of the tests -->"
 END = "<!-- end of the matrix -->"
 
 Cell = tuple[str, str, str]
-"""Feature, north, south."""
+"""Feature, client_side, backend_side."""
 
 
 def table(cells: Mapping[Cell, str]) -> str:
     """The table and its notes, from the cells whose tests have passed."""
     holes = list(dict.fromkeys(hole for one in FEATURES for hole in (one.modern, one.handshake) if hole is not None))
     notes = [f"{number}. “{hole.sentence}” ([2026-07-28]({hole.where}))" for number, hole in enumerate(holes, 1)]
-    rows = [["feature", *(south.title for south in SOUTHS)]]
+    rows = [["feature", *(backend_side.title for backend_side in BACKEND_SIDES)]]
     for feature in FEATURES:
-        marks = [_marks(cells, feature, south.name) for south in SOUTHS]
-        found = (feature.hole(modern=south.modern) for south in SOUTHS)
+        marks = [_marks(cells, feature, backend_side.name) for backend_side in BACKEND_SIDES]
+        found = (feature.hole(modern=backend_side.modern) for backend_side in BACKEND_SIDES)
         rows.append(
             [
                 feature.title,
@@ -32,12 +32,14 @@ def table(cells: Mapping[Cell, str]) -> str:
                 ),
             ]
         )
-    legend = ", ".join(f"**{north.mark}** {north.title}" for north in NORTHS)
+    legend = ", ".join(f"**{client_side.mark}** {client_side.title}" for client_side in CLIENT_SIDES)
     return "\n".join([f"Clients: {legend}.", "", *_aligned(rows), "", *notes])
 
 
-def _marks(cells: Mapping[Cell, str], feature: Feature, south: str) -> str:
-    return " ".join(north.mark for north in NORTHS if (feature.title, north.name, south) in cells)
+def _marks(cells: Mapping[Cell, str], feature: Feature, backend_side: str) -> str:
+    return " ".join(
+        client_side.mark for client_side in CLIENT_SIDES if (feature.title, client_side.name, backend_side) in cells
+    )
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

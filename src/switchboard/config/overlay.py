@@ -93,7 +93,7 @@ class Overlay:
     @asynccontextmanager
     async def watched(self, changed: Callable[[], None]) -> AsyncIterator[None]:
         """Have `changed` called after every change, and whenever one may have been missed."""
-        async with self._state.hub.subscribed(self._state.keys.overlay_changed(), lambda _payload: changed()):
+        async with self._state.pubsub.subscribed(self._state.keys.overlay_changed(), lambda _payload: changed()):
             yield
 
     async def _replace(self, make: Callable[[Layered], Layered], check: Check) -> Layered:
@@ -108,7 +108,7 @@ class Overlay:
 
         with self._state.guard():
             after: Layered = await self._state.redis.transaction(step, key, value_from_callable=True)
-        await self._state.hub.publish(self._state.keys.overlay_changed(), str(after.revision))
+        await self._state.pubsub.publish(self._state.keys.overlay_changed(), str(after.revision))
         return after
 
 

@@ -22,7 +22,7 @@ from switchboard.state.fingerprint import written
 if TYPE_CHECKING:
     from switchboard.state.connect import State
 
-AGAIN_S: Final = 1.0
+RETRY_S: Final = 1.0
 """How soon a heartbeat that failed is tried again."""
 
 log = structlog.get_logger("switchboard.state")
@@ -108,7 +108,7 @@ class Heartbeat:
                 pause = renew
             except StateUnavailable as error:
                 log.warning(error.event, error=str(error))
-                pause = AGAIN_S
+                pause = RETRY_S
 
     async def _stop(self) -> None:
         try:

@@ -49,7 +49,7 @@ class RedisBus:
     async def running(self) -> AsyncIterator[None]:
         """Receive what other workers publish for as long as the context is open."""
         async with (
-            self._state.hub.subscribed(self._state.keys.bus(), self._received),
+            self._state.pubsub.subscribed(self._state.keys.bus(), self._received),
             background(self._republish()),
         ):
             yield
@@ -67,7 +67,7 @@ class RedisBus:
         payload: dict[str, Any] = {"kind": _kind(event)}
         if isinstance(event, ResourceUpdated):
             payload["uri"] = event.uri
-        await self._state.hub.publish(self._state.keys.bus(), json.dumps(payload))
+        await self._state.pubsub.publish(self._state.keys.bus(), json.dumps(payload))
 
     def _keep(self, event: ServerEvent) -> None:
         self._unpublished[event] = None

@@ -158,14 +158,14 @@ class Records:
         await self._quota.release(owner, sid)
         with self._state.guard():
             await self._state.redis.delete(keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE))
-            await self._state.hub.publish(keys.to_server(sid), "1")
-            await self._state.hub.publish(keys.to_client(sid, STANDALONE), "1")
+            await self._state.pubsub.publish(keys.to_server(sid), "1")
+            await self._state.pubsub.publish(keys.to_client(sid, STANDALONE), "1")
 
     async def set_level(self, sid: str, level: LoggingLevel) -> None:
         """Remember the least severe log level the client wants."""
         with self._state.guard():
             done = await self._state.scripts.update(keys=[self._state.keys.session(sid)], args=["level", level])
-            await self._state.hub.publish(self._state.keys.to_client(sid, STANDALONE), "level")
+            await self._state.pubsub.publish(self._state.keys.to_client(sid, STANDALONE), "level")
         _must_exist(sid, done)
 
     async def subscribe(self, sid: str, uri: str) -> None:

@@ -202,7 +202,7 @@ class SessionService:
             SessionGone: the session ended meanwhile.
         """
         stream = StandaloneStream(self._state, self.records, record, expires_at, current().still_valid, self.worker)
-        async with self._state.hub.subscribed(stream.channel, stream.on_message):
+        async with self._state.pubsub.subscribed(stream.channel, stream.on_message):
             await stream.attach(since)
             async with self.streams.standalone(stream, record.owner):
                 try:

@@ -42,7 +42,7 @@ async def ask(
             return None
     message = {"jsonrpc": "2.0", "id": number, "method": method, "params": dict(params or {})}
     answer = ""
-    async with state.hub.subscribed(keys.to_server(sid), lambda _payload: woken.set()):
+    async with state.pubsub.subscribed(keys.to_server(sid), lambda _payload: woken.set()):
         with state.guard():
             await state.scripts.place(keys=[keys.session(sid), slot], args=[int(ANSWER_S * 2000), ""])
         try:

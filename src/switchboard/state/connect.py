@@ -40,7 +40,7 @@ class State:
     """The open shared state of this worker."""
 
     redis: Redis
-    hub: PubSub
+    pubsub: PubSub
     keys: Keys
     scripts: Scripts
     replicas: Replicas
@@ -123,11 +123,11 @@ async def open_state(
     timing = timing or Timing()
     contact = Contact(timing=timing, unbroken=url is None)
     try:
-        async with PubSub(opened.redis, opened.places, contact.broken).running() as hub:
+        async with PubSub(opened.redis, opened.places, contact.broken).running() as pubsub:
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
             scripts = Scripts(opened.redis, stream_bytes)
             kind: Kind = "redis" if url else "memory://"
-            state = State(opened.redis, hub, Keys(prefix), scripts, replicas, contact, FleetClock(), kind, timing)
+            state = State(opened.redis, pubsub, Keys(prefix), scripts, replicas, contact, FleetClock(), kind, timing)
             async with state.in_touch():
                 yield state
     finally:

@@ -61,6 +61,6 @@ async def _known(state: State) -> str | None:
 async def _others(state: State) -> bool:
     """Whether workers of a fleet listen on this Redis: subscriptions outlive what it holds."""
     try:
-        return await state.hub.listeners(state.keys.bus()) > 0
+        return await state.pubsub.listeners(state.keys.bus()) > 0
     except ResponseError:  # an ACL forbids to ask
         return False

@@ -94,7 +94,7 @@ class Store:
 
     def changes(self, task: str, look: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
         """Have `look` called after each change, from the confirmation on."""
-        return self._state.hub.subscribed(self._state.keys.task_changes(task), look)
+        return self._state.pubsub.subscribed(self._state.keys.task_changes(task), look)
 
     async def _load(self, task: str) -> Record | None:
         if not _ID.fullmatch(task):

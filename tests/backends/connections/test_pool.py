@@ -18,7 +18,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 from switchboard.backends import Bounds, Patience, Watchdog
 from switchboard.backends.connections.connection_key import default_scope, key_for
 from switchboard.identity import ANONYMOUS, Caller, Principal
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 from tools.messages import text
 
 ANN = Principal("https://issuer", "ann", "client")

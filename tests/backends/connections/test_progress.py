@@ -12,7 +12,7 @@ from switchboard.backends.config import Patience
 from switchboard.backends.connections.inflight import PROGRESS_WAITING, Call
 from switchboard.backends.connections.notification_order import NOTIFICATIONS_WAITING, NotificationOrder
 from tests.backends.conftest import Connect, Fleet, Person, Raw
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 
 MANY = 10_000
 

@@ -212,14 +212,14 @@ async def test_changes_of_roots_are_passed_on_to_the_clients_own_connections_als
 
     pool: Any = SimpleNamespace(open=[connection("s1"), connection("s2")])
     async with open_state(None) as opened:
-        hub: Any = AwayOnce(opened.hub)
-        state = replace(opened, hub=hub)
+        pubsub: Any = AwayOnce(opened.pubsub)
+        state = replace(opened, pubsub=pubsub)
         passing = asyncio.create_task(roots_changes.pass_on_roots_changes(state, pool))
         async with asyncio.timeout(60):
-            while hub.asked < 2:
+            while pubsub.asked < 2:
                 await pass_time(roots_changes.RESUBSCRIBE_S)
             while not told:
-                await hub.publish(state.keys.roots_changed(), json.dumps({"session": "s1", "user": "alice"}))
+                await pubsub.publish(state.keys.roots_changed(), json.dumps({"session": "s1", "user": "alice"}))
                 await pass_time(0)
         passing.cancel()
     assert set(told) == {"s1"}

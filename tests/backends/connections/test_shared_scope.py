@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Backend, Bounds, Http, Sse
 from tests.backends.conftest import Connect, Fleet, Person, Raw, Serve
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")

@@ -12,7 +12,7 @@ from mcp_types import TextContent
 
 from switchboard.backends import Backend
 from switchboard.state import State, open_state
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 

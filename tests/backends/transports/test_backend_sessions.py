@@ -21,7 +21,7 @@ from switchboard.backends.transports import opening
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from tests.backends.conftest import Connect, Fleet, Open, Serve
-from tools.fleet.offers import offered
+from tools.fleet.workers import offered
 from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")

@@ -27,7 +27,7 @@ Rule = Callable[[dict[str, Any], str], Sequence[str]]
 class Unreliable:
     """A hub whose publications pass a rule. Stands before a real one."""
 
-    hub: Any
+    pubsub: Any
     rule: Rule | None = None
     said: list[dict[str, Any]] = field(default_factory=list)
     """Every frame that somebody wanted to publish."""
@@ -37,11 +37,11 @@ class Unreliable:
         self.said.append(frame)
         reached = 1
         for each in (payload,) if self.rule is None else self.rule(frame, payload):
-            reached = await self.hub.publish(channel, each)
+            reached = await self.pubsub.publish(channel, each)
         return reached
 
     def subscribed(self, channel: str, listener: Callable[[str], None]) -> Any:
-        return self.hub.subscribed(channel, listener)
+        return self.pubsub.subscribed(channel, listener)
 
     def kinds(self) -> list[str]:
         """The kinds of the frames, as they were said."""
@@ -98,7 +98,7 @@ class Worker:
     """One running worker, and what it publishes through."""
 
     peers: Peers
-    hub: Unreliable
+    pubsub: Unreliable
     state: State
 
 
@@ -119,12 +119,12 @@ class Fleet:
         """Start a worker; what it publishes passes `rule`."""
         life = await self._stack.enter_async_context(AsyncExitStack())
         state = self._state if self._url is None else await life.enter_async_context(open_state(self._url))
-        hub = Unreliable(state.hub, rule)
-        given: Any = replace(state, hub=hub)  # type: ignore[arg-type]
+        pubsub = Unreliable(state.pubsub, rule)
+        given: Any = replace(state, pubsub=pubsub)  # type: ignore[arg-type]
         peers = Peers(given, name, alive=self.alive, timing=timing, **options)
         await life.enter_async_context(peers.running())
         self._lives[name] = life
-        return Worker(peers, hub, state)
+        return Worker(peers, pubsub, state)
 
     async def stop(self, name: str) -> None:
         """End a worker in good order."""

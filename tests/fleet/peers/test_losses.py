@@ -64,8 +64,8 @@ async def test_a_call_that_was_given_up_is_not_served_however_late_it_arrives(fl
             await one.peers.call("w2", "work", {})
         assert not lost.value.begun
         for payload in late:
-            await two.hub.publish(f"mcp:peer:{PROTOCOL}:w2", payload)
-        one.hub.rule = None
+            await two.pubsub.publish(f"mcp:peer:{PROTOCOL}:w2", payload)
+        one.pubsub.rule = None
         await one.peers.call("w2", "work", {})
     assert work.calls == 1
 
@@ -95,9 +95,9 @@ async def test_a_worker_is_not_taken_for_dead_because_redis_cannot_be_asked_for_
     async with two.peers.serving("work", work), asyncio.timeout(60):
         call = asyncio.create_task(one.peers.call("w2", "work", {}))
         await work.began.wait()
-        two.hub.rule = losing(*frames.FROM_SERVER)
+        two.pubsub.rule = losing(*frames.FROM_SERVER)
         await asked.wait()
-        two.hub.rule = None
+        two.pubsub.rule = None
         work.release.set()
         assert await call == {"did": {}}
 
@@ -110,7 +110,7 @@ async def test_a_worker_that_dies_is_noticed_by_its_heartbeat_before_the_silence
     async with two.peers.serving("work", work):
         call = asyncio.create_task(one.peers.call("w2", "work", {}))
         await work.began.wait()
-        two.hub.rule = losing(*frames.FROM_SERVER)
+        two.pubsub.rule = losing(*frames.FROM_SERVER)
         fleet.dead.add("w2")
         with pytest.raises(PeerLost, match="the worker that served it was lost; it may have had effects") as lost:
             await asyncio.wait_for(call, 10)
@@ -125,9 +125,9 @@ async def test_a_call_is_lost_with_the_earlier_life_of_a_worker_that_restarts(
     async with two.peers.serving("work", work, grace=0.1):
         call = asyncio.create_task(one.peers.call("w2", "work", {}, once=once))
         await work.began.wait()
-        while "alive" not in two.hub.kinds():
+        while "alive" not in two.pubsub.kinds():
             await asyncio.sleep(0.01)
-        two.hub.rule = losing(*frames.FROM_SERVER)
+        two.pubsub.rule = losing(*frames.FROM_SERVER)
     await fleet.stop("w2")
     again = await fleet.start("w2")
     async with again.peers.serving("work", work):
@@ -197,7 +197,7 @@ async def test_a_cancellation_that_is_lost_is_sent_again_until_it_was_heard(flee
         async with asyncio.timeout(60):
             while one.peers._withdrawing:
                 await asyncio.sleep(0.01)
-    assert one.hub.kinds().count("cancel") == len(lost) + 1
+    assert one.pubsub.kinds().count("cancel") == len(lost) + 1
 
 
 async def test_a_call_that_is_cancelled_before_it_arrives_never_begins(fleet: Any, work: Any) -> None:
@@ -218,7 +218,7 @@ async def test_a_call_that_is_cancelled_before_it_arrives_never_begins(fleet: An
         async with asyncio.timeout(60):
             while one.peers._withdrawing:
                 await asyncio.sleep(0.01)
-    assert "cancel" in one.hub.kinds()
+    assert "cancel" in one.pubsub.kinds()
     assert work.calls == 0
 
 
@@ -228,7 +228,7 @@ async def test_the_handler_is_cancelled_and_told_when_its_caller_is_lost(fleet: 
     async with two.peers.serving("work", work):
         call = asyncio.create_task(one.peers.call("w2", "work", {}))
         await work.began.wait()
-        one.hub.rule = losing(*frames.FROM_CALLER)
+        one.pubsub.rule = losing(*frames.FROM_CALLER)
         await asyncio.wait_for(work.cancelled.wait(), 5)
         with pytest.raises(PeerLost, match="its caller was lost"):
             await asyncio.wait_for(call, 5)
@@ -363,7 +363,7 @@ async def test_what_is_no_frame_of_this_version_begins_nothing_and_ends_nothing(
         assert [payload for payload in GARBAGE if Frame.read(payload) is not None] == []
         for worker in ("w1", "w2"):
             for payload in (*GARBAGE, *foreign):
-                await two.hub.hub.publish(f"mcp:peer:{PROTOCOL}:{worker}", payload)
+                await two.pubsub.pubsub.publish(f"mcp:peer:{PROTOCOL}:{worker}", payload)
         work.release.set()
         assert await asyncio.wait_for(call, 5) == {"did": {"x": 1}}
     assert work.calls == 1

@@ -275,7 +275,7 @@ class Fleet:
         }
         state = self.workers["w1"].state
         frame = Packed(1, "call", packed_body({"method": METHOD, "params": retry, "once": False}))
-        await state.hub.publish(state.keys.peer(PROTOCOL, "w0"), frame.text("r", "lost", 0, again=False))
+        await state.pubsub.publish(state.keys.peer(PROTOCOL, "w0"), frame.text("r", "lost", 0, again=False))
 
     async def alive(self, worker: str) -> bool:
         return worker not in self.dead

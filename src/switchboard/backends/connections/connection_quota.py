@@ -154,7 +154,7 @@ class FleetConnectionQuota:
     async def ask(self, full: QuotaReached) -> None:
         """On the backend's channel."""
         try:
-            await self._state.hub.publish(self._channel, full.user or ANYBODY)
+            await self._state.pubsub.publish(self._channel, full.user or ANYBODY)
         except StateUnavailable as error:
             log.info(error.event, error=str(error))
 
@@ -173,7 +173,7 @@ class FleetConnectionQuota:
 
         while True:
             try:
-                async with self._state.hub.subscribed(self._channel, hear):
+                async with self._state.pubsub.subscribed(self._channel, hear):
                     await anyio.sleep_forever()
             except StateUnavailable as error:
                 log.info(error.event, error=str(error))

@@ -27,7 +27,7 @@ async def tell_roots_changed(state: State, caller: Caller) -> None:
     """Tell every worker whose roots changed."""
     try:
         payload = json.dumps({"session": caller.session_id, "user": user_of(caller)})
-        await state.hub.publish(state.keys.roots_changed(), payload)
+        await state.pubsub.publish(state.keys.roots_changed(), payload)
     except StateUnavailable as error:
         log.warning(error.event, error=str(error), lost="that a client's roots changed")
 
@@ -37,7 +37,7 @@ async def pass_on_roots_changes(state: State, pool: ConnectionPool) -> None:
     payloads: asyncio.Queue[str] = asyncio.Queue()
     while True:
         try:
-            async with state.hub.subscribed(state.keys.roots_changed(), payloads.put_nowait):
+            async with state.pubsub.subscribed(state.keys.roots_changed(), payloads.put_nowait):
                 while True:
                     told = parsed(await payloads.get()) or {}  # what may have been missed is not known
                     sid, user = told.get("session"), told.get("user")

@@ -98,7 +98,7 @@ class OfferCache:
                     args=[self._lease.epoch, written(offer, health), OFFER_LIFE_MS],
                 )
             if done:
-                await self._state.hub.publish(self._key, WRITTEN)
+                await self._state.pubsub.publish(self._key, WRITTEN)
         except StateUnavailable as error:
             log.info(error.event, error=str(error), lost="a backend's offer for the other workers")
 
@@ -108,15 +108,15 @@ class OfferCache:
         Raises:
             StateUnavailable: Redis is away.
         """
-        await self._state.hub.publish(self._key, REFRESH)
+        await self._state.pubsub.publish(self._key, REFRESH)
 
     async def _announce_vacant(self) -> None:
-        await self._state.hub.publish(self._key, VACANT)
+        await self._state.pubsub.publish(self._key, VACANT)
 
     async def _follow(self) -> None:
         while True:
             try:
-                async with self._state.hub.subscribed(self._key, self._on_news):
+                async with self._state.pubsub.subscribed(self._key, self._on_news):
                     self._read.clear()
                     self._news.set()
                     while True:

@@ -107,7 +107,7 @@ class SharedRelay:
     async def running(self, handle: Handle, busy: Callable[[], bool]) -> AsyncIterator[None]:
         """Hear what any worker hands on; give the stream back on the way out."""
         self._handle, self._busy = handle, busy
-        async with asyncio.TaskGroup() as self._tasks, self._state.hub.subscribed(self._channel, self._on_frame):
+        async with asyncio.TaskGroup() as self._tasks, self._state.pubsub.subscribed(self._channel, self._on_frame):
             try:
                 yield
             finally:
@@ -125,7 +125,7 @@ class SharedRelay:
         try:
             if message is not None:
                 frame = {"id": secrets.token_hex(8), "message": message}
-                await self._state.hub.publish(self._channel, json.dumps(frame))
+                await self._state.pubsub.publish(self._channel, json.dumps(frame))
             if event is not None:
                 with self._state.guard():
                     await self._state.redis.set(self._seen, event, px=LINE_LIFE_MS)
@@ -133,7 +133,7 @@ class SharedRelay:
             log.info(error.event, error=str(error), lost="what a backend said by itself")
 
     async def _announce_vacant(self) -> None:
-        await self._state.hub.publish(self._channel, json.dumps({"vacant": True}))
+        await self._state.pubsub.publish(self._channel, json.dumps({"vacant": True}))
 
     def _on_frame(self, payload: str) -> None:
         frame = parsed(payload)

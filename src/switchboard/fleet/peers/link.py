@@ -128,7 +128,7 @@ class End:
     async def _publish(self, frame: Packed, *, again: bool) -> StateUnavailable | None:
         payload = frame.text(self.call, self.link.worker, self.inbox.seen, again=again)
         try:
-            reached = await self.link.state.hub.publish(self.link.channel(self.peer), payload)
+            reached = await self.link.state.pubsub.publish(self.link.channel(self.peer), payload)
         except StateUnavailable as error:
             log.info("peer.frame_unsent", kind=frame.kind, to=self.peer, error=str(error))
             return error

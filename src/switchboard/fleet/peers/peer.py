@@ -61,8 +61,8 @@ class Peers:
         Raises:
             StateUnavailable: Redis cannot be reached.
         """
-        hub, channel = self._link.state.hub, self._link.channel(self.worker)
-        async with hub.subscribed(channel, self._hear), task_group() as self._tasks:
+        pubsub, channel = self._link.state.pubsub, self._link.channel(self.worker)
+        async with pubsub.subscribed(channel, self._hear), task_group() as self._tasks:
             looking = self._tasks.create_task(self._server.keep_looking())
             try:
                 yield self

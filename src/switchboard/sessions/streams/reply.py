@@ -127,7 +127,7 @@ class Reply:
 
     async def _follow_mail(self) -> Written:
         channel = self._keys.to_server(self.record.sid)
-        await self._open.enter_async_context(self._state.hub.subscribed(channel, self._on_mail))
+        await self._open.enter_async_context(self._state.pubsub.subscribed(channel, self._on_mail))
         return Written("ok")
 
     async def _begin(self) -> Written:

@@ -61,7 +61,7 @@ class ReplyFollower:
 
     async def frames(self) -> AsyncGenerator[Frame | None]:
         """The rest of the stream; `None` when a comment is due."""
-        woken = self._state.hub.subscribed(self._stored.channel, lambda _payload: self.wake.set())
+        woken = self._state.pubsub.subscribed(self._stored.channel, lambda _payload: self.wake.set())
         async with woken, aclosing(follow(self)) as following:
             async for frame in following:
                 yield frame
