@@ -281,9 +281,9 @@ def _why_absent(server: ConfiguredServer) -> str | None:
         return None
     if server.phase == "failed":
         return f"it could not be made ready: {server.reason}"
-    health = getattr(server.provider, "health", None)
-    if health is None:
+    if not isinstance(server.provider, BackendProvider):
         return "it is being made ready" + (f": {server.steps[-1]}" if server.steps else "")
+    health = server.provider.health
     told = {"starting": "it has not started yet", "failing": f"it has not started yet: {health.reason}"}
     return told.get(health.condition)
 
@@ -295,19 +295,18 @@ def _cancel(server: ConfiguredServer) -> None:
 
 def shown(server: ConfiguredServer, catalog: Catalog) -> dict[str, Any]:
     """How a server is doing in this worker, as a document."""
-    health = getattr(server.provider, "health", None)
-    lines = getattr(server.provider, "lines", None)
+    backend = server.provider if isinstance(server.provider, BackendProvider) else None
     return {
         "name": server.name,
         "source": server.section.source,
         "phase": server.phase,
-        "condition": getattr(health, "condition", ""),
-        "reason": server.reason or getattr(health, "reason", ""),
+        "condition": backend.health.condition if backend else "",
+        "reason": server.reason or (backend.health.reason if backend else ""),
         "pinned": server.pinned,
-        "connections": len(lines) if lines is not None else 0,
+        "connections": len(backend.pool) if backend else 0,
         "notes": list(_notes(server, catalog)),
         "steps": server.steps,
-        "stderr": list(getattr(lines, "words", ())),
+        "stderr": list(backend.pool.stderr_tail) if backend else [],
     }
 
 

@@ -218,17 +218,10 @@ class Connection:
             raise Unreachable("it was closed")
         try:
             async with asyncio.timeout(self.backend.patience.start) as self._starting:
-                transport: Transport = await self._open_transport(stack)
-                self._transport = transport
-                self._rpc = RpcConnection(
-                    transport.streams, self._inbound, self._next_id, self._declared, self._info, self._end.set
-                )
-                self._session = await stack.enter_async_context(
-                    ClientSession(dispatcher=self._rpc, client_info=self._info)
-                )
-                await agree(self.backend, transport, self._session, self._rpc)
-                await self._ping_child(transport)
-                return transport
+                try:
+                    return await self._greet(stack)
+                finally:
+                    self._starting = None  # from here on `stop` has no time to shorten
         except TimeoutError as error:
             why = (
                 "it was closed"
@@ -242,8 +235,18 @@ class Connection:
                 if reason := self._transport.reason():
                     raise Broken(reason) from None
             raise
-        finally:
-            self._starting = None
+
+    async def _greet(self, stack: AsyncExitStack) -> Transport:
+        """Open the transport and agree with the backend on what the connection needs."""
+        transport: Transport = await self._open_transport(stack)
+        self._transport = transport
+        self._rpc = RpcConnection(
+            transport.streams, self._inbound, self._next_id, self._declared, self._info, self._end.set
+        )
+        self._session = await stack.enter_async_context(ClientSession(dispatcher=self._rpc, client_info=self._info))
+        await agree(self.backend, transport, self._session, self._rpc)
+        await self._ping_child(transport)
+        return transport
 
     async def _ping_child(self, transport: Transport) -> None:
         """Let a child ask for roots before its first call: once it answers a ping it has read that it may."""
