@@ -2,7 +2,7 @@
 
 Owns clients, authorizations, tokens, its endpoints and its pages. Mounted into a worker (`AuthorizationServer.routes`)
 or run as its own process (`python -m auth_server`). May import `switchboard.state`,
-`switchboard.common.resolver` and leaves of Switchboard; never anything else of it, which in turn imports this package
+`switchboard.common` and leaves of Switchboard; never anything else of it, which in turn imports this package
 in its composition root alone.
 """
 

@@ -21,7 +21,7 @@ def _hash(text: str) -> str:
 
 
 class Pages:
-    """Renders the templates beside this file."""
+    """Renders the templates of `templates/`."""
 
     def __init__(self) -> None:
         inline = {name: (TEMPLATES / file).read_text() for name, file in _INLINE.items()}

@@ -32,7 +32,7 @@ class Timing:
 
     @property
     def late_s(self) -> float:
-        """Without an answer of Redis for longer there was a break; a lease renewed before has as much left."""
+        """How long Redis may not answer before that counts as a break: a lease renewed before has as much left."""
         return 1.5 * self.renew_s
 
     @property

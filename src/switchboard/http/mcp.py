@@ -5,7 +5,7 @@
 | `MCP-Protocol-Version` is a handshake revision or absent, and the body has no envelope | handshake | `handshake` |
 | the header names anything else | modern | the SDK's entry, which also refuses unknown revisions |
 | the body has the 2026-07-28 envelope, but the header is absent or names a handshake revision | modern | refused here |
-| modern `subscriptions/listen` | modern | `sessions/listen` |
+| modern `subscriptions/listen` | modern | `sessions/streams/listen` |
 """
 
 from __future__ import annotations

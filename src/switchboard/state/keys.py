@@ -37,9 +37,10 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:links:{<digest>}` | hash | links that one owner was given, by digest: backend and URI | LINKS_LIFE, sliding |
 | `mcp:links:{<digest>}:order` | sorted set | in which order they were given | LINKS_LIFE, sliding |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
+| `mcp:roots` | pub/sub | whose roots changed | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
-| `worker:<id>` | hash | heartbeat: state, version, started | LEASE, renewed |
+| `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
 | `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
