@@ -23,7 +23,8 @@ return 1
 """
 
 # KEYS lease · ARGV epoch
-_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+"""Gives a lease back, unless somebody else has it by now."""
 
 
 class Lease:
@@ -42,7 +43,7 @@ class Lease:
         self.timing = state.timing
         self._renewed = float("-inf")
         self._hold = state.redis.register_script(_HOLD)
-        self._release = state.redis.register_script(_RELEASE)
+        self._release = state.redis.register_script(RELEASE)
 
     @property
     def held(self) -> bool:

@@ -22,6 +22,7 @@ from switchboard.backends.config import Backend
 from switchboard.backends.connections.connection import Connection
 from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.errors import StateUnavailable
+from switchboard.fleet.leases import RELEASE
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
 
@@ -52,9 +53,6 @@ if redis.call('PEXPIRE', KEYS[2], ARGV[3]) == 0 then redis.pcall('SET', KEYS[2],
 return 1
 """
 
-# KEYS lease · ARGV me
-_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
-
 
 @dataclass(slots=True)
 class ConnectionLease:
@@ -80,7 +78,7 @@ class ConnectionLeases:
         self._mine: dict[ConnectionKey, ConnectionLease] = {}
         self._claim = state.redis.register_script(_CLAIM)
         self._renew = state.redis.register_script(_RENEW)
-        self._release = state.redis.register_script(_RELEASE)
+        self._release = state.redis.register_script(RELEASE)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
