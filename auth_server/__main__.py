@@ -18,6 +18,7 @@ from auth_server.environment import Environment, read
 from auth_server.http.standalone_middleware import StandaloneMiddleware, own_hosts
 from auth_server.operations import operate, parsed
 from switchboard import log as logs
+from switchboard.common.garbage import freeze_after_start
 from switchboard.common.http_bounds import BoundedHttp
 from switchboard.common.process import shut
 from switchboard.common.resolver import Loop
@@ -62,6 +63,7 @@ async def _serve(settings: Environment) -> None:
             settings.auth, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
         )
         await announce(settings.auth, http)
+        freeze_after_start()
         log.info("server.started", issuer=settings.auth.issuer, state=state.kind, port=settings.auth_server_port)
         await uvicorn.Server(_uvicorn(settings, server)).serve()
 

@@ -20,6 +20,7 @@ from switchboard import __version__
 from switchboard.cli.banner import screen
 from switchboard.cli.commands import COMMANDS, app
 from switchboard.cli.serve import watched
+from switchboard.common.garbage import THRESHOLDS
 from switchboard.settings import load_settings
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
 from tools.fleet.redis_server import RedisServer
@@ -146,6 +147,31 @@ def test_a_worker_whose_application_breaks_ends_instead_of_answering_500_for_eve
     finally:
         child.process.kill()
     assert (code, "a task that holds the worker up has broken" in said) == (1, True)
+
+
+HEAP = """
+import gc, json, os, signal, sys
+from switchboard.cli.serving import run_worker
+from switchboard.cli.sockets import bind
+from switchboard.settings import load_settings
+
+def started():
+    found = {"frozen": gc.get_freeze_count(), "thresholds": gc.get_threshold()}
+    print(json.dumps(found | {"enabled": gc.isenabled(), "unfrozen": len(gc.get_objects())}), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+sys.exit(run_worker(load_settings(auth_mode="none"), bind("127.0.0.1", 0), started))
+"""
+
+
+def test_a_worker_that_serves_looks_for_garbage_in_what_is_new_only_and_not_often(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", HEAP], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    found = json.loads(done.stdout.splitlines()[0])
+    assert done.returncode == 0
+    assert found["enabled"]
+    assert found["thresholds"] == list(THRESHOLDS)
+    assert found["frozen"] > 100_000
+    assert found["unfrozen"] < 1_000, "what the start made is frozen once requests can be served, not before"
 
 
 def test_a_wrong_setting_is_one_line_and_exit_code_2(launch: Launch) -> None:
