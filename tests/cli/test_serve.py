@@ -230,6 +230,14 @@ def test_the_version_is_said_and_nothing_is_imported_for_it(command: list[str], 
     assert not imported & {"mcp", "redis", "uvicorn", "httpx2", "starlette", "yaml"}
 
 
+def test_what_the_parent_of_workers_stands_on_imports_nothing_that_only_they_need() -> None:
+    asked = "import sys, switchboard.cli.serve; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "switchboard.cli.supervisor" in imported
+    assert not imported & {"mcp", "mcp_types", "redis", "httpx2", "jsonschema", "auth_server", "cryptography"}
+
+
 def test_a_list_of_commands_needs_none_of_them() -> None:
     done = subprocess.run(
         [COMMAND, "--help"],

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from switchboard import __version__
+from switchboard.common.garbage import uncollected
 from switchboard.common.process import shut
 
 
@@ -53,7 +54,9 @@ class _Commands(TyperGroup):
             return None
         if self._listing:
             return TyperCommand(cmd_name, help=place.purpose)
-        return _command(cmd_name, getattr(importlib.import_module(place.module), place.name))
+        with uncollected():
+            module = importlib.import_module(place.module)
+        return _command(cmd_name, getattr(module, place.name))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         self._listing = True

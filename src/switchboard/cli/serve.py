@@ -20,7 +20,7 @@ from switchboard.cli.exit_codes import ending_clearly
 from switchboard.cli.serving import run_worker, uvicorn_config
 from switchboard.cli.sockets import bind
 from switchboard.cli.supervisor import run_fleet
-from switchboard.plugins import ENTRY_POINTS
+from switchboard.config.model import ENTRY_POINTS
 from switchboard.settings import Settings, load_settings
 
 

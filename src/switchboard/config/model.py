@@ -16,7 +16,19 @@ from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter, ValidationInfo,
 from switchboard.config.exposure import STRICT, Exposure, Name, Pattern, Prefix, matching
 from switchboard.config.servers import ServerSection
 
-__all__ = ["BUILT_IN", "Configuration", "PluginSection", "Prefix", "Preset", "ToolSearch", "provider_name"]
+__all__ = [
+    "BUILT_IN",
+    "ENTRY_POINTS",
+    "Configuration",
+    "PluginSection",
+    "Prefix",
+    "Preset",
+    "ToolSearch",
+    "provider_name",
+]
+
+ENTRY_POINTS = "switchboard.plugins"
+"""The entry point group of plugins: `name = "package.module:factory"`, a factory being `(config) -> Plugin`."""
 
 PluginName = Annotated[
     str, matching(r"^[a-z0-9][a-z0-9-]{0,63}$", "may have small letters, digits and hyphens only, 64 at most")

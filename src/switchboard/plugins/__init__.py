@@ -8,10 +8,9 @@ Never imports: sessions, http, backends.
 
 from switchboard.plugins.adapter import PluginProvider
 from switchboard.plugins.api import TASK_SUPPORT, Host, Kind, OpenStream, Plugin, TaskSupport
-from switchboard.plugins.loading import ENTRY_POINTS, found, load
+from switchboard.plugins.loading import found, load
 
 __all__ = [
-    "ENTRY_POINTS",
     "TASK_SUPPORT",
     "Host",
     "Kind",

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from switchboard.config import BUILT_IN, PluginSection
+from switchboard.config.model import ENTRY_POINTS
 from switchboard.errors import ConfigurationError
 from switchboard.plugins.adapter import PluginProvider
 from switchboard.plugins.api import Plugin
-
-ENTRY_POINTS = "switchboard.plugins"
-"""The entry point group: `name = "package.module:factory"`, a factory being `(config) -> Plugin`."""
 
 Factory = Callable[[Mapping[str, object]], Plugin]
 
