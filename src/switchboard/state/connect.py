@@ -16,6 +16,7 @@ from switchboard.errors import StateUnavailable
 from switchboard.state.clock import FleetClock
 from switchboard.state.contact import Contact
 from switchboard.state.keys import Keys
+from switchboard.state.lookups import Lookups
 from switchboard.state.pubsub import PubSub
 from switchboard.state.redis_compat import AWAY, unavailable
 from switchboard.state.replicas import Replicas
@@ -40,6 +41,7 @@ class State:
     """The open shared state of this worker."""
 
     redis: Redis
+    lookups: Lookups
     pubsub: PubSub
     keys: Keys
     scripts: Scripts
@@ -123,11 +125,16 @@ async def open_state(
     timing = timing or Timing()
     contact = Contact(timing=timing, unbroken=url is None)
     try:
-        async with PubSub(opened.redis, opened.places, contact.broken).running() as pubsub:
+        async with (
+            PubSub(opened.redis, opened.places, contact.broken).running() as pubsub,
+            Lookups(opened.redis, opened.places if url else None, contact).running() as lookups,
+        ):
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
             scripts = Scripts(opened.redis, stream_bytes)
             kind: Kind = "redis" if url else "memory://"
-            state = State(opened.redis, pubsub, Keys(prefix), scripts, replicas, contact, FleetClock(), kind, timing)
+            state = State(
+                opened.redis, lookups, pubsub, Keys(prefix), scripts, replicas, contact, FleetClock(), kind, timing
+            )
             async with state.in_touch():
                 yield state
     finally:

@@ -232,13 +232,6 @@ return {'ok'}
 """
 )
 
-# KEYS record · ARGV owner record_ms (the fields, if it is the owner's; a stranger keeps nothing alive)
-_LOAD: Final = """
-if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return {} end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return redis.call('HGETALL', KEYS[1])
-"""
-
 # KEYS record · ARGV field value [field value ...]
 _UPDATE: Final = (
     _ALIVE
@@ -285,7 +278,6 @@ class Scripts:
         self.attach = registered(redis, _ATTACH)
         self.detach = registered(redis, _DETACH)
         self.subscribe = registered(redis, _SUBSCRIBE)
-        self.load = registered(redis, _LOAD)
         self.update = registered(redis, _UPDATE)
 
     @staticmethod
