@@ -60,7 +60,13 @@ async def _serve(settings: Environment) -> None:
     ):
         await awaiting_redis(lambda: join(state, settings.auth.secret_keys))
         server = AuthorizationServer(
-            settings.auth, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
+            settings.auth,
+            state.redis,
+            prefix=state.prefix,
+            clock=state.clock,
+            http=http,
+            hold=state.replicas.hold,
+            lookups=state.lookups,
         )
         await announce(settings.auth, http)
         freeze_after_start()

@@ -38,8 +38,10 @@ from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARE
 from auth_server.pages.browser import Browser
 from auth_server.pages.sessions import Sessions
 from auth_server.settings import AuthSettings
+from auth_server.store.access import AccessTokens
 from auth_server.store.connection import Connection, Hold, at_once
 from auth_server.store.revocation import By
+from switchboard.state.lookups import Lookups
 
 MAX_BODY = 65_536
 PUBLIC = ("/register", "/token", "/revoke", "/jwks")
@@ -56,6 +58,8 @@ class AuthorizationServer:
         clock: Unix seconds.
         fetcher: gets documents that clients name; the usual one reaches the public internet only.
         http: reaches the identity provider, when the settings name one; the caller closes it.
+        hold: waits until a write will outlive its server.
+        lookups: asks about access tokens; without them, `redis` is asked.
     """
 
     def __init__(
@@ -68,9 +72,10 @@ class AuthorizationServer:
         fetcher: Fetcher | None = None,
         http: httpx2.AsyncClient | None = None,
         hold: Hold = at_once,
+        lookups: Lookups | None = None,
     ) -> None:
         self.settings = settings
-        ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix, hold)
+        ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix, hold, lookups)
         self._signing = SigningKeys(connection, ring, clock)
         self._shared = assemble(settings, connection, ring, self._signing, clock, fetcher or Fetcher(), http)
 
@@ -95,8 +100,13 @@ class AuthorizationServer:
         """A process of its own."""
         return Starlette(routes=self.routes())
 
+    @property
+    def access_tokens(self) -> AccessTokens:
+        """The access tokens, for a resource server in the same process."""
+        return self._shared.access
+
     async def introspect_token(self, token: str) -> dict[str, Any] | None:
-        """The claims of a good token, for a resource server in the same process; never cached.
+        """The answer about a good token (RFC 7662).
 
         Raises:
             StateUnavailable: Redis is away.

@@ -66,7 +66,7 @@ def assemble(
     limits = RateLimits(connection, ring, on=settings.rate_limits, quotas=settings.quotas, clock=clock)
     records = Records(connection, ring, clock, settings.max_records, unbounded={sessions.KIND})
     revocation = Revocation(connection, ring, settings, clock)
-    access = AccessTokens(connection, ring, revocation, format_.family, clock)
+    access = AccessTokens(connection, ring, revocation, format_.family, format_.lasting, clock)
     families = Families(connection, ring, settings, revocation, access, clock)
     audit = Audit(connection, ring)
     pages = Pages()

@@ -31,7 +31,7 @@ class TokenExchange:
         found = await self._shared.access.find(params.require("subject_token"))
         if found is None:
             raise Refusal("invalid_request", "the subject token is not valid")  # RFC 8693 §2.2.2
-        family, claims = found
+        family, claims = found.family, found.claims
         grant = self._grant(client, params, claims)
         issued = await self._shared.issuer.issue(
             family, grant, grant.scope, refreshable=False, until=claims["exp"], actor=_actor(client, claims)

@@ -28,11 +28,23 @@ class Issued:
     response: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class GoodToken:
+    """An access token as it was found."""
+
+    family: str
+    claims: dict[str, Any]
+    keys: tuple[str, ...]
+    """Its family and the token itself, which live in one slot of a Cluster: it is good while both are there and `exp`
+    has not come. Empty for a token that may be good no longer although they are: a JWT, whose key may be withdrawn."""
+
+
 class AccessTokens:
     """Keeps, reads and ends access tokens.
 
     Args:
         family_of: the family of a genuine token.
+        lasting: whether a token that was genuine once always is.
     """
 
     def __init__(
@@ -41,8 +53,10 @@ class AccessTokens:
         ring: KeyRing,
         revocation: Revocation,
         family_of: FamilyOf,
+        lasting: Callable[[str], bool],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._lasting = lasting
         self._connection = connection
         self._ring = ring
         self._revocation = revocation
@@ -95,26 +109,35 @@ class AccessTokens:
         """The family of a genuine access token, whatever has become of it."""
         return await self._family_of(token)
 
-    async def find(self, token: str) -> tuple[str, dict[str, Any]] | None:
-        """The family and the claims of a good token; `None` when it is not (any longer) good."""
+    async def find(self, token: str) -> GoodToken | None:
+        """A good token; `None` when it is not (any longer) good."""
         family = await self._family_of(token)
         if family is None:
             return None
         names = [self._name(family, mac) for mac in self._ring.macs("access", token)]
-        alive, *values = await self._connection.pipeline(
-            ("exists", self._family(family)), *(("get", name) for name in names)
+        alive, *values = await self._connection.look(
+            ("EXISTS", self._family(family)), *(("GET", name) for name in names)
         )
-        value = next((item for item in values if item), None)
+        name, value = next(((name, value) for name, value in zip(names, values, strict=True) if value), ("", None))
         payload = unseal(token, value, f"access {family}") if alive and value else None
         if payload is None:
             return None
         claims: dict[str, Any] = json.loads(payload)
-        return (family, claims) if claims["exp"] > self._clock() else None
+        if claims["exp"] <= self._clock():
+            return None
+        return GoodToken(family, claims, (self._family(family), name) if self._lasting(token) else ())
+
+    def has(self, keys: tuple[str, ...]) -> Awaitable[bool]:
+        """Whether what `GoodToken.keys` names is still there; asked at once."""
+        return self._have(len(keys), self._connection.look(("EXISTS", *keys)))
+
+    async def _have(self, count: int, looked: Awaitable[list[Any]]) -> bool:
+        return (await looked) == [count]
 
     async def claims(self, token: str) -> dict[str, Any] | None:
         """What a good token says."""
         found = await self.find(token)
-        return found[1] if found else None
+        return found.claims if found else None
 
     async def revoke(self, token: str) -> None:
         """End one access token."""

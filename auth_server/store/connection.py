@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from auth_server.keys import Keys
+from switchboard.errors import StateBusy, StateUnavailable
+from switchboard.state.lookups import Lookups
 from switchboard.state.redis_compat import AWAY, unavailable
 
 Hold = Callable[[str], Awaitable[object]]
@@ -19,11 +22,19 @@ async def at_once(_key: str) -> None:
     """Waits for nothing."""
 
 
-class Connection:
-    """What every store of this package shares."""
+_AWAY = "the authorization store cannot be reached"
 
-    def __init__(self, redis: Redis, prefix: str = "", hold: Hold = at_once) -> None:
+
+class Connection:
+    """What every store of this package shares.
+
+    Args:
+        lookups: asks what is asked for every request; without them, `redis` is asked.
+    """
+
+    def __init__(self, redis: Redis, prefix: str = "", hold: Hold = at_once, lookups: Lookups | None = None) -> None:
         self.hold = hold
+        self._lookups = lookups
         self._redis: Any = redis  # the client's own annotations mix its sync and async faces
         self.keys = Keys(prefix)
 
@@ -33,7 +44,21 @@ class Connection:
         try:
             yield self._redis
         except AWAY as error:
-            raise unavailable(error, "the authorization store cannot be reached") from error
+            raise unavailable(error, _AWAY) from error
+
+    def look(self, *commands: tuple[str, ...]) -> Awaitable[list[Any]]:
+        """Several short look-ups (see `switchboard.state.lookups`), asked at once; the answer must be awaited."""
+        if self._lookups is None:
+            return self.pipeline(*((name.lower(), *arguments) for name, *arguments in commands))
+        return self._answers([self._lookups.ask(*command) for command in commands])
+
+    async def _answers(self, asked: list[asyncio.Future[Any]]) -> list[Any]:
+        try:
+            return [await each for each in asked]
+        except StateBusy:
+            raise
+        except StateUnavailable as error:
+            raise StateUnavailable(_AWAY) from error
 
     async def run_lasting(self, script: str, keys: Sequence[str], args: Sequence[str | float]) -> Any:
         """Run a script whose effect must not be forgotten: a code spent, a token replaced."""

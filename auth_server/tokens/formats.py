@@ -28,6 +28,10 @@ class TokenFormat(Protocol):
         """The family of a token that we made; `None` for anything else."""
         ...
 
+    def lasting(self, token: str) -> bool:
+        """Whether `family` will always say of a token that we made what it said once."""
+        ...
+
 
 class Opaque:
     """Random, with a tag; means nothing to its holder."""
@@ -45,6 +49,10 @@ class Opaque:
         """See `TokenFormat`."""
         return self._ring.family("access", token)
 
+    def lasting(self, token: str) -> bool:
+        """See `TokenFormat`."""
+        return True
+
 
 class SignedJwt:
     """RFC 9068. Its `jti` begins with the family. Opaque tokens from before the setting was changed stay good."""
@@ -61,8 +69,12 @@ class SignedJwt:
 
     async def family(self, token: str) -> str | None:
         """See `TokenFormat`."""
-        if token.count(".") != 2:
+        if self.lasting(token):
             return await self._opaque.family(token)
         claims = await self._keys.claims(token)
         jti = claims.get("jti") if claims else None
         return jti[:FAMILY] if isinstance(jti, str) else None
+
+    def lasting(self, token: str) -> bool:
+        """See `TokenFormat`; the pair that signed a JWT may be withdrawn."""
+        return token.count(".") != 2

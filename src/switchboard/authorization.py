@@ -56,12 +56,18 @@ async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -
     issuing = issuing_settings(settings)
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
     server = AuthorizationServer(
-        issuing, state.redis, prefix=state.prefix, clock=state.clock, http=http, hold=state.replicas.hold
+        issuing,
+        state.redis,
+        prefix=state.prefix,
+        clock=state.clock,
+        http=http,
+        hold=state.replicas.hold,
+        lookups=state.lookups,
     )
     if http is not None:
         await announce(issuing, http)
     verifier = InProcessVerifier(
-        server.introspect_token, issuer=settings.base_uri, resource=resources(settings), clock=state.clock
+        server.access_tokens, issuer=settings.base_uri, resource=resources(settings), clock=state.clock
     )
     return replace(_bearer(settings, settings.base_uri, verifier, server.routes()), public=server.public_paths())
 

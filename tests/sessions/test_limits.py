@@ -25,7 +25,7 @@ from switchboard.http.middleware.load_shedding import (
     shortage,
 )
 from switchboard.identity import ANONYMOUS
-from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS
+from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS, Records
 from switchboard.sessions.streams.reply import Reply
 from tests.sessions.conftest import Session, Start, Worker, Workers
 from tools.fleet.workers import HASTE
@@ -331,9 +331,10 @@ def progress(number: int, text: str) -> dict[str, Any]:
 
 async def test_a_stranger_who_knows_a_session_id_does_not_prolong_the_session(workers: Workers) -> None:
     session = await workers.open()
-    records, redis = workers.a.app.rooms.handshake.records, workers.redis
-    if workers.a.app.rooms.state.kind != "redis":
-        redis = workers.a.app.rooms.state.redis
+    state, redis = workers.a.app.rooms.state, workers.redis
+    if state.kind != "redis":
+        redis = state.redis
+    records = Records(state, ttl=300)  # of a worker that has not prolonged it yet
     key = workers.state.keys.session(session.id)
     await redis.pexpire(key, 30_000)
     with pytest.raises(SessionGone):

@@ -8,7 +8,8 @@ Never imports: auth_server, http.
 """
 
 from switchboard.identity.claims import ClaimRules, UnacceptableToken
-from switchboard.identity.introspection import InProcessVerifier, IntrospectionRefused, IntrospectionVerifier
+from switchboard.identity.in_process import InProcessVerifier
+from switchboard.identity.introspection import IntrospectionRefused, IntrospectionVerifier
 from switchboard.identity.jwks import IssuerKeys, JwksVerifier
 from switchboard.identity.principal import ANONYMOUS, Caller, KeyBoundToken, Principal, TokenVerifier, current, serving
 from switchboard.identity.scopes import ADVERTISED, IMPLIES, ScopeNames

@@ -1,4 +1,4 @@
-"""Verifying by asking the issuer: by HTTP (RFC 7662), cached for a moment, or in the same process, never cached.
+"""Verifying by asking the issuer by HTTP (RFC 7662); its answer is cached for a moment.
 
 A network error is never "inactive": it is `AuthorizationUnavailable`, which HTTP answers with 503.
 """
@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
@@ -17,7 +17,7 @@ import httpx2
 from switchboard.common import strict_json
 from switchboard.common.breaker import Breaker
 from switchboard.common.client_secret import ClientSecret
-from switchboard.errors import AuthorizationUnavailable, StateUnavailable
+from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.cache import ExpiringCache, KeyedLocks
 from switchboard.identity.claims import ClaimRules, UnacceptableToken
 from switchboard.identity.principal import KeyBoundToken, Principal
@@ -26,10 +26,6 @@ MOST_CACHED = 30.0
 """Seconds: how old an answer may be, and so how long a revocation may go unseen."""
 
 Endpoint = Callable[[], Awaitable[str]]
-
-Introspect = Callable[[str], Awaitable[Mapping[str, Any] | None]]
-"""The claims of a good token, from the authorization server in the same process."""
-
 
 _NOT_TAKEN = "the issuer does not take INTROSPECTION_CLIENT_ID and INTROSPECTION_CLIENT_SECRET"
 
@@ -142,28 +138,3 @@ class IntrospectionVerifier:
                 raise IntrospectionRefused(f"{said}: {_NOT_TAKEN}")
             raise AuthorizationUnavailable(said)
         return claims
-
-
-class InProcessVerifier:
-    """Asks a callable for a token's claims; revocation is seen at once."""
-
-    def __init__(
-        self,
-        introspect: Introspect,
-        *,
-        issuer: str,
-        resource: str | Collection[str],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        audiences = (resource,) if isinstance(resource, str) else tuple(resource)
-        self._introspect = introspect
-        self._rules = ClaimRules(issuer=issuer, audiences=audiences)
-        self._clock = clock
-
-    async def verify(self, token: str) -> Principal | None:
-        """Satisfies `TokenVerifier`."""
-        try:
-            claims = await self._introspect(token)
-        except StateUnavailable as error:
-            raise AuthorizationUnavailable(str(error)) from error
-        return self._rules.principal(claims, self._clock()) if claims else None

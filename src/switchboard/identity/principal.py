@@ -50,8 +50,11 @@ class KeyBoundToken(Exception):
 class TokenVerifier(Protocol):
     """Turns a bearer token into a principal."""
 
-    async def verify(self, token: str) -> Principal | None:
+    def verify(self, token: str) -> Awaitable[Principal | None]:
         """The token's principal, or `None` for a token that is unknown, expired, revoked or meant for another audience.
+
+        What can be asked of the shared state is asked at once: what the caller asks of it before awaiting this leaves
+        in the same write. The answer must be awaited.
 
         Raises:
             AuthorizationUnavailable: the issuer or its store cannot be asked now (answered with 503).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -37,6 +38,9 @@ LONGEST_URI: Final = 2_048
 
 OLDEST: Final = "2024-11-05"
 
+_FIELDS: Final = ("v", "owner", "protocol", "params", "level", "standalone", "followed", "subscribed", "pending")
+"""What is read of a record, in the order that `_parse` takes."""
+
 _SID: Final = re.compile(r"[0-9a-f]{48}")
 """What `create` mints: nothing else is asked of Redis."""
 
@@ -46,8 +50,19 @@ DEFAULT_LEVEL: Final[LoggingLevel] = "info"
 _SEVERITY: Final = {level: rank for rank, level in enumerate(get_args(LoggingLevel))}
 """RFC 5424."""
 
+SLIDES: Final = 10
+"""How often in its time a worker slides the life of a session that is used, at most. Its life is longer by one such
+part, so that its whole time is left after every use."""
+
+MOST_SLID: Final = 20_000
+"""Sessions of which a worker remembers when it slid their lives; the one slid longest ago is forgotten first."""
+
 UNKNOWN: Final = '{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"unknown","version":"0"}}'
 """What is known of a client before `initialize`: nothing."""
+
+
+StoredRecord = asyncio.Future[Any]
+"""A record as it is being read; see `Records.begin`."""
 
 
 @lru_cache(maxsize=2048)
@@ -91,8 +106,11 @@ class Records:
 
     def __init__(self, state: State, ttl: float, max_sessions: int = 20_000) -> None:
         self._state = state
-        self.ttl_ms = int(ttl * 1000)
+        self._slide_ms = int(ttl * 1000) // SLIDES
+        self.ttl_ms = int(ttl * 1000) + self._slide_ms
         self._quota = SessionQuota(state, max_sessions, self.ttl_ms)
+        self._slid: dict[str, float] = {}
+        """When this worker slid a session's life last, by the monotonic clock; in that order."""
 
     async def create(self, owner: str, protocol_version: str, params: InitializeRequestParams) -> str:
         """Store a new session and return its id (192 random bits, visible ASCII).
@@ -134,27 +152,61 @@ class Records:
                 await pipe.execute()
         await self._state.replicas.hold(key)
 
-    async def load(self, sid: str, owner: str) -> Record:
-        """Read the record and slide its life, in one round trip; whoever is not its owner slides nothing.
+    def begin(self, sid: str) -> StoredRecord | None:
+        """Ask for a record, before it is known who wants it; for `load`, or to be left alone.
+
+        Gives `None` when there can be none, and nothing is asked.
+        """
+        if not _SID.fullmatch(sid):
+            return None
+        return self._state.lookups.ask("HMGET", self._state.keys.session(sid), *_FIELDS)
+
+    async def load(self, sid: str, owner: str, begun: StoredRecord | None = None) -> Record:
+        """Read the record and slide its life; whoever is not its owner slides nothing.
+
+        Args:
+            sid: whatever the client says.
+            owner: who asks.
+            begun: what `begin` gave for this `sid` and this request, if it was called.
 
         Raises:
             SessionGone: unknown, expired, ended, or another principal's; the caller cannot tell which.
         """
-        if not _SID.fullmatch(sid):
+        stored = begun or self.begin(sid)
+        if stored is None:
             raise SessionGone(sid[:8])
-        with self._state.guard():
-            flat: Any = await self._state.scripts.load(keys=[self._state.keys.session(sid)], args=[owner, self.ttl_ms])
-        record = _parse(sid, dict(zip(flat[::2], flat[1::2], strict=True)))
-        if record is None:
+        record = _parse(sid, await stored)
+        if record is None or record.owner != owner:
             raise SessionGone(sid)
         await self._quota.used(owner)
-        if record.has_streams and record.held_by is None:
-            await self._touch_streams(sid)
+        await self._slide(record)
         return record
+
+    async def _slide(self, record: Record) -> None:
+        """Have the session end later, with what is stored beside it; unless this worker did so a moment ago."""
+        sid, now = record.sid, time.monotonic()
+        last = self._slid.get(sid)
+        if last is not None and (now - last) * 1000 < self._slide_ms:
+            return
+        self._note_slid(sid, now)
+        try:
+            # The worker that has the session's stream open keeps what belongs to that.
+            keys = self._keys(sid) if record.has_streams and record.held_by is None else self._keys(sid)[:1]
+            await asyncio.gather(*(self._state.lookups.ask("PEXPIRE", key, self.ttl_ms) for key in keys))
+        except BaseException:
+            self._slid.pop(sid, None)
+            raise
+
+    def _note_slid(self, sid: str, now: float) -> None:
+        self._slid.pop(sid, None)
+        if len(self._slid) >= MOST_SLID:
+            del self._slid[next(iter(self._slid))]
+        self._slid[sid] = now
 
     async def delete(self, sid: str, owner: str) -> None:
         """End the session; what writes to it from now on is refused by its scripts."""
         keys = self._state.keys
+        self._slid.pop(sid, None)
         await self._quota.release(owner, sid)
         with self._state.guard():
             await self._state.redis.delete(keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE))
@@ -194,12 +246,6 @@ class Records:
         for key in self._keys(sid):
             pipe.pexpire(key, self.ttl_ms)
 
-    async def _touch_streams(self, sid: str) -> None:
-        with self._state.guard():
-            async with self._state.redis.pipeline(transaction=False) as pipe:
-                self.keep(pipe, sid)
-                await pipe.execute()
-
     async def _subscription(self, sid: str, verb: str, uri: str) -> None:
         keys = self._state.keys
         with self._state.guard():
@@ -230,18 +276,19 @@ def _settled(owner: str, protocol_version: str, params: InitializeRequestParams)
     return {**_common(owner), "protocol": protocol_version, "params": declared}
 
 
-def _parse(sid: str, stored: dict[str, str]) -> Record | None:
-    if not stored or stored.get("v") not in READABLE:
+def _parse(sid: str, stored: Sequence[str | None]) -> Record | None:
+    version, owner, protocol, params, level, standalone, followed, subscribed, pending = stored
+    if version not in READABLE or owner is None or protocol is None or params is None:
         return None
     return Record(
         sid=sid,
-        owner=stored["owner"],
-        protocol_version=stored["protocol"],
-        params=stored["params"],
-        level=cast(LoggingLevel | None, stored.get("level")),
-        held_by=stored.get("standalone"),
-        has_streams="followed" in stored or "subscribed" in stored,
-        pending=stored.get("pending") == "1",
+        owner=owner,
+        protocol_version=protocol,
+        params=params,
+        level=cast(LoggingLevel | None, level),
+        held_by=standalone,
+        has_streams=followed is not None or subscribed is not None,
+        pending=pending == "1",
     )
 
 
