@@ -19,7 +19,7 @@ import redis.asyncio
 import structlog
 from hypothesis import HealthCheck, settings
 
-from switchboard.log import _QUIET
+from switchboard.log.configuration import QUIET
 from tools.fleet.redis_server import RedisServer, find_binary, start_redis
 from tools.fleet.wiretap import Wiretap
 
@@ -165,7 +165,7 @@ class Hearing(logging.Handler):
         """The standard library's loggers, save below the levels that every process of ours gives to some of them."""
         parts = record.name.split(".")
         names = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
-        floor = next((_QUIET[name] for name in names if name in _QUIET), logging.DEBUG)
+        floor = next((QUIET[name] for name in names if name in QUIET), logging.DEBUG)
         if record.levelno >= floor:
             self.said.append(f"{record.name} {record.getMessage()}")
 

@@ -177,6 +177,7 @@ class _Server(uvicorn.Server):
                     await super().shutdown(sockets=sockets)
             except TimeoutError:  # what it waits for may never come
                 log.error("worker.not_closed", within_s=CLOSE_S)
+                logs.flush()
                 os._exit(FAILED)
 
 

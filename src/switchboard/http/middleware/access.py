@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from starlette.types import Scope
@@ -93,6 +94,14 @@ def _said(fields: Mapping[str, Any]) -> str:
 
 def word(text: str) -> str:
     """One word of a log line."""
+    return _kept(text) if len(text) <= _LONGEST else _word(text)
+
+
+def _word(text: str) -> str:
     seen = visible_text.text(text[: 2 * _LONGEST])
     cut = seen if len(seen) <= _LONGEST else f"{seen[:_LONGEST]}…"
     return cut if _PLAIN.fullmatch(cut) else json.dumps(cut, ensure_ascii=False)
+
+
+_kept: Final = lru_cache(maxsize=4096)(_word)
+"""The same few tools, paths and people are in most lines."""

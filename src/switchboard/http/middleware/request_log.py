@@ -11,11 +11,11 @@ from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from switchboard.http.middleware.access import About, ToolOf, as_named, word
 from switchboard.http.middleware.guards import PROBES
 from switchboard.identity import Principal
+from switchboard.log import request_id
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class RequestLog:
         scope.setdefault("state", {})["about"] = about
         name = _request_id(scope)
         answer = _Answer(send, name)
-        tokens = bind_contextvars(request_id=name.decode("ascii"))
+        bound = request_id.set(name.decode("ascii"))
         try:
             await self.app(scope, receive, answer)
         except Exception:
@@ -53,7 +53,7 @@ class RequestLog:
             say = log.debug if scope["path"] in self._probes else log.info
             line, parts = _told(scope, about, answer.status or _ABORTED, time.perf_counter() - began)
             say(line, **parts)
-            reset_contextvars(**tokens)
+            request_id.reset(bound)
 
 
 class _Answer:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from switchboard.log import redact, redact_text
+from switchboard.log.configuration import _Clock
+from switchboard.log.redaction import _HIDDEN, _SECRET_KEYS, _shown
 
 SETUP = """
 import logging, warnings
@@ -25,6 +29,22 @@ def run(program: str, level: str = "info", log_format: str = "json") -> list[str
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == ""
     return done.stderr.splitlines()
+
+
+IN_A_LOOP = """
+import asyncio, os, sys, threading
+first, second = structlog.get_logger('first'), logging.getLogger('second')
+async def main():
+{body}
+asyncio.run(main())
+"""
+
+
+def run_in_a_loop(body: str) -> list[str]:
+    """The messages of a process that runs `body` in one turn of an event loop."""
+    program = SETUP.format(level="info", format="json") + IN_A_LOOP.format(body=textwrap.indent(body, "    "))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    return [json.loads(line)["message"] if line.startswith("{") else line for line in done.stderr.splitlines()]
 
 
 def run_json(program: str, level: str = "info") -> list[dict[str, Any]]:
@@ -229,3 +249,97 @@ def test_no_text_that_a_stranger_sends_holds_the_worker_up_while_it_is_searched_
 def test_a_trace_that_holds_a_long_text_of_a_stranger_is_searched_in_a_time_that_grows_with_it() -> None:
     (line,) = run_json("structlog.get_logger().info('x', exception='a.' * 200_000 + ' x://u:hunter22@h')")
     assert line["exception"].endswith(" x://u:[redacted]@h")
+
+
+def test_lines_of_all_loggers_of_a_process_stay_in_order() -> None:
+    body = (
+        "first.info('1')\n"
+        "second.info('2')\n"
+        "first.error('3')\n"
+        "second.info('4')\n"
+        "thread = threading.Thread(target=first.info, args=('5',)); thread.start(); thread.join()\n"
+        "first.info('6')\n"
+    )
+    assert run_in_a_loop(body) == list("123456")
+
+
+@pytest.mark.parametrize(
+    ("ending", "printed"),
+    [
+        ("sys.exit(0)", []),
+        ("asyncio.get_running_loop().stop()", []),
+        ("1 / 0", ["ZeroDivisionError: division by zero"]),
+        ("log.flush(); os._exit(1)", []),
+    ],
+)
+def test_lines_that_wait_are_written_before_the_process_ends_and_before_it_says_why(
+    ending: str, printed: list[str]
+) -> None:
+    lines = run_in_a_loop(f"first.info('said')\nsecond.info('too')\n{ending}")
+    assert lines[:2] == ["said", "too"]
+    assert lines[2:][-1:] == printed
+
+
+def test_an_error_is_written_even_if_the_process_dies_at_once() -> None:
+    assert run_in_a_loop("first.info('before')\nsecond.error('broken')\nos.abort()") == ["before", "broken"]
+
+
+def test_a_forked_child_does_not_repeat_what_its_parent_logged() -> None:
+    body = "first.info('parent')\npid = os.fork()\nif pid:\n    os.waitpid(pid, 0)\nelse:\n    first.info('child')"
+    lines = run_in_a_loop(body)
+    assert lines == ["parent", "child"]
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**63) - 1, 1.5, True, None, "ü", "\U0001f469", [2**70, {"a": (1, "ß")}]])
+def test_values_of_a_line_are_what_was_logged(value: Any) -> None:
+    (line,) = run(f"structlog.get_logger().info('x', value={value!r})")
+    assert line.isascii()
+    assert json.loads(line)["value"] == json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("key", ["Token", "TOKEN", "Authorization"])
+def test_a_credential_is_blanked_though_the_key_was_seen_before_with_others(key: str) -> None:
+    for _ in range(2):
+        assert "sesame" not in str(redact(None, "info", {"event": "x", "path": "/mcp", key: "sesame-1"}))
+
+
+def test_the_time_of_a_line_is_that_of_its_moment() -> None:
+    before = datetime.now(UTC)
+    (line,) = run_json("structlog.get_logger().info('x')")
+    assert before < datetime.fromisoformat(line["timestamp"]) < datetime.now(UTC)
+
+
+def test_times_go_on_from_one_second_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([1_800_000_000_999_999_999, 1_800_000_001_000_000_000, 1_800_000_001_000_001_000])
+    monkeypatch.setattr("time.time_ns", lambda: next(moments))
+    now = _Clock().now
+    assert [now(), now(), now()] == [
+        "2027-01-15T08:00:00.999999Z",
+        "2027-01-15T08:00:01.000000Z",
+        "2027-01-15T08:00:01.000001Z",
+    ]
+
+
+def test_a_reader_of_the_log_that_is_gone_does_not_end_the_process() -> None:
+    program = SETUP.format(level="info", format="json") + (
+        "import os\n"
+        "reading, writing = os.pipe(); os.dup2(writing, 2); os.close(writing); os.close(reading)\n"
+        "structlog.get_logger().info('x'); logging.getLogger('a').error('y')\n"
+        "os.write(1, b'served')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "served"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["event", "path", "tool", "reason", "Token", "code"]),
+        st.one_of(st.text(max_size=30), st.sampled_from(SECRETS), st.integers(), st.booleans(), st.none()),
+    )
+)
+def test_what_is_soon_known_to_be_plain_would_not_be_changed_by_a_closer_look(event: dict[str, Any]) -> None:
+    closer = {
+        key: (_HIDDEN if key.lower() in _SECRET_KEYS else _shown(value)) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
+    assert redact(None, "info", dict(event)) == closer
