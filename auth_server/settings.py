@@ -38,7 +38,7 @@ class StaticClient:
     """A client known by settings, not by registration: a machine, or a gateway."""
 
     id: str
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     name: str = ""
     redirect_uris: tuple[str, ...] = ()
     grant_types: tuple[str, ...] = ("client_credentials",)
@@ -72,7 +72,7 @@ class OidcSettings:
 
     issuer: str
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     client_auth: str = ""
     client_key: str = field(default="", repr=False)
     scopes: tuple[str, ...] = ("openid", "offline_access")
@@ -98,7 +98,7 @@ class GithubSettings:
     """GitHub, or a GitHub Enterprise server, that signs people in."""
 
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     site: str = "https://github.com"
     api: str = "https://api.github.com"
 
@@ -122,7 +122,7 @@ class AuthSettings:
 
     issuer: str
     resources: tuple[str, ...]
-    secret_keys: tuple[str, ...]
+    secret_keys: tuple[str, ...] = field(repr=False)
     allow_fake_idp: bool = False
     scopes: tuple[str, ...] = SCOPES
     default_scopes: tuple[str, ...] = ("mcp",)

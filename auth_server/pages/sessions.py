@@ -5,7 +5,7 @@ Never a substitute for consent: the authorization endpoint does not look at it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +22,7 @@ class Session:
     """Who is signed in, and by which cookie."""
 
     subject: str
-    secret: str
+    secret: str = field(repr=False)
 
 
 class Sessions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from auth_server.crypto import KeyRing, seal, unseal
@@ -22,10 +22,10 @@ class Issued:
     """New tokens, not yet stored; they count once the store has said so."""
 
     family: str
-    access: str
+    access: str = field(repr=False)
     claims: dict[str, Any]
-    refresh: str | None
-    response: dict[str, Any]
+    refresh: str | None = field(repr=False)
+    response: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from mcp_types import (
 from typer.testing import CliRunner
 
 from switchboard.cli.commands import app
-from switchboard.cli.connect.token_store import Purse
+from switchboard.cli.connect.token_store import TokenFile
 from tools.fleet.children import Child, answers, free_port
 from tools.fleet.person import signed_in
 from tools.messages import initialize, text
@@ -259,11 +259,11 @@ def test_what_cannot_be_meant_is_refused_in_one_line(arguments: list[str], said:
 
 def test_tokens_can_be_forgotten_for_one_server(tmp_path: Path) -> None:
     for server in ("https://one.example/mcp", "https://two.example/mcp"):
-        Purse(tmp_path, server).write({"tokens": {}})
+        TokenFile(tmp_path, server).write({"tokens": {}})
     said = [
         CliRunner().invoke(app, ["connect", "https://one.example", "--tokens", str(tmp_path), "--forget"]).stderr
         for _ in range(2)
     ]
     assert said[0] == "switchboard: forgot the tokens for https://one.example/mcp\n"
     assert said[1] == "switchboard: there are no tokens for https://one.example/mcp\n"
-    assert Purse(tmp_path, "https://two.example/mcp").read()
+    assert TokenFile(tmp_path, "https://two.example/mcp").read()

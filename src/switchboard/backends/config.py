@@ -23,7 +23,7 @@ class Stdio:
 
     command: str
     args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Added to the few variables that every child gets; the worker's own secrets never are."""
 
     cwd: str | None = None
@@ -39,7 +39,7 @@ class Http:
     """Streamable HTTP: one server under one URL or several."""
 
     urls: tuple[str, ...]
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     era: Era = "auto"
     """`auto` asks `server/discover` first. A server that elicits while it works wants `handshake`."""
 
@@ -52,7 +52,7 @@ class Sse:
     """HTTP+SSE, the transport of 2024-11-05."""
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     insecure: bool = False
 
 

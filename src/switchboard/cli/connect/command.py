@@ -19,7 +19,7 @@ from switchboard.cli.connect.bridge import Bridge
 from switchboard.cli.connect.callback import SignInFailed
 from switchboard.cli.connect.signin import SignIn
 from switchboard.cli.connect.stdio import client
-from switchboard.cli.connect.token_store import Purse, default_folder
+from switchboard.cli.connect.token_store import TokenFile, default_folder
 from switchboard.cli.connect.web import WAIT_S, Web
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.common.hosts import is_loopback
@@ -46,17 +46,17 @@ def connect(
     """Be a stdio server that passes everything on to a remote one, for clients that speak only stdio."""
     with ending_clearly():
         endpoint = _endpoint(url, insecure=insecure)
-        purse = Purse(tokens or default_folder(), endpoint)
+        token_file = TokenFile(tokens or default_folder(), endpoint)
         if forget:
-            say(f"forgot the tokens for {endpoint}" if purse.forget() else f"there are no tokens for {endpoint}")
+            say(f"forgot the tokens for {endpoint}" if token_file.forget() else f"there are no tokens for {endpoint}")
             return
         logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, stream=sys.stderr)
         headers = _headers(header or (), token)
         signed_in = any(name.lower() == "authorization" for name in headers)
-        auth = None if signed_in else SignIn(endpoint, purse, browser=browser, say=say)
+        auth = None if signed_in else SignIn(endpoint, token_file, browser=browser, say=say)
         if sign_in:
             asyncio.run(_signed_in(endpoint, headers, auth, patience))
-            say(f"{endpoint} takes the tokens in {purse.file}" if auth else f"{endpoint} takes what was given")
+            say(f"{endpoint} takes the tokens in {token_file.file}" if auth else f"{endpoint} takes what was given")
             return
         raise typer.Exit(0 if asyncio.run(_bridged(endpoint, headers, auth, patience)) else 1)
 

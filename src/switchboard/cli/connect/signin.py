@@ -22,7 +22,7 @@ from mcp.shared.auth import (
 from pydantic import AnyUrl, ValidationError
 
 from switchboard.cli.connect.callback import HOST, PATH, SIGN_IN_S, SignInFailed, free_port, listening
-from switchboard.cli.connect.token_store import Purse
+from switchboard.cli.connect.token_store import TokenFile
 
 
 class SignIn(OAuthClientProvider):
@@ -34,14 +34,14 @@ class SignIn(OAuthClientProvider):
         browser: whether to open one; else the address is only said.
     """
 
-    def __init__(self, server: str, purse: Purse, *, browser: bool, say: Callable[[str], None]) -> None:
-        self._purse = purse
+    def __init__(self, server: str, token_file: TokenFile, *, browser: bool, say: Callable[[str], None]) -> None:
+        self._file = token_file
         self._browser = browser
         self._say = say
         self._stack = AsyncExitStack()
         self._brought: asyncio.Future[AuthorizationCodeResult]
         self._one_at_a_time = anyio.Lock()
-        kept = _Kept(purse)
+        kept = _Kept(token_file)
         self._port = free_port()
         metadata = OAuthClientMetadata(
             client_name="Switchboard connect",
@@ -61,7 +61,7 @@ class SignIn(OAuthClientProvider):
             response = yield request
             if not _refused(response):
                 return
-        async with self._one_at_a_time, self._purse.alone():
+        async with self._one_at_a_time, self._file.locked():
             self._load()
             if used is not None and self._token() == used:
                 self.context.token_expiry_time = 1.0  # it was refused: refresh it, whatever the clock says
@@ -144,14 +144,14 @@ MODELS: Final[dict[str, Any]] = {
 
 
 class _Kept:
-    """The purse's content as the SDK's models. Satisfies its `TokenStorage`, of which it uses the writing half."""
+    """The token file's content as the SDK's models. Satisfies its `TokenStorage`, of which it uses the writing half."""
 
-    def __init__(self, purse: Purse) -> None:
-        self._purse = purse
+    def __init__(self, token_file: TokenFile) -> None:
+        self._file = token_file
         self._last: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
-        content = self._purse.read()
+        content = self._file.read()
         self._last = {key: value for key, value in content.items() if key != "server"}
         known = {"until": content.get("until"), "issued_by": content.get("issued_by")}
         for name, model in MODELS.items():
@@ -165,7 +165,7 @@ class _Kept:
         dumped = {name: self._dumped(value) for name, value in given.items() if value is not None}
         if dumped != self._last:
             self._last = dumped
-            self._purse.write(dumped)
+            self._file.write(dumped)
 
     @staticmethod
     def _dumped(value: Any) -> Any:

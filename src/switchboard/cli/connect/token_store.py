@@ -20,7 +20,7 @@ from switchboard.errors import SwitchboardError
 LOCK_POLL_S: Final = 0.1
 
 
-class PurseTrouble(SwitchboardError):
+class TokenFileError(SwitchboardError):
     """The file cannot be read or written; the message says which and why."""
 
 
@@ -30,7 +30,7 @@ def default_folder() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "switchboard" / "connect"
 
 
-class Purse:
+class TokenFile:
     """One server's."""
 
     def __init__(self, folder: Path, server: str) -> None:
@@ -41,7 +41,7 @@ class Purse:
         """What is in it; empty if there is none, or if it is not what was put there.
 
         Raises:
-            PurseTrouble: it may not be read.
+            TokenFileError: it may not be read.
         """
         try:
             with os.fdopen(open_private(self.file, os.O_RDONLY), encoding="utf-8") as file:
@@ -51,14 +51,14 @@ class Purse:
         except ValueError:
             return {}
         except OSError as error:
-            raise PurseTrouble(f"the tokens in {self.file} cannot be read: {_reason(error)}") from error
+            raise TokenFileError(f"the tokens in {self.file} cannot be read: {_reason(error)}") from error
         return found if isinstance(found, dict) and found.get("server") == self._server else {}
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Replace it, whole or not at all.
 
         Raises:
-            PurseTrouble: it may not be written.
+            TokenFileError: it may not be written.
         """
         try:
             make_private_folder(self.file.parent)
@@ -71,36 +71,36 @@ class Purse:
                 os.unlink(fresh)
                 raise
         except OSError as error:
-            raise PurseTrouble(f"tokens cannot be kept in {self.file}: {_reason(error)}") from error
+            raise TokenFileError(f"tokens cannot be kept in {self.file}: {_reason(error)}") from error
 
     def forget(self) -> bool:
         """Remove it; whether there was one.
 
         Raises:
-            PurseTrouble: it may not be removed.
+            TokenFileError: it may not be removed.
         """
         try:
             self.file.unlink()
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise PurseTrouble(f"{self.file} cannot be removed: {_reason(error)}") from error
+            raise TokenFileError(f"{self.file} cannot be removed: {_reason(error)}") from error
         return True
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def locked(self) -> AsyncIterator[None]:
         """While entered, no other process signs in or refreshes: a refresh token may be used once.
 
         Raises:
-            PurseTrouble: the folder or its lock cannot be had.
+            TokenFileError: the folder or its lock cannot be had.
         """
         try:
             make_private_folder(self.file.parent)
             descriptor = open_private(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise PurseTrouble(f"tokens cannot be kept in {self.file.parent}: {_reason(error)}") from error
+            raise TokenFileError(f"tokens cannot be kept in {self.file.parent}: {_reason(error)}") from error
         try:
-            while not _locked(descriptor):  # noqa: ASYNC110 (a file's lock has no event)
+            while not _try_lock(descriptor):  # noqa: ASYNC110 (a file's lock has no event)
                 await anyio.sleep(LOCK_POLL_S)
             yield
         finally:
@@ -111,7 +111,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
