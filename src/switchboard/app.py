@@ -25,10 +25,12 @@ from switchboard.common.quota import Quota
 from switchboard.errors import StateUnavailable
 from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH
 from switchboard.http.middleware.access import ToolOf
+from switchboard.http.middleware.bearer import Gate
 from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.middleware.guards import default_hosts, default_origins, probes
 from switchboard.http.middleware.load_shedding import Load, LoadShedding, raise_limit, shortage
 from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
+from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap
@@ -140,12 +142,14 @@ class Application:
         quota = Quota("mcp", settings.rate_limit)
         permits = Permits(state.redis, prefix=state.prefix)
 
-        def guarded(path: str, endpoint: ASGIApp) -> ASGIApp:
+        def guarded(path: str, endpoint: ASGIApp) -> Gate:
             return authorization.protect(RateLimit(ErrorBoundary(endpoint), permits, quota, by_principal), path)
 
         base = settings.base_path
+        gate = guarded(MCP_PATH, rooms.endpoints.mcp)
+        mcp = Route(base + MCP_PATH, gate)
         routes = [
-            Route(base + MCP_PATH, guarded(MCP_PATH, rooms.endpoints.mcp)),
+            mcp,
             WebSocketRoute(base + MCP_PATH, guarded(MCP_PATH, rooms.endpoints.websocket)),
             Route(base + SSE_PATH, guarded(SSE_PATH, rooms.endpoints.sse)),
             Route(base + MESSAGE_PATH, guarded(SSE_PATH, rooms.endpoints.message)),
@@ -156,11 +160,15 @@ class Application:
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
         load = Load(settings.max_loop_lag, settings.max_memory_mb << 20)
         await stack.enter_async_context(load.running())
+        router, policy = Starlette(routes=routes), _policy(settings, authorization.public, rooms.tool_of)
+        limits = Limits(load, permits, addresses, principals=quota)
+        protocol = Protocol(mcp, rooms.endpoints.mcp, gate, rooms.handshake.records.begin)
         return wrap(
-            Starlette(routes=routes),
-            _policy(settings, authorization.public, rooms.tool_of),
+            router,
+            policy,
             lambda app: LoadShedding(app, load, probes(base)),
             lambda app: RateLimit(app, permits, addresses, by_address),
+            shortened=lambda table: OnePass(table, router, policy, limits, protocol),
         )
 
     async def _readiness(self) -> Readiness:

@@ -21,7 +21,7 @@ from switchboard.common.discovery import Discovery
 from switchboard.errors import ConfigurationError
 from switchboard.external_issuer import TIMEOUT_S, VALIDATIONS, ExternalIssuer, check, resources
 from switchboard.http.metadata import resource_metadata_routes, resource_metadata_url
-from switchboard.http.middleware.bearer import Anonymous, Bearer
+from switchboard.http.middleware.bearer import Anonymous, Bearer, Gate
 from switchboard.identity import ADVERTISED, IMPLIES, InProcessVerifier, ScopeNames, TokenVerifier
 from switchboard.settings import Settings
 from switchboard.state import State
@@ -36,7 +36,7 @@ UPSTREAM_TIMEOUT_S: Final = 10.0
 class Authorization:
     """How the protocol endpoints are protected, and what else is served for that."""
 
-    protect: Callable[[ASGIApp, str], ASGIApp]
+    protect: Callable[[ASGIApp, str], Gate]
     """Puts the endpoint at a path behind its own challenge (RFC 9728: a client checks that the resource is its URL)."""
     routes: Sequence[BaseRoute] = ()
     public: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ def _bearer(
 ) -> Authorization:
     names = names or ScopeNames()
 
-    def protect(app: ASGIApp, path: str) -> ASGIApp:
+    def protect(app: ASGIApp, path: str) -> Gate:
         return Bearer(
             app,
             verifier,

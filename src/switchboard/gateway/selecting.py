@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from mcp.server.context import HandlerResult
@@ -28,6 +28,7 @@ from switchboard.gateway.source import Context, Provider
 REMEMBERED: Final = 64
 """Views. Clients write tag expressions, so there is no end to them."""
 
+_UNCHANGED: Final = nullcontext()
 _wish: contextvars.ContextVar[Wish] = contextvars.ContextVar("switchboard_wish")
 
 
@@ -80,15 +81,20 @@ class SelectedCatalog:
         self._presets, self._search = presets, search
         self._views.clear()
 
-    @contextmanager
-    def serving(self, query: bytes) -> Iterator[None]:
+    def serving(self, query: bytes) -> AbstractContextManager[None]:
         """Serve what is done inside as the query of its URL wishes.
 
         Raises:
             UnknownSelection: it wishes for what there is not.
         """
         wished = wish(query)
+        if wished is EVERYTHING and _wish.get(EVERYTHING) is EVERYTHING:
+            return _UNCHANGED
         resolved(wished, self._presets, self._search)
+        return self._serving(wished)
+
+    @contextmanager
+    def _serving(self, wished: Wish) -> Iterator[None]:
         reset = _wish.set(wished)
         try:
             yield

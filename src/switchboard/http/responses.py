@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from mcp_types.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
@@ -44,11 +45,23 @@ async def refuse(
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": message[:120]})
         return
-    error: dict[str, Any] = {"code": INTERNAL_ERROR if status >= 500 else INVALID_REQUEST, "message": message}
+    code = INTERNAL_ERROR if status >= 500 else INVALID_REQUEST
+    out = _websocket_denial(send) if scope["type"] == "websocket" else send
+    kept = data is None and len(message) <= _LONGEST_KEPT
+    body = _kept_error(code, message) if kept else _error(code, message, data)
+    await send_body(out, status, body, b"application/json", headers)
+
+
+def _error(code: int, message: str, data: dict[str, Any] | None = None) -> bytes:
+    error: dict[str, Any] = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    out = _websocket_denial(send) if scope["type"] == "websocket" else send
-    await send_json(out, status, {"jsonrpc": "2.0", "id": None, "error": error}, headers)
+    return json.dumps({"jsonrpc": "2.0", "id": None, "error": error}, separators=(",", ":")).encode()
+
+
+_LONGEST_KEPT: Final = 200
+_kept_error = lru_cache(maxsize=256)(_error)
+"""The same few refusals are said again and again."""
 
 
 class Elsewhere:

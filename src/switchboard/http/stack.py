@@ -1,4 +1,7 @@
-"""The order of the way in. One table: a row is one middleware, the outermost first."""
+"""The order of the way in. One table: a row is one middleware, the outermost first.
+
+Trusted proxies stand before it. `one_pass` decides the same for ordinary requests, in the same order.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,6 @@ class Policy:
 
 
 _STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
-    lambda app, policy: TrustedProxies(app, policy.proxies) if policy.proxies else app,
     lambda app, policy: RequestLog(app, policy.probes, policy.tool_of),
     lambda app, policy: Cors(app, origins=policy.origins, public=policy.public),
     lambda app, policy: SecurityHeaders(app, https=policy.https),
@@ -50,13 +52,23 @@ _STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
 )
 
 
-def wrap(app: ASGIApp, policy: Policy, *inner: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
-    """`app` behind the whole stack; `inner` rows come last, the outermost first."""
+def wrap(
+    app: ASGIApp,
+    policy: Policy,
+    *inner: Callable[[ASGIApp], ASGIApp],
+    shortened: Callable[[ASGIApp], ASGIApp] = lambda table: table,
+) -> ASGIApp:
+    """`app` behind the whole stack; `inner` rows come last, the outermost first.
+
+    Args:
+        shortened: puts what serves ordinary requests in one pass before the table, behind trusted proxies.
+    """
     for row in reversed(inner):
         app = row(app)
     for outer in reversed(_STACK):
         app = outer(app, policy)
-    return app
+    app = shortened(app)
+    return TrustedProxies(app, policy.proxies) if policy.proxies else app
 
 
 Serving = Callable[[bytes], AbstractContextManager[None]]

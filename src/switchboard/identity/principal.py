@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,11 +81,21 @@ def current() -> Caller:
     return _caller.get(Caller(ANONYMOUS))
 
 
-@contextmanager
-def serving(caller: Caller) -> Iterator[None]:
+class Serving:
+    """A context in which a caller is the current one, for what is done in it and for the tasks started there."""
+
+    __slots__ = ("_caller", "_reset")
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def __enter__(self) -> None:
+        self._reset = _caller.set(self._caller)
+
+    def __exit__(self, *_: object) -> None:
+        _caller.reset(self._reset)
+
+
+def serving(caller: Caller) -> Serving:
     """Make `caller` the current one for this context, and for the tasks started in it."""
-    reset = _caller.set(caller)
-    try:
-        yield
-    finally:
-        _caller.reset(reset)
+    return Serving(caller)

@@ -6,10 +6,11 @@ On the hot path of every call: headers are scanned once, and nothing is allocate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from operator import attrgetter
+from typing import Protocol
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -93,6 +94,33 @@ class Scopes:
         return not held.issuperset(self.required)
 
 
+class Gate(Protocol):
+    """Decides who may come to an endpoint: a row of the table, which `http.one_pass` asks without its frame."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    async def admit(self, query: bytes, sent: Sequence[bytes], meanwhile: Callable[[], None]) -> Caller:
+        """Whom a request comes from.
+
+        Args:
+            query: of its URL.
+            sent: the values of its `Authorization` headers.
+            meanwhile: called once the shared state was asked about the token, before its answer is waited for.
+
+        Raises:
+            Refused: with what to answer.
+        """
+        ...
+
+    def note(self, caller: Caller, scope: Scope) -> None:
+        """Put what others need to know into the scope."""
+        ...
+
+
+def _nothing() -> None:
+    """What is done meanwhile by whoever only waits."""
+
+
 class Bearer:
     """Lets a request through with its principal set, or answers 400, 401, 403 or 503 itself."""
 
@@ -113,18 +141,48 @@ class Bearer:
         advertised = self._needed.required if advertised_scopes is None else tuple(advertised_scopes)
         names = names or ScopeNames()
         self.challenge = Challenge(resource_metadata_url, names.offered(advertised), names)
+        self._unauthenticated = self.challenge.unauthenticated()
+        self._invalid = self.challenge.invalid(_INVALID)
+        self._malformed = self.challenge.invalid(_MALFORMED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
         try:
-            principal, token = await self._principal(scope)
-        except _Refused as refused:
+            caller = await self.admit(scope["query_string"], sent)
+        except Refused as refused:
             await refused.answer(scope, send)
             return
-        scope.setdefault("state", {})["challenge"] = self.challenge
-        await _serve(self.app, Caller(principal, still_valid=partial(self._is_good, token)), scope, receive, send)
+        self.note(caller, scope)
+        with serving(caller):
+            await self.app(scope, receive, send)
+
+    async def admit(self, query: bytes, sent: Sequence[bytes], meanwhile: Callable[[], None] = _nothing) -> Caller:
+        """See `Gate`."""
+        token = self._token(query, sent)
+        verdict = self._verifier.verify(token)
+        meanwhile()
+        try:
+            principal = await verdict
+        except (AuthorizationUnavailable, StateUnavailable) as error:
+            log.warning("authorization.failed", reason=str(error))
+            message = str(error) if isinstance(error, StateBusy) else _UNAVAILABLE
+            raise Refused(503, message, retry_after=RETRY_AFTER) from error
+        except KeyBoundToken as error:
+            raise Refused(401, str(error), self.challenge.invalid(str(error))) from error
+        if principal is None:
+            raise Refused(401, _INVALID, self._invalid)
+        if self._needed.missing(principal.scopes):
+            raise Refused(403, _INSUFFICIENT, self.challenge.insufficient(self._needed.required))
+        return Caller(principal, still_valid=partial(self._is_good, token))
+
+    def note(self, caller: Caller, scope: Scope) -> None:
+        """See `Gate`."""
+        state = scope.setdefault("state", {})
+        state["challenge"] = self.challenge
+        state["principal"] = caller.principal
 
     async def _is_good(self, token: str) -> bool:
         """For what outlives its request: an open stream ends with its token (AUTH row 10)."""
@@ -135,62 +193,51 @@ class Bearer:
         except KeyBoundToken:
             return False
 
-    async def _principal(self, scope: Scope) -> tuple[Principal, str]:
-        if _token_in_query(scope["query_string"]):
-            raise _Refused(400, _IN_QUERY, self.challenge.malformed(_IN_QUERY))
-        token = self._token(scope)
-        try:
-            principal = await self._verifier.verify(token)
-        except (AuthorizationUnavailable, StateUnavailable) as error:
-            log.warning("authorization.failed", reason=str(error))
-            message = str(error) if isinstance(error, StateBusy) else _UNAVAILABLE
-            raise _Refused(503, message, retry_after=RETRY_AFTER) from error
-        except KeyBoundToken as error:
-            raise _Refused(401, str(error), self.challenge.invalid(str(error))) from error
-        if principal is None:
-            raise _Refused(401, _INVALID, self.challenge.invalid(_INVALID))
-        if self._needed.missing(principal.scopes):
-            raise _Refused(403, _INSUFFICIENT, self.challenge.insufficient(self._needed.required))
-        return principal, token
-
-    def _token(self, scope: Scope) -> str:
-        values = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(values) > 1:
-            raise _Refused(400, _DOUBLED, self.challenge.malformed(_DOUBLED))
-        kind, _, token = values[0].partition(b" ") if values else (b"", b"", b"")
+    def _token(self, query: bytes, sent: Sequence[bytes]) -> str:
+        if query and _token_in_query(query):
+            raise Refused(400, _IN_QUERY, self.challenge.malformed(_IN_QUERY))
+        if len(sent) > 1:
+            raise Refused(400, _DOUBLED, self.challenge.malformed(_DOUBLED))
+        kind, _, token = sent[0].partition(b" ") if sent else (b"", b"", b"")
         if kind.lower() != b"bearer":
-            raise _Refused(401, _REQUIRED, self.challenge.unauthenticated())
+            raise Refused(401, _REQUIRED, self._unauthenticated)
         token = token.strip(b" ")
         if not token or len(token) > _LONGEST_TOKEN or token.translate(None, _TOKEN68):
-            raise _Refused(401, _MALFORMED, self.challenge.invalid(_MALFORMED))
+            raise Refused(401, _MALFORMED, self._malformed)
         return token.decode("ascii")
 
 
 class Anonymous:
-    """Stands where `Bearer` would when `AUTH_MODE=none`: everybody is the same nobody."""
+    """Stands where `Bearer` would when `AUTH_MODE=none`: every request has the same principal."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._caller = Caller(ANONYMOUS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        await _serve(self.app, Caller(ANONYMOUS), scope, receive, send)
+        self.note(self._caller, scope)
+        with serving(self._caller):
+            await self.app(scope, receive, send)
 
+    async def admit(self, query: bytes, sent: Sequence[bytes], meanwhile: Callable[[], None] = _nothing) -> Caller:
+        """See `Gate`."""
+        meanwhile()
+        return self._caller
 
-async def _serve(app: ASGIApp, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-    scope.setdefault("state", {})["principal"] = caller.principal
-    with serving(caller):
-        await app(scope, receive, send)
+    def note(self, caller: Caller, scope: Scope) -> None:
+        """See `Gate`."""
+        scope.setdefault("state", {})["principal"] = caller.principal
 
 
 def _token_in_query(query: bytes) -> bool:
     return b"access_token" in query and any(pair.partition(b"=")[0] == b"access_token" for pair in query.split(b"&"))
 
 
-class _Refused(Exception):
-    """A request that ends here: the way out of the checks above, never seen outside."""
+class Refused(Exception):
+    """A request that ends here, and what it is answered."""
 
     def __init__(
         self, status: int, message: str, challenge: bytes | None = None, *, retry_after: int | None = None
@@ -204,5 +251,6 @@ class _Refused(Exception):
             self.headers.append((b"retry-after", str(retry_after).encode()))
 
     async def answer(self, scope: Scope, send: Send) -> None:
+        """Answer it, and log why."""
         log.info("request.refused", status=self.status, reason=self.message)
         await refuse(scope, send, self.status, self.message, headers=self.headers)

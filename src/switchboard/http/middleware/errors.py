@@ -55,10 +55,11 @@ class ErrorBoundary:
         except Exception as error:  # the boundary between our rooms and the network
             if begun or scope["type"] == "lifespan":
                 raise
-            await _answer(error, scope, send)
+            await answer(error, scope, send)
 
 
-async def _answer(error: Exception, scope: Scope, send: Send) -> None:
+async def answer(error: Exception, scope: Scope, send: Send) -> None:
+    """Answer what an endpoint raised before it answered itself; called while the error is handled."""
     for kind, status, message, headers in _ANSWERS:
         if isinstance(error, kind):
             log.warning("request.failed", status=status, reason=str(error))

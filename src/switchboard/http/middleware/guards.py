@@ -7,6 +7,7 @@ A `Host` that is not ours is 421 (RFC 9110 §15.5.20): the request was meant for
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,6 +17,9 @@ from switchboard.http.responses import refuse
 
 PROBES = frozenset({"/healthz", "/readyz"})
 """Asked by orchestrators under whatever name or address a container has; they tell nothing worth rebinding for."""
+
+
+FOREIGN_HOST: Final = (421, "This server does not answer for that host (ALLOWED_HOSTS)")
 
 
 def probes(base_path: str) -> frozenset[str]:
@@ -80,7 +84,7 @@ class Guards:
         if len(hosts) != 1 or len(origins) > 1:
             return 400, "A request has exactly one Host header, and one Origin header at most"
         if hosts[0].decode("latin-1") not in self._hosts:
-            return 421, "This server does not answer for that host (ALLOWED_HOSTS)"
+            return FOREIGN_HOST
         if origins and not self._allows(origins[0].decode("latin-1"), scope["path"]):
             return 403, "This origin may not call this server (ALLOWED_ORIGINS)"
         return None

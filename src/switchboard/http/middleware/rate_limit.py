@@ -46,9 +46,23 @@ class Permits:
         self._clock = clock
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
 
+    def spend_held(self, quota: Quota, key: str) -> bool:
+        """Spend a permit that this worker holds already; whether it had one."""
+        if quota.limit <= 0:
+            return True
+        held = self._held.get((quota.name, key))
+        if held is None or held.permits < 1 or held.until <= self._clock():
+            return False
+        held.permits -= 1
+        if held.permits == 0:
+            self._held.pop((quota.name, key), None)
+        return True
+
     async def spend(self, quota: Quota, key: str, count: int = 1) -> float | None:
         """Spend `count` permits, all or none; the seconds to wait when there are too few."""
-        if quota.limit <= 0 or count <= 0:
+        if count <= 0 or (count == 1 and self.spend_held(quota, key)):
+            return None
+        if quota.limit <= 0:
             return None
         held = self._held.get((quota.name, key))
         if held is None or held.until <= self._clock():
@@ -112,12 +126,16 @@ class RateLimited(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Counting:
+class Counting:
     """One bucket that a request counts in."""
 
     permits: Permits
     quota: Quota
     key: str
+
+    def spend_held(self) -> bool:
+        """Spend a permit that this worker holds already; whether it had one."""
+        return self.permits.spend_held(self.quota, self.key)
 
     async def spend(self, count: int) -> None:
         """Spend permits.
@@ -139,7 +157,8 @@ class _Counting:
         await self.spend(count - 1)
 
 
-_COUNTED = "counted"
+COUNTED = "counted"
+"""In the state of a scope: the buckets that its request was counted in."""
 
 
 async def spend_message(scope: Scope) -> None:
@@ -148,7 +167,7 @@ async def spend_message(scope: Scope) -> None:
     Raises:
         RateLimited: the client has sent too many.
     """
-    for counting in scope.get("state", {}).get(_COUNTED, ()):
+    for counting in scope.get("state", {}).get(COUNTED, ()):
         await counting.spend(1)
 
 
@@ -158,7 +177,7 @@ async def spend_batch(scope: Scope, count: int) -> None:
     Raises:
         RateLimited: the client may not send as many now.
     """
-    for counting in scope.get("state", {}).get(_COUNTED, ()):
+    for counting in scope.get("state", {}).get(COUNTED, ()):
         await counting.spend_batch(count)
 
 
@@ -177,13 +196,13 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._key(scope) if scope["type"] != "lifespan" else None
         if key is not None:
-            counting = _Counting(self._permits, self._quota, key)
+            counting = Counting(self._permits, self._quota, key)
             try:
                 await counting.spend(1)
             except RateLimited as limited:
                 await answer(limited, scope, send)
                 return
-            scope.setdefault("state", {}).setdefault(_COUNTED, []).append(counting)
+            scope.setdefault("state", {}).setdefault(COUNTED, []).append(counting)
         await self.app(scope, receive, send)
 
 

@@ -19,7 +19,7 @@ from switchboard.log import request_id
 
 log = structlog.get_logger(__name__)
 
-_HEADER = b"x-request-id"
+HEADER = b"x-request-id"
 _LONGEST = 64
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
 _ABORTED = 499
@@ -41,7 +41,7 @@ class RequestLog:
         began = time.perf_counter()
         about = About(self._tool_of)
         scope.setdefault("state", {})["about"] = about
-        name = _request_id(scope)
+        name = named(next((value for name, value in scope["headers"] if name == HEADER and _is_plain(value)), None))
         answer = _Answer(send, name)
         bound = request_id.set(name.decode("ascii"))
         try:
@@ -50,9 +50,7 @@ class RequestLog:
             answer.status = answer.status or 500
             raise
         finally:
-            say = log.debug if scope["path"] in self._probes else log.info
-            line, parts = _told(scope, about, answer.status or _ABORTED, time.perf_counter() - began)
-            say(line, **parts)
+            log_request(scope, about, answer.status, time.perf_counter() - began, probe=scope["path"] in self._probes)
             request_id.reset(bound)
 
 
@@ -69,18 +67,25 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), (_HEADER, self._name)]}
+            message = {**message, "headers": [*message.get("headers", ()), (HEADER, self._name)]}
         elif message["type"] == "websocket.accept":
             self.status = 101
         await self._send(message)
 
 
-def _request_id(scope: Scope) -> bytes:
+def named(sent: bytes | None) -> bytes:
     """The caller's own id when it is plain, so that a trace can cross machines; else a fresh one."""
-    for name, value in scope["headers"]:
-        if name == _HEADER and 0 < len(value) <= _LONGEST and not value.translate(None, _PLAIN):
-            return bytes(value)
-    return secrets.token_hex(8).encode("ascii")
+    return sent if sent is not None and _is_plain(sent) else secrets.token_hex(8).encode("ascii")
+
+
+def _is_plain(name: bytes) -> bool:
+    return 0 < len(name) <= _LONGEST and not name.translate(None, _PLAIN)
+
+
+def log_request(scope: Scope, about: About, status: int, seconds: float, *, probe: bool = False) -> None:
+    """Log how a request ended; a status of 0 for one that was not answered."""
+    line, parts = _told(scope, about, status or _ABORTED, seconds)
+    (log.debug if probe else log.info)(line, **parts)
 
 
 def _told(scope: Scope, about: About, status: int, seconds: float) -> tuple[str, dict[str, Any]]:

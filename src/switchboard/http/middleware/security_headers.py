@@ -13,6 +13,8 @@ A page is what answers with HTML. What a response sets itself is kept, so a page
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from secure import Secure
 from secure.headers import (
     CacheControl,
@@ -75,13 +77,29 @@ def _encoded(secure: Secure) -> Pairs:
     return tuple((name.lower().encode("ascii"), value.encode("ascii")) for name, value in secure.headers.items())
 
 
+class SecurityDefaults:
+    """What a response says unless it says it itself."""
+
+    def __init__(self, *, https: bool) -> None:
+        self._api = api_headers(https=https)
+        self._page = page_headers(https=https)
+        self._names = frozenset(name for name, _ in (*self._api, *self._page))
+
+    def added_to(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """`headers`, and after them what they leave unsaid."""
+        said = {name.lower(): value for name, value in headers}
+        defaults = self._page if said.get(b"content-type", b"").startswith(b"text/html") else self._api
+        if self._names.isdisjoint(said):
+            return [*headers, *defaults]
+        return [*headers, *(pair for pair in defaults if pair[0] not in said)]
+
+
 class SecurityHeaders:
-    """Adds to each response what it does not say itself."""
+    """Adds `SecurityDefaults` to each response."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
-        self._api = api_headers(https=https)
-        self._page = page_headers(https=https)
+        self._defaults = SecurityDefaults(https=https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -90,12 +108,7 @@ class SecurityHeaders:
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": self._with_defaults(list(message.get("headers", ())))}
+                message = {**message, "headers": self._defaults.added_to(list(message.get("headers", ())))}
             await send(message)
 
         await self.app(scope, receive, secured)
-
-    def _with_defaults(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        said = {name.lower(): value for name, value in headers}
-        defaults = self._page if said.get(b"content-type", b"").startswith(b"text/html") else self._api
-        return headers + [pair for pair in defaults if pair[0] not in said]
