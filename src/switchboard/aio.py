@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from contextvars import Context
+from typing import Any, Final
+
+GRAIN_S: Final = 0.01
+"""How often `Overdue` looks at most."""
 
 Start = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 """Runs one more coroutine in the background."""
@@ -52,6 +56,44 @@ async def background(*coroutines: Coroutine[Any, Any, Any]) -> AsyncIterator[Sta
             for task in running:
                 if not task.cancelling():  # what ends already may be cleaning up
                     task.cancel()
+
+
+class Overdue:
+    """Calls what is still there so many seconds after it was added. One timer for all: most are gone by then.
+
+    Args:
+        after: seconds; a call comes `GRAIN_S` later at most.
+    """
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._added: dict[Callable[[], None], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._context = Context()  # not that of whoever is added first
+
+    def add(self, call: Callable[[], None]) -> None:
+        """Have this called, once, unless it is taken away before."""
+        loop = asyncio.get_running_loop()
+        self._added[call] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._after, self._look, context=self._context)
+
+    def discard(self, call: Callable[[], None]) -> None:
+        """Do not call this any more."""
+        self._added.pop(call, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, self._timer, due = loop.time(), None, []
+        for call, added in self._added.items():  # in the order in which they were added
+            if added + self._after > now:
+                at = max(added + self._after, now + GRAIN_S)
+                self._timer = loop.call_at(at, self._look, context=self._context)
+                break
+            due.append(call)
+        for call in due:
+            del self._added[call]
+            call()
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:

@@ -30,8 +30,10 @@ from switchboard.config.watching import WatchedConfiguration
 from switchboard.fleet import Heartbeat, mint_worker_id
 from switchboard.fleet.peers import Peers
 from switchboard.gateway import (
+    FastPath,
     Gateway,
     LiveCatalog,
+    NoFastPath,
     Provider,
     SelectedCatalog,
     build_gateway,
@@ -100,6 +102,7 @@ class _Service:
     tasks: Tasks
     handshake: SessionService
     modern: StreamableHTTPSessionManager
+    fast_path: FastPath | NoFastPath
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ class Rooms:
     servers: Servers
     cache: CacheWatch
     tool_of: ToolOf
+    fast_path: FastPath | NoFastPath
     endpoints: Endpoints
 
 
@@ -157,6 +161,7 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
         offer.servers,
         offer.cache,
         offer.selected.tool_of,
+        service.fast_path,
         _endpoints(settings, worker, offer, service),
     )
 
@@ -218,7 +223,9 @@ def _service(settings: Settings, worker: _Worker, offer: _Offer) -> _Service:
         server, options, worker.state, worker.records, worker.streams, worker.id, settings.max_requests
     )
     modern = StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=settings.max_body_bytes)
-    return _Service(server, parking, tasks, handshake, modern)
+    fast_path = FastPath(server, offer.selected) if settings.fast_path == "on" else NoFastPath()
+    offer.catalog.on_change(fast_path.forget)
+    return _Service(server, parking, tasks, handshake, modern, fast_path)
 
 
 def _running(
@@ -249,7 +256,7 @@ def _running(
 def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Service) -> Endpoints:
     scopes = offer.selected.entry_scopes
     mcp = McpEndpoint(
-        HandshakeEndpoint(service.handshake),
+        HandshakeEndpoint(service.handshake, service.fast_path.prepare),
         service.modern.handle_request,
         worker.bus,
         listening=worker.streams.listening,
@@ -257,6 +264,7 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
         readable=partial(readable, offer.selected),
         ending=worker.streams.revocation.ending,
         server_info=service.server.server_info_stamp,
+        prepare=service.fast_path.prepare,
         entry_scopes=scopes,
         clock=worker.state.clock,
     )

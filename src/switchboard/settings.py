@@ -68,6 +68,9 @@ class Settings(SharedSettings):
     )
     max_memory_mb: int = Field(0, ge=0, description="MiB a worker may hold before it refuses with 503; 0 for no limit")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="the largest request body, 1024 or more")
+    fast_path: Annotated[Literal["on", "off"], BeforeValidator(lower)] = Field(
+        "on", description="off serves every request by the SDK's kernel, which is slower: to find a fault"
+    )
     drain_timeout: int = Field(
         25, ge=0, le=3600, description="seconds to finish running requests and tasks at shutdown"
     )

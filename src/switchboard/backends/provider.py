@@ -41,6 +41,7 @@ from switchboard.backends.transports.session_store import SessionStore
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.fleet.peers import Peers
 from switchboard.protocol.changes import LIST_CHANGES
+from switchboard.protocol.direct_requests import DirectTool
 from switchboard.state import State
 
 
@@ -142,6 +143,10 @@ class BackendProvider:
     async def offer(self) -> BackendOffer:
         """What it offers as last known; asking it is a background task's work."""
         return await self._discovery.current()
+
+    def direct(self, _name: str) -> DirectTool | None:
+        """None yet: a call takes a connection with the request's own context."""
+        return None
 
     async def handle(self, method: str, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
         """Pass one request on.

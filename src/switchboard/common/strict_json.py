@@ -13,7 +13,7 @@ import math
 import re
 from typing import Any, Final, NoReturn
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 _MARK: Final = b"\xef\xbb\xbf"
 """Some write it first, and readers may ignore it (RFC 8259 §8.1)."""
@@ -60,6 +60,14 @@ def exactly(text: bytes) -> Any:
     if not is_suspect(text):
         return value
     return json.loads(text, parse_float=_double, parse_int=_whole, parse_constant=_constant)
+
+
+def written(value: Any) -> bytes:
+    """The JSON text of a value. Half a surrogate pair, which UTF-8 does not have, is written as an escape."""
+    try:
+        return to_json(value)
+    except ValueError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def is_suspect(text: bytes) -> bool:

@@ -7,6 +7,7 @@ May import: catalog, plugins, config, identity, leaves.
 Never imports: sessions, http, starlette.
 """
 
+from switchboard.gateway.fast_path import FastPath, NoFastPath
 from switchboard.gateway.live import LiveCatalog
 from switchboard.gateway.resources import readable
 from switchboard.gateway.selecting import SelectedCatalog
@@ -16,8 +17,10 @@ from switchboard.gateway.tools import task_support
 
 __all__ = [
     "CatalogSource",
+    "FastPath",
     "Gateway",
     "LiveCatalog",
+    "NoFastPath",
     "Provider",
     "SelectedCatalog",
     "bind_principal",

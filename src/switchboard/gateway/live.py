@@ -15,11 +15,11 @@ from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
 from pydantic import BaseModel
 
 from switchboard.aio import task_group
-from switchboard.catalog import Catalog, Naming, Offer, Rejection, Shape, build
+from switchboard.catalog import Catalog, Entry, Naming, Offer, Rejection, Shape, build
 from switchboard.errors import ConfigurationError, StateUnavailable
 from switchboard.gateway.links import Links, NoLinks
 from switchboard.gateway.provider_lifecycle import GRACE_S, Life
-from switchboard.gateway.source import Context, Provider
+from switchboard.gateway.source import Context, LiveTool, Provider
 from switchboard.plugins import Host, OpenStream
 from switchboard.protocol.changes import LIST_CHANGES
 
@@ -69,8 +69,19 @@ class LiveCatalog:
         life = self._lives.get(name)
         if life is None:
             return await self._providers[name].handle(method, ctx, params)
-        async with life.serving():
+        with life:
             return await life.provider.handle(method, ctx, params)
+
+    def direct(self, entry: Entry) -> LiveTool | None:
+        """The tool of that entry, if its provider can be asked for it directly."""
+        life = self._lives.get(entry.provider)
+        tool = life.provider.direct(entry.name) if life is not None else None
+        return LiveTool(life, tool) if life is not None and tool is not None else None
+
+    @property
+    def stale(self) -> bool:
+        """Whether a change was announced that the snapshot may not have."""
+        return self._stale
 
     def current(self) -> Catalog:
         """The last snapshot, at once."""
@@ -143,6 +154,8 @@ class LiveCatalog:
             kept = {name: life for name, life in self._lives.items() if life not in gone}
             started = await self._start(self._tasks, new)
             self._providers, self._lives = wanted, kept | started
+            for life in gone:
+                life.replaced = True
             self._offers = {name: offer for name, offer in self._offers.items() if name in kept}
             self._naming = self._naming if separator is None else Naming(separator)
             self._shapes = self._shapes if shapes is None else shapes

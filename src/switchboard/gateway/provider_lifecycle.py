@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from switchboard.aio import wait_for_event
@@ -24,6 +22,8 @@ class Life:
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
+        self.replaced = False
+        """Whether another provider has its name now, or none."""
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._leave = asyncio.Event()
         self._idle = asyncio.Event()
@@ -52,17 +52,15 @@ class Life:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    def __enter__(self) -> None:
         """While entered, a request is being served."""
         self._serving += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._serving -= 1
-            if not self._serving:
-                self._idle.set()
+
+    def __exit__(self, *_error: object) -> None:
+        self._serving -= 1
+        if not self._serving:
+            self._idle.set()
 
     async def _live(self, host: Host) -> None:
         name = self.provider.name

@@ -18,6 +18,7 @@ from switchboard.common.validation_messages import complaints
 from switchboard.errors import SwitchboardError
 from switchboard.gateway.source import CatalogSource, Context, ask
 from switchboard.plugins import Host
+from switchboard.protocol.direct_requests import DirectTool
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -59,6 +60,10 @@ class Searcher:
     async def running(self, _host: Host) -> AsyncIterator[None]:
         """It has no life of its own."""
         yield
+
+    def direct(self, _name: str) -> DirectTool | None:
+        """Neither of the two: what they find out and call is the view's."""
+        return None
 
     async def handle(self, method: str, ctx: Context, params: BaseModel) -> HandlerResult:
         """Serve one of the two tools."""

@@ -23,7 +23,7 @@ from switchboard.config import Preset, ToolSearch
 from switchboard.gateway.links import Links
 from switchboard.gateway.live import LiveCatalog
 from switchboard.gateway.searching import Searcher, called
-from switchboard.gateway.source import Context, Provider
+from switchboard.gateway.source import Context, LiveTool, Provider
 
 REMEMBERED: Final = 64
 """Views. Clients write tag expressions, so there is no end to them."""
@@ -63,6 +63,15 @@ class SelectedCatalog:
         if name == SEARCHER:
             return await self._searcher.handle(method, ctx, params)
         return await self._live.handle(name, method, ctx, params)
+
+    def direct(self, entry: Entry) -> LiveTool | None:
+        """The tool of that entry, if its provider can be asked for it directly."""
+        return self._live.direct(entry)
+
+    @property
+    def stale(self) -> bool:
+        """Whether a change was announced that the snapshot may not have."""
+        return self._live.stale
 
     def current(self) -> Catalog:
         """The last snapshot, at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mcp.server.context import HandlerResult, ServerRequestContext
@@ -19,6 +20,7 @@ from switchboard.gateway.links import Links, to_note
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import Host
+from switchboard.protocol.direct_requests import DirectTool
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +60,31 @@ class Provider(Protocol):
         """Serve one request; names in `params` are the provider's own."""
         ...
 
+    def direct(self, name: str) -> DirectTool | None:
+        """The tool of that name, by the provider's own, if calls of it need no context."""
+        ...
+
     def running(self, host: Host) -> AbstractAsyncContextManager[None]:
         """Its life in one worker."""
         ...
+
+
+class Serving(Protocol):
+    """The life of a provider in this worker; while it is entered, the provider is not ended."""
+
+    replaced: bool
+    """Whether another provider has its name now, or none."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_error: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTool:
+    """A tool that can be called directly, and the life of its provider, in which that is done."""
+
+    life: Serving
+    tool: DirectTool
 
 
 class CatalogSource(Protocol):
@@ -73,6 +97,15 @@ class CatalogSource(Protocol):
 
     def current(self) -> Catalog:
         """The last snapshot, at once."""
+        ...
+
+    @property
+    def stale(self) -> bool:
+        """Whether a change was announced that the snapshot may not have."""
+        ...
+
+    def direct(self, entry: Entry) -> LiveTool | None:
+        """The tool of that entry, if its provider can be asked for it directly."""
         ...
 
     async def fresh(self) -> Catalog:
@@ -105,8 +138,17 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
             before it comes to this; here it also holds for calls that come another way.)
     """
     permitted(entry)
+    return await answered(source, entry, method, source.handle(entry.provider, method, ctx, params))
+
+
+async def answered(source: CatalogSource, entry: Entry, method: str, answer: Awaitable[HandlerResult]) -> HandlerResult:
+    """What an entry's provider answers; the links in it are noted.
+
+    Raises:
+        MCPError: the provider's, or one that says no more than that it failed.
+    """
     try:
-        result = await source.handle(entry.provider, method, ctx, params)
+        result = await answer
         if entry.provider != SEARCHER and (links := to_note(source.current(), entry.provider, result)):
             await source.links.note(entry.provider, links)
         return result

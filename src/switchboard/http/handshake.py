@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, Final
 
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 from mcp_types import INVALID_REQUEST
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from switchboard.common import strict_json
 from switchboard.errors import SessionGone
 from switchboard.http.event_stream import send_events
 from switchboard.http.jsonrpc import (
@@ -27,6 +27,7 @@ from switchboard.http.jsonrpc import (
 from switchboard.http.middleware.rate_limit import spend_batch
 from switchboard.http.responses import send_body
 from switchboard.identity import Principal
+from switchboard.protocol.direct_requests import Prepare, Prepared
 from switchboard.sessions.records import Record
 from switchboard.sessions.service import SessionService
 from switchboard.sessions.streams.frames import OPENED, parse_event_id
@@ -42,8 +43,9 @@ _JSON: Final = b"application/json"
 class HandshakeEndpoint:
     """Answers requests of handshake sessions."""
 
-    def __init__(self, sessions: SessionService) -> None:
+    def __init__(self, sessions: SessionService, prepare: Prepare) -> None:
         self._sessions = sessions
+        self._prepare = prepare
 
     async def post(
         self, value: Any, headers: dict[str, str], who: Principal, scope: Scope, receive: Receive, send: Send
@@ -66,6 +68,9 @@ class HandshakeEndpoint:
         record = await self._record(headers, who)
         messages = _messages(value, record)
         await spend_batch(scope, len(messages))
+        if (prepared := self._prepared(record, value)) is not None:
+            await self._serve_directly(record, who, prepared, receive, send)
+            return
         requests = [message for message in messages if is_request(message)]
         request = Request(scope)
         for message in messages:
@@ -111,7 +116,7 @@ class HandshakeEndpoint:
             if known is None:
                 raise
             raise Malformed(400, known.code, known.message) from error
-        await _send(send, 200, to_json(opened.response), opened.sid)
+        await _send(send, 200, strict_json.written(opened.response), opened.sid)
 
     async def _record(self, headers: dict[str, str], who: Principal) -> Record:
         version = headers.get("mcp-protocol-version")
@@ -130,6 +135,24 @@ class HandshakeEndpoint:
             )
         return record
 
+    def _prepared(self, record: Record, value: Any) -> Prepared | None:
+        """What serves the message without the SDK's kernel, if anything does."""
+        return None if record.pending else self._prepare(record.protocol_version, value)
+
+    async def _serve_directly(
+        self, record: Record, who: Principal, prepared: Prepared, receive: Receive, send: Send
+    ) -> None:
+        def stream(reply: Reply) -> Awaitable[None]:
+            return send_events(self._sessions.replying(reply), receive, send, _session(record.sid))
+
+        response, streamed = await self._sessions.directly(record, who, prepared, stream)
+        if streamed:
+            return
+        if response is None:  # cancelled, as in `_respond`
+            await send_events(_nothing(), receive, send, _session(record.sid))
+            return
+        await _send(send, 200, strict_json.written(response), record.sid)
+
     async def _respond(self, reply: Reply, *, batch: bool, receive: Receive, send: Send) -> None:
         await self._sessions.settle(reply)
         sid = reply.record.sid
@@ -145,7 +168,7 @@ class HandshakeEndpoint:
             await send_events(_nothing(), receive, send, _session(sid))
             return
         outcomes = reply.outcomes if batch else reply.outcomes[0]
-        await _send(send, 200, to_json(outcomes), sid)
+        await _send(send, 200, strict_json.written(outcomes), sid)
 
     async def _events(self, record: Record, who: Principal, last_event_id: str | None) -> AsyncGenerator[bytes]:
         if last_event_id is None:

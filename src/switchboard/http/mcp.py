@@ -6,19 +6,24 @@
 | the header names anything else | modern | the SDK's entry, which also refuses unknown revisions |
 | the body has the 2026-07-28 envelope, but the header is absent or names a handshake revision | modern | refused here |
 | modern `subscriptions/listen` | modern | `sessions/streams/listen` |
+| what the fast path of the gateway takes, of either era | | `modern_direct`, `handshake` |
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
+from mcp.server.streamable_http import check_accept_headers
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
     InboundLadderRejection,
+    InboundModernRoute,
     classify_inbound_request,
     find_duplicated_routing_header,
 )
@@ -33,6 +38,7 @@ from mcp_types import (
 from mcp_types.methods import validate_client_request
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.http.event_stream import send_events
@@ -41,14 +47,18 @@ from switchboard.http.jsonrpc import Malformed, accepts, bounded, checked, heade
 from switchboard.http.middleware.access import note
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.modern import Ending, serve
+from switchboard.http.modern_direct import DirectRequests
 from switchboard.http.request_body import answering, read_body
 from switchboard.http.responses import send_body, send_json
 from switchboard.http.scopes import LISTEN, EntryScopes, declined, no_scopes, require
 from switchboard.identity import Principal, current
+from switchboard.protocol.direct_requests import Prepare, Prepared
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.listen import ListenStream, Watch
+
+_MINUS_ZERO: Final = re.compile(rb"-0(?![.0-9])")
 
 Registered = Callable[[ListenStream, str], AbstractAsyncContextManager[None]]
 
@@ -73,6 +83,7 @@ class McpEndpoint:
         readable: Readable,
         ending: Ending,
         server_info: dict[str, Any],
+        prepare: Prepare,
         entry_scopes: EntryScopes = no_scopes,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -85,6 +96,8 @@ class McpEndpoint:
         self._watching = watching
         self._readable = readable
         self._ending = ending
+        self._prepare = prepare
+        self._direct = DirectRequests(ending)
         self._server_info = server_info
         self._methods: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "POST": self._post,
@@ -135,7 +148,25 @@ class McpEndpoint:
         if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)
             return
-        await serve(self._modern, self._ending, scope, _replayed(body, receive), _retriable(scope, send))
+
+        async def entry(out: Send) -> None:
+            await serve(self._modern, self._ending, scope, _replayed(body, receive), _retriable(scope, out))
+
+        if (prepared := self._prepared(body, value, found, scope)) is not None:
+            await self._direct.serve(prepared, entry, scope, receive, send)
+        else:
+            await entry(send)
+
+    def _prepared(self, body: bytes, value: Any, found: dict[str, str], scope: Scope) -> Prepared | None:
+        """What serves the message without the SDK's entry, if anything does and the entry would not refuse it."""
+        accepted = [header for name, header in scope["headers"] if name == b"accept"]
+        # The entry goes by the first of several Accept headers, and takes -0 for a whole number.
+        if len(accepted) != 1 or not _accepted(accepted[0]) or _MINUS_ZERO.search(body):
+            return None
+        route = classify_inbound_request(value, headers=found)
+        if not isinstance(route, InboundModernRoute):
+            return None
+        return self._prepare(route.protocol_version, value)
 
     async def _listen(
         self, value: dict[str, Any], found: dict[str, str], scope: Scope, receive: Receive, send: Send
@@ -237,6 +268,12 @@ async def _reject(send: Send, request_id: Any, rejection: InboundLadderRejection
     if request_id is not None:
         answer["id"] = request_id
     await send_json(send, ERROR_CODE_HTTP_STATUS.get(rejection.code, 400), answer)
+
+
+@lru_cache(maxsize=256)
+def _accepted(header: bytes) -> bool:
+    """Whether the SDK's entry takes this `Accept` header."""
+    return check_accept_headers(Request({"type": "http", "headers": [(b"accept", header)]})) == (True, True)
 
 
 def _retriable(scope: Scope, send: Send) -> Send:

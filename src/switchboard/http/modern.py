@@ -26,7 +26,7 @@ _REVOKED: Final = "The token was revoked, or expired, while the request was serv
 
 async def serve(entry: ASGIApp, ending: Ending, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one POST; when its token is revoked it is cancelled, as if its client had left."""
-    answer, serving, revoked = _Answer(send), asyncio.current_task(), False
+    answer, serving, revoked = Answer(send), asyncio.current_task(), False
 
     def end() -> None:
         nonlocal revoked
@@ -46,17 +46,17 @@ async def serve(entry: ASGIApp, ending: Ending, scope: Scope, receive: Receive, 
         await answer.end(scope)
 
 
-class _Answer:
+class Answer:
     """The way out: remembers how far the answer has come."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._begun = False
+        self.begun = False
         self._over = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._begun = True
+            self.begun = True
         elif message["type"] == "http.response.body":
             if message.get("body") == PING:
                 message = {**message, "body": PING.removesuffix(b"\r\n")}
@@ -65,7 +65,7 @@ class _Answer:
 
     async def end(self, scope: Scope) -> None:
         """End a stream that was begun; refuse what was not answered yet."""
-        if not self._begun:
+        if not self.begun:
             challenge = scope.get("state", {}).get("challenge")
             headers = [(b"www-authenticate", challenge.invalid(_REVOKED))] if isinstance(challenge, Challenge) else []
             await refuse(scope, self._send, 401, _REVOKED, headers=headers)

@@ -1,6 +1,7 @@
 """The one module that knows how an SDK `MCPServer` is made inside; everything else sees a provider.
 
 Private parts used, each held by a contract test: `MCPServer._lowlevel_server` (its handlers and lifespan),
+`MCPServer._handle_call_tool` (which serves `tools/call` by `call_tool`, and words what that raises),
 `MCPServer._subscriptions` (the bus that `ctx.notify_*` publishes on), `MCPServer._tool_manager` (to say which argument
 was wrong) and `Server._request_handlers` (to find the methods that extensions brought).
 
@@ -10,14 +11,16 @@ The gateway has one for all. A plugin that brings middleware of its own is refus
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.caching import CacheHint
 from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.request_state import RequestStateBoundary
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -40,6 +43,10 @@ from switchboard.config import Prefix
 from switchboard.errors import ConfigurationError, without_links
 from switchboard.plugins.api import Host, Kind, Plugin
 from switchboard.plugins.bus import HostBus, forwarded
+from switchboard.protocol.direct_requests import DirectTool, ToolCall, Work
+
+_NO_REQUEST: Final[Any] = None
+"""The context of a request, where nobody looks at it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class PluginProvider:
         self._server = plugin.server
         self._kernel = plugin.server._lowlevel_server
         self._lifespan_context: Any = {}
+        self._no_context: Context[Any, Any] = Context(mcp_server=plugin.server)
+        """For tools that take none: they never see it."""
         _refuse_middleware(plugin)
 
     @property
@@ -106,6 +115,41 @@ class PluginProvider:
             cache_hints=self._kernel.cache_hints,
         )
 
+    def direct(self, name: str) -> DirectTool | None:
+        """The tool of that name, if calls of it need no context: it takes none, and nothing is put around it."""
+        tool = self._server._tool_manager.get_tool(name)
+        plain = tool is not None and tool.context_kwarg is None and not tool.resolved_params
+        return PluginTool(self, name, tool) if plain and self._calls_tools_plainly() else None
+
+    def has(self, tool: object, name: str) -> bool:
+        """Whether this is still the tool of that name, and still called as when it was looked up."""
+        return self._server._tool_manager.get_tool(name) is tool and self._calls_tools_plainly()
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> HandlerResult:
+        """Call a tool that needs no context; what `handle` does for `tools/call`, without making a context.
+
+        Raises:
+            MCPError: what the tool raises.
+        """
+        return await self._called(name, arguments, self._answer(name, arguments))
+
+    async def _answer(self, name: str, arguments: dict[str, Any]) -> HandlerResult:
+        try:
+            return await self._server.call_tool(name, arguments, self._no_context)
+        except MCPError:
+            raise
+        except Exception as error:  # the boundary of the tool: the SDK's handler logs and words it, as for any tool
+            params = CallToolRequestParams(name=name, arguments=arguments)
+            failed: Any = _Failed(error)
+            return await MCPServer._handle_call_tool(failed, _NO_REQUEST, params)
+
+    def _calls_tools_plainly(self) -> bool:
+        """Whether neither an extension's interceptor nor a subclass stands between a call and its tool."""
+        entry, kind = self._kernel.get_request_handler("tools/call"), type(self._server)
+        called: Any = entry.handler if entry is not None else None
+        own = getattr(called, "__func__", None) is MCPServer._handle_call_tool
+        return own and kind.call_tool is MCPServer.call_tool
+
     async def handle(self, method: str, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
         """Serve one request; names in `params` are the plugin's own.
 
@@ -115,17 +159,14 @@ class PluginProvider:
         entry = self._kernel.get_request_handler(method)
         if entry is None:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
-        own = replace(ctx, lifespan_context=self._lifespan_context)
+        answer = entry.handler(replace(ctx, lifespan_context=self._lifespan_context), params)
+        if isinstance(params, CallToolRequestParams):
+            return await self._called(params.name, params.arguments or {}, answer)
         try:
-            result = await entry.handler(own, params)
-        except MCPError as error:
-            raise MCPError(error.code, without_links(error.message), error.data) from error
+            return await _clean(answer)
         except ValueError as error:
             _raise_for_prompt_arguments(params, error)
             raise
-        if isinstance(result, CallToolResult) and result.is_error and isinstance(params, CallToolRequestParams):
-            return _without_links(self._explained(params, result))
-        return result
 
     @asynccontextmanager
     async def running(self, host: Host) -> AsyncIterator[None]:
@@ -139,19 +180,59 @@ class PluginProvider:
             finally:
                 self._server._subscriptions = own_bus
 
-    def _explained(self, params: CallToolRequestParams, failed: CallToolResult) -> CallToolResult:
+    async def _called(self, name: str, arguments: dict[str, Any], answer: Awaitable[HandlerResult]) -> HandlerResult:
+        result = await _clean(answer)
+        if isinstance(result, CallToolResult) and result.is_error:
+            return _without_links(self._explained(name, arguments, result))
+        return result
+
+    def _explained(self, name: str, arguments: dict[str, Any], failed: CallToolResult) -> CallToolResult:
         """Say which arguments were wrong, if that was the failure; the SDK's text echoes pydantic's inner workings."""
-        tool = self._server._tool_manager.get_tool(params.name)
+        tool = self._server._tool_manager.get_tool(name)
         if tool is None:
             return failed
         try:
-            tool.fn_metadata.validate_arguments(params.arguments or {})
+            tool.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
-            text = f"Invalid arguments for tool {params.name}: {complaints(error, 'arguments')}"
+            text = f"Invalid arguments for tool {name}: {complaints(error, 'arguments')}"
             return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
         except Exception:  # a boundary: a stranger's validator crashed again, and the SDK has reported it already
             return failed
         return failed
+
+
+@dataclass(frozen=True, slots=True)
+class PluginTool:
+    """A tool without a context. Satisfies `switchboard.protocol.direct_requests.DirectTool`."""
+
+    _provider: PluginProvider
+    _name: str
+    _tool: object
+
+    def prepare(self, call: ToolCall) -> Work | None:
+        """Its call, unless another tool has its name by now."""
+        if not self._provider.has(self._tool, self._name):
+            return None
+        return partial(self._provider.call, self._name, call.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Stands for a server whose tool has failed, where the SDK's handler asks it to call the tool."""
+
+    error: Exception
+    _subscriptions: None = None
+
+    async def call_tool(self, _name: str, _arguments: dict[str, Any], _context: object) -> HandlerResult:
+        raise self.error
+
+
+async def _clean(answer: Awaitable[HandlerResult]) -> HandlerResult:
+    """What a handler answers; what its error says may be the text of another library's."""
+    try:
+        return await answer
+    except MCPError as error:
+        raise MCPError(error.code, without_links(error.message), error.data) from error
 
 
 def _without_links(failed: CallToolResult) -> CallToolResult:

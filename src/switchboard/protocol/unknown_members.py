@@ -6,7 +6,8 @@ to ignore. A leaf: whoever passes a result on notes them, and a middleware puts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -25,13 +26,20 @@ KNOWN: Final = frozenset(
 
 async def put_back(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Serve a request, and add what its backend said beyond the protocol."""
+    with noting() as noted:
+        result = await call_next(ctx)
+    return {**noted, **result} if noted and isinstance(result, dict) else result
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, Any]]:
+    """While entered, what is noted comes into the mapping that it gives."""
     noted: dict[str, Any] = {}
     reset = _noted.set(noted)
     try:
-        result = await call_next(ctx)
+        yield noted
     finally:
         _noted.reset(reset)
-    return {**noted, **result} if noted and isinstance(result, dict) else result
 
 
 def note(result: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -79,7 +79,7 @@ class Exchange:
             outcome = await self._outcome(server, lifespan_state)
         self._closed = True
         if outcome is None and self._ended_by is not None:
-            outcome = self._error(self._ended_by)
+            outcome = error_response(self.request_id, self._ended_by)
         try:
             await self._reply.finish(self.request_id, outcome)
         except (SessionGone, StateUnavailable) as error:
@@ -144,36 +144,41 @@ class Exchange:
         return connection
 
     async def _outcome(self, server: Server[Any], lifespan_state: Any) -> dict[str, Any]:
-        try:
-            result = await serve_one(
-                server, self, self.method, self.params, connection=self.connection(), lifespan_state=lifespan_state
-            )
-        except SessionGone:
-            return self._error(ErrorData(code=INTERNAL_ERROR, message=SESSION_ENDED))
-        except StateUnavailable as error:
-            return self._error(state_away(error, begun=True).error)
-        except Exception as error:  # the handler boundary: whatever a handler raises becomes its request's answer
-            return self._error(self._error_data(error))
-        return {"jsonrpc": "2.0", "id": self.request_id, "result": result}
-
-    def _error_data(self, error: Exception) -> ErrorData:
-        known = handler_exception_to_error_data(error)
-        if known is None:
-            log.exception("exchange.handler_failed", method=self.method)
-            return ErrorData(code=INTERNAL_ERROR, message="Internal server error")
-        return known
-
-    def _error(self, error: ErrorData) -> dict[str, Any]:
-        return {
-            "jsonrpc": "2.0",
-            "id": self.request_id,
-            "error": error.model_dump(mode="json", by_alias=True, exclude_none=True),
-        }
+        work = serve_one(
+            server, self, self.method, self.params, connection=self.connection(), lifespan_state=lifespan_state
+        )
+        return await response(self.request_id, self.method, work)
 
     async def _close_stream(self) -> None:
         """Let the client poll: end this POST's stream, go on, and be resumed by `Last-Event-ID` (SEP-1699)."""
         await self._reply.commit()
         self._reply.detach()
+
+
+async def response(request: RequestId, method: str, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """The response to a request: the result of the work, or the error for what it raises."""
+    try:
+        result = await work
+    except SessionGone:
+        return error_response(request, ErrorData(code=INTERNAL_ERROR, message=SESSION_ENDED))
+    except StateUnavailable as error:
+        return error_response(request, state_away(error, begun=True).error)
+    except Exception as error:  # the handler boundary: whatever a handler raises becomes its request's answer
+        return error_response(request, _error_data(method, error))
+    return {"jsonrpc": "2.0", "id": request, "result": result}
+
+
+def error_response(request: RequestId, error: ErrorData) -> dict[str, Any]:
+    """The response that says so."""
+    return {"jsonrpc": "2.0", "id": request, "error": error.model_dump(mode="json", by_alias=True, exclude_none=True)}
+
+
+def _error_data(method: str, error: Exception) -> ErrorData:
+    known = handler_exception_to_error_data(error)
+    if known is None:
+        log.exception("exchange.handler_failed", method=method)
+        return ErrorData(code=INTERNAL_ERROR, message="Internal server error")
+    return known
 
 
 class StandaloneOutbound:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -16,9 +17,11 @@ from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import RequestId
 
-from switchboard.aio import wait_for_event
+from switchboard.aio import Overdue, wait_for_event
 from switchboard.errors import SessionGone, TooMany
 from switchboard.identity import Caller, Principal, current, serving
+from switchboard.protocol.direct_requests import Prepared
+from switchboard.sessions.direct_request import Cancellable, DirectOutcome, DirectRequest
 from switchboard.sessions.exchange import CANCELLED, LEAVING, Exchange
 from switchboard.sessions.notification_context import NotificationContext
 from switchboard.sessions.records import Record, Records
@@ -66,7 +69,8 @@ class SessionService:
         self._state = state
         self.worker = worker
         self._lifespan_state: Any = None
-        self._running: dict[tuple[str, RequestId], Exchange] = {}
+        self._running: dict[tuple[str, RequestId], Cancellable] = {}
+        self._overdue = Overdue(COMMIT_WINDOW_S)
         self._tasks = asyncio.TaskGroup()
         self._idle = asyncio.Event()
         self._leave_at: float | None = None
@@ -149,6 +153,37 @@ class SessionService:
         with serving(Caller(principal, record.sid)):
             self._tasks.create_task(self._serve(reply, exchanges))
         return reply
+
+    async def directly(
+        self, record: Record, principal: Principal, prepared: Prepared, stream: Callable[[Reply], Awaitable[None]]
+    ) -> DirectOutcome:
+        """Serve a request in the task of its own POST; what lasts COMMIT_WINDOW_S becomes a stream all the same.
+
+        Args:
+            stream: sends the client a reply that became a stream.
+
+        Raises:
+            TooMany: as `start`.
+            SessionGone, StateUnavailable: the reply could not become a stream.
+        """
+        self._admit(record.sid, 1)
+        key = record.sid, coerce_request_id(prepared.id)
+        reply = partial(Reply, self._state, record, self.worker, self.records.ttl_ms, [prepared.id], self._tasks)
+        request = self._running[key] = DirectRequest(reply, stream, self._tasks)
+        self._overdue.add(request.attend)
+        try:
+            with serving(Caller(principal, record.sid)):
+                response = await request.response(prepared)
+            self._overdue.discard(request.attend)
+            return DirectOutcome(response, await request.streamed(prepared, response))
+        finally:
+            self._overdue.discard(request.attend)
+            self._ended(key, request)
+
+    def _ended(self, key: tuple[str, RequestId], request: Cancellable) -> None:
+        if self._running.get(key) is request:
+            del self._running[key]
+        self._idle.set()
 
     def _admit(self, sid: str, requests: int) -> None:
         if len(self._running) + requests <= self._max_requests:
@@ -262,9 +297,7 @@ class SessionService:
             log.exception("exchange.failed", session=sid[:8])
         finally:
             for key, exchange in keys.items():
-                if self._running.get(key) is exchange:
-                    del self._running[key]
-            self._idle.set()
+                self._ended(key, exchange)
             await reply.close()
 
     async def _serve_all(self, exchanges: list[Exchange]) -> None:

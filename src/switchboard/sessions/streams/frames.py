@@ -5,10 +5,11 @@ An event id is `<stream>.<redis id>`: the minted stream name makes it unique in 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final
+
+from switchboard.common import strict_json
 
 # No empty line after a comment: it ends an event, and some clients then take what they had before for one more.
 OPENED: Final = b": open\r\n"
@@ -49,7 +50,7 @@ class Frame:
 
 def encode(message: dict[str, Any]) -> str:
     """One JSON-RPC message as compact JSON."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+    return strict_json.written(message).decode()
 
 
 def event(stream: str, frame: Frame) -> bytes:

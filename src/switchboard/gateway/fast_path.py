@@ -1,0 +1,251 @@
+"""The fast path: requests that can be answered without the SDK's kernel, its middleware and its streams.
+
+One decision, made before anything has happened: a request whose parameters are of the plain kind, for a tool that needs
+no context, is served here; for every other there is None, and it goes the SDK's way. What a call does is the same on
+both ways: the provider's own function validates, runs and words it, `source.answered` notes its links, and the kernel's
+own `_serialize` shapes the result for the client's version. Only the frame around it is left out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mcp.server.context import HandlerResult
+from mcp.server.lowlevel import Server
+from mcp.server.runner import ServerRunner
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import x_mcp_header_map
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    LOG_LEVEL_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    SERVER_INFO_META_KEY,
+    CallToolResult,
+    RequestId,
+    TextContent,
+)
+from mcp_types.methods import is_input_required, validate_client_request
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+from pydantic import ValidationError
+
+from switchboard.catalog import Catalog, Entry
+from switchboard.common import strict_json
+from switchboard.gateway.source import CatalogSource, LiveTool, answered
+from switchboard.identity import current
+from switchboard.identity.scopes import missing
+from switchboard.plugins import TASK_SUPPORT
+from switchboard.protocol.direct_requests import Prepared, ToolCall, Unfinished, Work
+from switchboard.protocol.unknown_members import noting
+from switchboard.protocol.versions import LINKS_SINCE, fitted_result
+
+CALL: Final = "tools/call"
+
+_MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params"})
+_PARAMS: Final = frozenset({"name", "arguments", "_meta"})
+_PROGRESS: Final = "progressToken"
+_META: Final = frozenset(
+    {
+        PROTOCOL_VERSION_META_KEY,
+        CLIENT_INFO_META_KEY,
+        CLIENT_CAPABILITIES_META_KEY,
+        LOG_LEVEL_META_KEY,
+        _PROGRESS,
+    }
+)
+"""What `_meta` may hold here; anything else is for an extension, or for tracing."""
+
+VIEWS: Final = 64
+"""Views of the catalog whose tools are remembered."""
+
+METAS: Final = 1024
+LONGEST_META: Final = 2_048
+"""Envelopes that are known to be right, and the bytes of the longest that is remembered: clients repeat theirs."""
+
+_PLAIN: Final = (str, int, bool, type(None))
+"""Types of values that are their own JSON."""
+
+
+_NO_CONNECTION: Final[Any] = None
+"""What shapes a result asks nothing of the client's connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A call of a tool that needs no context."""
+
+    id: RequestId
+    _path: FastPath
+    _entry: Entry
+    _found: LiveTool
+    _work: Work
+    _version: str
+
+    @property
+    def method(self) -> str:
+        """See `Prepared`."""
+        return CALL
+
+    async def run(self) -> dict[str, Any]:
+        """See `Prepared`."""
+        with noting() as noted:
+            with self._found.life:
+                result = await answered(self._path.source, self._entry, CALL, self._work())
+            if self._version in MODERN_PROTOCOL_VERSIONS and is_input_required(result):
+                raise Unfinished(result)
+        return {**noted, **self._path.serialized(self._version, result)}
+
+
+class FastPath:
+    """Decides which requests are served here.
+
+    Args:
+        server: the gateway's server, for the shape of its results.
+    """
+
+    def __init__(self, server: Server[Any], source: CatalogSource) -> None:
+        self.source = source
+        self.short = 0
+        """Requests that were served here."""
+        self.aside = 0
+        """Requests that were looked at, and went the SDK's way."""
+        self._kernel: Any = ServerRunner(server, _NO_CONNECTION, None)
+        self._stamp = server.server_info_stamp
+        self._tools: OrderedDict[int, tuple[Catalog, dict[str, LiveTool | None]]] = OrderedDict()
+        self._metas: set[tuple[str, bytes]] = set()
+
+    def forget(self) -> None:
+        """What providers offer has changed: look again."""
+        self._tools.clear()
+
+    def prepare(self, version: str, message: Any) -> Prepared | None:
+        """What serves this message of a client that speaks `version`, or None; nothing has happened by then.
+
+        Its size, its token and its session have been looked at, and its ids are within their bounds.
+        """
+        prepared = self._call(version, message) if _is_call(message) and version >= LINKS_SINCE else None
+        if prepared is None or not isinstance(get_tracer_provider(), ProxyTracerProvider):
+            self.aside += 1
+            return None
+        self.short += 1
+        return prepared
+
+    def _call(self, version: str, message: dict[str, Any]) -> PreparedCall | None:
+        params = message["params"]
+        name, arguments, meta = params.get("name"), params.get("arguments", {}), params.get("_meta", {})
+        if type(name) is not str or type(arguments) is not dict or not self._is_plain(version, meta):
+            return None
+        try:
+            view = self.source.current()
+        except MCPError:  # its preset was taken away: the handler words that
+            return None
+        entry, found = view.tools.find(name), self._tool(view, name)
+        if entry is None or found is None or (entry.scopes and missing(current().principal.scopes, entry.scopes)):
+            return None
+        work = found.tool.prepare(ToolCall(entry.name, arguments, meta, version))
+        return None if work is None else PreparedCall(message["id"], self, entry, found, work, version)
+
+    def _tool(self, view: Catalog, name: str) -> LiveTool | None:
+        kept, tools = self._tools.get(id(view), (None, None))
+        if kept is not view or tools is None:
+            tools = {}
+            self._tools[id(view)] = view, tools
+            if len(self._tools) > VIEWS:
+                self._tools.popitem(last=False)
+        found = tools.get(name)
+        if (found is None and name not in tools) or (found is not None and found.life.replaced):
+            entry = view.tools.find(name)
+            if entry is None:
+                return None
+            found = tools[name] = self.source.direct(entry) if _may_be_direct(entry) else None
+        return found
+
+    def _is_plain(self, version: str, meta: Any) -> bool:
+        """Whether `_meta` is as the version has it, and holds nothing that is not for this."""
+        if not meta:
+            return type(meta) is dict
+        if type(meta) is not dict or not _META.issuperset(meta):
+            return False
+        if type(meta.get(_PROGRESS, "")) not in (str, int):
+            return False
+        lasting = {key: value for key, value in meta.items() if key != _PROGRESS} if _PROGRESS in meta else meta
+        key = version, strict_json.written(lasting)
+        if key in self._metas:
+            return True
+        try:
+            validate_client_request(CALL, version, {"name": "", "arguments": {}, "_meta": meta})
+        except ValidationError:
+            return False
+        if len(key[1]) <= LONGEST_META:
+            if len(self._metas) >= METAS:
+                self._metas.clear()
+            self._metas.add(key)
+        return True
+
+    def serialized(self, version: str, result: HandlerResult) -> dict[str, Any]:
+        """The result as it goes out.
+
+        Raises:
+            MCPError: it is not one that a tool may give.
+        """
+        modern = version in MODERN_PROTOCOL_VERSIONS
+        plain = _of_texts(result)
+        if plain is None:
+            shaped: dict[str, Any] = self._kernel._serialize(CALL, version, fitted_result(version, result))
+            return shaped
+        if modern:
+            plain["resultType"] = "complete"
+            plain["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
+        return plain
+
+
+class NoFastPath:
+    """Every request goes the SDK's way."""
+
+    short = aside = 0
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+    def prepare(self, _version: str, _message: Any) -> Prepared | None:
+        """None."""
+        return None
+
+
+def _is_call(message: Any) -> bool:
+    """A request to call a tool, with nothing in it but what every call has."""
+    if type(message) is not dict or message.keys() != _MEMBERS or message["method"] != CALL:
+        return False
+    params = message["params"]
+    plain = type(message["id"]) in (str, int) and message["jsonrpc"] == "2.0"
+    return plain and type(params) is dict and _PARAMS.issuperset(params)
+
+
+def _may_be_direct(entry: Entry) -> bool:
+    """Not what may become a task, nor what has headers that have to be equal to its arguments."""
+    return TASK_SUPPORT not in (entry.wire.get("_meta") or {}) and not x_mcp_header_map(entry.wire["inputSchema"])
+
+
+def _of_texts(result: HandlerResult) -> dict[str, Any] | None:
+    """A result of texts, in wire form without the models, which would leave it as it is; None for any other."""
+    if type(result) is not CallToolResult or result.meta is not None or result.result_type != "complete":
+        return None
+    content = []
+    for block in result.content:
+        if type(block) is not TextContent or block.annotations or block.meta or type(block.text) is not str:
+            return None
+        content.append({"type": "text", "text": block.text})
+    said: dict[str, Any] = {"content": content, "isError": result.is_error}
+    structured = result.structured_content
+    if structured is not None:
+        if type(structured) is not dict or not all(map(_is_plain_member, structured.items())):
+            return None
+        said["structuredContent"] = structured
+    return said
+
+
+def _is_plain_member(member: tuple[Any, Any]) -> bool:
+    return type(member[0]) is str and type(member[1]) in _PLAIN

@@ -1,0 +1,160 @@
+"""A modern request that is served in its own task, without the SDK's entry: plain JSON, unless it lasts.
+
+A request that lasts gets an attendant, a task beside it that does what the entry does from the start: it ends the
+request when the client leaves or the token is revoked, and begins a stream of comments before a proxy loses patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from typing import Any, Final, Literal
+
+from mcp.server.runner import modern_error_data
+from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
+from starlette.types import Message as AsgiMessage
+from starlette.types import Receive, Scope, Send
+
+from switchboard.aio import Overdue, background
+from switchboard.common import strict_json
+from switchboard.http.modern import PING, Answer, Ending
+from switchboard.http.responses import send_body
+from switchboard.identity import current
+from switchboard.protocol.direct_requests import Prepared, Unfinished, given
+
+Entry = Callable[[Send], Awaitable[None]]
+"""Serves the same request the SDK's way."""
+
+ATTENDED_AFTER_S: Final = 0.05
+"""How long a request may last before anybody watches its client and its token."""
+
+PING_S: Final = 15.0
+"""How long a client hears nothing: as long as from the SDK's entry."""
+
+_JSON: Final = b"application/json"
+_STREAM: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"connection", b"keep-alive"),
+    (b"x-accel-buffering", b"no"),
+]
+"""As the SDK's entry has them."""
+
+
+class DirectRequests:
+    """Serves such requests.
+
+    Args:
+        ending: in whose context the token of a request is looked at.
+    """
+
+    def __init__(self, ending: Ending) -> None:
+        self._ending = ending
+        self._overdue = Overdue(ATTENDED_AFTER_S)
+
+    async def serve(self, prepared: Prepared, entry: Entry, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one; `entry` finishes what cannot be finished here."""
+        request = _DirectRequest(self._ending, receive, Answer(send))
+        try:
+            self._overdue.add(request.attend)
+            try:
+                response = await request.response(prepared)
+            finally:
+                self._overdue.discard(request.attend)
+                await request.leave()
+        except Unfinished as unfinished:
+            with given(unfinished.result):
+                await entry(request.as_event if request.answer.begun else send)
+        else:
+            await request.send(response, scope)
+
+
+class _DirectRequest:
+    """One request, from the task that serves it."""
+
+    def __init__(self, ending: Ending, receive: Receive, answer: Answer) -> None:
+        self.answer = answer
+        self._ending = ending
+        self._receive = receive
+        self._still_valid = current().still_valid
+        self._serving = asyncio.current_task()
+        self._context = copy_context()
+        self._running = True
+        self._ended_by: Literal["client", "revocation"] | None = None
+        self._attendant: asyncio.Task[None] | None = None
+
+    async def response(self, prepared: Prepared) -> dict[str, Any]:
+        """Serve it; what it answers, if anybody still wants to hear it.
+
+        Raises:
+            Unfinished: as `Prepared.run`.
+        """
+        try:
+            return {"jsonrpc": "2.0", "id": prepared.id, "result": await prepared.run()}
+        except asyncio.CancelledError:
+            if self._ended_by is None:
+                raise
+            return {}
+        except Unfinished:
+            raise
+        except Exception as error:  # the boundary of the handler, as in the SDK's entry
+            data = modern_error_data(error).model_dump(mode="json", by_alias=True, exclude_none=True)
+            return {"jsonrpc": "2.0", "id": prepared.id, "error": data}
+        finally:
+            self._running = False
+            if self._ended_by is not None and self._serving is not None:
+                self._serving.uncancel()
+
+    async def send(self, response: dict[str, Any], scope: Scope) -> None:
+        """Send the response, in the form that was begun, or end what was begun when the token was revoked."""
+        if self._ended_by == "revocation":
+            await self.answer.end(scope)
+        elif self._ended_by is None and self.answer.begun:
+            await self._event(strict_json.written(response))
+        elif self._ended_by is None:
+            status = ERROR_CODE_HTTP_STATUS.get(response["error"]["code"], 200) if "error" in response else 200
+            await send_body(self.answer, status, strict_json.written(response), _JSON)
+
+    async def as_event(self, message: AsgiMessage) -> None:
+        """A `send` for an answer in plain JSON, which becomes the last event of the stream that was begun."""
+        if message["type"] == "http.response.body":
+            await self._event(message["body"])
+
+    async def _event(self, data: bytes) -> None:
+        body = b"event: message\r\ndata: " + data + b"\r\n\r\n"
+        await self.answer({"type": "http.response.body", "body": body, "more_body": False})
+
+    # -- when it lasts -------------------------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """Begin to watch its client and its token."""
+        # Awaited by `leave`, which is the request's own task; no group outlives a request here.
+        self._attendant = asyncio.get_running_loop().create_task(self._attend(), context=self._context)
+
+    async def leave(self) -> None:
+        """End the attendant."""
+        if self._attendant is not None:
+            self._attendant.cancel()
+            await asyncio.wait([self._attendant])
+            if not self._attendant.cancelled():
+                self._attendant.result()
+
+    def _end(self, by: Literal["client", "revocation"]) -> None:
+        if self._running and self._ended_by is None and self._serving is not None:
+            self._ended_by = by
+            self._serving.cancel()
+
+    async def _attend(self) -> None:
+        with self._ending(self._still_valid, lambda: self._end("revocation")):
+            async with background(self._keep_open()):
+                while (await self._receive())["type"] != "http.disconnect":
+                    pass
+                self._end("client")
+
+    async def _keep_open(self) -> None:
+        await asyncio.sleep(PING_S - ATTENDED_AFTER_S)
+        await self.answer({"type": "http.response.start", "status": 200, "headers": _STREAM})
+        while True:
+            await self.answer({"type": "http.response.body", "body": PING, "more_body": True})
+            await asyncio.sleep(PING_S)

@@ -1,0 +1,93 @@
+"""Requests that are served directly: without the SDK's kernel, its middleware and its streams.
+
+A leaf between three rooms. Providers say which of their tools can be called so (`DirectTool`), the gateway's fast path
+decides which requests are (`Prepared`), and the endpoints of both eras serve those in the task of their own POST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mcp.server.context import HandlerResult
+from mcp_types import RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The parameters of one `tools/call`, whose shape the protocol's version has been held against."""
+
+    name: str
+    """The tool, as its provider calls it."""
+    arguments: dict[str, Any]
+    meta: Mapping[str, Any]
+    """`_meta` as the client sent it."""
+    version: str
+    """The client's protocol version."""
+
+
+Work = Callable[[], Awaitable[HandlerResult]]
+"""Calls a tool, once; raises `MCPError` for what is no result."""
+
+
+class DirectTool(Protocol):
+    """A tool that neither asks its client, nor reports to it before the result."""
+
+    def prepare(self, call: ToolCall) -> Work | None:
+        """What serves this call; `None` if it needs the request's context after all. Nothing has happened then."""
+        ...
+
+
+class Unfinished(Exception):
+    """The tool was called, but its result, which asks for more input, is for the kernel to seal: see `given`."""
+
+    def __init__(self, result: HandlerResult) -> None:
+        super().__init__("the result needs more than its request was given")
+        self.result = result
+
+
+class Prepared(Protocol):
+    """A request that can be served directly."""
+
+    @property
+    def id(self) -> RequestId:
+        """The request's."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The request's."""
+        ...
+
+    async def run(self) -> dict[str, Any]:
+        """Serve it, once; the member `result` of its response.
+
+        Raises:
+            Unfinished: in the modern era.
+            MCPError: the error to answer with; any other is the server's fault.
+        """
+        ...
+
+
+Prepare = Callable[[str, Any], Prepared | None]
+"""`(protocol version, message)` → what serves it directly, or `None`; nothing has happened by then."""
+
+_given: ContextVar[HandlerResult] = ContextVar("switchboard_given_result", default=None)
+
+
+@contextmanager
+def given(result: HandlerResult) -> Iterator[None]:
+    """While entered, the kernel's handler of `tools/call` calls nothing: it answers with this result."""
+    reset = _given.set(result)
+    try:
+        yield
+    finally:
+        _given.reset(reset)
+
+
+def given_result() -> HandlerResult:
+    """The result to answer with; `None` where the tool is still to be called."""
+    return _given.get()

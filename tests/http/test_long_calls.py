@@ -1,0 +1,212 @@
+"""Calls on the fast path that last: what their clients get, and what ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp_types import InputRequiredResult
+
+from switchboard.http import modern_direct
+from switchboard.http.modern_direct import DirectRequests
+from switchboard.identity.principal import ANONYMOUS, Caller
+from switchboard.identity.principal import serving as as_caller
+from switchboard.protocol.direct_requests import Unfinished, given_result
+from switchboard.state import open_state
+from tests.http.odd_tools import GATES, Gate
+from tests.http.test_fast_path import config
+from tests.sessions.conftest import Workers, serving
+from tools.messages import call, modern, modern_headers, notification
+
+__all__ = ["config"]
+
+
+@pytest.fixture
+async def workers(config: Path) -> AsyncIterator[Workers]:
+    """One worker with the odd tools."""
+    async with AsyncExitStack() as stack:
+        worker = await stack.enter_async_context(serving(None, config_file=config))
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30))
+        yield Workers([worker], http, await stack.enter_async_context(open_state(None)))
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    GATES["a"] = Gate()
+    yield GATES["a"]
+    del GATES["a"]
+
+
+def short(workers: Workers) -> int:
+    return workers.a.app.rooms.fast_path.short
+
+
+WAITING = call("waits", {"gate": "a"}, id=7)
+
+
+async def test_a_long_call_of_a_session_becomes_a_stream_that_carries_its_result(workers: Workers, gate: Gate) -> None:
+    session = await workers.open()
+    async with session.stream(workers.a, WAITING) as stream:  # begun: the commit window is over
+        gate.open.set()
+        messages = [event.message for event in await stream.rest()]
+    assert [message["result"]["content"][0]["text"] for message in messages if message] == ["waited"]
+    assert short(workers) == 1
+
+
+async def test_a_client_that_leaves_its_long_call_can_resume_it(workers: Workers, gate: Gate) -> None:
+    session = await workers.open()
+    async with session.stream(workers.a, WAITING) as stream:
+        last = (await stream.next()).id
+    gate.open.set()
+    assert last is not None
+    async with session.listen(workers.a, last) as stream:
+        (event,) = await stream.rest()
+    assert event.message is not None
+    assert event.message["result"]["content"][0]["text"] == "waited"
+    assert not gate.cancelled.is_set()
+
+
+async def test_a_call_that_its_client_cancels_ends_without_a_response(workers: Workers, gate: Gate) -> None:
+    session = await workers.open()
+    async with asyncio.TaskGroup() as tasks:
+        answer = tasks.create_task(session.post(workers.a, WAITING))
+        await gate.reached.wait()
+        await session.post(workers.a, notification("notifications/cancelled", {"requestId": 7}))
+    assert gate.cancelled.is_set()
+    assert answer.result().headers["content-type"].startswith("text/event-stream")
+    assert "data" not in answer.result().text
+
+
+async def test_a_long_call_that_its_client_cancels_ends_its_stream(workers: Workers, gate: Gate) -> None:
+    session = await workers.open()
+    async with session.stream(workers.a, WAITING) as stream:
+        await session.post(workers.a, notification("notifications/cancelled", {"requestId": 7}))
+        assert await stream.rest() == []
+    assert gate.cancelled.is_set()
+
+
+async def test_a_long_call_ends_with_its_session(workers: Workers, gate: Gate) -> None:
+    session = await workers.open()
+    async with session.stream(workers.a, WAITING) as stream:
+        await workers.http.delete(workers.a.url, headers=session.headers)
+        await stream.rest()
+    await gate.cancelled.wait()
+
+
+async def test_a_modern_client_that_leaves_ends_its_call(workers: Workers, gate: Gate) -> None:
+    sent = modern(WAITING)
+    async with asyncio.TaskGroup() as tasks:
+        post = tasks.create_task(workers.http.post(workers.a.url, json=sent, headers=modern_headers(sent)))
+        await gate.reached.wait()
+        post.cancel()
+    await gate.cancelled.wait()
+    assert short(workers) == 1
+
+
+class Waiting:
+    """A prepared request that waits for its gate, and then gives or raises what it was told to."""
+
+    id, method = 7, "tools/call"
+
+    def __init__(self, end: Exception | dict[str, Any]) -> None:
+        self.gate, self.end = Gate(), end
+
+    async def run(self) -> dict[str, Any]:
+        self.gate.reached.set()
+        try:
+            await self.gate.open.wait()
+        except asyncio.CancelledError:
+            self.gate.cancelled.set()
+            raise
+        if isinstance(self.end, Exception):
+            raise self.end
+        return self.end
+
+
+class Client:
+    """The ASGI side of a client that stays."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.pinged = asyncio.Event()
+
+    async def receive(self) -> Any:
+        await asyncio.Event().wait()
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+        if message.get("body") == b": ping\r\n":
+            self.pinged.set()
+
+    @property
+    def text(self) -> str:
+        return b"".join(message.get("body", b"") for message in self.sent).decode()
+
+
+async def entry(send: Any) -> None:
+    """What stands for the SDK's entry: answers with what it was given."""
+    assert given_result() is not None
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": b'{"sealed":1}'})
+
+
+@contextmanager
+def never(_still_valid: object, _end: object) -> Iterator[None]:
+    yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comments come as soon as a call is attended."""
+    monkeypatch.setattr(modern_direct, "PING_S", modern_direct.ATTENDED_AFTER_S)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [({"a": "é\u2028"}, {"jsonrpc": "2.0", "id": 7, "result": {"a": "é\u2028"}}), (Unfinished({}), {"sealed": 1})],
+)
+async def test_a_silent_modern_call_is_kept_open_by_comments_and_ends_with_an_event(end: Any, told: Any) -> None:
+    client, waiting = Client(), Waiting(end)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(DirectRequests(never).serve(waiting, entry, {}, client.receive, client.send))
+        await client.pinged.wait()
+        waiting.gate.open.set()
+    assert client.sent[0]["headers"][0] == (b"content-type", b"text/event-stream")
+    head, _, data = client.text.partition("event: message\r\ndata: ")
+    assert set(head.split("\r\n")) == {": ping", ""}
+    assert data.endswith("\r\n\r\n")
+    assert json.loads(data) == told
+    assert client.sent[-1]["more_body"] is False
+
+
+async def test_a_result_that_asks_for_more_is_finished_by_the_entry() -> None:
+    client, waiting = Client(), Waiting(Unfinished(InputRequiredResult(request_state="s")))
+    waiting.gate.open.set()
+    await DirectRequests(never).serve(waiting, entry, {}, client.receive, client.send)
+    assert client.text == '{"sealed":1}'
+    assert given_result() is None
+
+
+async def test_a_modern_call_ends_with_its_token() -> None:
+    client, waiting = Client(), Waiting({})
+
+    @contextmanager
+    def ending(_still_valid: Callable[[], Awaitable[bool]] | None, end: Callable[[], None]) -> Iterator[None]:
+        end()
+        yield
+
+    async def good() -> bool:
+        return True
+
+    with as_caller(Caller(ANONYMOUS, still_valid=good)):
+        scope = {"type": "http"}
+        await DirectRequests(ending).serve(waiting, entry, scope, client.receive, client.send)
+    assert waiting.gate.cancelled.is_set()
+    assert client.sent[0]["status"] == 401
