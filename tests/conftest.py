@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import logging
 import os
 import signal
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,11 +16,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import httpcore2
 import httpx2
 import pytest
 import redis.asyncio
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from switchboard.log.configuration import QUIET
 from tools.fleet.redis_server import RedisServer, find_binary, start_redis
@@ -56,6 +61,22 @@ LONG = tuple(
 )
 """The modules that take longest, mostly since they start processes and end them."""
 
+WHOLE = frozenset(
+    f"tests/{module}.py"
+    for module in (
+        "auth/two_workers/test_rotations",
+        "backends/test_matrix",
+        "chaos/test_short_runs",
+        "journeys/test_a_full_day",
+        "journeys/test_inspector",
+        "journeys/test_scratch",
+        "journeys/test_separate_mode",
+        "sessions/test_cluster",
+        "state/test_servers",
+    )
+)
+"""Those of them that stay with one process: their tests share a fleet, or want the machine to themselves."""
+
 
 def pytest_report_header() -> str:
     """Say which Redis the run uses."""
@@ -73,6 +94,27 @@ def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_libraries() -> None:
+    """Libraries log from the levels on that every process of ours gives them: below, nothing needs to be worded."""
+    for name, floor in QUIET.items():
+        logging.getLogger(name).setLevel(floor)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trusted_once() -> Iterator[None]:
+    """The system's certificates are read once in a process, not for each of thousands of HTTP clients."""
+    read = httpcore2.default_ssl_context
+    kept = functools.cache(lambda trust_env, *_named: read(_trust_env=trust_env))
+
+    def trusted(*, _trust_env: bool = True) -> ssl.SSLContext:
+        return kept(_trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", trusted)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -246,6 +288,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {module: 2 / 3 * turn / len(long) for turn, module in enumerate(long)}
     place |= {module: turn / len(short) for turn, module in enumerate(short)}
     items.sort(key=lambda item: place[item.nodeid.partition("::")[0]])
+
+
+class Spread(LoadScopeScheduling):  # type: ignore[misc]
+    """A module to a process, as its tests may share what they start; a long one whose tests share nothing, to all."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return nodeid if module in LONG and module not in WHOLE else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    """How tests are shared by several processes."""
+    return Spread(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Whatever was imported and collected stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

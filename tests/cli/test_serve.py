@@ -342,12 +342,12 @@ def test_when_the_parent_is_killed_the_workers_leave(launch: Launch, redis_serve
     assert not answers(port, "/readyz")
 
 
-def test_a_wrong_setting_ends_all_workers_and_is_said_once(launch: Launch) -> None:
-    port = free_port()
-    nowhere = f"redis://{LOOPBACK}:{free_port()}/0"
-    key = secrets.token_urlsafe(32)
-    child = launch("serve", "--port", str(port), "--workers", "3", REDIS_URL=nowhere, SECRET_KEY=key)
-    code, log = child.process.wait(WAITED_FOR_REDIS), child.log.read_text()
+def test_a_wrong_setting_ends_all_workers_and_is_said_once(
+    launch: Launch, start_private_redis: Callable[..., RedisServer]
+) -> None:
+    port, key = free_port(), secrets.token_urlsafe(32)
+    refusing = start_private_redis(options=["--requirepass", "right"]).url  # which a worker finds out, not the parent
+    code, log = ended(launch("serve", "--port", str(port), "--workers", "3", REDIS_URL=refusing, SECRET_KEY=key))
     assert code == 2
     assert log.count("switchboard: REDIS_URL") == 1
 

@@ -36,10 +36,18 @@ START_TIMEOUT = 120
 """Seconds a worker may take to its first answer; generous, for machines that are busy with other things."""
 
 
+def unmeasured() -> dict[str, str]:
+    """This process's environment without what has coverage measured: it makes a worker start and serve at half speed.
+
+    What workers run, the tests of their rooms run as well, and those of the command line in measured processes.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def launch_worker(folder: Path, port: int, env: Mapping[str, str]) -> Child:
     """Start `switchboard serve` on the port, and do not wait for it."""
     command = [COMMAND, "serve", "--host", LOOPBACK, "--port", str(port)]
-    return start(f"worker-{port}", command, folder, {**os.environ, **env})
+    return start(f"worker-{port}", command, folder, {**unmeasured(), **env})
 
 
 def start_worker(folder: Path, port: int, env: Mapping[str, str]) -> Child:
@@ -51,7 +59,7 @@ def start_worker(folder: Path, port: int, env: Mapping[str, str]) -> Child:
 
 def start_auth_server(folder: Path, port: int, env: Mapping[str, str]) -> Child:
     """Start `switchboard auth-server` on the port and return when its metadata can be read."""
-    child = start("auth-server", [COMMAND, "auth-server"], folder, {**os.environ, **env})
+    child = start("auth-server", [COMMAND, "auth-server"], folder, {**unmeasured(), **env})
     child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), START_TIMEOUT)
     return child
 
