@@ -6,7 +6,7 @@ import contextvars
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -20,16 +20,15 @@ class Principal:
     scopes: frozenset[str] = frozenset()
     expires_at: float | None = None
     """Unix time in seconds, or `None` when the token does not expire."""
+    owner: str = field(init=False, compare=False, repr=False)
+    """The stable identity as a JSON array `[issuer, subject, client]`; survives a token refresh."""
+    digest: str = field(init=False, compare=False, repr=False)
+    """A short hash of `owner` for logs: tells two people apart without naming either."""
 
-    @property
-    def owner(self) -> str:
-        """The stable identity as a JSON array `[issuer, subject, client]`; survives a token refresh."""
-        return json.dumps([self.issuer, self.subject, self.client_id], separators=(",", ":"))
-
-    @property
-    def digest(self) -> str:
-        """A short hash of `owner` for logs: tells two people apart without naming either."""
-        return hashlib.sha256(self.owner.encode()).hexdigest()[:12]
+    def __post_init__(self) -> None:
+        owner = json.dumps([self.issuer, self.subject, self.client_id], separators=(",", ":"))
+        object.__setattr__(self, "owner", owner)
+        object.__setattr__(self, "digest", hashlib.sha256(owner.encode()).hexdigest()[:12])
 
 
 ANONYMOUS = Principal(issuer="", subject="anonymous", client_id="", scopes=frozenset({"mcp"}))
