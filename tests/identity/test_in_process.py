@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
-from switchboard.identity import InProcessVerifier
+from switchboard.identity import InProcessVerifier, in_process
 
 ISSUER = "http://localhost"
 RESOURCE = "http://localhost/mcp"
@@ -32,19 +32,20 @@ class Store:
         self.keys = True
 
     async def find(self, token: str) -> Found | None:
-        self._note(f"find {token}")
+        self.asked.append(f"find {token}")
+        self._answer()
         claims = self.tokens.get(token)
         return Found(claims, (token,) if self.keys else ()) if claims else None
 
     def has(self, keys: tuple[str, ...]) -> Awaitable[bool]:
-        self._note(f"has {keys[0]}")
+        self.asked.append(f"has {keys[0]}")
         return self._have(keys)
 
     async def _have(self, keys: tuple[str, ...]) -> bool:
+        self._answer()
         return keys[0] in self.tokens
 
-    def _note(self, asked: str) -> None:
-        self.asked.append(asked)
+    def _answer(self) -> None:
         if self.away:
             raise StateUnavailable("Redis is away")
 
@@ -74,3 +75,67 @@ async def test_a_store_that_is_away_is_unavailable_and_not_a_refusal() -> None:
         await asked.verify("good")
     store.away = False
     assert await asked.verify("good") is not None
+    store.away = True
+    with pytest.raises(AuthorizationUnavailable):
+        await asked.verify("good")
+    store.away = False
+    assert await asked.verify("good") is not None
+    assert store.asked == ["find good", "find good", "has good", "has good"]
+
+
+async def test_a_token_that_was_good_before_is_asked_about_at_once_and_read_once() -> None:
+    store = Store(good=CLAIMS)
+    seen = verifier(store)
+    first = await seen.verify("good")
+    verdict = seen.verify("good")
+    assert store.asked == ["find good", "has good"]
+    assert await verdict is first
+
+
+async def test_a_token_that_is_gone_is_forgotten_and_looked_for_again() -> None:
+    store = Store(good=CLAIMS)
+    seen = verifier(store)
+    await seen.verify("good")
+    claims = store.tokens.pop("good")
+    assert await seen.verify("good") is None
+    assert store.asked == ["find good", "has good", "find good"]
+    store.tokens["good"] = dict(claims) | {"sub": "bob"}
+    principal = await seen.verify("good")
+    assert principal is not None
+    assert principal.subject == "bob"
+
+
+async def test_a_token_expires_by_the_clock_though_the_store_still_has_it() -> None:
+    now = 1000.0
+    store = Store(good={**CLAIMS, "exp": 1010})
+    seen = verifier(store, clock=lambda: now)
+    assert await seen.verify("good") is not None
+    now = 1009.9
+    assert await seen.verify("good") is not None
+    now = 1010.0
+    assert await seen.verify("good") is None
+
+
+async def test_a_token_whose_keys_do_not_tell_is_read_each_time() -> None:
+    store = Store(good=CLAIMS)
+    store.keys = False
+    seen = verifier(store)
+    for _ in range(3):
+        assert await seen.verify("good") is not None
+    assert store.asked == ["find good"] * 3
+
+
+async def test_of_many_tokens_the_ones_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_process, "KEPT", 2)
+    store = Store(a=CLAIMS, b=CLAIMS, c=CLAIMS)
+    seen = verifier(store)
+    for token in ("a", "b", "a", "c", "a", "b"):
+        assert await seen.verify(token) is not None
+    assert store.asked == ["find a", "find b", "has a", "find c", "has a", "find b"]
+
+
+async def test_what_is_kept_gives_no_token_away() -> None:
+    store = Store(**{"a-token-that-is-kept": CLAIMS})
+    seen = verifier(store)
+    await seen.verify("a-token-that-is-kept")
+    assert "a-token-that-is-kept" not in repr(list(vars(seen)["_kept"]))

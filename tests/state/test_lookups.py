@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from switchboard.errors import StateUnavailable
-from switchboard.state import State, open_state
+from switchboard.errors import StateBusy, StateUnavailable
+from switchboard.state import State, lookup_connection, open_state
 from tools.fleet.children import LOOPBACK, free_port
 from tools.fleet.redis_server import RedisServer
 
@@ -105,6 +108,41 @@ async def test_while_redis_is_away_who_asks_hears_so_and_afterwards_is_answered(
             start_private_redis(port=port)
             assert await state.lookups.ask("EXISTS", "any") == 0
     assert len([entry for entry in logs if entry["event"] == "redis.lookups_refused"]) == 1
+
+
+async def test_a_redis_that_stands_still_is_given_up_and_asked_again_when_it_goes_on(
+    start_private_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup_connection, "TICK_S", 0.02)
+    monkeypatch.setattr(lookup_connection, "CONNECT_S", 0.2)
+    monkeypatch.setattr(lookup_connection, "MOST_UNANSWERED", 100)
+    server = start_private_redis()
+    assert server.child is not None
+    async with open_state(server.url) as state:
+        await until_it_answers(state)
+        os.kill(server.child.process.pid, signal.SIGSTOP)
+        try:
+            asked = [state.lookups.ask("GET", "k" * 1000) for _ in range(300)]
+            ends = await asyncio.gather(*asked, return_exceptions=True)
+            assert Counter(map(type, ends)) == {StateUnavailable: 100, StateBusy: 200}
+            assert "unanswered" in str(ends[0])
+            with pytest.raises(StateUnavailable):  # it still takes connections, and says nothing on them
+                await state.lookups.ask("GET", "k")
+        finally:
+            os.kill(server.child.process.pid, signal.SIGCONT)
+        await until_it_answers(state)
+
+
+async def test_a_connection_that_the_server_closed_since_nobody_used_it_is_opened_again(redis_url: str) -> None:
+    with capture_logs() as logs:
+        async with open_state(redis_url) as state, open_state(redis_url) as other:
+            for times in range(1, 4):
+                assert await state.lookups.ask("EXISTS", "any") == 0
+                await other.redis.client_kill_filter(_type="normal", skipme=True)
+                async with asyncio.timeout(PATIENCE_S):
+                    while len(lost := [entry for entry in logs if entry["event"] == "redis.lookups_lost"]) < times:
+                        await asyncio.sleep(0.01)
+    assert [(entry["log_level"], entry["unanswered"]) for entry in lost] == [("info", 0)] * 3
 
 
 async def test_nothing_is_asked_once_the_worker_has_given_redis_up(redis_url: str) -> None:

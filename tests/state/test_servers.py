@@ -40,7 +40,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 async def works(state: State) -> None:
-    """Commands, scripts, pipelines and wake-ups."""
+    """Commands, scripts, pipelines, look-ups and wake-ups."""
     heard: asyncio.Queue[str] = asyncio.Queue()
     await state.redis.hset(state.keys.session("s"), mapping={"owner": "me"})
     await state.redis.pexpire(state.keys.session("s"), 60_000)
@@ -48,6 +48,7 @@ async def works(state: State) -> None:
         keys = [state.keys.session("s"), state.keys.events("s", "s")]
         assert await state.scripts.append(keys=keys, args=[state.keys.to_client("s", "s"), 10, "{}"])
         assert await asyncio.wait_for(heard.get(), 60) == "1"
+    assert await state.lookups.ask("HMGET", state.keys.session("s"), "owner", "v") == ["me", None]
 
 
 async def test_tls_with_a_user_and_a_password(
@@ -62,10 +63,14 @@ async def test_tls_with_a_user_and_a_password(
     async with open_state(at) as stranger:
         with pytest.raises(StateUnavailable, match="CERTIFICATE"), stranger.guard():
             await stranger.redis.ping()
+        with pytest.raises(StateUnavailable, match="CERTIFICATE"):
+            await stranger.lookups.ask("GET", "k")
     wrong = f"rediss://app:wrong@localhost:{port}/0?ssl_ca_certs={certificate.certificate}"
     async with open_state(wrong) as refused:
         with pytest.raises(StateUnavailable, match="password"), refused.guard():
             await refused.redis.ping()
+        with pytest.raises(StateUnavailable, match="password"):
+            await refused.lookups.ask("GET", "k")
 
 
 async def test_a_cluster_over_tls(start_private_redis: Callable[..., RedisServer], certificate: Certificate) -> None:
@@ -141,6 +146,9 @@ async def test_the_master_that_sentinel_names_is_used_also_after_a_failover(watc
             await state.pubsub.publish("c", "after")
             while await heard.get() != "after":
                 pass
+            while not await _looked_up(state, "after"):
+                await asyncio.sleep(0.01)
+            await state.lookups.ask("PEXPIRE", "after", 60_000)
 
 
 async def _tried(state: State) -> None:
@@ -149,3 +157,10 @@ async def _tried(state: State) -> None:
             await state.redis.set("after", "1")
     except StateUnavailable:
         await asyncio.sleep(0.05)
+
+
+async def _looked_up(state: State, key: str) -> bool:
+    try:
+        return bool(await state.lookups.ask("GET", key))
+    except StateUnavailable:
+        return False

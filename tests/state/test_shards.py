@@ -173,6 +173,64 @@ async def test_channels_move_with_their_shard_when_its_replica_takes_over_by_han
             await heard(state, name, queue, "after")
 
 
+async def test_look_ups_go_to_the_master_of_each_key_also_after_its_slot_moved(operator: Operator) -> None:
+    async with open_state(operator.cluster.url) as state:
+        for name in CHANNELS:
+            await state.redis.delete(name)
+        asked = [state.lookups.ask("EXISTS", name) for name in CHANNELS]  # before anything is known of the cluster
+        assert [await answer for answer in asked] == [0] * len(CHANNELS)
+        moved = CHANNELS[5]
+        assert await state.lookups.ask("GET", moved) is None
+        operator.move(moved)
+        await asyncio.to_thread(operator.nodes[operator.master(moved)].set, moved, "there")
+        asked = [state.lookups.ask("GET", moved) for _ in range(20)]
+        assert [await answer for answer in asked] == ["there"] * 20
+        operator.nodes[operator.master(moved)].delete(moved)
+
+
+async def test_a_look_up_in_a_slot_that_is_on_its_way_is_answered_wherever_the_key_is(operator: Operator) -> None:
+    name, beside = "{on its way}1", "{on its way}2"
+    slot, source = key_slot(name.encode()), operator.master(name)
+    target = next(port for port in {operator.master(other) for other in CHANNELS} if port != source)
+    ids = {port: operator.nodes[port].execute_command("CLUSTER MYID") for port in (source, target)}
+    async with open_state(operator.cluster.url) as state:
+        await state.redis.set(name, "here")
+        assert await state.lookups.ask("EXISTS", name, beside) == 1
+        operator.nodes[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
+        operator.nodes[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
+        try:
+            asked = [state.lookups.ask("GET", key) for key in (name, beside)]  # the second one is asked for elsewhere
+            assert [await answer for answer in asked] == ["here", None]
+            with pytest.raises(StateUnavailable):  # some here and some there: not now
+                await state.lookups.ask("EXISTS", name, beside)
+        finally:
+            for port in (source, target):
+                operator.nodes[port].execute_command("CLUSTER SETSLOT", slot, "STABLE")
+        assert await state.lookups.ask("EXISTS", name, beside) == 1
+        await state.redis.delete(name)
+
+
+async def test_look_ups_follow_a_replica_that_takes_over_by_hand(operator: Operator) -> None:
+    async with open_state(operator.cluster.url) as state:
+        name = CHANNELS[0]
+        await state.redis.set(name, "kept")
+        assert await state.lookups.ask("GET", name) == "kept"
+        replica = operator.replica(operator.master(name))
+        operator.nodes[replica].execute_command("CLUSTER FAILOVER")
+        await until(lambda: operator.master(name) == replica)
+        async with asyncio.timeout(PATIENCE_S):
+            while await _looked_up(state, name) is None:
+                await asyncio.sleep(0.05)
+        await state.redis.delete(name)
+
+
+async def _looked_up(state: State, name: str) -> str | None:
+    try:
+        return str(await state.lookups.ask("GET", name))
+    except StateUnavailable:
+        return None
+
+
 async def test_an_unreachable_cluster_is_told_of_and_looked_for_again() -> None:
     with capture_logs() as logs:
         async with open_state(f"redis+cluster://{LOOPBACK}:{free_port()}") as state:
@@ -191,6 +249,7 @@ async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are
         killed = client.get_default_node().port  # the one that redis-py asks first for everything
         lost = next(name for name in CHANNELS if operator.master(name) == killed)
         spared = [name for name in CHANNELS if operator.master(name) != killed]
+        await asyncio.gather(*(state.lookups.ask("EXISTS", name) for name in CHANNELS))
         operator.cluster.nodes[operator.cluster.ports.index(killed)].kill()
         async with open_state(operator.cluster.url) as another:  # a worker may start just now
             await another.redis.set(spared[0], "x")
@@ -201,11 +260,14 @@ async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are
                     async with client.pipeline(transaction=False) as pipe:
                         pipe.set(name, "x")
                         await pipe.execute()
+                    assert await state.lookups.ask("GET", name) == "x"
                     served[True] += 1
-                except AWAY:
+                except (*AWAY, StateUnavailable):
                     served[False] += name != lost
         assert served[True] > 5 * served[False], served
         for name, queue in queues.items():
             await heard(state, name, queue, "after")
         assert killed not in (operator.master(name) for name in CHANNELS)
         await until(lambda: sum(operator.subscribers().values()) == MASTERS)
+        await state.redis.set(lost, "x")
+        assert await asyncio.gather(*(state.lookups.ask("GET", name) for name in (lost, *spared[:10]))) == ["x"] * 11

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast, get_args
@@ -102,10 +102,19 @@ class Record:
 
 
 class Records:
-    """Session records in shared state. Every method may raise `StateUnavailable`."""
+    """Session records in shared state. Every method may raise `StateUnavailable`.
 
-    def __init__(self, state: State, ttl: float, max_sessions: int = 20_000) -> None:
+    Args:
+        ttl: how many seconds an idle session lives.
+        max_sessions: how many one owner may have.
+        clock: seconds; of this worker alone.
+    """
+
+    def __init__(
+        self, state: State, ttl: float, max_sessions: int = 20_000, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._state = state
+        self._clock = clock
         self._slide_ms = int(ttl * 1000) // SLIDES
         self.ttl_ms = int(ttl * 1000) + self._slide_ms
         self._quota = SessionQuota(state, max_sessions, self.ttl_ms)
@@ -179,22 +188,21 @@ class Records:
         if record is None or record.owner != owner:
             raise SessionGone(sid)
         await self._quota.used(owner)
-        await self._slide(record)
+        now = self._clock()
+        if (now - self._slid.get(sid, float("-inf"))) * 1000 >= self._slide_ms:
+            await self._slide(record, now)
         return record
 
-    async def _slide(self, record: Record) -> None:
-        """Have the session end later, with what is stored beside it; unless this worker did so a moment ago."""
-        sid, now = record.sid, time.monotonic()
-        last = self._slid.get(sid)
-        if last is not None and (now - last) * 1000 < self._slide_ms:
-            return
-        self._note_slid(sid, now)
+    async def _slide(self, record: Record, now: float) -> None:
+        """Have the session end later, and with it what is stored beside it."""
+        self._note_slid(record.sid, now)
         try:
             # The worker that has the session's stream open keeps what belongs to that.
-            keys = self._keys(sid) if record.has_streams and record.held_by is None else self._keys(sid)[:1]
+            beside = record.has_streams and record.held_by is None
+            keys = self._keys(record.sid) if beside else self._keys(record.sid)[:1]
             await asyncio.gather(*(self._state.lookups.ask("PEXPIRE", key, self.ttl_ms) for key in keys))
         except BaseException:
-            self._slid.pop(sid, None)
+            self._slid.pop(record.sid, None)
             raise
 
     def _note_slid(self, sid: str, now: float) -> None:

@@ -1,7 +1,7 @@
 """Shared state: Redis, or its in-process stand-in, behind one set of commands.
 
-Owns the connection pool, the table of keys, pub/sub, the guarded writes, the worker's contact with Redis, the fleet's
-clock, and what to warn of.
+Owns the connections, what every request looks up, the table of keys, pub/sub, the guarded writes, the worker's contact
+with Redis, the fleet's clock, and what to warn of.
 Knows no session, no token and no tool.
 
 May import: leaves.
@@ -13,12 +13,14 @@ from switchboard.state.connect import State, open_state
 from switchboard.state.fingerprint import check_fingerprint
 from switchboard.state.joining import awaiting_redis, join
 from switchboard.state.keys import Keys
+from switchboard.state.lookups import Lookups
 from switchboard.state.pubsub import PubSub
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import Scripts, Written
 
 __all__ = [
     "Keys",
+    "Lookups",
     "PubSub",
     "Replicas",
     "Scripts",

@@ -5,7 +5,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 
 | key or channel | kind | holds | lives |
 |---|---|---|---|
-| `session:{sid}` | hash | owner, protocol version, client params, log level, record version | SESSION_TTL, sliding |
+| `session:{sid}` | hash | owner, protocol version, client params, log level | SESSION_TTL and a tenth, sliding |
 | `sessions:<digest>` | sorted set | the ids of one owner's sessions, by when each would end | 2 SESSION_TTL, sliding |
 | `streams:<digest>` | hash | how many streams one owner has open, by worker | a day |
 | `session:{sid}:subscriptions` | set | subscribed resource URIs | as the record |

@@ -23,7 +23,7 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 from switchboard.errors import StateBusy, StateUnavailable
 
-Command = tuple[str | bytes | int | float, ...]
+Command = tuple[str | int | float, ...]
 
 MOST_UNANSWERED: Final = 8_192
 """Commands that wait for a reply: of some hundred bytes each, all that a server which stands still can make us keep."""
@@ -196,7 +196,8 @@ class LookupConnection:
 
     def break_off(self, reason: str) -> None:
         """End a connection that is of no use any more; what was asked on it may have been done."""
-        self._log.warning("redis.lookups_lost", error=reason, unanswered=len(self._unanswered))
+        say = self._log.warning if self._unanswered else self._log.info  # a server may close what is not used
+        say("redis.lookups_lost", error=reason, unanswered=len(self._unanswered))
         self._failures += 1
         self._end(f"The connection to Redis was lost, and what was asked last may have been done: {reason}")
         self._listener.lost()

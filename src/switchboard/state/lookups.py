@@ -69,7 +69,7 @@ class Lookups:
                     connection.close()
                 self._start = None
 
-    def ask(self, *command: str | bytes | int | float, key: str | None = None) -> asyncio.Future[Any]:
+    def ask(self, *command: str | int | float, key: str | None = None) -> asyncio.Future[Any]:
         """Ask Redis for one thing, or tell it one.
 
         Gives a future that may be cancelled, which takes nothing back, or left alone. It raises `StateUnavailable` when
