@@ -185,11 +185,9 @@ Error: Cannot find module '/srv/missing.js'
 
 Node.js v22.19.0
 """
-    stream = asyncio.StreamReader()
-    stream.feed_data(crash.encode())
-    stream.feed_eof()
     words = StderrTail("node", lambda: True)
-    await words.read(stream)
+    words.feed(crash.encode())
+    words.feed(b"")
     assert str(words) == (
         "Error: Cannot find module '/srv/missing.js' |   code: 'MODULE_NOT_FOUND', |   requireStack: []"
         " | Node.js v22.19.0"

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types import Implementation
 
 from switchboard.backends import Backend, Stdio
@@ -33,6 +34,9 @@ class ExitedChild:
         for stream in self._ended:
             stream.close()
         return self
+
+    def dispatcher(self, on_unreadable: object) -> Any:
+        return JSONRPCDispatcher(*self.streams)
 
     async def on_negotiated(self, result: object) -> None:
         """Take note of what was agreed: nothing."""

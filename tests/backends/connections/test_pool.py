@@ -129,7 +129,7 @@ async def test_leaving_ends_children_that_cling_to_life_and_what_they_started(
     file = tmp_path / "pids"
     async with open_gateway(raw("parent", "grandchild", str(file)), raw("clinging", "clinging")) as opened:
         await opened.discovered()
-        clinging = [connection._transport.child.process.pid for connection in opened.providers["clinging"].pool._all]
+        clinging = [connection._transport.child.pid for connection in opened.providers["clinging"].pool._all]
         numbers = [int(number) for number in file.read_text().split()]
         assert all(alive(number) for number in numbers + clinging)
     await gone(*numbers, *clinging, seconds=1)

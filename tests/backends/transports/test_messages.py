@@ -12,8 +12,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, TextContent
 
 from switchboard.backends import Bounds, Patience
+from switchboard.backends.transports.framing import Cut, LineSplitter, parsed
 from switchboard.backends.transports.messages import Unreadable, read
-from switchboard.backends.transports.stdio import Cut, LineSplitter, parsed
 
 LONG = Patience(start=20, call=60, idle=60, stop=0.5)
 AT_ONCE_S = 15

@@ -241,7 +241,12 @@ class Connection:
         transport: Transport = await self._open_transport(stack)
         self._transport = transport
         self._rpc = RpcConnection(
-            transport.streams, self._inbound, self._next_id, self._declared, self._info, self._end.set
+            transport.dispatcher(self._inbound.on_unreadable),
+            self._inbound,
+            self._next_id,
+            self._declared,
+            self._info,
+            self._end.set,
         )
         self._session = await stack.enter_async_context(ClientSession(dispatcher=self._rpc, client_info=self._info))
         await agree(self.backend, transport, self._session, self._rpc)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,9 @@ QUESTIONS_PER_CALL: Final = 50
 
 PROGRESS_WAITING: Final = 100
 """Progress of one call that may wait for its client."""
+
+
+_AT_ONCE: Final = nullcontext()
 
 
 class CallOver(MCPError):
@@ -140,18 +143,14 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._calls)
 
-    @asynccontextmanager
-    async def turn(self, client_channel: ClientChannel, *, attributed: bool) -> AsyncIterator[None]:
-        """Wait until a call by `client_channel` may be in flight.
+    def turn(self, client_channel: ClientChannel, *, attributed: bool) -> AbstractAsyncContextManager[None]:
+        """Entered when a call by `client_channel` may be in flight.
 
         Args:
             attributed: whether the transport tells which call a question belongs to.
         """
-        if attributed or not self._takes_turns or not client_channel.capabilities:
-            yield
-            return
-        async with self._turn:
-            yield
+        waits = self._takes_turns and not attributed and client_channel.capabilities
+        return self._turn if waits else _AT_ONCE
 
     @contextmanager
     def in_flight(self, call: Call) -> Iterator[None]:

@@ -16,6 +16,7 @@ import anyio.abc
 from mcp.shared.dispatcher import (
     CallOptions,
     DispatchContext,
+    Dispatcher,
     OnNotify,
     OnNotifyIntercept,
     OnRequest,
@@ -26,7 +27,6 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
     MCP_PROTOCOL_VERSION_HEADER,
 )
-from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
@@ -69,18 +69,19 @@ class Inbound(Protocol):
 
 
 class RpcConnection:
-    """The SDK's dispatcher with our own request ids, and our own handling of what the backend sends.
+    """A dispatcher with our own request ids, and our own handling of what the backend sends.
 
-    Satisfies `mcp.shared.dispatcher.Dispatcher`.
+    Satisfies `mcp.shared.dispatcher.Dispatcher`, as what it is made of does.
 
     Args:
+        dispatcher: of the transport.
         next_id: a request id that no other worker in the same session of the backend uses.
         declared: the client capabilities to declare.
     """
 
     def __init__(
         self,
-        streams: tuple[Any, Any],
+        dispatcher: Dispatcher[Any],
         inbound: Inbound,
         next_id: Callable[[], int],
         declared: Params,
@@ -88,9 +89,7 @@ class RpcConnection:
         on_end: Callable[[], None],
     ) -> None:
         self._on_end = on_end
-        self._inner: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
-            *streams, on_stream_exception=self._on_unreadable
-        )
+        self._inner = dispatcher
         self._inbound = inbound
         self._next_id = next_id
         self._declared = dict(declared)
@@ -156,7 +155,8 @@ class RpcConnection:
     ) -> dict[str, Any]:
         """Send under an id of ours."""
         named: CallOptions = {**(opts or {})}
-        named.setdefault("request_id", self._next_id())
+        if "request_id" not in named:
+            named["request_id"] = self._next_id()
         result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
         repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
         return introduced(repaired) if method == "initialize" else repaired
@@ -210,9 +210,6 @@ class RpcConnection:
         """Who is told of progress; a server may write the token that it got as a text."""
         token = (params or {}).get("progressToken")
         return self._progress.get(coerce_request_id(token)) if isinstance(token, int | str) else None
-
-    async def _on_unreadable(self, error: Exception) -> None:
-        self._inbound.on_unreadable(error)
 
 
 @contextmanager

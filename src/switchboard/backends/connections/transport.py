@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
+from mcp.shared.dispatcher import Dispatcher
 from mcp_types import InitializeResult
 
 from switchboard.backends.connections.protocol import Inbound
@@ -14,7 +15,9 @@ from switchboard.backends.connections.protocol import Inbound
 class Transport(Protocol):
     """A transport that was opened."""
 
-    streams: tuple[Any, Any]
+    def dispatcher(self, on_unreadable: Callable[[Exception], object]) -> Dispatcher[Any]:
+        """JSON-RPC over it; `on_unreadable` is given what was no message. Called once."""
+        ...
 
     def reason(self) -> str:
         """Why it ended, as far as it knows; empty if it does not."""

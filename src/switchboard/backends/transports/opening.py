@@ -14,6 +14,8 @@ from typing import Any, Final
 import anyio
 import httpx2
 from mcp.client.streamable_http import MCP_SESSION_ID
+from mcp.shared.dispatcher import Dispatcher
+from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types import InitializeResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -22,12 +24,13 @@ from switchboard.backends.connections.connection_key import GATEWAY, ConnectionK
 from switchboard.backends.connections.handshake import OTHER_TRANSPORT
 from switchboard.backends.connections.protocol import Inbound
 from switchboard.backends.errors import Broken, Unreachable
-from switchboard.backends.transports import child, http, stdio
+from switchboard.backends.transports import child, http
 from switchboard.backends.transports.child import Child
 from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.http import FailoverTransport
 from switchboard.backends.transports.session_store import BackendSession, SessionStore
 from switchboard.backends.transports.session_stream import SessionStream
+from switchboard.backends.transports.stdio import StdioDispatcher
 from switchboard.backends.transports.stream_relay import LocalRelay, SharedRelay
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.config.placeholders import names_in, replaced
@@ -42,14 +45,21 @@ STREAM_READY_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OpenChild:
-    """A child, started. Satisfies `Transport`."""
+    """A child, started. Satisfies `Transport`.
 
-    streams: tuple[Any, Any]
+    Args:
+        max_bytes: bytes of a message.
+    """
+
     child: Child
-    why: asyncio.Future[str]
+    max_bytes: int
     resumed: InitializeResult | None = None
     resumable: bool = False
     replaces: bool = False
+
+    def dispatcher(self, on_unreadable: Callable[[Exception], object]) -> StdioDispatcher:
+        """Calls over its pipes."""
+        return StdioDispatcher(self.child, self.max_bytes, on_unreadable)
 
     async def on_negotiated(self, _result: InitializeResult | None) -> None:
         """A child has no session beyond its own life."""
@@ -65,10 +75,10 @@ class OpenChild:
         """Nor can it forget one."""
 
     def reason(self) -> str:
-        """What the reader objected to, else how the child ended."""
-        if self.why.done() and self.why.result():
-            return self.why.result()
-        return f"it {self.child.exit_reason}" if self.why.done() or self.child.process.returncode is not None else ""
+        """How its output or the child itself ended."""
+        if self.child.broken:
+            return "its pipe broke"
+        return f"it {self.child.exit_reason}" if self.child.output_over or self.child.returncode is not None else ""
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:
@@ -77,8 +87,7 @@ class OpenChild:
 
     async def wait_for_reason(self) -> None:
         """Give it the moment that an exit code and the end of its standard error take."""
-        if await self.child.gone(EXIT_WAIT_S):
-            await asyncio.sleep(0)
+        await self.child.gone(EXIT_WAIT_S)
 
 
 @dataclass(slots=True)
@@ -102,6 +111,14 @@ class OpenHttp:
 
     busy: Callable[[], bool] = lambda: False
     """Whether a call is in flight."""
+
+    def dispatcher(self, on_unreadable: Callable[[Exception], object]) -> Dispatcher[Any]:
+        """The SDK's, over its streams."""
+
+        async def hear(error: Exception) -> None:
+            on_unreadable(error)
+
+        return JSONRPCDispatcher(*self.streams, on_stream_exception=hear)
 
     @property
     def resumable(self) -> bool:
@@ -183,8 +200,7 @@ async def open_child(
     started = await stack.enter_async_context(
         child.running(backend.name, what, watchdog, backend.patience.stop, is_quiet)
     )
-    received, to_send, why = await stack.enter_async_context(stdio.streams(started, backend.bounds.message_bytes))
-    return OpenChild((received, to_send), started, why)
+    return OpenChild(started, backend.bounds.message_bytes)
 
 
 async def open_sse(backend: Backend, what: Transport, endpoints: Endpoints, stack: AsyncExitStack) -> OpenHttp:

@@ -13,7 +13,7 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse, RequestId, 
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY
 from switchboard.backends.transports import messages
 from switchboard.backends.transports.answers import BoundedBody, reason, refusal
-from switchboard.backends.transports.stdio import Cut, LineSplitter
+from switchboard.backends.transports.framing import Cut, LineSplitter
 
 _REQUEST: Final = re.compile(rb'\s*\{"jsonrpc":\s*"2\.0",\s*"id":\s*(-?\d+|"[^"\\]*"),\s*"method":')
 """As our own side writes one."""

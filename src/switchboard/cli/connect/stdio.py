@@ -15,8 +15,12 @@ import anyio
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage
 
-from switchboard.backends.transports.child import CHUNK
-from switchboard.backends.transports.stdio import LineSplitter, Received, parsed
+from switchboard.backends.transports.framing import LineSplitter, parsed
+
+Received = SessionMessage | Exception
+
+CHUNK: Final = 65_536
+"""Bytes that are read at once."""
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of one message of the client; a longer one is left out."""
