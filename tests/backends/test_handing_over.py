@@ -18,6 +18,7 @@ from switchboard.backends.handover import Moved, RemoteConnection, serving
 from switchboard.fleet.peers import Peers
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
+from switchboard.state.pubsub import SMALL_CHARS
 from switchboard.timing import Timing
 from tests.backends.conftest import Raw
 
@@ -154,12 +155,26 @@ async def test_handing_a_call_over_takes_four_redis_commands(redis_url: str, raw
     async with open_state(redis_url) as state, Peers(state, "w1").running() as one, Peers(state, "w2").running() as two:
         holding, asking = ConnectionLeases(state, "w2-seat", backend), ConnectionLeases(state, "w1-seat", backend)
         assert isinstance(await holding.claim(KEY), ConnectionLease)
-        await asking.claim(KEY)  # once, so that Redis knows the script
         async with serving(two, "w2-seat", "own", line.held), commands() as seen:
             seat = await asking.claim(KEY)
             assert seat == "w2-seat"
             await RemoteConnection(one, "w2-seat", "own", KEY).request("tools/call", {}, Quiet())
-    assert seen == ["EVALSHA", "PUBLISH", "SET", "PUBLISH"]
+    assert seen == ["GET", "PUBLISH", "SET", "PUBLISH"]
+
+
+async def test_an_answer_too_long_for_the_connection_of_look_ups_is_handed_over_too(redis_url: str) -> None:
+    class Long(Line):
+        async def request(self, *_: Any, **__: Any) -> dict[str, Any]:
+            return {"text": "ü" * 2 * SMALL_CHARS}
+
+    async with (
+        open_state(redis_url) as state,
+        Peers(state, "w1").running() as one,
+        Peers(state, "w2").running() as two,
+        serving(two, "w2-seat", "own", Long().held),
+    ):
+        answer = await RemoteConnection(one, "w2-seat", "own", KEY).request("tools/call", {}, Quiet())
+    assert answer == {"text": "ü" * 2 * SMALL_CHARS}
 
 
 async def test_a_worker_that_could_not_renew_its_claim_does_not_serve_on_it(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
-from typing import Any, Literal
+from dataclasses import fields
+from typing import Any, Final, Literal
 
 from switchboard.backends import errors
 from switchboard.backends.caller import ClientChannel, Params
@@ -21,6 +21,9 @@ from switchboard.fleet.peers import Channel, NotHere, PeerLost, Peers, ServedCha
 
 Hold = Callable[[ConnectionKey, Params], AbstractAsyncContextManager[Connection | None]]
 """The connection of a key if this worker may have it, else `None`."""
+
+
+KEY_FIELDS: Final = tuple(field.name for field in fields(ConnectionKey))
 
 
 class Moved(BackendFailure):
@@ -54,7 +57,7 @@ class RemoteConnection:
         call = {
             "method": method,
             "params": params,
-            "key": asdict(self._key),
+            "key": {name: getattr(self._key, name) for name in KEY_FIELDS},
             "era": client_channel.era,
             "capabilities": dict(client_channel.capabilities),
             "progress": client_channel.wants_progress,

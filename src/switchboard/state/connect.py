@@ -126,8 +126,8 @@ async def open_state(
     contact = Contact(timing=timing, unbroken=url is None)
     try:
         async with (
-            PubSub(opened.redis, opened.places, contact.broken).running() as pubsub,
             Lookups(opened.redis, opened.places if url else None, contact).running() as lookups,
+            PubSub(opened.redis, opened.places, lookups, contact.broken).running() as pubsub,
         ):
             replicas = Replicas(opened.redis, prefix, wait_replicas if url else 0, wait_ms)
             scripts = Scripts(opened.redis, stream_bytes)

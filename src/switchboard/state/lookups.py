@@ -3,9 +3,9 @@
 `ask` gives a future at once, and what is asked within one turn of the event loop leaves in one write: whoever needs two
 answers asks twice, and then waits. All requests of the worker share one connection to each server, and replies come in
 the order of the commands. So only what takes Redis the same short time whatever is stored, and has a short reply, may
-be asked here: EXISTS, GET, HMGET, PEXPIRE, a script of such commands. One long command, or one large reply, would hold
-up every request. What reads streams, sets or whole hashes, what blocks, and transactions go over `State.redis`, and so
-does everything that is not needed for each request.
+be asked here: EXISTS, GET, HMGET, PEXPIRE, a script of such commands, a short PUBLISH. One long command, or one large
+reply, would hold up every request. What reads streams, sets or whole hashes, what blocks, and transactions go over
+`State.redis`, and so does everything that is not needed for each request.
 
 On a Cluster each master has a connection. What a master does not serve, and what was not sent since there is no
 connection to it, is asked once more by redis-py's client, which finds out where slots are; `memory://` has that client

@@ -19,6 +19,7 @@ from redis.exceptions import MovedError, RedisClusterException, RedisError, Resp
 
 from switchboard.aio import background, task_group, wait_for_event
 from switchboard.errors import StateUnavailable
+from switchboard.state.lookups import Lookups
 from switchboard.state.pubsub_connection import PubSubConnection
 from switchboard.state.redis_compat import unavailable
 from switchboard.state.topology import Place, Topology, publishing
@@ -27,6 +28,9 @@ Listener = Callable[[str], None]
 
 _FAILED: Final = (RedisError, RedisClusterException, OSError)
 """What redis-py raises; of a Cluster that it cannot make out, an error of its own kind."""
+
+SMALL_CHARS: Final = 16_384
+"""A longer payload does not go over the connection on which every request of this worker waits for its look-ups."""
 
 SUBSCRIBE_TIMEOUT_S: Final = 5.0
 
@@ -76,14 +80,18 @@ class PubSub:
     """This worker's pub/sub. Satisfies `switchboard.state.pubsub_connection.Ears`.
 
     Args:
+        lookups: publishes what is short.
         broken: called when a connection that served a channel ended.
     """
 
-    def __init__(self, redis: Redis, places: Topology, broken: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, redis: Redis, places: Topology, lookups: Lookups, broken: Callable[[], None] = lambda: None
+    ) -> None:
         self._on_broken = broken
         self._redis: Any = redis
         self._publish = publishing(redis)
         self._topology = places
+        self._lookups = lookups
         self._channels: dict[str, _Channel] = {}
         self._connections: dict[Place, PubSubConnection] = {}
         self._misplaced = asyncio.Event()
@@ -133,6 +141,8 @@ class PubSub:
         Raises:
             StateUnavailable: Redis cannot be reached.
         """
+        if len(payload) <= SMALL_CHARS:
+            return int(await self._lookups.ask(self._publish, channel, payload))
         try:
             return int(await self._redis.execute_command(self._publish, channel, payload))
         except _FAILED as error:
@@ -287,7 +297,7 @@ def parsed(payload: str, *, sendable: bool = True) -> dict[str, Any] | None:
         found = json.loads(payload) if payload else None
         if not isinstance(found, dict):
             return None
-        if sendable:
+        if sendable and "\\u" in payload:  # the payload itself is text, which has no such half
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None

@@ -79,10 +79,9 @@ def single_connection(backend: Backend) -> bool:
 
 def key_for(scope: ConnectionScope, caller: Caller, capabilities: Params) -> ConnectionKey:
     """The connection for a call."""
-    user = user_of(caller)
-    able = digest(capabilities)
     if scope == "shared":
         return SHARED
+    user, able = user_of(caller), digest(capabilities)
     if scope == "user":
         return ConnectionKey("user", user, able, user)
     if caller.session_id is not None:

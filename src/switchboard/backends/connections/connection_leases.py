@@ -113,17 +113,17 @@ class ConnectionLeases:
 
     async def _claimed(self, key: ConnectionKey) -> ConnectionLease | str:
         """As `claim`; empty while it cannot be known whether the holder of a claim that lapsed still lives."""
+        keys, lookups = self._keys(key), self._state.lookups
+        if (holder := await lookups.ask("GET", keys[0])) is not None:
+            return self._mine.get(key) or _seat_of(holder)
         epoch = f"{self._seat}:{secrets.token_hex(6)}"
         now = asyncio.get_running_loop().time()
-        with self._state.guard():
-            settled = "1" if self._state.contact.settled else "0"
-            holder, had = await self._claim(
-                keys=self._keys(key), args=[epoch, self._state.timing.lease_ms, LINE_LIFE_MS, settled]
-            )
+        settled = "1" if self._state.contact.settled else "0"
+        holder, had = await lookups.run(self._claim, keys, [epoch, self._state.timing.lease_ms, LINE_LIFE_MS, settled])
         if key in self._mine:
             return self._mine[key]
         if holder != epoch:
-            return str(holder).rpartition(":")[0]
+            return _seat_of(holder)
         claim = self._mine[key] = ConnectionLease(key, epoch, now, bool(int(had)))
         return claim
 
@@ -195,3 +195,8 @@ class ConnectionLeases:
                 await self._release(keys=self._keys(claim.key)[:1], args=[claim.epoch])
         except StateUnavailable as error:
             log.warning(error.event, error=str(error), lost="a claim, until it expires")
+
+
+def _seat_of(holder: str) -> str:
+    """Empty for the holder of a claim that lapsed, of whom nothing is known."""
+    return holder.rpartition(":")[0]

@@ -67,11 +67,10 @@ class Link:
         Raises:
             StateUnavailable: it cannot be known now.
         """
-        key, redis = self.state.keys.peer_call(call), self.state.redis
-        with self.state.guard():
-            if await redis.set(key, mark, nx=True, px=PEER_CALL_MS):
-                return mark
-            return str(await redis.get(key) or "")
+        key, lookups = self.state.keys.peer_call(call), self.state.lookups
+        if await lookups.ask("SET", key, mark, "NX", "PX", PEER_CALL_MS):
+            return mark
+        return str(await lookups.ask("GET", key) or "")
 
 
 class End:
