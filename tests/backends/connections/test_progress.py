@@ -10,7 +10,7 @@ import pytest
 
 from switchboard.backends.config import Patience
 from switchboard.backends.connections.inflight import PROGRESS_WAITING, Call
-from switchboard.backends.connections.notification_order import NOTIFICATIONS_WAITING, NotificationOrder
+from switchboard.backends.connections.notification_order import NOTIFICATIONS_WAITING, STUCK_S, NotificationOrder
 from tests.backends.conftest import Connect, Fleet, Person, Raw
 from tools.fleet.workers import offered
 
@@ -98,4 +98,30 @@ async def test_progress_finds_room_where_other_notifications_fill_it() -> None:
     for _ in range(NOTIFICATIONS_WAITING):
         assert order.received()
     assert not order.received()
-    assert order.received(coalesced=True)
+    assert order.received(7)
+
+
+async def test_a_result_waits_for_the_progress_of_its_own_call_as_long_as_that_is_taken(pass_time: Any) -> None:
+    order, taken = NotificationOrder(), [asyncio.Event() for _ in range(4)]
+
+    async def handle(event: asyncio.Event) -> None:
+        async with order.handling():
+            await event.wait()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        for event in taken:
+            assert order.received("mine" if event is not taken[-1] else "another's")
+            tasks.create_task(handle(event))
+        await asyncio.sleep(0)
+        mine, other = (tasks.create_task(order.all_before_now(call)) for call in ("mine", "a third"))
+        await pass_time(0)
+        assert other.done()
+        for event in taken[:2]:
+            await pass_time(0.9 * STUCK_S)
+            event.set()
+            await pass_time(0)
+            assert not mine.done()
+        await pass_time(1.1 * STUCK_S)
+        assert mine.done(), "nothing was taken for a while"
+        for event in taken:
+            event.set()

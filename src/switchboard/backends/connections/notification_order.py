@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from typing import Final
 
-import anyio
+from switchboard.aio import wait_for_event
 
-RESULT_WAITS_S: Final = 1.0
+STUCK_S: Final = 1.0
+"""A result waits for notifications before it until none of the connection's was taken for so long."""
+
+RESULT_WAITS_S: Final = 10.0
+"""And at most for so long."""
 
 NOTIFICATIONS_WAITING: Final = 1_000
 """Notifications of one connection that wait for a slow client; further ones are dropped, but for progress: of that
@@ -23,19 +28,21 @@ class NotificationOrder:
         """Notifications that nobody could hear as fast as they came."""
         self._received = 0
         self._started = 0
-        self._open: set[int] = set()
-        self._done = anyio.Event()
+        self._open: dict[int, Hashable] = {}
+        """What was received and is not done: its number, and the call whose progress it is."""
+        self._done = asyncio.Event()
 
-    def received(self, *, coalesced: bool = False) -> bool:
+    def received(self, call: Hashable = None) -> bool:
         """A notification was received: its task starts soon, in the order of receipt. `False` if too many wait.
 
         Args:
-            coalesced: whether those that wait become one, so that it adds none.
+            call: whose progress it is, if it is progress: of that, those that wait become one, so that it adds none.
         """
-        if not coalesced and self._received - self._started + len(self._open) >= NOTIFICATIONS_WAITING:
+        if call is None and len(self._open) >= NOTIFICATIONS_WAITING:
             self.dropped += 1
             return False
         self._received += 1
+        self._open[self._received] = call
         return True
 
     @asynccontextmanager
@@ -43,19 +50,19 @@ class NotificationOrder:
         """Around the work for one notification."""
         self._started += 1
         number = self._started
-        self._open.add(number)
         try:
             yield
         finally:
-            self._open.discard(number)
+            self._open.pop(number, None)
             self._done.set()
-            self._done = anyio.Event()
 
-    async def all_before_now(self) -> None:
-        """Wait for the work of every notification received so far; not for long, for it may wait for a slow client."""
-        last = self._received
-        if self._started == last and not self._open:
+    async def all_before_now(self, call: Hashable) -> None:
+        """Wait until what was received so far was taken, but for other calls' progress: their clients may be slow."""
+        if not self._open:
             return
-        with anyio.move_on_after(RESULT_WAITS_S):
-            while self._started < last or any(number <= last for number in self._open):
-                await self._done.wait()
+        last, loop = self._received, asyncio.get_running_loop()
+        until = loop.time() + RESULT_WAITS_S
+        while any(number <= last and whose in (None, call) for number, whose in self._open.items()):
+            self._done.clear()
+            if loop.time() >= until or not await wait_for_event(self._done, STUCK_S):
+                return

@@ -36,6 +36,7 @@ from mcp_types import (
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     Implementation,
+    RequestId,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
@@ -143,7 +144,7 @@ class RpcConnection:
             body["_meta"] = meta
         try:
             result = await self.send_raw_request(method, body, opts)
-            await self._order.all_before_now()
+            await self._order.all_before_now(token)
         finally:
             self._progress.pop(token, None)
         return result
@@ -178,8 +179,8 @@ class RpcConnection:
 
             def intercept(method: str, params: Params | None) -> bool:
                 consumed = on_notify_intercept is not None and on_notify_intercept(method, params)
-                progress = method == "notifications/progress" and self._reported(params) is not None
-                return consumed or not self._order.received(coalesced=progress)
+                call = self._call_of(params) if method == "notifications/progress" else None
+                return consumed or not self._order.received(call)
 
             await self._inner.run(self._on_request, self._on_notify, intercept, task_status=task_status)
         finally:
@@ -199,17 +200,19 @@ class RpcConnection:
     async def _on_notify(self, _ctx: DispatchContext[TransportContext], method: str, params: Params | None) -> None:
         async with self._order.handling():
             params = with_objects(params, PARAMS)
-            reported = self._reported(params) if method == "notifications/progress" else None
+            call = self._call_of(params) if method == "notifications/progress" else None
+            reported = None if call is None else self._progress.get(call)
             with _contained():
                 if reported is not None:
                     await reported(*_steps(params or {}))
                 else:
                     await self._inbound.on_notification(method, params)
 
-    def _reported(self, params: Params | None) -> ProgressFnT | None:
-        """Who is told of progress; a server may write the token that it got as a text."""
+    def _call_of(self, params: Params | None) -> RequestId | None:
+        """Whose progress it is, if anybody's; a server may write the token that it got as a text."""
         token = (params or {}).get("progressToken")
-        return self._progress.get(coerce_request_id(token)) if isinstance(token, int | str) else None
+        call = coerce_request_id(token) if isinstance(token, int | str) else None
+        return call if call in self._progress else None
 
 
 @contextmanager
