@@ -230,11 +230,12 @@ async def two(start: Start) -> Workers:
 Asked = Callable[[str | bytes, dict[str, str], str], tuple[int, str, str]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def asked() -> Iterator[Asked]:
-    """Send one raw request to a worker that lives in a loop of its own, for property tests, which are synchronous.
+    """Send one raw request to a worker that lives in a loop of its own, for tests that are synchronous.
 
-    A stream is read up to its first chunk: what matters is how it began.
+    It is the same worker, with the same session, for all tests of a module. A stream is read up to its first chunk:
+    what matters is how it began.
     """
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sessions.conftest import Start
+from tests.sessions.conftest import Asked, Start
 
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 MODERN = "2026-07-28"
@@ -55,13 +55,12 @@ def modern_headers(method: str = "tools/call", name: str = "echo") -> dict[str, 
         (b'{"jsonrpc": "2.0", "id": 1, "error": {"code": "1", "message": "x"}}', -32600),
     ],
 )
-async def test_a_body_that_is_no_message_is_refused_with_400(start: Start, body: bytes, code: int) -> None:
-    workers = await start(1, memory=True)
-    session = await workers.open()
-    answer = await workers.http.post(workers.a.url, content=body, headers={**session.headers, **JSON})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == code
-    assert answer.json()["error"]["message"]
+def test_a_body_that_is_no_message_is_refused_with_400(asked: Asked, body: bytes, code: int) -> None:
+    status, _, text = asked(body, {}, "handshake")
+    assert status == 400
+    error = json.loads(text)["error"]
+    assert error["code"] == code
+    assert error["message"]
 
 
 @pytest.mark.parametrize(
@@ -82,13 +81,10 @@ async def test_a_body_that_is_no_message_is_refused_with_400(start: Start, body:
         ({"origin": "https://evil.example"}, 403),
     ],
 )
-async def test_a_wrong_header_has_its_own_status(start: Start, change: dict[str, str], status: int) -> None:
-    workers = await start(1, memory=True)
-    session = await workers.open()
-    headers = {**session.headers, **JSON, **change}
-    answer = await workers.http.post(workers.a.url, json=ECHO, headers=headers)
-    assert answer.status_code == status, answer.text
-    assert answer.json()["error"]["message"]
+def test_a_wrong_header_has_its_own_status(asked: Asked, change: dict[str, str], status: int) -> None:
+    came, _, text = asked(json.dumps(ECHO), change, "handshake")
+    assert came == status, text
+    assert json.loads(text)["error"]["message"]
 
 
 @pytest.mark.parametrize("name", ["mcp-session-id", "mcp-protocol-version", "content-type"])
@@ -218,11 +214,11 @@ headers = st.dictionaries(
 
 
 @settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(body=bodies, change=headers, era=st.sampled_from(["handshake", "modern", "none"]))
 def test_no_mutated_request_is_answered_with_a_server_error(
-    asked: Any, body: str | bytes, change: dict[str, str], era: str
+    asked: Asked, body: str | bytes, change: dict[str, str], era: str
 ) -> None:
     status, content_type, text = asked(body, change, era)
     assert status < 500, text

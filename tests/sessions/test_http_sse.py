@@ -15,6 +15,7 @@ from mcp.client.sse import sse_client
 
 from switchboard.identity import ANONYMOUS
 from tests.sessions.conftest import Start, Worker, Workers
+from tools.fleet.workers import HASTE
 from tools.messages import call, initialize
 
 INITIALIZE = initialize("2024-11-05", {"roots": {}})
@@ -121,7 +122,8 @@ async def test_the_session_ends_with_its_stream(workers: Workers) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_request_of_a_worker_that_died_is_ended_on_the_stream(two: Workers) -> None:
+async def test_a_request_of_a_worker_that_died_is_ended_on_the_stream(start: Start) -> None:
+    two = await start(timing=HASTE)
     async with connected(two) as old:
         keys, name = two.state.keys, "deadbeefdead"
         names = [keys.session(old.sid), keys.events(old.sid, name), keys.exchange(old.sid, name)]
@@ -145,7 +147,8 @@ async def test_bad_requests_have_their_own_status(start: Start) -> None:
     assert (await workers.http.get(f"{base}/sse", headers={"accept": "application/json"})).status_code == 406
 
 
-async def test_messages_for_a_stream_whose_worker_died_are_not_found_and_the_session_ends(two: Workers) -> None:
+async def test_messages_for_a_stream_whose_worker_died_are_not_found_and_the_session_ends(start: Start) -> None:
+    two = await start(timing=HASTE)
     rooms = two.b.app.rooms
     ours = two.b.app.rooms.handshake.records
     for holder, status in ((rooms.worker, 202), ("w0123dead", 404)):

@@ -286,7 +286,7 @@ async def said(worker: Worker, session: Session, number: int, text: str) -> None
 
 
 async def test_a_lost_reply_of_more_frames_than_are_kept_still_gets_its_ending(start: Start) -> None:
-    workers = await start(2)
+    workers = await start(2, timing=HASTE)
     session = await workers.open()
     keys, scripts = workers.state.keys, workers.state.scripts
     names = [

@@ -19,6 +19,7 @@ from switchboard.sessions.streams.standalone import append
 from switchboard.sessions.streams.stored_stream import START
 from switchboard.state import open_state
 from tests.sessions.conftest import Session, Start, Worker, Workers
+from tools.fleet.workers import HASTE
 from tools.messages import call
 
 LONG = "longRunningOperation"
@@ -255,7 +256,8 @@ async def test_an_unknown_last_event_id_is_refused(workers: Workers) -> None:
         assert (await workers.http.get(workers.b.url, headers=headers)).status_code == 400
 
 
-async def test_a_follower_of_a_lost_worker_gets_one_error_that_says_so(two: Workers) -> None:
+async def test_a_follower_of_a_lost_worker_gets_one_error_that_says_so(start: Start) -> None:
+    two = await start(timing=HASTE)
     session = await two.open()
     keys, scripts = two.state.keys, two.state.scripts
     names = [

@@ -12,7 +12,7 @@ from mcp_types import TextContent
 
 from switchboard.backends import Backend
 from switchboard.state import State, open_state
-from tools.fleet.workers import offered
+from tools.fleet.workers import HASTE, offered
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
@@ -43,7 +43,7 @@ async def test_one_worker_asks_a_backend_and_all_offer_what_it_said(
 ) -> None:
     tally = tmp_path / "started"
     backend = raw("found", "tally", str(tally))
-    async with open_state(redis_url) as state, AsyncExitStack() as stack:
+    async with open_state(redis_url, timing=HASTE) as state, AsyncExitStack() as stack:
         workers = [
             await stack.enter_async_context(open_gateway(backend, state=state, worker=f"w{number}"))
             for number in range(4)
@@ -58,7 +58,7 @@ async def test_a_cold_worker_offers_at_once_what_another_one_found(
     raw: Any, open_gateway: Any, redis_url: str, tmp_path: Path
 ) -> None:
     backend = raw("found", "once", str(tmp_path / "started"))  # whoever starts it a second time finds that it cannot
-    async with open_state(redis_url) as state:
+    async with open_state(redis_url, timing=HASTE) as state:
         async with open_gateway(backend, state=state) as first:
             await first.discovered()
             offer = first.providers["found"].last_offer()
@@ -89,7 +89,7 @@ async def test_when_the_leader_died_another_worker_asks_once_its_lease_has_ended
 ) -> None:
     tally = tmp_path / "started"
     backend = raw("found", "tally", str(tally))
-    async with open_state(redis_url) as state:
+    async with open_state(redis_url, timing=HASTE) as state:
         async with open_gateway(backend, state=state) as opened:
             await opened.discovered()
             [key] = [one async for one in state.redis.scan_iter(match="mcp:offer:*:lead")]
@@ -105,7 +105,7 @@ async def test_a_leader_that_cannot_reach_the_backend_lets_another_one_try(
     raw: Any, open_gateway: Any, redis_url: str
 ) -> None:
     backend = raw("broken", "exit")
-    async with open_state(redis_url) as state, AsyncExitStack() as stack:
+    async with open_state(redis_url, timing=HASTE) as state, AsyncExitStack() as stack:
         workers = [
             await stack.enter_async_context(open_gateway(backend, state=state, worker=worker))
             for worker in ("w1", "w2")
@@ -116,7 +116,7 @@ async def test_a_leader_that_cannot_reach_the_backend_lets_another_one_try(
 
 
 async def test_a_leader_that_lost_its_lease_writes_nothing_more(raw: Any, open_gateway: Any, redis_url: str) -> None:
-    async with open_state(redis_url) as state, open_gateway(raw("found"), state=state) as opened:
+    async with open_state(redis_url, timing=HASTE) as state, open_gateway(raw("found"), state=state) as opened:
         await opened.discovered()
         [lead] = [one async for one in state.redis.scan_iter(match="mcp:offer:*:lead")]
         copy = lead.removesuffix(":lead")
@@ -131,7 +131,8 @@ async def test_a_leader_that_may_have_missed_a_word_asks_again(
     raw: Any, open_gateway: Any, redis_url: str, tmp_path: Path
 ) -> None:
     tally = tmp_path / "started"
-    async with open_state(redis_url) as state, open_gateway(raw("found", "tally", str(tally)), state=state) as opened:
+    backend = raw("found", "tally", str(tally))
+    async with open_state(redis_url, timing=HASTE) as state, open_gateway(backend, state=state) as opened:
         await opened.discovered()
         [child] = opened.providers["found"]._pool.open
         child.stop()  # so that asking it starts another

@@ -103,8 +103,8 @@ def misbehave(id: Any) -> None:
 
 
 def report(token: Any) -> None:
-    for number in range(10_000 if token is not None else 0):
-        steps = {"progressToken": token, "progress": number, "total": 9_999}
+    for number in range(3_000 if token is not None else 0):
+        steps = {"progressToken": token, "progress": number, "total": 2_999}
         say({"method": "notifications/progress", "params": steps})
 
 
