@@ -140,7 +140,7 @@ class Application:
         settings, state = self._settings, rooms.state
         authorization = await authorize(settings, state, stack)
         quota = Quota("mcp", settings.rate_limit)
-        permits = Permits(state.redis, prefix=state.prefix)
+        permits = Permits(state.redis, prefix=state.prefix, run=state.lookups.run)
 
         def guarded(path: str, endpoint: ASGIApp) -> Gate:
             return authorization.protect(RateLimit(ErrorBoundary(endpoint), permits, quota, by_principal), path)

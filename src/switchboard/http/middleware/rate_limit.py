@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.common.networks import bucket_of
 from switchboard.common.quota import TAKE, Quota
+from switchboard.errors import StateUnavailable
 from switchboard.http.middleware.bearer import digest_of
 from switchboard.http.responses import refuse
 from switchboard.identity import Principal
@@ -37,11 +40,31 @@ class _Held:
     """When the permits, or the refusal if there are none, go stale (monotonic seconds)."""
 
 
-class Permits:
-    """Permits of one worker, drawn from the fleet's."""
+Run = Callable[[AsyncScript, Sequence[str], Sequence[float]], Awaitable[Any]]
+"""`(script, keys, arguments)` → what it answers: `Lookups.run`, or `by_client`."""
 
-    def __init__(self, redis: Redis, *, prefix: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+
+def by_client(script: AsyncScript, keys: Sequence[str], arguments: Sequence[float]) -> Awaitable[Any]:
+    """Have redis-py run it, over a connection of its pool."""
+    answer: Awaitable[Any] = script(keys=list(keys), args=list(arguments))
+    return answer
+
+
+class Permits:
+    """Permits of one worker, drawn from the fleet's.
+
+    Args:
+        redis: which knows the script.
+        prefix: of its keys.
+        clock: seconds that only go on.
+        run: runs the script.
+    """
+
+    def __init__(
+        self, redis: Redis, *, prefix: str = "", clock: Callable[[], float] = time.monotonic, run: Run = by_client
+    ) -> None:
         self._take = redis.register_script(TAKE)
+        self._run = run
         self._prefix = prefix
         self._clock = clock
         self._held: OrderedDict[tuple[str, str], _Held] = OrderedDict()
@@ -80,11 +103,9 @@ class Permits:
             return held.until - self._clock()
         least = count - held.permits
         try:
-            granted, wait = await self._take(
-                keys=[f"{self._prefix}rate:{quota.name}:{key}"],
-                args=quota.arguments(max(quota.block, least), least),
-            )
-        except RedisError as error:
+            name = f"{self._prefix}rate:{quota.name}:{key}"
+            granted, wait = await self._run(self._take, (name,), quota.arguments(max(quota.block, least), least))
+        except (RedisError, StateUnavailable) as error:
             log.warning("rate_limit.skipped", reason=type(error).__name__)
             granted, wait = max(quota.block, least), 0
         if not int(granted) and count > 1:
