@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import structlog
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.http.odd_tools import PLAIN
@@ -81,7 +84,9 @@ class Ways:
     def modern(self, message: Any, change: Mapping[str, str | None] | None = None, name: str | None = None) -> Sent:
         """A message as a modern client sends it; a header that is changed to None is left out."""
         method = message.get("method") if isinstance(message, dict) else None
-        named = request(method if isinstance(method, str) else "tools/call")
+        named = request(
+            method if isinstance(method, str) and method.isascii() and method.isprintable() else "tools/call"
+        )
         headers = {**modern_headers(named), "content-type": "application/json"}
         headers["mcp-name"] = name if name is not None else _name(message)
         return _written(message), _changed(headers, change or {})
@@ -335,6 +340,55 @@ async def test_ordinary_calls_all_go_the_short_way(ways: Ways) -> None:
     assert ways.slow.app.rooms.fast_path.short == 0
 
 
+LISTS = ("tools/list", "resources/list", "resources/templates/list", "prompts/list")
+
+
+async def pages(ways: Ways, sent: Callable[[Any], Sent], method: str) -> AsyncIterator[tuple[Any, Any, bool]]:
+    """Each page of a list, as both ways give it, and whether the fast path did."""
+    cursor: str | None = None
+    while True:
+        message = request(method, params={} if cursor is None else {"cursor": cursor})
+        before = ways.short
+        fast, slow = await ways.both(sent(message))
+        yield fast, slow, ways.short > before
+        cursor = json.loads(fast[2])["result"].get("nextCursor")
+        if cursor is None:
+            return
+
+
+async def test_each_page_of_a_list_is_made_once_and_then_answered_alike(ways: Ways) -> None:
+    ways_to_send: list[Callable[[Any], Sent]] = [partial(ways.handshake, version) for version in VERSIONS]
+    ways_to_send.append(lambda message: ways.modern(as_modern(message)))
+    for sent in ways_to_send:
+        for method in LISTS:
+            for short in (False, True):
+                async for fast, slow, was_short in pages(ways, sent, method):
+                    assert fast == slow
+                    assert was_short is short
+
+
+async def test_odd_requests_for_lists_are_answered_alike(ways: Ways) -> None:
+    cases: list[tuple[str, Sent]] = []
+    odd: tuple[Any, ...] = (
+        {"cursor": None},
+        {"cursor": 1},
+        {"cursor": "x"},
+        {"zz": 1},
+        {"_meta": {"zz": 1}},
+        [],
+        {"name": "x"},
+    )
+    for params in odd:
+        message = {**request("tools/list"), "params": params}
+        cases += [(f"{version} {params}", ways.handshake(version, message)) for version in VERSIONS]
+        if isinstance(params, dict):
+            cases += [(f"modern {params}", ways.modern(as_modern(message)))]
+    cases += [("no params", ways.handshake(VERSIONS[-1], request("tools/list")))]
+    cases += [("no envelope", ways.modern(request("tools/list")))]
+    for _ in range(2):  # made, and then as they were made
+        assert await differing(ways, cases) == {}
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -345,19 +399,57 @@ TOOLS = st.sampled_from([tool.__name__ for tool in PLAIN] + ["nope", "more_input
 META = st.dictionaries(
     st.sampled_from(["progressToken", "zz", *envelope(), "io.modelcontextprotocol/logLevel"]), JSON, max_size=2
 )
+METHODS = st.sampled_from(["tools/call"] * 8 + [*LISTS, "ping", "server/discover", "nope"])
+EXAMPLES = int(os.environ.get("FAST_PATH_EXAMPLES", "60"))
+"""For each era; a whole run has 5,000."""
 
 
 @st.composite
 def messages(draw: st.DrawFn) -> dict[str, Any]:
-    params: dict[str, Any] = {"name": draw(TOOLS | st.text(max_size=4)), "arguments": draw(ARGUMENT | JSON)}
-    if draw(st.booleans()):
-        params["_meta"] = draw(META)
-    members = draw(st.dictionaries(st.sampled_from(["id", "method", "params", "zz", "jsonrpc"]), JSON, max_size=1))
-    odd = members if draw(st.integers(0, 3)) == 0 else {}
-    return {
+    """Requests, most of them for tools, some of them wrong somewhere."""
+    params: dict[str, Any] = {"name": draw(TOOLS), "arguments": draw(ARGUMENT)}
+    message: dict[str, Any] = {
         "jsonrpc": "2.0",
         "id": draw(st.integers(0, 9) | st.text(max_size=3)),
-        "method": "tools/call",
-        "params": params,
-        **odd,
+        "method": draw(METHODS),
     }
+    if message["method"] in LISTS:
+        params = draw(st.sampled_from([{}, {"cursor": "x"}]))
+    if draw(st.integers(0, 2)) == 0:
+        params["_meta"] = draw(META)
+    if draw(st.integers(0, 4)) == 0:
+        params.update(draw(st.dictionaries(st.sampled_from(["name", "arguments", "zz", "_meta"]), JSON, max_size=1)))
+    message["params"] = params
+    if draw(st.integers(0, 5)) == 0:
+        message.update(draw(st.dictionaries(st.sampled_from(["id", "method", "params", "zz"]), JSON, max_size=1)))
+    return message
+
+
+Both = Callable[[Callable[[Ways], Sent]], tuple[Any, Any]]
+
+
+@pytest.fixture
+def both(redis_url: str, config: Path) -> Iterator[Both]:
+    """Sends a request both ways, to workers that live in a loop of their own: property tests are synchronous."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        ways = runner.run(stack.enter_async_context(opened(redis_url, config)))
+        yield lambda sent: runner.run(ways.both(sent(ways)))
+        runner.run(stack.aclose())
+
+
+FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@given(messages())
+@settings(max_examples=EXAMPLES, suppress_health_check=FIXTURES)
+def test_any_request_of_the_modern_era_is_answered_alike(both: Both, message: dict[str, Any]) -> None:
+    fast, slow = both(lambda ways: ways.modern(_enveloped(message)))
+    assert fast == slow
+
+
+@given(messages(), st.sampled_from(VERSIONS[1:]))
+@settings(max_examples=EXAMPLES, suppress_health_check=FIXTURES)
+def test_any_request_of_a_session_is_answered_alike(both: Both, message: dict[str, Any], version: str) -> None:
+    fast, slow = both(lambda ways: ways.handshake(version, message))
+    assert fast == slow

@@ -9,11 +9,11 @@ own `_serialize` shapes the result for the client's version. Only the frame arou
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mcp.server.context import HandlerResult
-from mcp.server.lowlevel import Server
 from mcp.server.runner import ServerRunner
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import x_mcp_header_map
@@ -34,18 +34,24 @@ from pydantic import ValidationError
 
 from switchboard.catalog import Catalog, Entry
 from switchboard.common import strict_json
+from switchboard.gateway.list_pages import KINDS
+from switchboard.gateway.server import Gateway
 from switchboard.gateway.source import CatalogSource, LiveTool, answered
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import TASK_SUPPORT
-from switchboard.protocol.direct_requests import Prepared, ToolCall, Unfinished, Work
+from switchboard.protocol.direct_requests import KnownResponse, Prepared, ToolCall, Unfinished, Work
 from switchboard.protocol.unknown_members import noting
 from switchboard.protocol.versions import LINKS_SINCE, fitted_result
 
 CALL: Final = "tools/call"
 
 _MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params"})
-_PARAMS: Final = frozenset({"name", "arguments", "_meta"})
+_NO_PARAMS: Final[dict[str, Any]] = {}
+_CALLED: Final = frozenset({"name", "arguments", "_meta"})
+_LISTED: Final = frozenset({"cursor", "_meta"})
+_LEAST: Final[Mapping[str, dict[str, Any]]] = {CALL: {"name": "", "arguments": {}}}
+"""What parameters have besides `_meta`."""
 _PROGRESS: Final = "progressToken"
 _META: Final = frozenset(
     {
@@ -106,42 +112,65 @@ class FastPath:
         server: the gateway's server, for the shape of its results.
     """
 
-    def __init__(self, server: Server[Any], source: CatalogSource) -> None:
+    def __init__(self, server: Gateway, source: CatalogSource) -> None:
         self.source = source
         self.short = 0
         """Requests that were served here."""
         self.aside = 0
         """Requests that were looked at, and went the SDK's way."""
         self._kernel: Any = ServerRunner(server, _NO_CONNECTION, None)
+        self._pages = server.pages
         self._stamp = server.server_info_stamp
         self._tools: OrderedDict[int, tuple[Catalog, dict[str, LiveTool | None]]] = OrderedDict()
-        self._metas: set[tuple[str, bytes]] = set()
+        self._metas: set[tuple[str, str, bytes]] = set()
 
     def forget(self) -> None:
         """What providers offer has changed: look again."""
         self._tools.clear()
 
-    def prepare(self, version: str, message: Any) -> Prepared | None:
+    def prepare(self, version: str, message: Any) -> Prepared | KnownResponse | None:
         """What serves this message of a client that speaks `version`, or None; nothing has happened by then.
 
         Its size, its token and its session have been looked at, and its ids are within their bounds.
         """
-        prepared = self._call(version, message) if _is_call(message) and version >= LINKS_SINCE else None
+        try:
+            prepared = self._prepared(version, message)
+        except MCPError:  # the preset of its URL was taken away: the handler words that
+            prepared = None
         if prepared is None or not isinstance(get_tracer_provider(), ProxyTracerProvider):
             self.aside += 1
             return None
         self.short += 1
         return prepared
 
+    def _prepared(self, version: str, message: Any) -> PreparedCall | KnownResponse | None:
+        if not _is_plain(message):
+            return None
+        if message["method"] == CALL:
+            return self._call(version, message) if version >= LINKS_SINCE and "params" in message else None
+        return self._page(version, message) if message["method"] in KINDS else None
+
+    def _page(self, version: str, message: dict[str, Any]) -> KnownResponse | None:
+        """A page of a list, as the kernel has written it before."""
+        method, params = message["method"], message.get("params", _NO_PARAMS)
+        cursor, meta = params.get("cursor"), params.get("_meta", {})
+        if not _LISTED.issuperset(params) or type(params.get("cursor", "")) is not str:
+            return None
+        page = self._pages.written(method, version, cursor) if self._is_known(method, version, meta) else None
+        if page is None:
+            return None
+        return KnownResponse(
+            b'{"jsonrpc":"2.0","id":' + strict_json.written(message["id"]) + b',"result":' + page + b"}"
+        )
+
     def _call(self, version: str, message: dict[str, Any]) -> PreparedCall | None:
         params = message["params"]
         name, arguments, meta = params.get("name"), params.get("arguments", {}), params.get("_meta", {})
-        if type(name) is not str or type(arguments) is not dict or not self._is_plain(version, meta):
+        if type(name) is not str or type(arguments) is not dict or not _CALLED.issuperset(params):
             return None
-        try:
-            view = self.source.current()
-        except MCPError:  # its preset was taken away: the handler words that
+        if not self._is_known(CALL, version, meta):
             return None
+        view = self.source.current()
         entry, found = view.tools.find(name), self._tool(view, name)
         if entry is None or found is None or (entry.scopes and missing(current().principal.scopes, entry.scopes)):
             return None
@@ -163,7 +192,7 @@ class FastPath:
             found = tools[name] = self.source.direct(entry) if _may_be_direct(entry) else None
         return found
 
-    def _is_plain(self, version: str, meta: Any) -> bool:
+    def _is_known(self, method: str, version: str, meta: Any) -> bool:
         """Whether `_meta` is as the version has it, and holds nothing that is not for this."""
         if not meta:
             return type(meta) is dict
@@ -172,14 +201,14 @@ class FastPath:
         if type(meta.get(_PROGRESS, "")) not in (str, int):
             return False
         lasting = {key: value for key, value in meta.items() if key != _PROGRESS} if _PROGRESS in meta else meta
-        key = version, strict_json.written(lasting)
+        key = method, version, strict_json.written(lasting)
         if key in self._metas:
             return True
         try:
-            validate_client_request(CALL, version, {"name": "", "arguments": {}, "_meta": meta})
+            validate_client_request(method, version, {**_LEAST.get(method, {}), "_meta": meta})
         except ValidationError:
             return False
-        if len(key[1]) <= LONGEST_META:
+        if len(key[2]) <= LONGEST_META:
             if len(self._metas) >= METAS:
                 self._metas.clear()
             self._metas.add(key)
@@ -210,18 +239,20 @@ class NoFastPath:
     def forget(self) -> None:
         """Nothing is remembered."""
 
-    def prepare(self, _version: str, _message: Any) -> Prepared | None:
+    def prepare(self, _version: str, _message: Any) -> Prepared | KnownResponse | None:
         """None."""
         return None
 
 
-def _is_call(message: Any) -> bool:
-    """A request to call a tool, with nothing in it but what every call has."""
-    if type(message) is not dict or message.keys() != _MEMBERS or message["method"] != CALL:
+def _is_plain(message: Any) -> bool:
+    """A request with nothing in it but what every one has."""
+    if type(message) is not dict or not message.keys() <= _MEMBERS or message.get("jsonrpc") != "2.0":
         return False
-    params = message["params"]
-    plain = type(message["id"]) in (str, int) and message["jsonrpc"] == "2.0"
-    return plain and type(params) is dict and _PARAMS.issuperset(params)
+    return (
+        type(message.get("method")) is str
+        and type(message.get("id")) in (str, int)
+        and type(message.get("params", _NO_PARAMS)) is dict
+    )
 
 
 def _may_be_direct(entry: Entry) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult
@@ -19,14 +20,26 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from switchboard.catalog import InvalidCursor, Listing
 from switchboard.catalog.pages import WIRE_KEYS
 from switchboard.catalog.snapshot import METHODS
+from switchboard.common import strict_json
 from switchboard.gateway.source import CatalogSource, Context, Row
 from switchboard.plugins import Kind
 from switchboard.protocol.versions import fitted_definition
 
-_KINDS: Mapping[str, Kind] = {method: kind for kind, method in METHODS.items()}
+KINDS: Mapping[str, Kind] = {method: kind for kind, method in METHODS.items()}
+"""What each method lists."""
 
-_Pages = dict[tuple[str, str | None], Mapping[str, Any]]
-"""(protocol version, cursor) → result. Only cursors that pages link to, so a client cannot make it grow."""
+
+@dataclass(slots=True)
+class _Page:
+    """The result of a request for one page."""
+
+    result: Mapping[str, Any]
+    text: bytes | None = None
+    """The same as JSON, once it was asked for."""
+
+
+_Pages = dict[tuple[str, str | None], _Page]
+"""(protocol version, cursor) → page. Only cursors that pages link to, so a client cannot make it grow."""
 
 
 LISTS: Final = 128
@@ -42,7 +55,7 @@ class WirePages:
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Serve a remembered page, or let the kernel make one and remember it."""
-        kind = _KINDS.get(ctx.method)
+        kind = KINDS.get(ctx.method)
         cursor = (ctx.params or {}).get("cursor")
         if kind is None or not _admitted(ctx) or not isinstance(cursor, str | None):
             return await call_next(ctx)
@@ -52,12 +65,29 @@ class WirePages:
         if page is not None:
             # The one check of the kernel that a remembered answer must not skip.
             validate_client_request(ctx.method, ctx.protocol_version, ctx.params)
-            return dict(page)
+            return dict(page.result)
         result = await call_next(ctx)
         unchanged = getattr(self._source.current(), kind) is listing
         if unchanged and isinstance(result, dict) and listing.begins_page(cursor):
-            pages[ctx.protocol_version, cursor] = dict(result)
+            pages[ctx.protocol_version, cursor] = _Page(dict(result))
         return result
+
+    def written(self, method: str, version: str, cursor: str | None) -> bytes | None:
+        """The result of such a request as JSON, if it is remembered, and no change was announced that it lacks.
+
+        Raises:
+            MCPError: the view that the request is to see is gone.
+        """
+        if self._source.stale:
+            return None
+        kind = KINDS[method]
+        pages = self._remembered.get((kind, getattr(self._source.current(), kind).digest), {})
+        page = pages.get((version, cursor))
+        if page is None:
+            return None
+        if page.text is None:
+            page.text = strict_json.written(page.result)
+        return page.text
 
     def _pages(self, kind: Kind, digest: str) -> _Pages:
         pages = self._remembered.setdefault((kind, digest), {})

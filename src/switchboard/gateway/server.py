@@ -36,6 +36,7 @@ class Gateway(Server[Any]):
 
     own_instructions: str | None = None
     source: CatalogSource
+    pages: WirePages
     _brought: frozenset[str] = frozenset()
     _options: InitializationOptions | None = None
 
@@ -140,14 +141,14 @@ def build_gateway(
     for method, params_type, handler in rows:
         server.add_request_handler(method, params_type, handler)
     server.add_notification_handler(*session_state.roots_row(roots_changed))
-    server.own_instructions, server.source = instructions, source
+    server.own_instructions, server.source, server.pages = instructions, source, WirePages(source)
     server.refit()
     codec = FleetTime(AESGCMRequestStateCodec(list(keys) or [secrets.token_bytes(32)]), clock)
     security = RequestStateSecurity(codec=codec, bind_principal=bind_principal)
     server.middleware.extend(around)
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)
-    server.middleware.append(WirePages(source))
+    server.middleware.append(server.pages)
     server.middleware.append(put_back)
     return server
 

@@ -27,7 +27,7 @@ from switchboard.http.jsonrpc import (
 from switchboard.http.middleware.rate_limit import spend_batch
 from switchboard.http.responses import send_body
 from switchboard.identity import Principal
-from switchboard.protocol.direct_requests import Prepare, Prepared
+from switchboard.protocol.direct_requests import KnownResponse, Prepare, Prepared
 from switchboard.sessions.records import Record
 from switchboard.sessions.service import SessionService
 from switchboard.sessions.streams.frames import OPENED, parse_event_id
@@ -68,7 +68,12 @@ class HandshakeEndpoint:
         record = await self._record(headers, who)
         messages = _messages(value, record)
         await spend_batch(scope, len(messages))
-        if (prepared := self._prepared(record, value)) is not None:
+        prepared = self._prepared(record, value)
+        if isinstance(prepared, KnownResponse):
+            self._sessions.admit(record.sid, 1)
+            await _send(send, 200, prepared.response, record.sid)
+            return
+        if prepared is not None:
             await self._serve_directly(record, who, prepared, receive, send)
             return
         requests = [message for message in messages if is_request(message)]
@@ -135,7 +140,7 @@ class HandshakeEndpoint:
             )
         return record
 
-    def _prepared(self, record: Record, value: Any) -> Prepared | None:
+    def _prepared(self, record: Record, value: Any) -> Prepared | KnownResponse | None:
         """What serves the message without the SDK's kernel, if anything does."""
         return None if record.pending else self._prepare(record.protocol_version, value)
 

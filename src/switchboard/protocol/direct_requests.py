@@ -72,7 +72,15 @@ class Prepared(Protocol):
         ...
 
 
-Prepare = Callable[[str, Any], Prepared | None]
+@dataclass(frozen=True, slots=True)
+class KnownResponse:
+    """A request whose response is known already."""
+
+    response: bytes
+    """The whole of it, as JSON."""
+
+
+Prepare = Callable[[str, Any], Prepared | KnownResponse | None]
 """`(protocol version, message)` → what serves it directly, or `None`; nothing has happened by then."""
 
 _given: ContextVar[HandlerResult] = ContextVar("switchboard_given_result", default=None)

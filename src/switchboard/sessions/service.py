@@ -146,7 +146,7 @@ class SessionService:
         Raises:
             TooMany: the session has as many requests running on this worker as one may have.
         """
-        self._admit(record.sid, len(messages))
+        self.admit(record.sid, len(messages))
         ids = [message["id"] for message in messages]
         reply = Reply(self._state, record, self.worker, self.records.ttl_ms, ids, self._tasks)
         exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers) for m in messages}
@@ -166,7 +166,7 @@ class SessionService:
             TooMany: as `start`.
             SessionGone, StateUnavailable: the reply could not become a stream.
         """
-        self._admit(record.sid, 1)
+        self.admit(record.sid, 1)
         key = record.sid, coerce_request_id(prepared.id)
         reply = partial(Reply, self._state, record, self.worker, self.records.ttl_ms, [prepared.id], self._tasks)
         request = self._running[key] = DirectRequest(reply, stream, self._tasks)
@@ -185,7 +185,12 @@ class SessionService:
             del self._running[key]
         self._idle.set()
 
-    def _admit(self, sid: str, requests: int) -> None:
+    def admit(self, sid: str, requests: int) -> None:
+        """Check that the session may have so many more requests running here.
+
+        Raises:
+            TooMany: it may not.
+        """
         if len(self._running) + requests <= self._max_requests:
             return  # counting by session is only needed where it could matter
         running = sum(1 for session, _ in self._running if session == sid)
