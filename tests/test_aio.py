@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from switchboard.aio import background, first_error, first_of, task_group, wait_for_event
+from switchboard.aio import SmallEvent, background, first_error, first_of, task_group, wait_for_event
 
 
 class Work:
@@ -194,6 +194,33 @@ async def test_an_event_that_is_set_in_the_moment_in_which_time_is_up_is_seen() 
     event = asyncio.Event()
     asyncio.get_running_loop().call_soon(event.set)
     assert await wait_for_event(event, 0)
+
+
+async def test_a_small_event_wakes_all_that_wait_and_lets_nobody_wait_until_it_is_cleared() -> None:
+    event = SmallEvent()
+    waiting = [asyncio.create_task(event.wait(60)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    event.set()
+    assert await asyncio.gather(*waiting[1:]) == [True, True]
+    assert waiting[0].cancelled()
+    assert event.is_set()
+    assert await event.wait(0)
+    event.clear()
+    assert not event.is_set()
+    assert not await event.wait(0)
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await event.wait(60)
+
+
+async def test_a_small_event_keeps_nothing_of_those_who_have_waited() -> None:
+    event = SmallEvent()
+    assert not await event.wait(0)
+    task = asyncio.create_task(event.wait(60))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert not event._waiting
 
 
 async def test_waiting_for_an_event_can_be_cancelled() -> None:

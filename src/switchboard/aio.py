@@ -96,6 +96,52 @@ class Overdue:
             call()
 
 
+class SmallEvent:
+    """`asyncio.Event` where each of thousands of idle streams has one: without a queue, and with a limit to its wait.
+
+    An `asyncio.Event` takes 0.8 KiB, and as much again while somebody waits for it with a limit.
+    """
+
+    __slots__ = ("_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiting: tuple[asyncio.Future[bool], ...] = ()
+
+    def is_set(self) -> bool:
+        """Whether it was set, and not cleared since."""
+        return self._set
+
+    def set(self) -> None:
+        """Wake whoever waits, and let nobody wait until it is cleared."""
+        self._set = True
+        for waiter in self._waiting:
+            _wake(waiter)
+
+    def clear(self) -> None:
+        """Let whoever comes from now on wait."""
+        self._set = False
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until it is set, for so many seconds at most; whether it was set meanwhile."""
+        if self._set:
+            return True
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiting = (*self._waiting, waiter)
+        limit = loop.call_later(seconds, _wake, waiter, False)
+        try:
+            return await waiter
+        finally:
+            limit.cancel()
+            self._waiting = tuple(each for each in self._waiting if each is not waiter)
+
+
+def _wake(waiter: asyncio.Future[bool], found: bool = True) -> None:
+    if not waiter.done():
+        waiter.set_result(found)
+
+
 async def wait_for_event(event: asyncio.Event, seconds: float | None) -> bool:
     """Wait until the event is set, for so many seconds at most; whether it is. `None` waits without a limit."""
     try:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
+from switchboard.aio import SmallEvent
 from switchboard.sessions.records import Records
 from switchboard.sessions.streams.standalone import append
 from switchboard.sessions.streams.stored_stream import BATCH, StoredStream, follow
@@ -19,7 +20,7 @@ class Source:
     """What is followed: gives what it is told to give."""
 
     def __init__(self) -> None:
-        self.wake = asyncio.Event()
+        self.wake = SmallEvent()
         self.over = False
         self.pause = math.inf
         self.come: list[str] = []

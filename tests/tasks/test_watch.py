@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ async def listening(state: State, desk: Any, wanted: list[str]) -> Any:
     with serving(Caller(alice)):
         watch = await desk.tasks.watch(wanted, ABLE)
     stream = ListenStream(7, SubscriptionFilter(), server_info={}, expires_at=None, watch=watch)
-    return stream.events(RedisBus(state))
+    return stream.events(RedisBus(state), nullcontext())
 
 
 async def said(events: Any) -> dict[str, Any]:

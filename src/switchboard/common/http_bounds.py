@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 class BoundedHttp(HttpToolsProtocol):
     """One connection. It has one timer at most, which is set again only when it fires or would fire too late."""
 
+    __slots__ = ("_due", "_gathered", "_in_body", "_refusal", "_timer")  # a dictionary of 30 names would double
     silent_s, head_s, body_s = SILENT_S, HEAD_S, BODY_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

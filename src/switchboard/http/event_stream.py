@@ -1,15 +1,21 @@
-"""Writing server-sent events (WHATWG HTML §9.2) until either side ends the stream."""
+"""Writing server-sent events (WHATWG HTML §9.2) until either side ends the stream.
+
+A stream is idle for hours, and whatever waits for it to end is held as long: the frames of every layer around its
+endpoint, and what they wrapped `send` in, were half of its memory. So `send_events` sends what the layers still have a
+say in, the headers and the first chunk, and leaves the rest to `Streaming`, which stands outside of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from contextvars import Context, copy_context
+from typing import Final
 
 import structlog
-from starlette.types import Receive, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from switchboard.aio import background
 from switchboard.errors import SessionGone, StateUnavailable
 
 log = structlog.get_logger(__name__)
@@ -22,53 +28,96 @@ _HEADERS: Headers = [
     (b"x-accel-buffering", b"no"),
 ]
 
+_REST: Final = "rest"
+"""Where in `scope["state"]` the rest of a stream is left."""
 
-async def send_events(chunks: AsyncGenerator[bytes], receive: Receive, send: Send, headers: Headers) -> None:
+
+class Streaming:
+    """Sends the rest of a stream once all that is inside has returned. What goes by here is only a body any more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        left: list[_Rest] = []
+        scope.setdefault("state", {})[_REST] = left
+        await self.app(scope, receive, send)
+        if left:
+            await left.pop().send(send)
+
+
+async def send_events(
+    chunks: AsyncGenerator[bytes], receive: Receive, send: Send, headers: Headers, scope: Scope | None = None
+) -> None:
     """Send `chunks` as they come; leaves when they end, or when the client does.
 
     The headers go out with the first chunk, so whatever goes wrong before that can still be answered properly.
 
+    Args:
+        scope: of the request, where nothing is to be done after the stream but closing `chunks`: then this returns
+            after the first chunk, and `Streaming` sends the others.
+
     Raises:
         Whatever the first chunk raises. Later, the end of the session or of Redis just ends the stream.
     """
-    async with aclosing(chunks):
+    try:
         first = await anext(chunks, b"")
         await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *headers]})
         await send({"type": "http.response.body", "body": first, "more_body": True})
-        writing = asyncio.current_task()
-        left = _Departure(receive)
-        async with background(left.watch(writing)):
-            try:
-                await _pump(chunks, send)
-            except asyncio.CancelledError:
-                if not left.noticed:
-                    raise
-                if writing is not None:
-                    writing.uncancel()
-        if not left.noticed:
+    except BaseException:
+        await chunks.aclose()
+        raise
+    rest = _Rest(chunks, receive, copy_context())
+    left = scope["state"].get(_REST) if scope is not None else None
+    if left is None:
+        await rest.send(send)
+    else:
+        left.append(rest)
+
+
+class _Rest:
+    """A stream after its first chunk, and the context of the request that it belongs to."""
+
+    __slots__ = ("_chunks", "_context", "_ended", "_receive")
+
+    def __init__(self, chunks: AsyncGenerator[bytes], receive: Receive, context: Context) -> None:
+        self._chunks = chunks
+        self._receive = receive
+        self._context = context
+        self._ended = False
+
+    async def send(self, send: Send) -> None:
+        """Send what comes, in a task, until it ends, or the client leaves."""
+        waiting = asyncio.current_task()
+
+        def stop(_pumping: asyncio.Task[None]) -> None:
+            self._ended = True
+            if waiting is not None:
+                waiting.cancel()
+
+        pumping = asyncio.get_running_loop().create_task(self._pump(send), context=self._context)
+        pumping.add_done_callback(stop)
+        try:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if not self._ended or (waiting is not None and waiting.uncancel()):
+                raise
+        finally:
+            pumping.remove_done_callback(stop)
+            pumping.cancel()
+            await asyncio.wait((pumping,))
+        if not pumping.cancelled():
+            pumping.result()
+        if self._ended:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-
-async def _pump(chunks: AsyncGenerator[bytes], send: Send) -> None:
-    try:
-        async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except SessionGone:
-        log.debug("stream.ended", reason="its session ended")
-    except StateUnavailable as error:
-        log.warning("stream.ended", reason=str(error))
-
-
-class _Departure:
-    """Interrupts the writer when the client has gone."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.noticed = False
-
-    async def watch(self, writing: asyncio.Task[None] | None) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.noticed = True
-        if writing is not None:
-            writing.cancel()
+    async def _pump(self, send: Send) -> None:
+        async with aclosing(self._chunks):
+            try:
+                async for chunk in self._chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except SessionGone:
+                log.debug("stream.ended", reason="its session ended")
+            except StateUnavailable as error:
+                log.warning("stream.ended", reason=str(error))

@@ -89,7 +89,7 @@ class HandshakeEndpoint:
         reply = self._sessions.start(record, who, requests, request)
         await self._respond(reply, batch=isinstance(value, list), receive=receive, send=send)
 
-    async def get(self, headers: dict[str, str], who: Principal, receive: Receive, send: Send) -> None:
+    async def get(self, headers: dict[str, str], who: Principal, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the standalone stream, or resume a stream after `Last-Event-ID`.
 
         Raises:
@@ -99,7 +99,7 @@ class HandshakeEndpoint:
             raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
         record = await self._record(headers, who)
         events = await self._events(record, who, headers.get("last-event-id"))
-        await send_events(events, receive, send, _session(record.sid))
+        await send_events(events, receive, send, _session(record.sid), scope)
 
     async def delete(self, headers: dict[str, str], who: Principal, send: Send) -> None:
         """End the session.

@@ -132,7 +132,7 @@ class McpEndpoint:
 
     async def _get(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = _handshake_only(scope)
-        await self._handshake.get(found, _principal(), receive, send)
+        await self._handshake.get(found, _principal(), scope, receive, send)
 
     async def _delete(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self._handshake.delete(_handshake_only(scope), _principal(), send)
@@ -206,8 +206,8 @@ class McpEndpoint:
             still_valid=current().still_valid,
             clock=self._clock,
         )
-        async with self._listening(stream, _principal().owner):
-            await send_events(stream.events(self._bus), receive, send, [])
+        counted = self._listening(stream, _principal().owner)
+        await send_events(stream.events(self._bus, counted), receive, send, [], scope)
 
     async def _honored(self, wanted: SubscriptionFilter) -> SubscriptionFilter:
         """What the principal may hear of: the rest is left out of the acknowledgement, as the revision has it.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from switchboard.http.event_stream import Streaming
 from switchboard.http.middleware.access import ToolOf, as_named
 from switchboard.http.middleware.body_limit import BodyLimit
 from switchboard.http.middleware.cors import Cors
@@ -43,6 +44,7 @@ class Policy:
 
 _STACK: tuple[Callable[[ASGIApp, Policy], ASGIApp], ...] = (
     lambda app, policy: RequestLog(app, policy.probes, policy.tool_of),
+    lambda app, _policy: Streaming(app),
     lambda app, policy: Cors(app, origins=policy.origins, public=policy.public),
     lambda app, policy: SecurityHeaders(app, https=policy.https),
     lambda app, policy: Guards(

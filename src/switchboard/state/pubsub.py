@@ -17,7 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
 
-from switchboard.aio import background, task_group, wait_for_event
+from switchboard.aio import SmallEvent, background, task_group, wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.state.lookups import Lookups
 from switchboard.state.pubsub_connection import PubSubConnection
@@ -55,7 +55,7 @@ class _Channel:
         self.slot = slot
         self.listeners: dict[object, Listener] = {}
         self.connection: PubSubConnection | None = None
-        self.confirmed = asyncio.Event()
+        self.confirmed = SmallEvent()
         self.renewed = False
         self.refused = False
 
@@ -129,7 +129,7 @@ class PubSub:
         entry = self._wish(channel)
         entry.listeners[token] = listener
         try:
-            if not await wait_for_event(entry.confirmed, SUBSCRIBE_TIMEOUT_S):
+            if not await entry.confirmed.wait(SUBSCRIBE_TIMEOUT_S):
                 raise StateUnavailable("Redis did not confirm a subscription")
             yield
         finally:

@@ -6,12 +6,11 @@ are level triggers, so what is pending is a set: a slow reader gets each change 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Final, Literal, Protocol
 
 from mcp.shared.subscriptions import (
@@ -23,6 +22,7 @@ from mcp.shared.subscriptions import (
 )
 from mcp_types import LoggingLevel, RequestId, SubscriptionFilter
 
+from switchboard.aio import SmallEvent
 from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.resource_uris import equal
 from switchboard.sessions.bus import RedisBus
@@ -86,7 +86,7 @@ class ListenStream:
         self.subscriptions = frozenset(self._honored.resource_subscriptions or ())
         self._pending: dict[ServerEvent | str, None] = {}
         """Events, and names of what is watched."""
-        self.wake = asyncio.Event()
+        self.wake = SmallEvent()
         self.over = False
 
     def deliver(self, event: ServerEvent) -> None:
@@ -118,18 +118,27 @@ class ListenStream:
         self.over = True
         self.wake.set()
 
-    async def events(self, bus: RedisBus) -> AsyncGenerator[bytes]:
-        """The stream as server-sent events: the acknowledgement, then notices, then the result."""
-        async with AsyncExitStack() as stack:
-            stack.callback(bus.subscribe(self.deliver))
-            if self._watch is not None:
-                await stack.enter_async_context(self._watch.watching(self.changed))
-            self._look_again()
-            yield _event(self._acknowledgement())
-            async with aclosing(follow(self)) as messages:
-                async for message in messages:
-                    yield KEEPALIVE if message is None else _event(message)
-            yield _event({"jsonrpc": "2.0", "id": self._id, "result": self._result()})
+    async def events(self, bus: RedisBus, counted: AbstractAsyncContextManager[None]) -> AsyncGenerator[bytes]:
+        """The stream as server-sent events: the acknowledgement, then notices, then the result.
+
+        Args:
+            bus: where changes are announced.
+            counted: in which this stream is one of those that are open.
+        """
+        async with counted, self._watching():
+            unsubscribe = bus.subscribe(self.deliver)
+            try:
+                self._look_again()
+                yield _event(self._acknowledgement())
+                async with aclosing(follow(self)) as messages:
+                    async for message in messages:
+                        yield KEEPALIVE if message is None else _event(message)
+                yield _event({"jsonrpc": "2.0", "id": self._id, "result": self._result()})
+            finally:
+                unsubscribe()
+
+    def _watching(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._watch is None else self._watch.watching(self.changed)
 
     @property
     def pause(self) -> float:

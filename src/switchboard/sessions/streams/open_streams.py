@@ -72,13 +72,15 @@ class OpenStreams:
         Raises:
             TooMany: the owner has as many streams as one may have.
         """
-        async with self._quota.one_more(owner):
-            self._standalone[stream] = None
-            try:
-                with self.revocation.ending(stream.still_valid, partial(stream.end, "revoked")):
-                    yield
-            finally:
-                del self._standalone[stream]
+        await self._quota.add(owner)
+        self._standalone[stream] = None
+        self.revocation.add(stream, stream.still_valid, partial(stream.end, "revoked"))
+        try:
+            yield
+        finally:
+            self.revocation.remove(stream)
+            del self._standalone[stream]
+            self._quota.remove(owner)
 
     @asynccontextmanager
     async def listening(self, stream: ListenStream, owner: str) -> AsyncIterator[None]:
@@ -87,13 +89,15 @@ class OpenStreams:
         Raises:
             TooMany: as `standalone`.
         """
-        async with self._quota.one_more(owner):
-            self._listening[stream] = None
-            try:
-                with self.revocation.ending(stream.still_valid, partial(stream.end, "revoked")):
-                    yield
-            finally:
-                del self._listening[stream]
+        await self._quota.add(owner)
+        self._listening[stream] = None
+        self.revocation.add(stream, stream.still_valid, partial(stream.end, "revoked"))
+        try:
+            yield
+        finally:
+            self.revocation.remove(stream)
+            del self._listening[stream]
+            self._quota.remove(owner)
 
     def end_all(self) -> None:
         """End every stream; their clients open them again on another worker."""

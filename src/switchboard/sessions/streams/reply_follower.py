@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -11,6 +10,7 @@ from typing import Any
 import structlog
 from mcp_types import INTERNAL_ERROR
 
+from switchboard.aio import SmallEvent
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.streams.frames import NO_MESSAGE, OPENED, Frame, encode, frames
 from switchboard.sessions.streams.stored_stream import StoredStream, follow, server_sent
@@ -32,7 +32,7 @@ class ReplyFollower:
         self._stored = StoredStream(state, sid, name, last)
 
     @property
-    def wake(self) -> asyncio.Event:
+    def wake(self) -> SmallEvent:
         """Set when there may be something to read, or the stream is over."""
         return self._stored.wake
 

@@ -33,11 +33,20 @@ class Revocation:
             yield
             return
         opened = object()
-        self._open[opened] = still_valid, end
+        self.add(opened, still_valid, end)
         try:
             yield
         finally:
-            self._open.pop(opened, None)
+            self.remove(opened)
+
+    def add(self, opened: object, still_valid: StillValid | None, end: Callable[[], None]) -> None:
+        """As `ending`, until `remove` is called for `opened`."""
+        if still_valid is not None:
+            self._open[opened] = still_valid, end
+
+    def remove(self, opened: object) -> None:
+        """What was added has ended."""
+        self._open.pop(opened, None)
 
     async def run(self) -> None:
         """Check until cancelled."""

@@ -17,6 +17,7 @@ import structlog
 from mcp_types import LoggingLevel
 from redis.asyncio.client import Pipeline
 
+from switchboard.aio import SmallEvent
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.sessions.patience import patiently
 from switchboard.sessions.records import Record, Records, wanted
@@ -112,7 +113,7 @@ class StandaloneStream:
         return self._stored.channel
 
     @property
-    def wake(self) -> asyncio.Event:
+    def wake(self) -> SmallEvent:
         """Set when there may be something to read, or the stream is over."""
         return self._stored.wake
 

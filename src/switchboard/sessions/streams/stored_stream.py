@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from switchboard.aio import wait_for_event
+from switchboard.aio import SmallEvent
 from switchboard.sessions.streams.frames import KEEPALIVE, Frame, event, frames, order
 from switchboard.state import State
 
@@ -39,7 +39,7 @@ class StoredStream:
         self.name = name
         self.channel = state.keys.to_client(sid, name)
         """Where whoever follows the stream is woken."""
-        self.wake = asyncio.Event()
+        self.wake = SmallEvent()
         """Set when there may be more to read."""
         self.gap = False
         """Whether frames were dropped before they could be read."""
@@ -131,7 +131,7 @@ class Followed(Protocol[Given]):
     """What a response follows."""
 
     @property
-    def wake(self) -> asyncio.Event:
+    def wake(self) -> SmallEvent:
         """Set when there may be something to read, or the stream is over."""
         ...
 
@@ -163,7 +163,7 @@ async def follow(stream: Followed[Item]) -> AsyncGenerator[Item | None]:
         async with aclosing(timer.during(stream.read() if woken else stream.idle())) as found:
             async for item in found:
                 yield item
-        woken = stream.over or await wait_for_event(stream.wake, min(stream.pause, timer.left))
+        woken = stream.over or await stream.wake.wait(min(stream.pause, timer.left))
 
 
 async def server_sent(opening: bytes, name: str, following: AsyncGenerator[Frame | None]) -> AsyncGenerator[bytes]:

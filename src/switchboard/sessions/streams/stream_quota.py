@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final, cast
 
 import structlog
@@ -34,23 +32,26 @@ class StreamQuota:
         self._untold: set[str] = set()
         """Owners whose number is still to be stored."""
 
-    @asynccontextmanager
-    async def one_more(self, owner: str) -> AsyncIterator[None]:
-        """Count one stream of `owner` while the context is open.
+    async def add(self, owner: str) -> None:
+        """Count one more stream of `owner`, until `remove` is called.
 
         Raises:
-            TooMany: the owner has as many on all workers as one may have.
+            TooMany: the owner has as many on all workers as one may have; it is not counted.
         """
         self._here[owner] += 1
         try:
             if self._here[owner] > self._limit or await self._told(owner) > self._limit:
                 raise TooMany("open streams", self._limit, "MAX_STREAMS")
-            yield
-        finally:
-            self._here[owner] -= 1
-            if not self._here[owner]:
-                del self._here[owner]
-            self._untold.add(owner)
+        except BaseException:
+            self.remove(owner)
+            raise
+
+    def remove(self, owner: str) -> None:
+        """One stream of `owner` has ended."""
+        self._here[owner] -= 1
+        if not self._here[owner]:
+            del self._here[owner]
+        self._untold.add(owner)
 
     async def tell(self) -> None:
         """Store the numbers that changed: those of streams that ended are stored here, all at once.
