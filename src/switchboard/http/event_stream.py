@@ -39,6 +39,9 @@ class Streaming:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         left: list[_Rest] = []
         scope.setdefault("state", {})[_REST] = left
         await self.app(scope, receive, send)
