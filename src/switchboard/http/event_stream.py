@@ -2,7 +2,7 @@
 
 A stream is idle for hours, and whatever waits for it to end is held as long: the frames of every layer around its
 endpoint, and what they wrapped `send` in, were half of its memory. So `send_events` sends what the layers still have a
-say in, the headers and the first chunk, and leaves the rest to `Streaming`, which stands outside of them.
+say in, the headers and the first chunk, and leaves the rest to whoever stands outside of them and expects it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from contextvars import Context, copy_context
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,11 +42,22 @@ class Streaming:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        left: list[_Rest] = []
-        scope.setdefault("state", {})[_REST] = left
+        state = scope.setdefault("state", {})
+        expect_rest(state)
         await self.app(scope, receive, send)
-        if left:
-            await left.pop().send(send)
+        if (rest := rest_of(state)) is not None:
+            await rest.send(send)
+
+
+def expect_rest(state: dict[str, Any]) -> None:
+    """Have the rest of a stream left in the state of its request; whoever calls this sends it."""
+    state[_REST] = None
+
+
+def rest_of(state: dict[str, Any]) -> Rest | None:
+    """What was left of a stream, if the answer is one; only once."""
+    rest: Rest | None = state.pop(_REST, None)
+    return rest
 
 
 async def send_events(
@@ -58,7 +69,7 @@ async def send_events(
 
     Args:
         scope: of the request, where nothing is to be done after the stream but closing `chunks`: then this returns
-            after the first chunk, and `Streaming` sends the others.
+            after the first chunk, and whoever expects the rest sends it.
 
     Raises:
         Whatever the first chunk raises. Later, the end of the session or of Redis just ends the stream.
@@ -70,15 +81,15 @@ async def send_events(
     except BaseException:
         await chunks.aclose()
         raise
-    rest = _Rest(chunks, receive, copy_context())
-    left = scope["state"].get(_REST) if scope is not None else None
-    if left is None:
-        await rest.send(send)
+    rest = Rest(chunks, receive, copy_context())
+    state = scope["state"] if scope is not None else {}
+    if _REST in state:
+        state[_REST] = rest
     else:
-        left.append(rest)
+        await rest.send(send)
 
 
-class _Rest:
+class Rest:
     """A stream after its first chunk, and the context of the request that it belongs to."""
 
     __slots__ = ("_chunks", "_context", "_ended", "_receive")

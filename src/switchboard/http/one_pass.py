@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from switchboard.common.hosts import HostPatterns
 from switchboard.common.networks import bucket_of
 from switchboard.common.quota import Quota
+from switchboard.http.event_stream import expect_rest, rest_of
 from switchboard.http.middleware import errors, rate_limit
 from switchboard.http.middleware.access import About
 from switchboard.http.middleware.bearer import Gate, Refused, digest_of
@@ -117,10 +118,13 @@ class OnePass:
         state = scope.setdefault("state", {})
         about = state["about"] = About(self._policy.tool_of)
         state[HEADERS] = found
+        expect_rest(state)
         answer = _Answer(send, self._security, name)
         bound = request_id.set(name.decode("ascii"))
         try:
             await self._serve(found, scope, receive, answer)
+            if (rest := rest_of(state)) is not None:
+                await rest.send(answer)
         except Exception:
             answer.status = answer.status or 500
             raise
