@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from typing import Final
 
 from mcp import Client
 
+from switchboard.cli.login import obtain_token
 from switchboard.timing import Timing
 from tools.fleet.balancer import Balancer, find_nginx, start_balancer
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
@@ -65,12 +65,8 @@ def start_auth_server(folder: Path, port: int, env: Mapping[str, str]) -> Child:
 
 
 def drive_token(url: str, user: str) -> str:
-    """Get an access token for `user` with `switchboard token`, which drives the real flow through the fake IdP."""
-    command = [COMMAND, "token", "--user", user, "--url", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise RuntimeError(f"switchboard token ended with code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout.strip().splitlines()[-1]
+    """Get an access token for `user` as `switchboard token` does: by the real flow through the fake IdP."""
+    return obtain_token(url, user=user)
 
 
 @dataclass(frozen=True)
