@@ -12,8 +12,8 @@ SUITE   := .cache/conformance
 # A fetch that stalls is tried again after a minute.
 NPM     := --no-audit --no-fund --no-package-lock --silent --fetch-timeout=60000
 ARGS    ?=
-# Processes that share the tests: one more than there are cores, since tests wait more than they work; none with JOBS=
-JOBS    ?= 3
+# Processes that share the tests: more than there are cores, since tests wait about as long as they work; none with JOBS=
+JOBS    ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test coverage check matrix reference conformance format separate fleet build bench chaos races mutants node clean
@@ -24,7 +24,7 @@ help: ## list the targets
 serve: $(VENV)/.runtime ## set up, then serve on http://localhost:3232
 	$(BIN)/switchboard serve $(ARGS)
 
-test: $(VENV)/.dev ## set up, then run the tests in JOBS=3 processes (ARGS="tests/state -k lease" runs a part of them)
+test: $(VENV)/.dev ## set up, then run the tests in JOBS=4 processes (ARGS="tests/state -k lease" runs a part of them)
 	@command -v npm >/dev/null || { echo "npm is not there: what needs Node is not run"; exit 0; }; \
 	$(MAKE) --no-print-directory node || echo "what npm should bring could not be had: what needs it is not run"
 	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadscope --no-loadscope-reorder) $(ARGS)

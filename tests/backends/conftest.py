@@ -38,6 +38,7 @@ from switchboard.gateway import Gateway, LiveCatalog, build_gateway
 from switchboard.plugins import OpenStream
 from switchboard.settings import load_settings
 from switchboard.state import State
+from tools.fleet.workers import unmeasured
 
 SERVERS = Path(__file__).parent / "servers"
 ROOT = Path(__file__).parents[2]
@@ -315,7 +316,9 @@ def worker_processes(redis_url: str, free_ports: list[int]) -> Callable[..., Abs
         try:
             for port in free_ports:
                 command = (sys.executable, "-c", WORKER_PROCESS, kind, str(port), redis_url, *where)
-                started = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, stderr=DEVNULL, cwd=ROOT)
+                started = await asyncio.create_subprocess_exec(
+                    *command, stdout=DEVNULL, stderr=DEVNULL, cwd=ROOT, env=unmeasured()
+                )
                 workers[f"http://localhost:{port}/mcp"] = started
             await asyncio.gather(*map(_up, workers))
             yield workers

@@ -7,7 +7,6 @@ The clients are processes of their own (`clients/`), take every step once and pr
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tools.fleet.workers import Fleet
+from tools.fleet.workers import COMMAND, Fleet, unmeasured
 
 CLIENTS = Path(__file__).parent / "clients"
 HANDSHAKE, MODERN = "2025-11-25", "2026-07-28"
@@ -80,7 +79,7 @@ def diary(request: pytest.FixtureRequest, fleet: Fleet, token: str) -> Diary:
     traveller: Traveller = request.param
     runtime = sys.executable if traveller.script.endswith(".py") else request.getfixturevalue("node")
     command = [runtime, traveller.script, fleet.url, token, traveller.era]
-    env = {**os.environ, "BRIDGE": str(Path(sys.executable).parent / "switchboard")} if traveller.bridged else None
+    env = unmeasured() | ({"BRIDGE": COMMAND} if traveller.bridged else {})
     done = subprocess.run(command, cwd=CLIENTS, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, (
         f"{traveller} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

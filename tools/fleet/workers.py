@@ -37,7 +37,7 @@ START_TIMEOUT = 120
 
 
 def unmeasured() -> dict[str, str]:
-    """This process's environment without what has coverage measured: it makes a worker start and serve at half speed.
+    """This process's environment without what has coverage measured: with it, workers start and serve half as fast.
 
     What workers run, the tests of their rooms run as well, and those of the command line in measured processes.
     """
