@@ -99,6 +99,7 @@ async def test_a_good_token_is_its_principal(verifier: JwksVerifier, made: str) 
 
     assert principal is not None
     assert (principal.issuer, principal.subject, principal.client_id) == (ISSUER, "alice", "app")
+    assert await verifier.verify(made) == principal
 
 
 @pytest.mark.parametrize(
@@ -215,3 +216,40 @@ async def test_a_key_for_encryption_does_not_sign(verifier: JwksVerifier, sso: S
     sso.keys = [EC.as_dict(private=False, use="enc")]
 
     assert await verifier.verify(token()) is None
+
+
+class ReadKeys(IssuerKeys):
+    """Keys at hand; counts how often they were looked through."""
+
+    class Keys(list[Any]):
+        looked_through = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            self.looked_through += 1
+            return super().__getitem__(index)
+
+    def __init__(self) -> None:
+        self.keys = self.Keys([EC.as_dict(private=False)])
+
+    async def known(self, kid: object) -> Any:
+        return self.keys
+
+
+async def test_a_signature_is_verified_once_and_again_when_the_keys_were_read_anew() -> None:
+    keys, now = ReadKeys(), 1_800_000_000.0
+    verifier = JwksVerifier(keys, ClaimRules(issuer=ISSUER, audiences={AUDIENCE}), clock=lambda: now)
+    made, others = token(), token(aud="https://other.example")
+    for _ in range(3):
+        assert await verifier.verify(made) is not None
+    assert keys.keys.looked_through == 1
+    for _ in range(3):
+        assert await verifier.verify(others) is None
+    assert keys.keys.looked_through == 4, "what is good for others is not kept"
+    keys.keys = keys.Keys([RSA.as_dict(private=False)])
+    assert await verifier.verify(made) is None
+    keys.keys = keys.Keys([EC.as_dict(private=False)])
+    assert await verifier.verify(made) is not None
+    now += 659
+    assert await verifier.verify(made) is not None
+    now += 2
+    assert await verifier.verify(made) is None

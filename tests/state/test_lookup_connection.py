@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -188,6 +189,17 @@ def test_every_reply_goes_to_its_own_command_however_they_come_in_and_whoever_ha
                 assert reply.cancelled() if fate != "kept" else await reply == str(number)
 
     asyncio.run(play())
+
+
+async def test_nobody_complains_of_an_error_that_no_caller_looks_at() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    async with connected() as asking:
+        asking.ask("GET", "a")
+        await settled()
+        asking.server.transport.protocol.connection_lost(None)
+    gc.collect()
+    assert complaints == []
 
 
 async def test_an_error_is_that_of_its_command_alone() -> None:

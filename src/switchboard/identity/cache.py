@@ -1,14 +1,30 @@
-"""Verified tokens kept for a moment: a bounded cache whose entries expire, and a lock for each token."""
+"""What is kept of tokens: a bounded cache whose entries expire, names that give no token away, and a lock for each."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 V = TypeVar("V")
+
+
+MOST_TOKENS: Final = 10_000
+"""Of how many tokens something is kept."""
+
+
+class TokenNames:
+    """Names tokens by a keyed hash, so that whoever reads a worker's memory finds no token in its caches."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def __call__(self, token: str) -> str:
+        return hashlib.blake2b(token.encode(), key=self._key, digest_size=24).hexdigest()
 
 
 class ExpiringCache(Generic[V]):
@@ -36,6 +52,10 @@ class ExpiringCache(Generic[V]):
         self._values.move_to_end(key)
         while len(self._values) > self._size:
             self._values.popitem(last=False)
+
+    def drop(self, key: str) -> None:
+        """Keep it no longer."""
+        self._values.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -6,20 +6,15 @@ asked each time, so a token that was revoked anywhere is refused by the very nex
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
+from switchboard.identity.cache import MOST_TOKENS, ExpiringCache, TokenNames
 from switchboard.identity.claims import ClaimRules
 from switchboard.identity.principal import Principal
-
-KEPT: Final = 10_000
-"""Tokens of which it is kept whose they are; of more, the one used longest ago is forgotten."""
 
 
 class FoundToken(Protocol):
@@ -60,6 +55,7 @@ class InProcessVerifier:
     Args:
         issuer: what tokens name as theirs.
         resource: what tokens must be for; one of these.
+        cache_size: of how many tokens it is kept whose they are.
         clock: the time, as Unix seconds.
     """
 
@@ -69,43 +65,42 @@ class InProcessVerifier:
         *,
         issuer: str,
         resource: str | Collection[str],
+        cache_size: int = MOST_TOKENS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         audiences = (resource,) if isinstance(resource, str) else tuple(resource)
         self._store = store
         self._rules = ClaimRules(issuer=issuer, audiences=audiences)
         self._clock = clock
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
-        self._key = secrets.token_bytes(32)  # a memory dump gives no token away
+        self._kept: ExpiringCache[_Kept] = ExpiringCache(cache_size)
+        self._name = TokenNames()
 
     def verify(self, token: str) -> Awaitable[Principal | None]:
         """See `TokenVerifier`."""
-        name = hashlib.blake2b(token.encode(), key=self._key, digest_size=16).digest()
-        kept = self._kept.get(name)
+        name = self._name(token)
+        kept = self._kept.get(name, self._clock())
         if kept is None:
             return self._found(name, token)
-        self._kept.move_to_end(name)
-        return self._seen(name, token, kept.principal, self._store.has(kept.keys))
+        return self._seen(name, token, kept[0].principal, self._store.has(kept[0].keys))
 
-    async def _seen(self, name: bytes, token: str, principal: Principal, there: Awaitable[bool]) -> Principal | None:
+    async def _seen(self, name: str, token: str, principal: Principal, there: Awaitable[bool]) -> Principal | None:
         """Of a token that was good before."""
         try:
             good = await there
         except StateUnavailable as error:
             raise AuthorizationUnavailable(str(error)) from error
-        if good and (principal.expires_at is None or self._clock() < principal.expires_at):
+        if good:
             return principal
-        self._kept.pop(name, None)
+        self._kept.drop(name)
         return await self._found(name, token)
 
-    async def _found(self, name: bytes, token: str) -> Principal | None:
+    async def _found(self, name: str, token: str) -> Principal | None:
         try:
             found = await self._store.find(token)
         except StateUnavailable as error:
             raise AuthorizationUnavailable(str(error)) from error
         principal = self._rules.principal(found.claims, self._clock()) if found else None
         if found and principal and found.keys:
-            self._kept[name] = _Kept(principal, found.keys)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            until = principal.expires_at if principal.expires_at is not None else float("inf")
+            self._kept.put(name, _Kept(principal, found.keys), until)
         return principal

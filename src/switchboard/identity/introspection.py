@@ -5,9 +5,6 @@ A network error is never "inactive": it is `AuthorizationUnavailable`, which HTT
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,7 +15,7 @@ from switchboard.common import strict_json
 from switchboard.common.breaker import Breaker
 from switchboard.common.client_secret import ClientSecret
 from switchboard.errors import AuthorizationUnavailable
-from switchboard.identity.cache import ExpiringCache, KeyedLocks
+from switchboard.identity.cache import MOST_TOKENS, ExpiringCache, KeyedLocks, TokenNames
 from switchboard.identity.claims import ClaimRules, UnacceptableToken
 from switchboard.identity.principal import KeyBoundToken, Principal
 
@@ -58,7 +55,7 @@ class IntrospectionVerifier:
         client_secret: str,
         rules: ClaimRules,
         cache_seconds: float = MOST_CACHED,
-        cache_size: int = 10_000,
+        cache_size: int = MOST_TOKENS,
         breaker: Breaker | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -71,11 +68,11 @@ class IntrospectionVerifier:
         self._locks = KeyedLocks()
         self._breaker = breaker or Breaker()
         self._clock = clock
-        self._key = secrets.token_bytes(32)  # a memory dump of the cache gives no token away
+        self._name = TokenNames()
 
     async def verify(self, token: str) -> Principal | None:
         """Satisfies `TokenVerifier`."""
-        name = hmac.new(self._key, token.encode(), hashlib.sha256).hexdigest()
+        name = self._name(token)
         found = self._cache.get(name, self._clock())
         if found is None:
             async with self._locks.holding(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -13,6 +14,7 @@ from switchboard.common.breaker import Breaker
 from switchboard.common.discovery import Unreadable, read_json
 from switchboard.common.jose import ALGORITHMS, MAX_KEYS, InvalidJwt, peek, verified
 from switchboard.errors import AuthorizationUnavailable
+from switchboard.identity.cache import MOST_TOKENS, ExpiringCache, TokenNames
 from switchboard.identity.claims import SKEW, ClaimRules, UnacceptableToken
 from switchboard.identity.principal import Principal
 
@@ -92,8 +94,18 @@ class IssuerKeys:
         return any(key.get("kid") == kid for key in self._keys)
 
 
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A token whose signature and header were found good."""
+
+    kid: object
+    keys: Sequence[Mapping[str, Any]]
+    """The key set that it was verified with."""
+    claims: dict[str, Any]
+
+
 class JwksVerifier:
-    """Verifies JWT access tokens in this process."""
+    """Verifies JWT access tokens in this process; a signature once for each time that the issuer's keys were read."""
 
     def __init__(
         self,
@@ -107,17 +119,28 @@ class JwksVerifier:
         self._rules = rules
         self._algorithms = frozenset(algorithms) & frozenset(ALGORITHMS)
         self._clock = clock
+        self._signed: ExpiringCache[_Signed] = ExpiringCache(MOST_TOKENS)
+        self._name = TokenNames()
 
     async def verify(self, token: str) -> Principal | None:
         """Satisfies `TokenVerifier`."""
+        name = self._name(token)
         try:
-            claims = await self._read(token)
+            signed = await self._still_signed(name) or await self._read(token)
         except UnacceptableToken as error:
             error.log(self._rules.issuer)
             return None
-        return self._rules.principal(claims, self._clock(), SKEW)
+        principal = self._rules.principal(signed.claims, self._clock(), SKEW)
+        if principal and principal.expires_at is not None:
+            self._signed.put(name, signed, principal.expires_at + SKEW)
+        return principal
 
-    async def _read(self, token: str) -> dict[str, Any]:
+    async def _still_signed(self, name: str) -> _Signed | None:
+        """A token that was verified before, with the keys that the issuer still has."""
+        kept = self._signed.get(name, self._clock())
+        return kept[0] if kept and await self._keys.known(kept[0].kid) is kept[0].keys else None
+
+    async def _read(self, token: str) -> _Signed:
         try:
             said = peek(token)
         except InvalidJwt as error:
@@ -131,7 +154,8 @@ class JwksVerifier:
         if str(header.get("typ", "jwt")).lower() not in TYPES:
             raise UnacceptableToken("the header typ", f"one of {', '.join(sorted(TYPES))}", header["typ"])
         try:
-            claims = verified(token, await self._keys.known(kid), (algorithm,)).claims
+            keys = await self._keys.known(kid)
+            claims = verified(token, keys, (algorithm,)).claims
         except InvalidJwt:
             if said.claims.get("iss") != self._rules.issuer:  # not verified, but the likely reason
                 raise UnacceptableToken("iss", self._rules.issuer, said.claims.get("iss")) from None
@@ -141,4 +165,4 @@ class JwksVerifier:
             raise UnacceptableToken("exp", "a number of seconds", None)
         if "iss" not in claims:
             raise UnacceptableToken("iss", self._rules.issuer, None)
-        return claims
+        return _Signed(kid, keys, claims)

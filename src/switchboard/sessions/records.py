@@ -293,7 +293,7 @@ def _parse(sid: str, stored: Sequence[str | None]) -> Record | None:
         owner=owner,
         protocol_version=protocol,
         params=params,
-        level=cast(LoggingLevel | None, level),
+        level=cast("LoggingLevel | None", level),
         held_by=standalone,
         has_streams=followed is not None or subscribed is not None,
         pending=pending == "1",
