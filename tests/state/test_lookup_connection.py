@@ -52,6 +52,8 @@ class Server:
     def __init__(self) -> None:
         self.transports: list[Transport] = []
         self.refuses = False
+        self.opens = asyncio.Event()
+        self.opens.set()
         self.attempts = 0
         self.disconnected = 0
 
@@ -69,6 +71,7 @@ class Server:
 
     async def connect(self) -> None:
         self.attempts += 1
+        await self.opens.wait()
         if self.refuses:
             raise ConnectionRefusedError("nobody is there")
         self.transports.append(Transport())
@@ -314,6 +317,30 @@ async def test_a_worker_that_stood_still_itself_takes_no_server_for_silent(pass_
             asking.server.transport.says(b"$1\r\n1\r\n")
             assert await asked == "1"
         assert asking.listener.losses == 0
+
+
+async def test_after_an_answer_a_lost_connection_is_opened_again_at_once() -> None:
+    async with connected() as asking:
+        for number in range(len(RECONNECT_S) + 1):
+            asking.server.transport.protocol.connection_lost(None)
+            answer = asking.ask("GET", "a")
+            await settled()
+            assert asking.server.attempts == number + 2
+            asking.server.transport.says(b"$1\r\n1\r\n")
+            assert await answer == "1"
+
+
+async def test_a_connection_that_comes_up_when_it_was_closed_already_is_not_kept() -> None:
+    async with running() as asking:
+        asking.server.opens.clear()
+        waiting = asking.ask("GET", "a")
+        await settled()
+        asking.connection.close()
+        with pytest.raises(StateUnavailable, match="closed"):
+            await waiting
+        asking.server.opens.set()
+        await settled()
+        assert not hasattr(asking.server.transport, "protocol")
 
 
 async def test_more_than_so_many_unanswered_commands_are_refused_and_nothing_is_written_for_them() -> None:

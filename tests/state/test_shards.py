@@ -243,13 +243,18 @@ async def test_an_unreachable_cluster_is_told_of_and_looked_for_again() -> None:
 async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are_heard_again(
     operator: Operator,
 ) -> None:
-    async with open_state(operator.cluster.url) as state, AsyncExitStack() as stack:
+    async with (
+        open_state(operator.cluster.url) as state,
+        open_state(operator.cluster.url) as idle,
+        AsyncExitStack() as stack,
+    ):
         queues = await listening(state, stack)
         client: Any = state.redis
         killed = client.get_default_node().port  # the one that redis-py asks first for everything
         lost = next(name for name in CHANNELS if operator.master(name) == killed)
         spared = [name for name in CHANNELS if operator.master(name) != killed]
-        await asyncio.gather(*(state.lookups.ask("EXISTS", name) for name in CHANNELS))
+        for each in (state, idle):
+            await asyncio.gather(*(each.lookups.ask("EXISTS", name) for name in CHANNELS))
         operator.cluster.nodes[operator.cluster.ports.index(killed)].kill()
         async with open_state(operator.cluster.url) as another:  # a worker may start just now
             await another.redis.set(spared[0], "x")
@@ -268,6 +273,7 @@ async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are
         for name, queue in queues.items():
             await heard(state, name, queue, "after")
         assert killed not in (operator.master(name) for name in CHANNELS)
+        assert await idle.lookups.ask("EXISTS", lost) == 0, "it learned by asking who has taken over"
         await until(lambda: sum(operator.subscribers().values()) == MASTERS)
         await state.redis.set(lost, "x")
         assert await asyncio.gather(*(state.lookups.ask("GET", name) for name in (lost, *spared[:10]))) == ["x"] * 11
