@@ -114,9 +114,22 @@ def bounded(value: Any) -> None:
     Raises:
         Malformed: naming what is too long.
     """
-    for broken, reason in _TOO_LONG if isinstance(value, dict) else ():
+    if not isinstance(value, dict) or _is_ordinary(value):
+        return
+    for broken, reason in _TOO_LONG:
         if broken(value):
             raise _invalid(reason)
+
+
+def _is_ordinary(message: Message) -> bool:
+    """Whether nothing in it could be too long: most messages have a method and an id, and only name a tool."""
+    params, meta = message.get("params"), None
+    if isinstance(params, dict):
+        if not _BOUNDED.isdisjoint(params):
+            return False
+        meta = params.get("_meta")
+    token = meta.get("progressToken") if isinstance(meta, dict) else None
+    return not (_long(message.get("method")) or _long(message.get("id")) or _long(token))
 
 
 def _bad_method(message: Message) -> bool:
@@ -159,6 +172,9 @@ def _param(message: Message, *path: str) -> Any:
         found = found.get(name) if isinstance(found, dict) else None
     return found
 
+
+_BOUNDED: Final = frozenset({"requestId", "taskId", "uri", "ref", "notifications"})
+"""Members of parameters that hold something that has a bound, besides `_meta`."""
 
 _SUBSCRIBING: Final = ("resources/subscribe", "resources/unsubscribe")
 
