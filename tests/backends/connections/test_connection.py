@@ -18,7 +18,7 @@ from switchboard.backends.errors import Broken
 class ExitedChild:
     """A transport whose child has exited, and whose exit code is known later. Satisfies `Transport`."""
 
-    resumed = None
+    direct = resumed = None
     resumable = replaces = False
     stderr_tail = ("no such disk",)
 

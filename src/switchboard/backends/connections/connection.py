@@ -247,6 +247,7 @@ class Connection:
             self._declared,
             self._info,
             self._end.set,
+            transport.direct,
         )
         self._session = await stack.enter_async_context(ClientSession(dispatcher=self._rpc, client_info=self._info))
         await agree(self.backend, transport, self._session, self._rpc)

@@ -7,7 +7,7 @@ that this version does not know is for the client to read or ignore.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -52,6 +52,15 @@ CLOSED: Final = "Connection closed"
 CUT_SHORT: Final = "SSE stream "
 """How the SDK's error begins for an answer that will not come."""
 
+STREAMED: Final = frozenset({"initialize", "subscriptions/listen"})
+"""Requests that go over the transport's streams: it takes the session from the first, and the other's answer is one."""
+
+DIRECT_OPTIONS: Final = frozenset({"headers", "request_id"})
+"""Options of a request that can go beside them."""
+
+CANCEL_S: Final = 5.0
+"""How long a cancellation may take to be sent."""
+
 
 class Inbound(Protocol):
     """Takes what the backend sends by itself."""
@@ -69,6 +78,24 @@ class Inbound(Protocol):
         ...
 
 
+class DirectRequests(Protocol):
+    """Sends requests without the transport's streams, where their answers allow it."""
+
+    async def send(
+        self, method: str, params: Params | None, number: RequestId, headers: Mapping[str, str]
+    ) -> dict[str, Any] | None:
+        """The result; `None` if the request is to go over the streams, which get what has come for it already."""
+        ...
+
+    async def settled(self, number: RequestId) -> None:
+        """The request is over, however it went."""
+        ...
+
+    def close(self) -> None:
+        """Whoever waits gets no answer."""
+        ...
+
+
 class RpcConnection:
     """A dispatcher with our own request ids, and our own handling of what the backend sends.
 
@@ -78,6 +105,7 @@ class RpcConnection:
         dispatcher: of the transport.
         next_id: a request id that no other worker in the same session of the backend uses.
         declared: the client capabilities to declare.
+        direct: sends requests beside the streams, where there is such a way.
     """
 
     def __init__(
@@ -88,9 +116,12 @@ class RpcConnection:
         declared: Params,
         info: Implementation,
         on_end: Callable[[], None],
+        direct: DirectRequests | None = None,
     ) -> None:
         self._on_end = on_end
         self._inner = dispatcher
+        self._direct = direct
+        self._running = False
         self._inbound = inbound
         self._next_id = next_id
         self._declared = dict(declared)
@@ -158,13 +189,39 @@ class RpcConnection:
         named: CallOptions = {**(opts or {})}
         if "request_id" not in named:
             named["request_id"] = self._next_id()
-        result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
+        if self._direct is None or not self._running or method in STREAMED or not named.keys() <= DIRECT_OPTIONS:
+            result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
+        else:
+            result = await self._sent_directly(self._direct, method, params, named)
         repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
         return introduced(repaired) if method == "initialize" else repaired
 
+    async def _sent_directly(
+        self, direct: DirectRequests, method: str, params: Params | None, opts: CallOptions
+    ) -> dict[str, Any]:
+        number = opts["request_id"]
+        try:
+            try:
+                result = await direct.send(method, params, number, opts.get("headers") or {})
+            except asyncio.CancelledError:
+                if not self.modern:  # in the modern era the end of the request's connection says it
+                    await self._cancel(number)
+                raise
+            return await self._inner.send_raw_request(method, params, opts) if result is None else result
+        finally:
+            await direct.settled(number)
+
+    async def _cancel(self, number: RequestId) -> None:
+        """Tell the backend that nobody waits for a request any more, as the SDK does."""
+        with anyio.move_on_after(CANCEL_S, shield=True):
+            await self.notify("notifications/cancelled", {"requestId": number, "reason": "caller cancelled"})
+
     async def notify(self, method: str, params: Params | None, opts: CallOptions | None = None) -> None:
         """Send a notification."""
-        await self._inner.notify(method, params, opts)
+        named: CallOptions = {**(opts or {})}
+        if self._direct is not None and self.version:  # the SDK's transport knows it of requests that it sent itself
+            named.setdefault("headers", {MCP_PROTOCOL_VERSION_HEADER: self.version})
+        await self._inner.notify(method, params, named)
 
     async def run(
         self,
@@ -182,8 +239,12 @@ class RpcConnection:
                 call = self._call_of(params) if method == "notifications/progress" else None
                 return consumed or not self._order.received(call)
 
+            self._running = True
             await self._inner.run(self._on_request, self._on_notify, intercept, task_status=task_status)
         finally:
+            self._running = False
+            if self._direct is not None:
+                self._direct.close()
             self._on_end()
 
     def _declaring(self, method: str, params: Params | None) -> Params | None:

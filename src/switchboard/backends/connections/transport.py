@@ -9,11 +9,13 @@ from typing import Any, Protocol
 from mcp.shared.dispatcher import Dispatcher
 from mcp_types import InitializeResult
 
-from switchboard.backends.connections.protocol import Inbound
+from switchboard.backends.connections.protocol import DirectRequests, Inbound
 
 
 class Transport(Protocol):
     """A transport that was opened."""
+
+    direct: DirectRequests | None
 
     def dispatcher(self, on_unreadable: Callable[[Exception], object]) -> Dispatcher[Any]:
         """JSON-RPC over it; `on_unreadable` is given what was no message. Called once."""

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import httpx2
@@ -35,6 +35,7 @@ from switchboard.backends.transports.answers import (
     shown,
 )
 from switchboard.backends.transports.endpoints import Endpoints
+from switchboard.backends.transports.http_client import HttpClient
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -49,6 +50,11 @@ STREAM_REQUEST: Final = "switchboard.listening"
 
 AWAY_STATUSES: Final = frozenset({502, 503, 504})
 """Answers of a proxy whose server is away."""
+
+InHand = tuple[httpx2.Response, httpx2.URL] | httpx2.TransportError
+"""The answer to a request and whose it is, or why there is none."""
+
+Sent = TypeVar("Sent")
 
 
 class FailoverTransport(httpx2.AsyncBaseTransport):
@@ -71,6 +77,9 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
         self.last_used = time.monotonic()
         self.complaint = ""
         """Why the last request had no answer of use; the SDK forgets it."""
+
+        self.in_hand: dict[RequestId, InHand] = {}
+        """What came for requests that were sent already, until the SDK's transport comes to send them."""
 
         self.send_answer: Callable[[SessionMessage], Awaitable[None]] | None = None
         """Where answers come on a stream of their own: what is taken for one there."""
@@ -121,27 +130,70 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(202)
 
     async def _sent(self, request: httpx2.Request) -> tuple[httpx2.Response, httpx2.URL]:
-        """The answer, and whose it is. What cannot be sent to one URL goes to another: nobody has seen it."""
+        """The answer, and whose it is."""
+        if self.in_hand and (number := repairs.asked(request)) in self.in_hand and number is not None:
+            found = self.in_hand.pop(number)
+            if isinstance(found, Exception):
+                raise found
+            return found
         if request.url != self.address:
             return await self._endpoints.transport(request.url).handle_async_request(request), request.url
-        url, tried = self.url if self.session else self._endpoints.choose(), list[httpx2.URL]()
-        while True:
+
+        async def attempt(url: httpx2.URL) -> tuple[httpx2.Response, int]:
             request.url = url
             request.headers["host"] = url.netloc.decode("ascii")
+            response = await self._endpoints.transport(url).handle_async_request(request)
+            return response, response.status_code
+
+        # A stream is worth something only where the session is.
+        return await self.first_to_answer(attempt, elsewhere=STREAM_REQUEST not in request.extensions)
+
+    async def first_to_answer(
+        self, attempt: Callable[[httpx2.URL], Awaitable[tuple[Sent, int]]], *, elsewhere: bool = True
+    ) -> tuple[Sent, httpx2.URL]:
+        """What `attempt` gives for a URL, with its HTTP status; and the URL.
+
+        Args:
+            elsewhere: whether what cannot be sent to one URL goes to another: nobody has seen it.
+
+        Raises:
+            httpx2.TransportError: nobody can be reached, or the one that was does not answer.
+        """
+        url, tried = self.url if self.session else self._endpoints.choose(), list[httpx2.URL]()
+        while True:
             tried.append(url)
             try:
-                response = await self._endpoints.transport(url).handle_async_request(request)
+                sent, status = await attempt(url)
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 self._endpoints.avoid(url)
                 others = self._endpoints.others(tried)
-                if (
-                    not others or STREAM_REQUEST in request.extensions
-                ):  # a stream is worth something only where the session is
+                if not others or not elsewhere:
                     raise
                 url = others[0]
             else:
-                (self._endpoints.avoid if response.status_code in AWAY_STATUSES else self._endpoints.answered)(url)
-                return response, url
+                (self._endpoints.avoid if status in AWAY_STATUSES else self._endpoints.answered)(url)
+                return sent, url
+
+    @property
+    def client(self) -> HttpClient:
+        """What reaches the URLs that no proxy stands before."""
+        return self._endpoints.client
+
+    @property
+    def urls(self) -> tuple[httpx2.URL, ...]:
+        """Where requests may go."""
+        return self._endpoints.urls
+
+    def is_direct(self, url: httpx2.URL) -> bool:
+        """Whether no proxy stands before a URL."""
+        return self._endpoints.is_direct(url)
+
+    def note_answer(self, url: httpx2.URL, session: str) -> None:
+        """A request was served by this URL, in this session if it names one."""
+        self.url = url
+        self.complaint = ""
+        if session and session != self.session:
+            self.session, self.home = session, url
 
     def _note(self, response: httpx2.Response, url: httpx2.URL) -> None:
         session = response.headers.get(MCP_SESSION_ID)

@@ -26,6 +26,7 @@ from switchboard.backends.connections.protocol import Inbound
 from switchboard.backends.errors import Broken, Unreachable
 from switchboard.backends.transports import child, http
 from switchboard.backends.transports.child import Child
+from switchboard.backends.transports.direct import DirectRequests
 from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.http import FailoverTransport
 from switchboard.backends.transports.session_store import BackendSession, SessionStore
@@ -53,6 +54,7 @@ class OpenChild:
 
     child: Child
     max_bytes: int
+    direct: None = None
     resumed: InitializeResult | None = None
     resumable: bool = False
     replaces: bool = False
@@ -105,6 +107,7 @@ class OpenHttp:
     kept: bool = False
     """Whether the session may be used by others, or later."""
 
+    direct: DirectRequests | None = None
     version: str = ""
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the session's own stream was opened, or was not."""
@@ -234,6 +237,7 @@ async def open_http(
     headers = {**what.headers, **({MCP_SESSION_ID: found.session} if found else {})}
     client = await stack.enter_async_context(http.client(failover, headers))
     opened = OpenHttp((None, None), failover, backend.bounds.message_bytes, client, store)
+    opened.direct = DirectRequests(failover, client, opened.max_bytes)
     if found is not None:
         failover.session = found.session
         opened.resumed = InitializeResult.model_validate(found.result, by_name=False)

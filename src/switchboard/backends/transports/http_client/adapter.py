@@ -34,25 +34,18 @@ class ClientTransport(httpx2.AsyncBaseTransport):
         self._client.close()
 
 
-def response(answer: Answer, beginning: bytes | bytearray = b"") -> httpx2.Response:
-    """An answer as httpx2 has it.
-
-    Args:
-        beginning: what was read of its body already.
-    """
-    return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer, bytes(beginning)))
+def response(answer: Answer) -> httpx2.Response:
+    """An answer as httpx2 has it."""
+    return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer))
 
 
 class _Body(httpx2.AsyncByteStream):
     """The body of an answer."""
 
-    def __init__(self, answer: Answer, beginning: bytes) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._beginning = beginning
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._beginning:
-            yield self._beginning
         while part := await self._answer.part():
             yield part
 

@@ -58,11 +58,20 @@ class HttpClient:
         """How many connections are open that nobody uses."""
         return sum(map(len, self._idle.values()))
 
-    async def send(self, target: Target, method: bytes, headers: Headers, body: bytes, timeouts: Timeouts) -> Answer:
+    async def send(
+        self,
+        target: Target,
+        method: bytes,
+        headers: Headers,
+        body: bytes,
+        timeouts: Timeouts,
+        waiting: set[Answer] | None = None,
+    ) -> Answer:
         """Send a request and wait for the head of its answer.
 
         Args:
             headers: all but `content-length`.
+            waiting: has the answer once it is waited for, unless there is none.
 
         Raises:
             httpx2.ConnectError: nobody has seen it.
@@ -76,7 +85,7 @@ class HttpClient:
         length = b"content-length: %d\r\n" % len(body) if body or method == b"POST" else b""
         request = b"%b %b HTTP/1.1\r\n%b%b\r\n%b" % (method, target.path, lines, length, body)
         connection = self._idle_one(target) or await self._new(target, timeouts)
-        return await connection.send(request, timeouts)
+        return await connection.send(request, timeouts, set() if waiting is None else waiting)
 
     def close(self) -> None:
         """Close all, whatever is under way."""

@@ -66,8 +66,11 @@ class HttpConnection(asyncio.Protocol):
         """Whether an idle connection can carry a request: the server has neither closed it nor said anything on it."""
         return not self.closed and not self._readable.poll(0)
 
-    async def send(self, request: bytes, timeouts: Timeouts) -> Answer:
+    async def send(self, request: bytes, timeouts: Timeouts, waiting: set[Answer]) -> Answer:
         """Send a request and wait for the head of its answer.
+
+        Args:
+            waiting: has the answer once it is waited for, unless there is none.
 
         Raises:
             httpx2.TransportError: there is none; the server may have seen the request.
@@ -76,9 +79,11 @@ class HttpConnection(asyncio.Protocol):
         self._between = 0
         self._transport.write(request)
         write = self._loop.call_later(timeouts.write, self._not_taken) if self._full and timeouts.write else None
+        waiting.add(answer)
         try:
             await answer.headed()
         except BaseException:
+            waiting.discard(answer)
             self.close()
             raise
         finally:
@@ -254,22 +259,29 @@ class Answer:
         return data
 
     async def whole(self, most: int) -> bytes | bytearray:
-        """The body.
+        """The body. After an error its parts can be read as if nothing had been.
 
         Raises:
             httpx2.TransportError: it does not end.
             httpx2.StreamError: it has more than so many bytes.
         """
-        first = await self.part()
-        if self._over and not self._parts and self._error is None and len(first) <= most:
-            return first
-        body = bytearray(first)
-        while data := await self.part() if len(body) <= most else b"":
-            body += data
+        body: bytes | bytearray = await self.part()
+        try:
+            while len(body) <= most and (data := await self.part()):
+                body = body if isinstance(body, bytearray) else bytearray(body)
+                body += data
+        except httpx2.TransportError:
+            self.put_back(body)
+            raise
         if len(body) > most:
-            self.close()
+            self.put_back(body)
             raise httpx2.StreamError(f"it sent a message of more than {most} bytes")
         return body
+
+    def put_back(self, data: bytes | bytearray) -> None:
+        """Have what was taken of the body be its next part."""
+        if data:
+            self._parts.appendleft(bytes(data))
 
     def close(self) -> None:
         """Read no more of it; an answer that was not complete costs the connection."""

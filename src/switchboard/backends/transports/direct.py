@@ -1,0 +1,190 @@
+"""Requests whose answer is one message, sent and read without the streams and tasks of the SDK's transport.
+
+An answer of any other kind (an error, a redirect, a stream on which the server says something first) is not read here:
+it is put into the hands of the `FailoverTransport`, which gives it to the SDK's transport in place of sending the
+request. So a request is sent once, and whatever is out of the ordinary is dealt with in one place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import httpx2
+from mcp.client.streamable_http import MCP_SESSION_ID
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+from pydantic_core import from_json
+
+from switchboard.backends.transports.http import CONNECT_S, READ_S, FailoverTransport
+from switchboard.backends.transports.http_client import Answer, Headers, Target, Timeouts
+from switchboard.backends.transports.http_client.adapter import response
+
+TIMEOUTS: Final = Timeouts(CONNECT_S, READ_S, CONNECT_S)
+
+END_OF_STREAM_S: Final = 1.0
+"""How long the end of a stream is waited for after its answer, before its connection is closed."""
+
+SPOKEN: Final = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+_SESSION: Final = MCP_SESSION_ID.encode("ascii")
+_END_OF_EVENT: Final = re.compile(rb"\n\r?\n")
+
+
+class DirectRequests:
+    """Those of one connection to a backend. Satisfies `connections.protocol.DirectRequests`.
+
+    Args:
+        http: what the SDK's transport of the same connection sends with: has its headers and cookies.
+        max_bytes: bytes of a message.
+    """
+
+    def __init__(self, failover: FailoverTransport, http: httpx2.AsyncClient, max_bytes: int) -> None:
+        self._failover = failover
+        self._http = http
+        self._max_bytes = max_bytes
+        self._own = {**{name.lower(): value for name, value in http.headers.items()}, **SPOKEN}
+        self._lines: tuple[tuple[Any, ...], Headers] = ((), [])
+        self._targets: dict[str, Target] = {}
+        self._waiting: set[Answer] = set()
+        self._signs = http.auth is not None or bool(failover.address.userinfo)
+        """Whether the SDK's client adds a credential to each request; nothing is sent from here then."""
+
+    async def send(
+        self, method: str, params: Mapping[str, Any] | None, number: int | str, headers: Mapping[str, str]
+    ) -> dict[str, Any] | None:
+        """The result of a request; `None` if the SDK's transport is to send it, which gets what has come already.
+
+        Args:
+            number: its id. `settled` is to be called with it in the end.
+            headers: beyond those of the connection.
+        """
+        failover = self._failover
+        if self._signs or not all(map(failover.is_direct, failover.urls)):
+            return None
+        if not isinstance(get_tracer_provider(), ProxyTracerProvider):  # the SDK's dispatcher has the spans
+            return None
+        message = {"jsonrpc": "2.0", "id": number, "method": method, **({} if params is None else {"params": params})}
+        body = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        failover.last_used = time.monotonic()
+        try:
+            answer, url = await failover.first_to_answer(partial(self._post, self._headers(headers), body))
+        except httpx2.TransportError as error:
+            failover.in_hand[number] = error
+            return None
+        try:
+            result = await self._result(answer, number)
+            if result is None:
+                failover.in_hand[number] = response(answer), url
+            else:
+                failover.note_answer(url, answer.header(_SESSION).decode("latin-1"))
+        except BaseException:
+            answer.close()
+            raise
+        finally:
+            self._waiting.discard(answer)
+        return result
+
+    async def settled(self, number: int | str) -> None:
+        """The request is over: what came for it and was not read is closed."""
+        left = self._failover.in_hand.pop(number, None)
+        if isinstance(left, tuple):
+            await left[0].aclose()
+
+    def close(self) -> None:
+        """Whoever waits for an answer gets none."""
+        for answer in list(self._waiting):
+            answer.failed(httpx2.ReadError("the connection was closed"))
+            answer.close()
+
+    async def _post(self, headers: Headers, body: bytes, url: httpx2.URL) -> tuple[Answer, int]:
+        target = self._targets.get(key := str(url)) or self._targets.setdefault(key, Target.of(url))
+        answer = await self._failover.client.send(
+            target, b"POST", [(b"host", target.authority), *headers], body, TIMEOUTS, self._waiting
+        )
+        if any(name == b"set-cookie" for name, _ in answer.headers):
+            request = httpx2.Request("POST", url)
+            self._http.cookies.extract_cookies(httpx2.Response(answer.status, headers=answer.headers, request=request))
+        return answer, answer.status
+
+    def _headers(self, more: Mapping[str, str]) -> Headers:
+        session = self._failover.session
+        given = (session, *more.items())
+        if self._lines[0] != given:
+            session_header = {} if session is None else {MCP_SESSION_ID: session}
+            named = {**self._own, **session_header, **{name.lower(): value for name, value in more.items()}}
+            self._lines = given, [(name.encode("ascii"), value.encode("ascii")) for name, value in named.items()]
+        lines = self._lines[1]
+        return [*lines, (b"cookie", self._cookies())] if self._http.cookies else lines
+
+    def _cookies(self) -> bytes:
+        request = httpx2.Request("POST", self._failover.address)
+        self._http.cookies.set_cookie_header(request)
+        return request.headers.get("cookie", "").encode("latin-1")
+
+    async def _result(self, answer: Answer, number: int | str) -> dict[str, Any] | None:
+        if answer.status != 200 or answer.header(b"content-encoding") not in (b"", b"identity"):
+            return None
+        kind = answer.header(b"content-type").partition(b";")[0].strip().lower()
+        if kind == b"text/event-stream":
+            return await self._first_message(answer, number)
+        if kind != b"application/json":
+            return None
+        try:
+            body = await answer.whole(self._max_bytes)
+        except (httpx2.TransportError, httpx2.StreamError):
+            return None
+        result = _result_in(body, number)
+        if result is None:
+            answer.put_back(body)
+        return result
+
+    async def _first_message(self, answer: Answer, number: int | str) -> dict[str, Any] | None:
+        """The result, if it is the first message on a stream of events."""
+        taken, begin, looked = bytearray(), 0, 0
+        try:
+            while part := await answer.part():
+                taken += part
+                while end := _END_OF_EVENT.search(taken, max(begin, looked - 2)):
+                    data = _data(taken[begin : end.start()])
+                    begin = looked = end.end()
+                    if not data:
+                        continue
+                    result = _result_in(data, number) if len(data) <= self._max_bytes else None
+                    if result is None:
+                        answer.put_back(taken)
+                        return None
+                    answer.close_unless_over_within(END_OF_STREAM_S)
+                    return result
+                looked = len(taken)
+                if looked > self._max_bytes + begin:
+                    break
+        except httpx2.TransportError:
+            pass
+        answer.put_back(taken)
+        return None
+
+
+def _data(event: bytes | bytearray) -> bytes | bytearray:
+    """The data of an event; none for one that is no message."""
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
+    lines = [line.rstrip(b"\r") for line in event.split(b"\n")]
+    if any(line.startswith(b"event:") and line[6:].strip() != b"message" for line in lines):
+        return b""
+    return b"\n".join([line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")])
+
+
+def _result_in(text: bytes | bytearray, number: int | str) -> dict[str, Any] | None:
+    """The result in a message, if it is just the answer to this request."""
+    try:
+        message = from_json(text)
+    except ValueError:
+        return None
+    if type(message) is not dict or message.get("jsonrpc") != "2.0" or "error" in message or "method" in message:
+        return None
+    result, answered = message.get("result"), message.get("id")
+    return result if type(result) is dict and type(answered) is type(number) and answered == number else None
