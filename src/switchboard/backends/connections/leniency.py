@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -61,13 +62,13 @@ def with_blocks(messages: list[Any], changed: Callable[[Any], Any]) -> list[Any]
     return [{**each, "content": changed(each.get("content"))} if isinstance(each, dict) else each for each in messages]
 
 
-def is_json(raw: Mapping[str, Any]) -> bool:
+def is_json(value: Any) -> bool:
     """Whether an answer can be written again: NaN and numbers beyond a double would reach clients as null."""
-    try:
-        json.dumps(raw, allow_nan=False)
-    except ValueError:
-        return False
-    return True
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(is_json, value.values()))
+    return not isinstance(value, list) or all(map(is_json, value))
 
 
 def _block(block: Any) -> Any:
