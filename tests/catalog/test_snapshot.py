@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from mcp.server.caching import CacheHint
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 
-from switchboard.catalog import Catalog, InvalidCursor, build
+from switchboard.catalog import Catalog, InvalidCursor, Shape, build
 from switchboard.catalog.pages import cursor_at, position
-from switchboard.config import Prefix
+from switchboard.config import Exposure, Prefix, ToolRule
 from switchboard.plugins import Kind
 
 KINDS: list[Kind] = ["tools", "resources", "templates", "prompts"]
@@ -173,3 +173,33 @@ def test_what_is_offered_under_a_name_made_to_fit_is_told() -> None:
     entry = catalog.tools.find("odd__user_profile")
     assert entry is not None
     assert entry.name == "user/profile"
+
+
+def test_what_did_not_change_is_taken_from_the_snapshot_before_and_is_what_would_be_made_anew() -> None:
+    first, second = Offered("a", tools=tools("x", "y"), prompts=[Prompt(name="p")]), Offered("b", tools=tools("x"))
+    before = build([first, second])
+    changed = replace(first, tools=[first.tools[0], *tools("z")])
+    after = build([changed, second], before=before)
+    assert {name for name, entry in after.tools.entries.items() if entry is before.tools.entries.get(name)} == {
+        "a__x",
+        "b__x",
+    }
+    assert after.prompts.entries["p" if "p" in after.prompts.entries else "a__p"] in before.prompts.entries.values()
+    assert after == build([changed, second])
+    assert after.digest == build([changed, second]).digest != before.digest
+
+
+def test_what_is_called_or_configured_otherwise_is_made_anew_from_the_same_definition() -> None:
+    shared = tools("x")
+    before = build([Offered("a", tools=shared), Offered("b", tools=shared, prefix="conflict")])
+    alone = [Offered("b", tools=shared, prefix="conflict")]
+    after = build(alone, before=before)
+    assert list(before.tools.entries) == ["a__x", "x"]
+    assert [entry.provider for entry in after.tools.entries.values()] == ["b"]
+    assert after == build(alone)
+    renamed = {"b": Shape(Exposure(rename={"x": "other"}, tools={"x": ToolRule(tags=["t"])}))}
+    shaped = build(alone, shapes=renamed, before=after)
+    assert list(shaped.tools.entries) == ["other"]
+    assert shaped.tools.entries["other"].tags == {"t"}
+    assert shaped == build(alone, shapes=renamed)
+    assert build(alone, before=shaped) == after

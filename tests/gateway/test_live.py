@@ -2,17 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from mcp.server.caching import CacheHint
 from mcp.server.mcpserver import MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 from mcp.shared.subscriptions import ResourceUpdated, ServerEvent, ToolsListChanged
+from mcp_types import Tool
 
+from switchboard.config import Prefix
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import LiveCatalog
+from switchboard.gateway.live import LARGE
 from switchboard.plugins import Host, Plugin, PluginProvider
 from tests.gateway.conftest import LonelyHost
 
@@ -119,3 +125,64 @@ async def test_an_error_of_the_worker_passes_by_the_task_groups_of_plugins_as_it
 def test_two_providers_of_one_name_are_refused(host: LonelyHost) -> None:
     with pytest.raises(ConfigurationError, match="same name"):
         LiveCatalog([provider("a"), provider("a")], bus=host.bus)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """An offer that notes which thread a snapshot is made of it in."""
+
+    tools: Sequence[Tool]
+    threads: list[int]
+    provider: str = "a"
+    prefix: Prefix = "always"
+    resources: Sequence[Any] = ()
+    templates: Sequence[Any] = ()
+    prompts: Sequence[Any] = ()
+    page_sizes: Mapping[Any, int] = field(default_factory=dict)
+
+    @property
+    def cache_hints(self) -> Mapping[str, CacheHint]:
+        self.threads.append(threading.get_ident())
+        return {}
+
+
+class Watching(Moody):
+    """A provider of as many tools as it is told to have."""
+
+    number = 1
+    threads: list[int]
+
+    async def offer(self) -> Any:
+        return Watched([Tool(name=f"t{i}", input_schema={"type": "object"}) for i in range(self.number)], self.threads)
+
+
+@pytest.mark.parametrize(("number", "beside"), [(LARGE - 1, False), (LARGE, True)])
+async def test_a_large_snapshot_is_made_beside_the_event_loop(host: LonelyHost, number: int, beside: bool) -> None:
+    watching = Watching(Plugin("a", "1", MCPServer("a")))
+    watching.threads, watching.number = [], number
+    catalog = LiveCatalog([watching], bus=host.bus)
+    async with catalog.running(host):
+        assert len(catalog.current().tools.entries) == number
+    assert (threading.get_ident() not in watching.threads) is beside
+
+
+async def test_a_change_is_looked_at_again_when_whoever_looked_first_has_left(host: LonelyHost) -> None:
+    slow = provider("a", "x")
+    catalog = LiveCatalog([slow], bus=host.bus)
+    async with catalog.running(host):
+        asked, answers = asyncio.Event(), asyncio.Event()
+
+        async def offer() -> Any:
+            asked.set()
+            await answers.wait()
+            return await PluginProvider.offer(slow)
+
+        slow.offer = offer  # type: ignore[method-assign]
+        slow._plugin.server.add_tool(lambda: "y", name="y", description="Y.")
+        await host.bus.publish(ToolsListChanged())
+        leaving = asyncio.create_task(catalog.fresh())
+        await asked.wait()
+        leaving.cancel()
+        await asyncio.wait((leaving,))
+        answers.set()
+        assert "a__y" in (await catalog.fresh()).tools.entries

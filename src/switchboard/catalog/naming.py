@@ -148,9 +148,10 @@ def _wishes(kind: Kind, claims: Sequence[Claim], naming: Naming) -> Iterator[_Wi
         return _Wish(fits[claim], claim, fits[claim] != claim.name)
 
     yield from (bare(claim) for claim in _with(claims, "never"))
-    yield from (prefixed(claim) for claim in _with(claims, "always"))
+    always = [prefixed(claim) for claim in _with(claims, "always")]
+    yield from always
     contested = Counter(fits[claim] for claim in claims if claim.prefix != "always")
-    fixed = {prefixed(claim).exposed for claim in _with(claims, "always")}
+    fixed = {wish.exposed for wish in always}
     for claim in _with(claims, "conflict"):
         free = contested[fits[claim]] == 1 and fits[claim] not in fixed
         yield bare(claim) if free else prefixed(claim)

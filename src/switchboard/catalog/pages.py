@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +55,17 @@ class Entry:
     tags: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
     """What a token needs, all of them, besides what the kind of thing needs anyway."""
+
+    _digest: bytes = field(default=b"", init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> bytes:
+        """Equal for entries that are equal in everything that a client or a request could notice; made once."""
+        if not self._digest:
+            shape = [self.provider, self.name, self.wire, sorted(self.tags), sorted(self.scopes)]
+            text = json.dumps(shape, sort_keys=True, separators=(",", ":"))
+            object.__setattr__(self, "_digest", hashlib.sha256(text.encode()).digest())
+        return self._digest
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ Resources are not renamed: a URI is an identity that text, links and subscriptio
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -98,6 +97,9 @@ class Catalog:
     selection: Admission | None = None
     """What this view was made of, if it is one."""
 
+    made: Mapping[int, Making] = field(default_factory=dict, repr=False, compare=False)
+    """By the identity of what was offered, what was made of it: the next snapshot takes it from here."""
+
     @property
     def digest(self) -> str:
         """Equal for equal offers, on every worker."""
@@ -146,18 +148,21 @@ def build(
     offers: Sequence[Offer],
     naming: Naming = Naming(),  # noqa: B008 (frozen)
     shapes: Mapping[str, Shape] = MappingProxyType({}),
+    before: Catalog | None = None,
 ) -> Catalog:
     """A snapshot of the offers; their order is the order of every list and decides every collision.
 
     Args:
         shapes: by provider, what its configuration makes of its offer.
+        before: the snapshot before this one: what did not change is taken from it, and not made again.
     """
     rejected: list[Rejection] = []
-    tools = _listing("tools", offers, _named("tools", offers, naming, shapes, rejected))
-    prompts = _listing("prompts", offers, _named("prompts", offers, naming, shapes, rejected))
-    resources = _listing("resources", offers, _identified("resources", offers, shapes, rejected))
+    made = _Made({} if before is None else before.made, shapes)
+    tools = _listing("tools", offers, _named("tools", offers, naming, made, rejected))
+    prompts = _listing("prompts", offers, _named("prompts", offers, naming, made, rejected))
+    resources = _listing("resources", offers, _identified("resources", offers, made, rejected))
     matchers: dict[str, Template] = {}
-    identified = _identified("templates", offers, shapes, rejected)
+    identified = _identified("templates", offers, made, rejected)
     templates = _listing("templates", offers, _parsed(identified, matchers, rejected))
     return Catalog(
         tools=tools,
@@ -170,6 +175,7 @@ def build(
         matchers=tuple((matchers[entry.exposed], entry) for entry in templates.entries.values()),
         shapes=shapes,
         pages=_pages(tools),
+        made=made.now,
     )
 
 
@@ -177,21 +183,25 @@ Shapes = Mapping[str, Shape]
 
 
 def _named(
-    kind: Kind, offers: Sequence[Offer], naming: Naming, shapes: Shapes, rejected: list[Rejection]
+    kind: Kind, offers: Sequence[Offer], naming: Naming, made: _Made, rejected: list[Rejection]
 ) -> Iterator[Entry]:
-    items: dict[Claim, Any] = {}
-    for offer, shape, item in _offered(kind, offers, shapes):
-        claim = Claim(offer.provider, shape.shown(kind, item.name), offer.prefix)
+    items: dict[Claim, Making] = {}
+    for offer, making in _offered(kind, offers, made):
+        claim = Claim(offer.provider, making.shown, offer.prefix)
         if claim in items:
-            rejected.append(Rejection(kind, offer.provider, item.name, f"{claim.name!r} is there twice"))
-        items.setdefault(claim, item)
+            rejected.append(Rejection(kind, offer.provider, making.item.name, f"{claim.name!r} is there twice"))
+        items.setdefault(claim, making)
     granted, refused = resolve(kind, tuple(items), naming)
     rejected.extend(refused)
     for exposed, claim in granted.items():
-        item, shape = items[claim], shapes.get(claim.provider, AS_IT_IS)
-        renamed = item if exposed == item.name else item.model_copy(update={"name": exposed})
-        tags, scopes = shape.tags(kind, item.name), shape.scopes(kind, item.name)
-        yield Entry(exposed, claim.provider, item.name, _wire(renamed), tags, scopes)
+        making = items[claim]
+        entry = making.entry
+        if entry is None or (entry.exposed, entry.provider) != (exposed, claim.provider):
+            item = making.item
+            renamed = item if exposed == item.name else item.model_copy(update={"name": exposed})
+            entry = Entry(exposed, claim.provider, item.name, _wire(renamed), making.tags, making.scopes)
+            making.entry = entry
+        yield entry
 
 
 def _renamed(tools: Listing, naming: Naming, shapes: Shapes) -> Iterator[Renaming]:
@@ -216,10 +226,10 @@ def _pages(tools: Listing) -> Mapping[str, Entry]:
     return found
 
 
-def _identified(kind: Kind, offers: Sequence[Offer], shapes: Shapes, rejected: list[Rejection]) -> Iterator[Entry]:
+def _identified(kind: Kind, offers: Sequence[Offer], made: _Made, rejected: list[Rejection]) -> Iterator[Entry]:
     owners: dict[str, str] = {}
-    for offer, shape, item in _offered(kind, offers, shapes):
-        uri = str(getattr(item, _IDENTITY[kind]))
+    for offer, making in _offered(kind, offers, made):
+        uri = making.own
         same = canonical(uri)
         if uri in owners or owners.get(same, offer.provider) != offer.provider:
             owner = owners.get(uri) or owners[same]
@@ -227,16 +237,60 @@ def _identified(kind: Kind, offers: Sequence[Offer], shapes: Shapes, rejected: l
             continue
         owners[uri] = offer.provider
         owners.setdefault(same, offer.provider)
-        yield Entry(uri, offer.provider, uri, _wire(item), shape.tags(kind, uri), shape.scopes(kind, uri))
+        if making.entry is None or making.entry.provider != offer.provider:
+            making.entry = Entry(uri, offer.provider, uri, _wire(making.item), making.tags, making.scopes)
+        yield making.entry
 
 
-def _offered(kind: Kind, offers: Sequence[Offer], shapes: Shapes) -> Iterator[tuple[Offer, Shape, Any]]:
+def _offered(kind: Kind, offers: Sequence[Offer], made: _Made) -> Iterator[tuple[Offer, Making]]:
     """What policy leaves of the offers. What it denies is no rejection: that is how it was meant."""
     for offer in offers:
-        shape = shapes.get(offer.provider, AS_IT_IS)
         for item in _items(kind, offer):
-            if shape.offers(kind, str(getattr(item, _IDENTITY[kind]))):
-                yield offer, shape, item
+            making = made.of(kind, offer.provider, item)
+            if making.offered:
+                yield offer, making
+
+
+@dataclass(slots=True)
+class Making:
+    """One thing that a provider offers, and what its configuration makes of it."""
+
+    item: Any
+    shape: Shape
+    own: str
+    """Its name, URI or URI template, as the provider has it."""
+
+    offered: bool
+    """Whether policy leaves it in."""
+
+    shown: str
+    """What it is called before a prefix."""
+
+    tags: frozenset[str]
+    scopes: frozenset[str]
+    entry: Entry | None = None
+
+
+class _Made:
+    """What is made of the offers, taken from the snapshot before where that had the same."""
+
+    def __init__(self, before: Mapping[int, Making], shapes: Mapping[str, Shape]) -> None:
+        self._before = before
+        self._shapes = shapes
+        self.now: dict[int, Making] = {}
+
+    def of(self, kind: Kind, provider: str, item: Any) -> Making:
+        """What is made of one thing: the same object, by the same configuration, becomes the same again."""
+        shape = self._shapes.get(provider, AS_IT_IS)
+        found = self._before.get(id(item))
+        if found is None or found.item is not item or found.shape is not shape:
+            own = str(getattr(item, _IDENTITY[kind]))
+            found = Making(
+                item, shape, own, shape.offers(kind, own), shape.shown(kind, own), shape.tags(kind, own),
+                shape.scopes(kind, own),
+            )  # fmt: skip
+        self.now[id(item)] = found
+        return found
 
 
 def _parsed(entries: Iterator[Entry], matchers: dict[str, Template], rejected: list[Rejection]) -> Iterator[Entry]:
@@ -275,9 +329,9 @@ def _merged(hints: Sequence[CacheHint]) -> CacheHint:
 
 def digest(entries: Mapping[str, Entry], page_size: int, hint: CacheHint) -> str:
     """Equal for lists that are equal in everything that a client or a request could notice."""
-    shape = [[e.provider, e.name, e.wire, sorted(e.tags), sorted(e.scopes)] for e in entries.values()]
-    text = json.dumps([shape, page_size, hint.ttl_ms, hint.scope], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    whole = hashlib.sha256(f"{page_size} {hint.ttl_ms} {hint.scope} ".encode())
+    whole.update(b"".join(entry.digest for entry in entries.values()))
+    return whole.hexdigest()[:16]
 
 
 def _items(kind: Kind, offer: Offer) -> Sequence[Any]:

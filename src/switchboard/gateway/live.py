@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from mcp.server.context import HandlerResult
 from mcp.server.subscriptions import SubscriptionBus
@@ -24,6 +26,9 @@ from switchboard.plugins import Host, OpenStream
 from switchboard.protocol.changes import LIST_CHANGES
 
 logger = logging.getLogger(__name__)
+
+LARGE: Final = 500
+"""Tools from which on a snapshot is made beside the event loop: making it takes 10 ms for each thousand of them."""
 
 
 class LiveCatalog:
@@ -101,9 +106,12 @@ class LiveCatalog:
         """Ask every provider what it offers; swap the snapshot in if it differs from the current one."""
         async with self._building:
             self._stale = False
-            await asyncio.gather(*map(self._ask, self.providers))  # each may wait for what it last announced
-            offers = tuple(self._offers[name] for name in self._providers if name in self._offers)
-            built = build(offers, self._naming, self._shapes)
+            try:
+                await asyncio.gather(*map(self._ask, self.providers))  # each may wait for what it last announced
+                built = await self._built()
+            except BaseException:  # whoever waited for it has left, and nobody else has seen the change
+                self._stale = True
+                raise
             if (built.digest, built.shapes) != (self._catalog.digest, self._catalog.shapes):
                 _report(set(built.rejected) - set(self._catalog.rejected))
                 for each in set(built.renamed) - set(self._catalog.renamed):
@@ -112,6 +120,12 @@ class LiveCatalog:
             for listener in self._listeners:
                 listener()
             return self._catalog
+
+    async def _built(self) -> Catalog:
+        """The next snapshot: made here, or of a large offer in a thread, so that requests are served meanwhile."""
+        offers = tuple(self._offers[name] for name in self._providers if name in self._offers)
+        made = partial(build, offers, self._naming, self._shapes, self._catalog)
+        return made() if sum(len(offer.tools) for offer in offers) < LARGE else await asyncio.to_thread(made)
 
     @asynccontextmanager
     async def running(self, host: Host) -> AsyncIterator[None]:
