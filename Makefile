@@ -65,8 +65,8 @@ build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
 	$(PIP) install --constraint $(PINS) build
 	$(BIN)/python -m build --outdir dist .
 
-bench: $(VENV)/.dev ## what idle sessions cost, measured on this machine
-	$(BIN)/python scratch/bench/idle_sessions.py $(ARGS)
+bench: $(VENV)/.dev ## speed beside the SDK and other gateways, into docs/performance.md (ARGS="--quick", "--rows modern,http")
+	$(BIN)/python -m scratch.bench $(ARGS)
 
 chaos: $(VENV)/.dev ## a fleet under load while its parts are killed: what is lost, in 10 minutes (ARGS="--seconds 60 --fault roll")
 	$(BIN)/python -m tools.chaos $(ARGS)

@@ -1,0 +1,1 @@
+"""Programs that are started for measurements: the servers under test, and what stands behind gateways."""

@@ -1,0 +1,92 @@
+"""How long it takes to start; and how a worker fares that is under full load for long."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from typing import Any, Final
+
+from scratch.bench.install import Unavailable
+from scratch.bench.load import Plan
+from scratch.bench.measure import AT_ONCE, Pace, loaded
+from scratch.bench.messages import Client, sent_once
+from scratch.bench.processes import launch
+from scratch.bench.rows import Contestant
+from scratch.bench.servers import READY_S, SERVERS, Server, Stage
+from tools.fleet.children import LOOPBACK, NotReady, free_port
+from tools.fleet.workers import COMMAND
+
+OTHERS: Final = {
+    "SDK, JSON": "sdk-json",
+    "FastMCP": "fastmcp",
+    "server-everything (Node)": "server-everything",
+    "ContextForge": "contextforge",
+}
+CHUNKS: Final = 12
+
+
+def starts(stage: Stage, pace: Pace) -> dict[str, Any]:
+    """Seconds from the start of a process to its first right answer to a call; and of `switchboard --version`."""
+    like = stage.server("switchboard")
+    stage.freeze_others(like.name)
+    found: dict[str, list[float]] = {"Switchboard": [], "switchboard --version": []}
+    missing: dict[str, str] = {}
+    for _ in range(2 * pace.rounds + 1):
+        found["Switchboard"].append(_start(stage, like))
+        began = time.perf_counter()
+        subprocess.run([COMMAND, "--version"], check=True, capture_output=True, timeout=60)
+        found["switchboard --version"].append(time.perf_counter() - began)
+    for name, kind in OTHERS.items():
+        if pace.is_over:
+            break
+        for _ in range(1 if kind == "contextforge" else pace.rounds):
+            began = time.perf_counter()
+            try:
+                server = SERVERS[kind](stage)
+            except (Unavailable, NotReady, OSError) as error:
+                missing[name] = str(error)[-300:]
+                break
+            found.setdefault(name, []).append(time.perf_counter() - began)
+            server.process.end()
+    for name, seconds in found.items():
+        print(f"    {name:28}{statistics.median(seconds):6.2f} s", flush=True)
+    return {"starts": found, "missing": missing}
+
+
+def _start(stage: Stage, like: Server) -> float:
+    port = free_port()
+    client = Client(port, modern=True, token=like.tokens[0])
+    ask = client.call("echo", "awake")
+    command = [COMMAND, "serve", "--host", LOOPBACK, "--port", str(port)]
+    began = time.perf_counter()
+    process = launch(f"start-{port}", command, stage.folder, stage.cores.all, like.env)
+    try:
+        while time.perf_counter() - began < READY_S:
+            try:
+                sent_once(port, ask, timeout=5)
+            except (OSError, Unavailable):
+                time.sleep(0.005)
+            else:
+                return time.perf_counter() - began
+    finally:
+        process.end()
+    raise Unavailable(f"no right answer within {READY_S} s of the start")
+
+
+def soak(stage: Stage, seconds: float) -> dict[str, Any]:
+    """Clients of both eras on one worker without a break: what a look each twelfth of the time shows."""
+    server = stage.server("switchboard")
+    stage.freeze_others(server.name)
+    modern = Contestant("", "", modern=True).plan(server, AT_ONCE // 2)
+    handshake = Contestant("", "", modern=False).plan(server, AT_ONCE // 2)
+    looks = []
+    for _ in range(CHUNKS):
+        load, cpu = loaded(Plan(server.port, (*modern, *handshake), seconds / CHUNKS, 0.1), stage.cores, server.process)
+        server.process.thaw()
+        look = {"rate": load.rate, "p50": load.p50_ms, "p99": load.p99_ms, "wrong": load.wrong}
+        look |= {"memory": server.process.memory, "descriptors": server.process.descriptors}
+        look |= {"per_cpu": load.answered / cpu if cpu else 0.0, "seconds": load.seconds}
+        looks.append(look)
+        print(f"    {look}", flush=True)
+    return {"looks": looks}
