@@ -15,6 +15,7 @@ from switchboard.common import strict_json
 from switchboard.errors import SessionGone
 from switchboard.http.event_stream import send_events
 from switchboard.http.jsonrpc import (
+    BEGUN,
     Malformed,
     Message,
     accepts,
@@ -65,7 +66,7 @@ class HandshakeEndpoint:
         if isinstance(value, dict) and value.get("method") == "initialize" and "id" in value:
             await self._initialize(checked(value), headers, who, send)
             return
-        record = await self._record(headers, who)
+        record = await self._record(headers, who, scope)
         messages = _messages(value, record)
         await spend_batch(scope, len(messages))
         prepared = self._prepared(record, value)
@@ -97,17 +98,17 @@ class HandshakeEndpoint:
         """
         if not accepts(headers.get("accept", ""), "text/event-stream"):
             raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
-        record = await self._record(headers, who)
+        record = await self._record(headers, who, scope)
         events = await self._events(record, who, headers.get("last-event-id"))
         await send_events(events, receive, send, _session(record.sid), scope)
 
-    async def delete(self, headers: dict[str, str], who: Principal, send: Send) -> None:
+    async def delete(self, headers: dict[str, str], who: Principal, scope: Scope, send: Send) -> None:
         """End the session.
 
         Raises:
             Malformed, SessionGone, StateUnavailable: as `post`.
         """
-        await self._sessions.end(await self._record(headers, who))
+        await self._sessions.end(await self._record(headers, who, scope))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -123,7 +124,7 @@ class HandshakeEndpoint:
             raise Malformed(400, known.code, known.message) from error
         await _send(send, 200, strict_json.written(opened.response), opened.sid)
 
-    async def _record(self, headers: dict[str, str], who: Principal) -> Record:
+    async def _record(self, headers: dict[str, str], who: Principal, scope: Scope) -> Record:
         version = headers.get("mcp-protocol-version")
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             supported = ", ".join(HANDSHAKE_PROTOCOL_VERSIONS)
@@ -131,7 +132,8 @@ class HandshakeEndpoint:
         sid = headers.get("mcp-session-id")
         if not sid:
             raise Malformed(400, INVALID_REQUEST, "Missing Mcp-Session-Id header: send initialize first")
-        record = await self._sessions.records.load(sid, who.owner)
+        begun = scope.get("state", {}).pop(BEGUN, None)
+        record = await self._sessions.records.load(sid, who.owner, begun)
         if version is not None and version != record.protocol_version:
             raise Malformed(
                 400,

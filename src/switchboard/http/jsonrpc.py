@@ -5,7 +5,7 @@ Pure functions over bytes and headers. Shapes are checked here, meanings by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ LONGEST_URI: Final = 2_048
 
 LONGEST_READ_URI: Final = 8_192
 """Characters of any other URI of a resource: policy is held against all that it may be taken for."""
+
+BEGUN: Final = "begun"
+"""In the state of a scope: the record of the session that its headers name, being read already, for `Records.load`."""
 
 Message = dict[str, Any]
 
@@ -227,13 +230,16 @@ SINGLE: Final = frozenset(
 """Headers that must not come twice: first-copy and last-copy readers would disagree."""
 
 
-def headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def headers(raw: Collection[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by lower-case name; several `Accept` lines are one list (RFC 9110 §5.3).
 
     Raises:
         Malformed: one of SINGLE came twice.
     """
-    found: dict[str, str] = {}
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(found) == len(raw):
+        return found
+    found.clear()
     for name, value in raw:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         if key in found and name in SINGLE:

@@ -135,7 +135,7 @@ class McpEndpoint:
         await self._handshake.get(found, _principal(), scope, receive, send)
 
     async def _delete(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await self._handshake.delete(_handshake_only(scope), _principal(), send)
+        await self._handshake.delete(_handshake_only(scope), _principal(), scope, send)
 
     async def _post_modern(self, found: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         if not is_json(found.get("content-type", "")):

@@ -31,6 +31,7 @@ from switchboard.common.hosts import HostPatterns
 from switchboard.common.networks import bucket_of
 from switchboard.common.quota import Quota
 from switchboard.http.event_stream import expect_rest, rest_of
+from switchboard.http.jsonrpc import BEGUN
 from switchboard.http.middleware import errors, rate_limit
 from switchboard.http.middleware.access import About
 from switchboard.http.middleware.bearer import Gate, Refused, digest_of
@@ -43,12 +44,6 @@ from switchboard.http.responses import refuse
 from switchboard.http.stack import Policy
 from switchboard.identity import serving
 from switchboard.log import request_id
-
-HEADERS: Final = "headers"
-"""In the state of a scope: its headers as a dict of bytes, where no name comes twice."""
-
-BEGUN: Final = "begun"
-"""In the state of a scope: the session record of its `Mcp-Session-Id`, being read already, for `Records.load`."""
 
 _LONGEST_HOST: Final = 260
 _LONGEST_NUMBER: Final = 18
@@ -117,7 +112,6 @@ class OnePass:
         name = named(found.get(HEADER))
         state = scope.setdefault("state", {})
         about = state["about"] = About(self._policy.tool_of)
-        state[HEADERS] = found
         expect_rest(state)
         answer = _Answer(send, self._security, name)
         bound = request_id.set(name.decode("ascii"))
