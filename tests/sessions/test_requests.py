@@ -86,7 +86,7 @@ async def test_a_session_expires_when_nobody_uses_it(start: Start) -> None:
     workers = await start(session_ttl=1)
     session = await workers.open()
     key = workers.state.keys.session(session.id)
-    assert 0 < await workers.redis.pttl(key) <= 1000
+    assert 0 < await workers.redis.pttl(key) <= 1100  # the tenth in which its life is slid once, on top
     await workers.redis.pexpire(key, 1)
     while await workers.redis.exists(key):
         await asyncio.sleep(0.005)
