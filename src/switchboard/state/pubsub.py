@@ -141,9 +141,9 @@ class PubSub:
         Raises:
             StateUnavailable: Redis cannot be reached.
         """
-        if len(payload) <= SMALL_CHARS:
-            return int(await self._lookups.ask(self._publish, channel, payload))
         try:
+            if len(payload) <= SMALL_CHARS:
+                return int(await self._lookups.ask(self._publish, channel, payload))
             return int(await self._redis.execute_command(self._publish, channel, payload))
         except _FAILED as error:
             raise unavailable(error) from error
