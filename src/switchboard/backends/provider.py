@@ -17,13 +17,14 @@ from mcp_types import METHOD_NOT_FOUND, Implementation
 from pydantic import BaseModel
 
 from switchboard.aio import background
-from switchboard.backends.caller import Params, RequestClient
+from switchboard.backends.caller import ClientChannel, Params, RequestClient
 from switchboard.backends.config import Backend, Sse, Stdio, urls
 from switchboard.backends.connections.connection import Connection
 from switchboard.backends.connections.connection_key import ConnectionKey, single_connection
 from switchboard.backends.connections.connection_quota import FleetConnectionQuota, Unlimited
 from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.connections.roots_changes import pass_on_roots_changes
+from switchboard.backends.direct import DirectCalls
 from switchboard.backends.errors import BACKEND_UNAVAILABLE, Unreachable
 from switchboard.backends.forwarding import Forwarding
 from switchboard.backends.gateway_connection import DISCOVERY, GatewayConnection
@@ -105,6 +106,7 @@ class BackendProvider:
         self._host: BackendHost | None = None
         self._client_subscriptions = client_subscriptions or ClientSubscriptions()
         self._forwarding = Forwarding(backend, self._use, self.last_offer)
+        self._direct = DirectCalls(self._forward)
 
     @property
     def name(self) -> str:
@@ -145,8 +147,8 @@ class BackendProvider:
         return await self._discovery.current()
 
     def direct(self, _name: str) -> DirectTool | None:
-        """None yet: a call takes a connection with the request's own context."""
-        return None
+        """Each of its tools, for calls that need no context."""
+        return self._direct
 
     async def handle(self, method: str, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
         """Pass one request on.
@@ -157,8 +159,11 @@ class BackendProvider:
         if not self._forwarding.serves(method):
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         body = params.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return await self._forward(method, body, RequestClient(ctx))
+
+    async def _forward(self, method: str, body: Mapping[str, Any], client_channel: ClientChannel) -> HandlerResult:
         try:
-            return await self._forwarding.call(method, body, RequestClient(ctx))
+            return await self._forwarding.call(method, body, client_channel)
         except MCPError as error:
             if error.code == BACKEND_UNAVAILABLE:
                 self._discovery.refresh_after_failure()

@@ -270,11 +270,13 @@ async def _end(child: Child, patience: float) -> None:
 
     https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#stdio
     """
-    child.close_stdin()
-    if not await child.gone(patience):
-        child.signal(signal.SIGTERM)
-        await child.gone(patience)
-    child.signal(signal.SIGKILL)  # also what it left behind in its group
-    if not await child.gone(patience):
-        log.error("backend.child_not_ended", pid=child.pid)
-    child.close()
+    try:
+        child.close_stdin()
+        if not await child.gone(patience):
+            child.signal(signal.SIGTERM)
+            await child.gone(patience)
+        child.signal(signal.SIGKILL)  # also what it left behind in its group
+        if not await child.gone(patience):
+            log.error("backend.child_not_ended", pid=child.pid)
+    finally:
+        child.close()
