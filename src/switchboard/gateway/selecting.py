@@ -42,6 +42,8 @@ class SelectedCatalog:
         self._presets = presets or {}
         self._search = search or ToolSearch()
         self._views: OrderedDict[Wish, tuple[Catalog, Catalog]] = OrderedDict()
+        self._latest: tuple[Wish, Catalog, Catalog] | None = None
+        """The view that was looked at last, found without working out the hash of its wish."""
         self._searcher = Searcher(self)
 
     @property
@@ -89,6 +91,7 @@ class SelectedCatalog:
         """Go on with other presets."""
         self._presets, self._search = presets, search
         self._views.clear()
+        self._latest = None
 
     def serving(self, query: bytes) -> AbstractContextManager[None]:
         """Serve what is done inside as the query of its URL wishes.
@@ -124,6 +127,8 @@ class SelectedCatalog:
 
     def _view(self, whole: Catalog) -> Catalog:
         wished = _wish.get(EVERYTHING)
+        if self._latest is not None and self._latest[0] is wished and self._latest[1] is whole:
+            return self._latest[2]
         base, view = self._views.get(wished, (None, None))
         if base is not whole or view is None:
             view = select(whole, self._resolved(wished))
@@ -131,6 +136,7 @@ class SelectedCatalog:
             if len(self._views) > REMEMBERED:
                 self._views.popitem(last=False)
         self._views.move_to_end(wished)
+        self._latest = wished, whole, view
         return view
 
     def _resolved(self, wished: Wish) -> Selection:

@@ -16,7 +16,7 @@ from switchboard.catalog import wish
 from switchboard.http.event_stream import send_events
 from switchboard.http.jsonrpc import Malformed, accepts, checked, headers, is_json, parse
 from switchboard.http.middleware.access import note
-from switchboard.http.request_body import answering, read_body
+from switchboard.http.request_body import Answering, read_body
 from switchboard.http.scopes import EntryScopes, no_scopes, require
 from switchboard.identity import current
 from switchboard.sessions.one_stream import OneStreamSessions
@@ -35,7 +35,7 @@ class HttpSseEndpoint:
 
     async def stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`GET /sse`."""
-        async with answering(scope, send):
+        async with Answering(scope, send):
             _only(scope, "GET")
             if not accepts(headers(scope["headers"]).get("accept", ""), "text/event-stream"):
                 raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
@@ -45,7 +45,7 @@ class HttpSseEndpoint:
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /message?sessionId=…`."""
-        async with answering(scope, send):
+        async with Answering(scope, send):
             _only(scope, "POST")
             if not is_json(headers(scope["headers"]).get("content-type", "")):
                 raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")

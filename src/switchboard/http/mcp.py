@@ -48,7 +48,7 @@ from switchboard.http.middleware.access import note
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.modern import Ending, serve
 from switchboard.http.modern_direct import DirectRequests
-from switchboard.http.request_body import answering, read_body
+from switchboard.http.request_body import Answering, read_body
 from switchboard.http.responses import send_body, send_json
 from switchboard.http.scopes import LISTEN, EntryScopes, declined, no_scopes, require
 from switchboard.identity import Principal, current
@@ -110,7 +110,7 @@ class McpEndpoint:
         if serve is None:
             await send_body(send, 405, b"", b"application/json", [(b"allow", b"GET, POST, DELETE")])
             return
-        async with answering(scope, send):
+        async with Answering(scope, send):
             await serve(scope, receive, send)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from mcp_types import INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
@@ -15,19 +12,30 @@ from switchboard.http.responses import send_json
 from switchboard.http.scopes import InsufficientScope, answer
 
 
-@asynccontextmanager
-async def answering(scope: Scope, send: Send) -> AsyncIterator[None]:
-    """Answer `Malformed`, `InsufficientScope` and `RateLimited` raised inside, before anything was sent."""
-    try:
-        yield
-    except Malformed as error:
-        # The error belongs to no request known by now, hence `id: null` (JSON-RPC 2.0 §5).
-        document = {"jsonrpc": "2.0", "id": None, "error": {"code": error.code, "message": error.message}}
-        await send_json(send, error.status, document)
-    except InsufficientScope as error:
-        await answer(error, scope, send)
-    except RateLimited as limited:
-        await rate_limit.answer(limited, scope, send)
+class Answering:
+    """A context that answers `Malformed`, `InsufficientScope` and `RateLimited`, raised before anything was sent."""
+
+    __slots__ = ("_scope", "_send")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if isinstance(error, Malformed):
+            # The error belongs to no request known by now, hence `id: null` (JSON-RPC 2.0 §5).
+            document = {"jsonrpc": "2.0", "id": None, "error": {"code": error.code, "message": error.message}}
+            await send_json(self._send, error.status, document)
+        elif isinstance(error, InsufficientScope):
+            await answer(error, self._scope, self._send)
+        elif isinstance(error, RateLimited):
+            await rate_limit.answer(error, self._scope, self._send)
+        else:
+            return False
+        return True
 
 
 async def read_body(receive: Receive) -> bytes:
