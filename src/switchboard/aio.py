@@ -165,6 +165,12 @@ async def first_of(*awaitables: Awaitable[Any]) -> None:
             task.result()
 
 
+def is_being_cancelled() -> bool:
+    """Whether somebody cancels the current task; else a `CancelledError` in it is that of something it waited for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 def first_error(error: BaseException) -> BaseException:
     """The first error in nested exception groups; any other error is itself."""
     while isinstance(error, BaseExceptionGroup):

@@ -65,6 +65,12 @@ async def crashes() -> str:
     raise RuntimeError("a secret")
 
 
+async def waits_for_what_is_cancelled() -> None:
+    waited_for: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waited_for.cancel()
+    await waited_for
+
+
 async def protocol_error(code: int = -32050) -> str:
     raise MCPError(code, "mine", {"a": 1})
 
@@ -160,6 +166,7 @@ PLAIN = (
     deep,
     refuses,
     crashes,
+    waits_for_what_is_cancelled,
     protocol_error,
     wrong,
     not_a_number,

@@ -16,12 +16,13 @@ from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
-from switchboard.aio import Overdue, background
+from switchboard.aio import Overdue, background, is_being_cancelled
 from switchboard.common import strict_json
 from switchboard.http.modern import PING, Answer, Ending
 from switchboard.http.responses import send_body
 from switchboard.identity import current
 from switchboard.protocol.direct_requests import Prepared, Unfinished, given
+from switchboard.sessions.exchange import CANCELLED, error_response
 
 Entry = Callable[[Send], Awaitable[None]]
 """Serves the same request the SDK's way."""
@@ -93,9 +94,11 @@ class _DirectRequest:
         try:
             return {"jsonrpc": "2.0", "id": prepared.id, "result": await prepared.run()}
         except asyncio.CancelledError:
-            if self._ended_by is None:
+            if self._ended_by is not None:
+                return {}
+            if is_being_cancelled():
                 raise
-            return {}
+            return error_response(prepared.id, CANCELLED)
         except Unfinished:
             raise
         except Exception as error:  # the boundary of the handler, as in the SDK's entry

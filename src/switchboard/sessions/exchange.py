@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from mcp.shared.message import MessageMetadata, ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 
+from switchboard.aio import is_being_cancelled
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
 from switchboard.sessions.patience import state_away, told_to_handlers
@@ -159,6 +161,10 @@ async def response(request: RequestId, method: str, work: Awaitable[dict[str, An
     """The response to a request: the result of the work, or the error for what it raises."""
     try:
         result = await work
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
+        return error_response(request, CANCELLED)
     except SessionGone:
         return error_response(request, ErrorData(code=INTERNAL_ERROR, message=SESSION_ENDED))
     except StateUnavailable as error:
