@@ -100,6 +100,14 @@ async def test_a_client_that_leaves_ends_its_stream_and_is_sent_nothing_more(apa
 
 
 @pytest.mark.parametrize("apart", [True, False])
+async def test_the_stream_of_a_client_that_had_left_before_it_began_is_closed(apart: bool) -> None:
+    stream = Stream(apart=apart)
+    stream.left.set()
+    await stream.serve()
+    assert stream.closed.is_set()
+
+
+@pytest.mark.parametrize("apart", [True, False])
 async def test_a_worker_that_gives_a_request_up_closes_its_stream(apart: bool) -> None:
     stream = Stream(apart=apart)
     serving = await stream.begin()

@@ -121,6 +121,7 @@ class Rest:
             pumping.remove_done_callback(stop)
             pumping.cancel()
             await asyncio.wait((pumping,))
+            await self._chunks.aclose()  # what was cancelled before it began has closed nothing
         if not pumping.cancelled():
             pumping.result()
         if self._ended:
