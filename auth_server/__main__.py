@@ -89,6 +89,7 @@ def _uvicorn(settings: Environment, server: AuthorizationServer) -> uvicorn.Conf
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_graceful_shutdown=5,
+        reset_contextvars=True,  # else a request that is sent ahead begins in the context of the one before
     )
 
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -170,15 +171,23 @@ async def served(protocol: type[BoundedHttp]) -> AsyncIterator[tuple[int, Unfini
     config = uvicorn.Config(
         app, host=LOOPBACK, port=port, http=protocol, lifespan="off", log_config=None, timeout_keep_alive=600
     )
+    async with running(config):
+        try:
+            yield port, app
+        finally:
+            app.go_on.set()
+
+
+@asynccontextmanager
+async def running(config: uvicorn.Config) -> AsyncIterator[None]:
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     try:
-        yield port, app
+        yield
     finally:
-        app.go_on.set()
         server.should_exit = True
         await serving
 
@@ -397,6 +406,25 @@ def test_a_process_closes_what_strangers_leave_unfinished_and_goes_on(process: i
             while connection.recv(65_536):
                 pass
     assert answers(process, "/.well-known/oauth-authorization-server")
+
+
+async def test_a_request_that_is_sent_ahead_finds_nothing_of_the_context_of_the_one_before() -> None:
+    kept: ContextVar[str] = ContextVar("kept", default="nothing")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            for said in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{said}.complete"})
+            return
+        found = kept.get()
+        kept.set("something")
+        await PlainTextResponse(f"found {found}")(scope, receive, send)
+
+    settings = Settings(_env_file=None, host=LOOPBACK, port=free_port())
+    last = GET.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n"
+    async with running(uvicorn_config(app, settings)):
+        assert (await answered(settings.port, GET + last)).count(b"found nothing") == 2
 
 
 def test_a_worker_serves_within_these_bounds() -> None:

@@ -194,6 +194,25 @@ async def test_a_result_that_asks_for_more_is_finished_by_the_entry() -> None:
     assert given_result() is None
 
 
+async def test_a_result_that_asks_for_more_is_given_to_its_own_call_alone(workers: Workers) -> None:
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", workers.a.port)
+        for number, tool in enumerate(("more_input", "with_context")):  # the second is sent ahead of the first's answer
+            message = modern(call(tool, {}, id=number))
+            named = {**modern_headers(message), "content-type": "application/json", "host": "localhost"}
+            body = json.dumps(message).encode()
+            head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+            writer.write(f"POST /mcp HTTP/1.1\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        results = []
+        for _ in range(2):
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in answer.split(b"\r\n") if line.startswith(b"content-length: "))
+            results.append(json.loads(await reader.readexactly(int(length[16:])))["result"])
+        writer.close()
+    assert "inputRequests" in results[0]
+    assert results[1]["content"][0]["text"] == "1"
+
+
 async def test_a_modern_call_ends_with_its_token() -> None:
     client, waiting = Client(), Waiting({})
 

@@ -110,6 +110,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvico
         ws_per_message_deflate=False,  # it holds memory for each connection, idle ones too
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=settings.drain_timeout,
+        reset_contextvars=True,  # else a request that is sent ahead begins in the context of the one before
         **more,
     )
 

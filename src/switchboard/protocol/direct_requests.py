@@ -83,19 +83,26 @@ class KnownResponse:
 Prepare = Callable[[str, Any], Prepared | KnownResponse | None]
 """`(protocol version, message)` → what serves it directly, or `None`; nothing has happened by then."""
 
-_given: ContextVar[HandlerResult] = ContextVar("switchboard_given_result", default=None)
+_given: ContextVar[list[HandlerResult]] = ContextVar("switchboard_given_result")
 
 
 @contextmanager
 def given(result: HandlerResult) -> Iterator[None]:
-    """While entered, the kernel's handler of `tools/call` calls nothing: it answers with this result."""
-    reset = _given.set(result)
+    """While entered, the kernel's handler of `tools/call` calls nothing, once: it answers with this result.
+
+    Once, since others may come to have this context: on a connection whose client sends ahead, the next request begins
+    where the answer to this one is sent.
+    """
+    kept = [result]
+    reset = _given.set(kept)
     try:
         yield
     finally:
+        kept.clear()
         _given.reset(reset)
 
 
 def given_result() -> HandlerResult:
-    """The result to answer with; `None` where the tool is still to be called."""
-    return _given.get()
+    """The result to answer with, for whoever asks first; `None` where the tool is still to be called."""
+    kept = _given.get(None)
+    return kept.pop() if kept else None
