@@ -1,8 +1,9 @@
 """The parent of several workers: binds the port once, keeps N processes alive, and takes them down gently.
 
-All accept from the one listener, so a connection goes to whichever worker is idle first: of 64 and of 256 connections at
-once each of two workers had 44 to 56 %, and under load both used the same CPU time. A listener for each (SO_REUSEPORT)
-would deal by a hash, to a busy worker and to an idle one alike, and what waits at one is reset when its worker dies.
+All accept from the one listener, so a connection goes to whichever worker is idle first: of 64 and of 256 connections
+at once each of two workers had 44 to 56 %, and under load both used the same CPU time. A listener for each
+(SO_REUSEPORT) would deal by a hash, to a busy worker and to an idle one alike, and what waits at one is reset when its
+worker dies.
 
 The first worker starts alone: a wrong setting then says so once, and ends the command. A worker that dies is started
 again, at once the first time and ever later while it keeps dying.
