@@ -23,6 +23,7 @@ from auth_server.crypto import new_family
 from auth_server.store import Issued
 from switchboard.app import Application, build
 from switchboard.authorization import issuing_settings
+from switchboard.http import mcp
 from switchboard.http.jsonrpc import BEGUN
 from switchboard.http.one_pass import OnePass
 from switchboard.identity import current
@@ -393,6 +394,29 @@ async def test_the_record_of_a_session_is_asked_for_once_before_the_verdict_on_i
     order.clear()
     assert (await world.send(world.front, Asked(CALL, (*MODERN, IN_SESSION[0])))).status == 200
     assert "record" not in order, "a modern request has no session"
+
+
+async def test_a_session_that_ended_while_a_body_was_waited_for_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp, "AT_ONCE_S", 0)
+    await world.open_session()
+    waiting, ended, sent = asyncio.Event(), asyncio.Event(), list[Message]()
+
+    async def receive() -> Message:
+        waiting.set()
+        await ended.wait()
+        return {"type": "http.request", "body": OLD_CALL, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    serving = asyncio.create_task(world.front(world.scope(Asked(OLD_CALL, IN_SESSION)), receive, send))
+    await waiting.wait()
+    assert (await world.send(world.front, Asked(b"", IN_SESSION, "DELETE"))).status == 204
+    ended.set()
+    await serving
+    assert sent[0]["status"] == 404
 
 
 async def test_an_overloaded_worker_says_so_on_either_way(world: World) -> None:

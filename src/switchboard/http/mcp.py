@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -43,7 +44,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.http.event_stream import send_events
 from switchboard.http.handshake import HandshakeEndpoint
-from switchboard.http.jsonrpc import Malformed, accepts, bounded, checked, headers, is_enveloped, is_json, parse
+from switchboard.http.jsonrpc import BEGUN, Malformed, accepts, bounded, checked, headers, is_enveloped, is_json, parse
 from switchboard.http.middleware.access import note
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.modern import Ending, serve
@@ -57,6 +58,9 @@ from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.listen import ListenStream, Watch
+
+AT_ONCE_S: Final = 0.05
+"""How long a body may be waited for until what was read of its session before has to be read again."""
 
 _MINUS_ZERO: Final = re.compile(rb"-0(?![.0-9])")
 
@@ -119,7 +123,7 @@ class McpEndpoint:
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             await self._post_modern(found, scope, receive, send)
             return
-        value = parse(await read_body(receive))
+        value = parse(await _session_body(scope, receive))
         messages = value if isinstance(value, list) else [value]
         for message in messages:
             bounded(message)
@@ -232,6 +236,16 @@ class McpEndpoint:
             raise MCPError(INVALID_PARAMS, "taskIds must be a list of strings")
         declared: Any = (params.meta or {}).get(CLIENT_CAPABILITIES_META_KEY)
         return await self._watching(wanted, declared or {})
+
+
+async def _session_body(scope: Scope, receive: Receive) -> bytes:
+    """The body of a request whose session is being read already: read anew when it was waited for."""
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
+    body = await read_body(receive)
+    if loop.time() - asked > AT_ONCE_S:
+        scope.get("state", {}).pop(BEGUN, None)
+    return body
 
 
 def _principal() -> Principal:
