@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from switchboard.backends import Backend, Http, Patience
+from switchboard.backends import Backend, Bounds, Http, Patience
 from tests.backends.conftest import Connect, Open, Person, Serve
 from tools.messages import text
 
@@ -197,6 +197,20 @@ async def test_a_result_of_five_megabytes_arrives_whole_as_json_and_as_an_event(
             assert text(await client.call_tool("odd__t", {})) == large
 
 
+async def test_signs_of_life_before_an_answer_do_not_fill_memory(
+    serve: Serve, open_gateway: Open, streamed: list[str]
+) -> None:
+    signs = [": alive\n\n" * 1000] * 50
+    server = Server(lambda message: as_events(*signs, event(message, said("hi"))))
+    transport = Http((await serve(server.app()),), era="handshake")
+    backend = Backend("odd", transport, scope="shared", patience=SOON, bounds=Bounds(message_bytes=100_000))
+    async with open_gateway(backend) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        assert text(await client.call_tool("odd__t", {})) == "hi"
+    assert len(server.calls) == 1
+    assert "tools/call" in streamed, "the rest of so long a stream goes by as it comes"
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
@@ -267,7 +281,8 @@ async def test_a_call_by_the_short_way_has_the_headers_that_it_had_by_the_long_o
     serve: Serve, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(lambda message: as_json(message, said("hi")))
-    transport = Http((await serve(server.app()),), era="handshake", headers={"X-Own": "own", "Accept": "text/plain"})
+    own = {"X-Own": "own", "Accept": "text/plain", "Host": "elsewhere.example", "Content-Length": "1"}
+    transport = Http((await serve(server.app()),), era="handshake", headers=own)
     async with open_gateway(Backend("odd", transport, scope="shared")) as opened, Client(opened.server) as client:
         await opened.discovered()
         await client.call_tool("odd__t", {})

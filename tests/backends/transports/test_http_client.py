@@ -101,6 +101,7 @@ async def test_requests_at_once_take_a_connection_each_and_use_them_again() -> N
             b"abc",
         ),
         (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
+        (b"HTTP/1.1 110 Odd\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
     ],
 )

@@ -30,6 +30,9 @@ END_OF_STREAM_S: Final = 1.0
 
 SPOKEN: Final = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 
+WRITTEN: Final = frozenset({"host", "content-length", "transfer-encoding"})
+"""Headers that follow from the request: what the configuration says of them is not sent, as on the other way."""
+
 _SESSION: Final = MCP_SESSION_ID.encode("ascii")
 _END_OF_EVENT: Final = re.compile(rb"\n\r?\n")
 
@@ -46,7 +49,8 @@ class DirectRequests:
         self._failover = failover
         self._http = http
         self._max_bytes = max_bytes
-        self._own = {**{name.lower(): value for name, value in http.headers.items()}, **SPOKEN}
+        given = {name.lower(): value for name, value in http.headers.items()}
+        self._own = {name: value for name, value in given.items() if name not in WRITTEN} | SPOKEN
         self._lines: tuple[tuple[Any, ...], Headers] = ((), [])
         self._targets: dict[str, Target] = {}
         self._waiting: set[Answer] = set()
@@ -160,7 +164,7 @@ class DirectRequests:
                     answer.close_unless_over_within(END_OF_STREAM_S)
                     return result
                 looked = len(taken)
-                if looked > self._max_bytes + begin:
+                if looked > self._max_bytes:  # signs of life, too, are kept until it is known who reads the answer
                     break
         except httpx2.TransportError:
             pass

@@ -181,8 +181,8 @@ class HttpConnection(asyncio.Protocol):
             answer.begun(status)
 
     def on_body(self, data: bytes) -> None:
-        """A part of the body."""
-        if self._answer is not None:
+        """A part of the body; what says only that an answer will come has none (RFC 9110 §15.2)."""
+        if self._answer is not None and self._answer.status:
             self._between = 0
             self._answer.received(data)
 
