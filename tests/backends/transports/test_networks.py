@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from mcp import Client
 from mcp_types import TextContent
 
 from switchboard.backends import Backend, Http, Patience
+from switchboard.backends.transports.http_client import HttpClient, Target, Timeouts
 from tests.backends.conftest import Open
 from tools.fleet.certificates import Certificate, self_made
 
@@ -101,3 +103,29 @@ async def test_a_backend_is_trusted_by_the_certificate_authority_of_the_environm
         assert "certificate verify failed" in await echoed(open_gateway, url)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
         assert await echoed(open_gateway, url) == "over there"
+
+
+async def test_a_request_given_up_while_it_connects_leaves_no_socket_to_those_after_it(
+    monkeypatch: pytest.MonkeyPatch, certificate: Certificate
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        target = Target.of(httpx2.URL(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
+        client = HttpClient()
+        for turns in range(60):
+            request = asyncio.create_task(client.send(target, b"GET", [], b"", Timeouts(read=5)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            request.cancel()
+            with suppress(asyncio.CancelledError):
+                assert (await request).status == 204
+            client.close()
+            client = HttpClient()

@@ -34,11 +34,17 @@ async def connected(
     try:
         async with asyncio.timeout(within_s):
             given: dict[str, Any] = {} if tls is None else {"ssl": tls, "server_hostname": host}
-            connection = await _socket(host, port)
+            connection, made = await _socket(host, port), list[Protocol]()
+
+            def making() -> Protocol:
+                made.append(make())
+                return made[0]
+
             try:
-                _, protocol = await loop.create_connection(make, sock=connection, **given)
+                _, protocol = await loop.create_connection(making, sock=connection, **given)
             except BaseException:
-                connection.close()
+                if not made:  # else a transport has the socket, and closes it: its number may be another's by now
+                    connection.close()
                 raise
             return protocol
     except TimeoutError as error:
