@@ -62,6 +62,9 @@ from switchboard.sessions.streams.listen import ListenStream, Watch
 AT_ONCE_S: Final = 0.05
 """How long a body may be waited for until what was read of its session before has to be read again."""
 
+LONGEST_ACCEPT: Final = 256
+"""Bytes of the longest `Accept` header of which it is remembered whether it is good."""
+
 _MINUS_ZERO: Final = re.compile(rb"-0(?![.0-9])")
 
 Registered = Callable[[ListenStream, str], AbstractAsyncContextManager[None]]
@@ -170,7 +173,9 @@ class McpEndpoint:
         """What serves the message without the SDK's entry, if anything does and the entry would not refuse it."""
         accepted = [header for name, header in scope["headers"] if name == b"accept"]
         # The entry goes by the first of several Accept headers, and takes -0 for a whole number.
-        if len(accepted) != 1 or not _accepted(accepted[0]) or _MINUS_ZERO.search(body):
+        if len(accepted) != 1 or len(accepted[0]) > LONGEST_ACCEPT or not _accepted(accepted[0]):
+            return None
+        if _MINUS_ZERO.search(body):
             return None
         route = classify_inbound_request(value, headers=found)
         if not isinstance(route, InboundModernRoute):
