@@ -197,6 +197,19 @@ async def test_a_result_of_five_megabytes_arrives_whole_as_json_and_as_an_event(
             assert text(await client.call_tool("odd__t", {})) == large
 
 
+@pytest.mark.parametrize("beginning", ["\ufeff", "event:\n", ": alive\n\n\ufeff"])
+async def test_an_answer_is_found_on_a_stream_that_stays_open_after_it(
+    beginning: str, serve: Serve, open_gateway: Open
+) -> None:
+    never = asyncio.Event()
+    server = Server(lambda message: as_events(f"{beginning}data: {written(message, said('hi'))}\n\n", delay=never))
+    backend = Backend("odd", Http((await serve(server.app()),), era="handshake"), scope="shared", patience=SOON)
+    async with asyncio.timeout(10), open_gateway(backend) as opened, Client(opened.server) as client:
+        await opened.discovered()
+        assert text(await client.call_tool("odd__t", {})) == "hi"
+    never.set()
+
+
 async def test_signs_of_life_before_an_answer_do_not_fill_memory(
     serve: Serve, open_gateway: Open, streamed: list[str]
 ) -> None:

@@ -121,6 +121,15 @@ async def test_the_end_of_the_connection_ends_a_body_without_a_length() -> None:
         assert await (await posted(client, target)).whole(10) == b"abc"
 
 
+async def test_a_body_without_a_length_is_not_complete_when_its_client_closes() -> None:
+    async with served(b"HTTP/1.1 200 OK\r\n\r\nabc") as (client, target, _):
+        answer = await posted(client, target)
+        assert await answer.part() == b"abc"
+        client.close()
+        with pytest.raises(httpx2.ReadError, match="was closed"):
+            await answer.part()
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

@@ -33,6 +33,8 @@ SPOKEN: Final = {"accept": "application/json, text/event-stream", "content-type"
 WRITTEN: Final = frozenset({"host", "content-length", "transfer-encoding"})
 """Headers that follow from the request: what the configuration says of them is not sent, as on the other way."""
 
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
 _SESSION: Final = MCP_SESSION_ID.encode("ascii")
 _END_OF_EVENT: Final = re.compile(rb"\n\r?\n")
 
@@ -176,8 +178,8 @@ def _data(event: bytes | bytearray) -> bytes | bytearray:
     """The data of an event; none for one that is no message."""
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
-    lines = [line.rstrip(b"\r") for line in event.split(b"\n")]
-    if any(line.startswith(b"event:") and line[6:].strip() != b"message" for line in lines):
+    lines = [line.rstrip(b"\r").removeprefix(BYTE_ORDER_MARK) for line in event.split(b"\n")]
+    if any(line.startswith(b"event:") and line[6:].strip() not in (b"", b"message") for line in lines):
         return b""
     return b"\n".join([line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")])
 

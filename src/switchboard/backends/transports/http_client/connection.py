@@ -94,6 +94,9 @@ class HttpConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close it at once, whatever is under way."""
         self.closed = True
+        answer, self._answer = self._answer, None
+        if answer is not None:  # that we end the connection does not end its body
+            answer.failed(httpx2.ReadError("the connection was closed"))
         if self._transport is not None:
             self._transport.abort()
 
