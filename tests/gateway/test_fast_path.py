@@ -21,7 +21,7 @@ from switchboard.gateway import FastPath, LiveCatalog, build_gateway, fast_path
 from switchboard.identity import Principal
 from switchboard.identity.principal import Caller, serving
 from switchboard.plugins import TASK_SUPPORT, Plugin, PluginProvider
-from switchboard.protocol.direct_requests import KnownResponse
+from switchboard.protocol.direct_requests import KnownResponse, PreparedInContext
 from tests.gateway.conftest import LonelyHost, OpenGateway
 from tools.messages import MODERN, call, modern, request
 
@@ -37,7 +37,7 @@ def greeting(word: str = "hello", **kind: Any) -> MCPServer[Any]:
 async def answered(path: FastPath, message: dict[str, Any], version: str = MODERN) -> Any:
     prepared = path.prepare(version, message)
     assert prepared is not None
-    assert not isinstance(prepared, KnownResponse)
+    assert not isinstance(prepared, KnownResponse | PreparedInContext)
     return (await prepared.run())["content"][0]["text"]
 
 
@@ -75,7 +75,7 @@ class Intercepting(Extension):
     ],
     ids=["context", "resolver", "header", "task", "interceptor"],
 )
-async def test_a_tool_that_needs_more_than_its_arguments_goes_the_usual_way(
+async def test_a_tool_that_needs_more_than_its_arguments_is_served_in_context_by_sessions_and_else_by_the_kernel(
     open_gateway: OpenGateway, add: Callable[[MCPServer[Any]], None], kind: dict[str, Any]
 ) -> None:
     server: MCPServer[Any] = MCPServer("odd", **kind)
@@ -83,8 +83,8 @@ async def test_a_tool_that_needs_more_than_its_arguments_goes_the_usual_way(
     async with open_gateway((server, "never")) as opened:
         path = FastPath(opened.server, opened.catalog)
         assert path.prepare(MODERN, modern(call("greet"))) is None
-        assert path.prepare(HANDSHAKE, call("greet")) is None
-        assert (path.short, path.aside) == (0, 2)
+        assert isinstance(path.prepare(HANDSHAKE, call("greet")), PreparedInContext)
+        assert (path.short, path.aside) == (1, 1)
 
 
 async def test_a_subclass_that_calls_tools_in_its_own_way_is_left_to_it(open_gateway: OpenGateway) -> None:
@@ -95,7 +95,8 @@ async def test_a_subclass_that_calls_tools_in_its_own_way_is_left_to_it(open_gat
     server = Own("own")
     server.add_tool(lambda: "a", name="greet")
     async with open_gateway((server, "never")) as opened:
-        assert FastPath(opened.server, opened.catalog).prepare(HANDSHAKE, call("greet")) is None
+        prepared = FastPath(opened.server, opened.catalog).prepare(HANDSHAKE, call("greet"))
+        assert isinstance(prepared, PreparedInContext)
 
 
 async def test_a_provider_that_was_replaced_by_one_with_equal_offers_is_not_called_any_more(host: LonelyHost) -> None:
@@ -142,7 +143,7 @@ async def test_a_tool_that_was_exchanged_without_a_word_is_looked_at_anew(open_g
         assert await answered(path, call("greet"), HANDSHAKE) == "hello"
         server.remove_tool("greet")
         server.add_tool(asked, name="greet")
-        assert path.prepare(HANDSHAKE, call("greet")) is None
+        assert isinstance(path.prepare(HANDSHAKE, call("greet")), PreparedInContext)
         path.forget()
         server.remove_tool("greet")
         server.add_tool(lambda: "again", name="greet")

@@ -4,25 +4,33 @@ One decision, made before anything has happened: a request whose parameters are 
 no context, is served here; for every other there is None, and it goes the SDK's way. What a call does is the same on
 both ways: the provider's own function validates, runs and words it, `source.answered` notes its links, and the kernel's
 own `_serialize` shapes the result for the client's version. Only the frame around it is left out.
+
+In the handshake era a call that needs a context is served here too: by the server's own handler of `tools/call`, with a
+context as the kernel makes it. None of the server's middleware does anything to such a call, but for `put_back`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from mcp.server.connection import Connection
 from mcp.server.context import HandlerResult
-from mcp.server.runner import ServerRunner
+from mcp.server.runner import ServerRunner, aclose_shielded
+from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import x_mcp_header_map
+from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
+    CallToolRequestParams,
     CallToolResult,
     RequestId,
     TextContent,
@@ -40,7 +48,14 @@ from switchboard.gateway.source import CatalogSource, LiveTool, answered
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import TASK_SUPPORT
-from switchboard.protocol.direct_requests import KnownResponse, Prepared, ToolCall, Unfinished, Work
+from switchboard.protocol.direct_requests import (
+    FastRequest,
+    KnownResponse,
+    PreparedInContext,
+    ToolCall,
+    Unfinished,
+    Work,
+)
 from switchboard.protocol.unknown_members import noting
 from switchboard.protocol.versions import LINKS_SINCE, fitted_result
 
@@ -118,6 +133,7 @@ class FastPath:
         """Requests that were served here."""
         self.aside = 0
         """Requests that were looked at, and went the SDK's way."""
+        self._server = server
         self._kernel: Any = ServerRunner(server, _NO_CONNECTION, None)
         self._pages = server.pages
         self._stamp = server.server_info_stamp
@@ -128,7 +144,7 @@ class FastPath:
         """What providers offer has changed: look again."""
         self._tools.clear()
 
-    def prepare(self, version: str, message: Any) -> Prepared | KnownResponse | None:
+    def prepare(self, version: str, message: Any) -> FastRequest | None:
         """What serves this message of a client that speaks `version`, or None; nothing has happened by then.
 
         Its size, its token and its session have been looked at, and its ids are within their bounds.
@@ -143,7 +159,7 @@ class FastPath:
         self.short += 1
         return prepared
 
-    def _prepared(self, version: str, message: Any) -> PreparedCall | KnownResponse | None:
+    def _prepared(self, version: str, message: Any) -> FastRequest | None:
         if not _is_plain(message):
             return None
         if message["method"] == CALL:
@@ -163,7 +179,7 @@ class FastPath:
             b'{"jsonrpc":"2.0","id":' + strict_json.written(message["id"]) + b',"result":' + page + b"}"
         )
 
-    def _call(self, version: str, message: dict[str, Any]) -> PreparedCall | None:
+    def _call(self, version: str, message: dict[str, Any]) -> PreparedCall | PreparedInContext | None:
         params = message["params"]
         name, arguments, meta = params.get("name"), params.get("arguments", {}), params.get("_meta", {})
         if type(name) is not str or type(arguments) is not dict or not _CALLED.issuperset(params):
@@ -172,10 +188,34 @@ class FastPath:
             return None
         view = self.source.current()
         entry, found = view.tools.find(name), self._tool(view, name)
-        if entry is None or found is None or (entry.scopes and missing(current().principal.scopes, entry.scopes)):
+        if entry is None or (entry.scopes and missing(current().principal.scopes, entry.scopes)):
             return None
-        work = found.tool.prepare(ToolCall(entry.name, arguments, meta, version))
-        return None if work is None else PreparedCall(message["id"], self, entry, found, work, version)
+        work = None if found is None else found.tool.prepare(ToolCall(entry.name, arguments, meta, version))
+        if found is not None and work is not None:
+            return PreparedCall(message["id"], self, entry, found, work, version)
+        return None if version in MODERN_PROTOCOL_VERSIONS else PreparedInContext(partial(self._served, params))
+
+    async def _served(
+        self,
+        params: dict[str, Any],
+        speaker: DispatchContext[TransportContext],
+        connection: Connection,
+        lifespan_state: Any,
+    ) -> dict[str, Any]:
+        """See `Serve`."""
+        version = connection.protocol_version
+        runner: Any = ServerRunner(self._server, connection, lifespan_state)
+        try:
+            typed = CallToolRequestParams.model_validate(params, by_name=False)
+            context = runner._make_context(speaker, CALL, params, typed.meta, version)
+            handler: Any = self._server.get_request_handler(CALL)
+            with noting() as noted:
+                result = await handler.handler(context, typed)
+            return {**noted, **self._shaped(version, result)}
+        finally:
+            stack: Any = connection.exit_stack
+            if stack._exit_callbacks:  # closing is dear, and hardly any tool leaves something to close
+                await aclose_shielded(connection)
 
     def _tool(self, view: Catalog, name: str) -> LiveTool | None:
         kept, tools = self._tools.get(id(view), (None, None))
@@ -220,12 +260,16 @@ class FastPath:
         Raises:
             MCPError: it is not one that a tool may give.
         """
-        modern = version in MODERN_PROTOCOL_VERSIONS
+        return self._shaped(version, result, fitted_result)
+
+    def _shaped(
+        self, version: str, result: HandlerResult, fit: Callable[[str, HandlerResult], HandlerResult] | None = None
+    ) -> dict[str, Any]:
         plain = _of_texts(result)
         if plain is None:
-            shaped: dict[str, Any] = self._kernel._serialize(CALL, version, fitted_result(version, result))
+            shaped: dict[str, Any] = self._kernel._serialize(CALL, version, fit(version, result) if fit else result)
             return shaped
-        if modern:
+        if version in MODERN_PROTOCOL_VERSIONS:
             plain["resultType"] = "complete"
             plain["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
         return plain
@@ -239,7 +283,7 @@ class NoFastPath:
     def forget(self) -> None:
         """Nothing is remembered."""
 
-    def prepare(self, _version: str, _message: Any) -> Prepared | KnownResponse | None:
+    def prepare(self, _version: str, _message: Any) -> FastRequest | None:
         """None."""
         return None
 

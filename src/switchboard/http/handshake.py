@@ -28,7 +28,7 @@ from switchboard.http.jsonrpc import (
 from switchboard.http.middleware.rate_limit import spend_batch
 from switchboard.http.responses import send_body
 from switchboard.identity import Principal
-from switchboard.protocol.direct_requests import KnownResponse, Prepare, Prepared
+from switchboard.protocol.direct_requests import FastRequest, KnownResponse, Prepare, Prepared, PreparedInContext
 from switchboard.sessions.records import Record
 from switchboard.sessions.service import SessionService
 from switchboard.sessions.streams.frames import OPENED, parse_event_id
@@ -70,15 +70,30 @@ class HandshakeEndpoint:
         messages = _messages(value, record)
         await spend_batch(scope, len(messages))
         prepared = self._prepared(record, value)
+        request = Request(scope)
         if isinstance(prepared, KnownResponse):
             self._sessions.admit(record.sid, 1)
             await _send(send, 200, prepared.response, record.sid)
-            return
-        if prepared is not None:
+        elif isinstance(prepared, PreparedInContext):
+            reply = self._sessions.start(record, who, messages, request, prepared)
+            await self._respond(reply, batch=False, receive=receive, send=send)
+        elif prepared is not None:
             await self._serve_directly(record, who, prepared, receive, send)
-            return
+        else:
+            await self._serve(record, who, messages, request, batch=isinstance(value, list), receive=receive, send=send)
+
+    async def _serve(
+        self,
+        record: Record,
+        who: Principal,
+        messages: list[Message],
+        request: Request,
+        *,
+        batch: bool,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         requests = [message for message in messages if is_request(message)]
-        request = Request(scope)
         for message in messages:
             if is_response(message):
                 await self._sessions.answered(record, message)
@@ -88,7 +103,7 @@ class HandshakeEndpoint:
             await _send(send, 202, b"", record.sid)
             return
         reply = self._sessions.start(record, who, requests, request)
-        await self._respond(reply, batch=isinstance(value, list), receive=receive, send=send)
+        await self._respond(reply, batch=batch, receive=receive, send=send)
 
     async def get(self, headers: dict[str, str], who: Principal, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the standalone stream, or resume a stream after `Last-Event-ID`.
@@ -142,7 +157,7 @@ class HandshakeEndpoint:
             )
         return record
 
-    def _prepared(self, record: Record, value: Any) -> Prepared | KnownResponse | None:
+    def _prepared(self, record: Record, value: Any) -> FastRequest | None:
         """What serves the message without the SDK's kernel, if anything does."""
         return None if record.pending else self._prepare(record.protocol_version, value)
 

@@ -53,7 +53,7 @@ from switchboard.http.request_body import Answering, read_body
 from switchboard.http.responses import send_body, send_json
 from switchboard.http.scopes import LISTEN, EntryScopes, declined, no_scopes, require
 from switchboard.identity import Principal, current
-from switchboard.protocol.direct_requests import KnownResponse, Prepare, Prepared
+from switchboard.protocol.direct_requests import FastRequest, KnownResponse, Prepare, PreparedInContext
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
@@ -162,14 +162,12 @@ class McpEndpoint:
         prepared = self._prepared(body, value, found, scope)
         if isinstance(prepared, KnownResponse):
             await send_body(send, 200, prepared.response, b"application/json")
-        elif prepared is not None:
-            await self._direct.serve(prepared, entry, scope, receive, send)
-        else:
+        elif prepared is None or isinstance(prepared, PreparedInContext):
             await entry(send)
+        else:
+            await self._direct.serve(prepared, entry, scope, receive, send)
 
-    def _prepared(
-        self, body: bytes, value: Any, found: dict[str, str], scope: Scope
-    ) -> Prepared | KnownResponse | None:
+    def _prepared(self, body: bytes, value: Any, found: dict[str, str], scope: Scope) -> FastRequest | None:
         """What serves the message without the SDK's entry, if anything does and the entry would not refuse it."""
         accepted = [header for name, header in scope["headers"] if name == b"accept"]
         # The entry goes by the first of several Accept headers, and takes -0 for a whole number.

@@ -1,7 +1,8 @@
 """Requests that are served directly: without the SDK's kernel, its middleware and its streams.
 
 A leaf between three rooms. Providers say which of their tools can be called so (`DirectTool`), the gateway's fast path
-decides which requests are (`Prepared`), and the endpoints of both eras serve those in the task of their own POST.
+decides which requests are (`Prepared`), and the endpoints of both eras serve those in the task of their own POST. A
+request whose handler may speak before its result is a `PreparedInContext`; the exchange of its session serves it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mcp.server.connection import Connection
 from mcp.server.context import HandlerResult
+from mcp.shared.dispatcher import DispatchContext
+from mcp.shared.transport_context import TransportContext
 from mcp_types import RequestId
 
 
@@ -72,6 +76,19 @@ class Prepared(Protocol):
         ...
 
 
+Serve = Callable[[DispatchContext[TransportContext], Connection, Any], Awaitable[dict[str, Any]]]
+"""`(what the handler speaks to its client through, the client's connection, the server's lifespan state)` → the member
+`result` of the response. Serves a request, once, as the kernel's `serve_one` does, and closes the connection; raises
+`MCPError` for the error to answer with, and any other for the server's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedInContext:
+    """A request whose handler may speak to its client before the result: served without the kernel's frame alone."""
+
+    serve: Serve
+
+
 @dataclass(frozen=True, slots=True)
 class KnownResponse:
     """A request whose response is known already."""
@@ -80,8 +97,10 @@ class KnownResponse:
     """The whole of it, as JSON."""
 
 
-Prepare = Callable[[str, Any], Prepared | KnownResponse | None]
-"""`(protocol version, message)` → what serves it directly, or `None`; nothing has happened by then."""
+FastRequest = Prepared | PreparedInContext | KnownResponse
+
+Prepare = Callable[[str, Any], FastRequest | None]
+"""`(protocol version, message)` → what serves it, or `None`; nothing has happened by then."""
 
 _given: ContextVar[list[HandlerResult]] = ContextVar("switchboard_given_result")
 

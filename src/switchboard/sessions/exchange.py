@@ -22,6 +22,7 @@ from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
 from switchboard.aio import is_being_cancelled
 from switchboard.errors import SessionGone, StateUnavailable
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
+from switchboard.protocol.direct_requests import PreparedInContext
 from switchboard.sessions.patience import state_away, told_to_handlers
 from switchboard.sessions.records import wanted
 from switchboard.sessions.streams.reply import Reply
@@ -49,7 +50,14 @@ class Exchange:
     expects what belongs to its request; only connection-wide notifications go to the standalone stream.
     """
 
-    def __init__(self, reply: Reply, outlet: StandaloneWriter, message: dict[str, Any], headers: Any) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        outlet: StandaloneWriter,
+        message: dict[str, Any],
+        headers: Any,
+        prepared: PreparedInContext | None = None,
+    ) -> None:
         self.method: str = message["method"]
         self.params: dict[str, Any] | None = message.get("params")
         self.request_id: RequestId = message["id"]
@@ -60,6 +68,7 @@ class Exchange:
         )
         self._reply = reply
         self._outlet = outlet
+        self._prepared = prepared
         self._token = progress_token_from_params(self.params)
         self._scope = anyio.CancelScope()
         self._closed = False
@@ -146,9 +155,13 @@ class Exchange:
         return connection
 
     async def _outcome(self, server: Server[Any], lifespan_state: Any) -> dict[str, Any]:
-        work = serve_one(
-            server, self, self.method, self.params, connection=self.connection(), lifespan_state=lifespan_state
-        )
+        connection = self.connection()
+        if self._prepared is not None:
+            work = self._prepared.serve(self, connection, lifespan_state)
+        else:
+            work = serve_one(
+                server, self, self.method, self.params, connection=connection, lifespan_state=lifespan_state
+            )
         return await response(self.request_id, self.method, work)
 
     async def _close_stream(self) -> None:

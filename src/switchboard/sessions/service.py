@@ -20,7 +20,7 @@ from mcp_types import RequestId
 from switchboard.aio import Overdue, wait_for_event
 from switchboard.errors import SessionGone, TooMany
 from switchboard.identity import Caller, Principal, current, serving
-from switchboard.protocol.direct_requests import Prepared
+from switchboard.protocol.direct_requests import Prepared, PreparedInContext
 from switchboard.sessions.direct_request import Cancellable, DirectOutcome, DirectRequest
 from switchboard.sessions.exchange import CANCELLED, LEAVING, Exchange
 from switchboard.sessions.notification_context import NotificationContext
@@ -140,8 +140,18 @@ class SessionService:
             sid, connection.protocol_version, {"jsonrpc": "2.0", "id": message["id"], "result": result}
         )
 
-    def start(self, record: Record, principal: Principal, messages: list[dict[str, Any]], headers: Any) -> Reply:
+    def start(
+        self,
+        record: Record,
+        principal: Principal,
+        messages: list[dict[str, Any]],
+        headers: Any,
+        prepared: PreparedInContext | None = None,
+    ) -> Reply:
         """Start serving requests; they go on when the client hangs up.
+
+        Args:
+            prepared: what serves them, if there is but one; the kernel, by default.
 
         Raises:
             TooMany: the session has as many requests running on this worker as one may have.
@@ -149,7 +159,7 @@ class SessionService:
         self.admit(record.sid, len(messages))
         ids = [message["id"] for message in messages]
         reply = Reply(self._state, record, self.worker, self.records.ttl_ms, ids, self._tasks)
-        exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers) for m in messages}
+        exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers, prepared) for m in messages}
         with serving(Caller(principal, record.sid)):
             self._tasks.create_task(self._serve(reply, exchanges))
         return reply

@@ -1,0 +1,252 @@
+"""Calls of tools with a context are answered on the fast path as on the SDK's way, with all that they say meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import structlog
+
+from switchboard.everything.tools.logs import LEVELS
+from switchboard.sessions import service
+from switchboard.state import open_state
+from tests.http.odd_tools import GATES, Gate
+from tests.http.speaking_tools import CLOSED, SILENT, SPEAKING
+from tests.sessions.conftest import CAPABILITIES, Events, Session, Worker, Workers, serving
+from tools.fleet.workers import installed
+from tools.messages import call, notification, request
+
+FAST_VERSIONS = ("2025-06-18", "2025-11-25")
+ANSWERS: dict[str, dict[str, Any]] = {
+    "elicitation/create": {"result": {"action": "accept", "content": {"word": "é"}}},
+    "sampling/createMessage": {
+        "result": {"role": "assistant", "content": {"type": "text", "text": "said"}, "model": "m"}
+    },
+    "roots/list": {"result": {"roots": [{"uri": "file:///a"}]}},
+    "ping": {"result": {}},
+}
+REFUSALS = {method: {"error": {"code": -32000, "message": "no"}} for method in ANSWERS}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with the tools that speak, under their own names."""
+    path = installed(tmp_path, "speaking", "tests.http.speaking_tools:plugin")["PYTHONPATH"].partition(":")[0]
+    monkeypatch.syspath_prepend(path)
+    file = tmp_path / "speaking.json"
+    file.write_text(json.dumps({"plugins": {"everything": {"enabled": True}, "speaking": {"prefix": "never"}}}))
+    return file
+
+
+@pytest.fixture(autouse=True)
+def few_words() -> Iterator[None]:
+    """Tracebacks are not drawn."""
+    with structlog.testing.capture_logs():
+        yield
+
+
+@pytest.fixture
+async def ways(redis_url: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
+    """Two workers of one fleet: one with the fast path, one without."""
+    monkeypatch.setattr(service, "COMMIT_WINDOW_S", 60.0)  # on a busy machine a second may pass on one way only
+    async with AsyncExitStack() as stack:
+        fast = await stack.enter_async_context(serving(redis_url, config_file=config, fast_path="on"))
+        slow = await stack.enter_async_context(serving(redis_url, config_file=config, fast_path="off"))
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=60))
+        yield Workers([fast, slow], http, await stack.enter_async_context(open_state(redis_url)))
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    GATES["a"] = Gate()
+    yield GATES["a"]
+    del GATES["a"]
+
+
+def short(workers: Workers) -> int:
+    assert workers.b.app.rooms.fast_path.short == 0
+    return workers.a.app.rooms.fast_path.short
+
+
+async def transcript(session: Session, worker: Worker, message: Any, answers: Any = ANSWERS) -> list[Any]:
+    """All that a client is told for one call, and that it is asked; what it is asked it answers."""
+    headers = {**session.headers, "x-test": "a header"}
+    told: list[Any] = []
+    async with session.workers.http.stream("POST", worker.url, json=message, headers=headers) as response:
+        kind = response.headers["content-type"]
+        shown = {name for name in response.headers if name not in {"x-request-id", "content-length", "date"}}
+        told.append((response.status_code, kind, sorted(shown)))
+        if kind.startswith("application/json"):
+            return [*told, json.loads(await response.aread())]
+        events = Events(response)
+        while True:
+            try:
+                event = (await events.next()).message
+            except StopAsyncIteration:
+                return told
+            if event and "method" in event and "id" in event:
+                answer = {"jsonrpc": "2.0", "id": event["id"], **answers[event["method"]]}
+                assert (await session.post(worker, answer)).status_code == 202
+                event = {**event, "id": "asked"}
+            told.append(event)
+
+
+async def both(session: Session, message: Any, answers: Any = ANSWERS) -> tuple[list[Any], list[Any]]:
+    workers = session.workers
+    return (
+        await transcript(session, workers.a, message, answers),
+        await transcript(session, workers.b, message, answers),
+    )
+
+
+def table() -> Iterator[dict[str, Any]]:
+    """Calls, each with and without a token for progress."""
+    metas: tuple[dict[str, Any], ...] = (
+        {},
+        {"progressToken": 7},
+        {"progressToken": "t", "io.modelcontextprotocol/logLevel": "warning"},
+        {"io.modelcontextprotocol/clientInfo": {"name": "another", "version": "2"}},
+    )
+    for meta in metas:
+        for tool in (*SILENT, *SPEAKING):
+            yield call(tool.__name__, {}, "é", **meta)
+        yield call("tells", {"n": "3"}, 3, **meta)
+        yield call("tells", {"n": "z", "zz": 1}, 4, **meta)
+        yield call("reports", {"steps": 0}, 5, **meta)
+        yield call("refuses_at_once", {"code": -32601}, 6, **meta)
+        yield call("logEveryLevel", {}, 8, **meta)
+        yield call("whoami", {}, 9, **meta)
+    yield request("tools/call", 10, {"name": "tells"})
+
+
+@pytest.mark.parametrize("version", FAST_VERSIONS)
+async def test_whatever_a_tool_says_in_a_session_reaches_its_client_alike(ways: Workers, version: str) -> None:
+    session, calls = await ways.open(version), list(table())
+    for message in calls:
+        fast, slow = await both(session, message)
+        if message["params"]["name"] == "whoami":
+            fast[1]["result"], slow[1]["result"] = _without_worker(fast), _without_worker(slow)
+        assert fast == slow
+    assert short(ways) == len(calls), "one of them went the SDK's way"
+
+
+def _without_worker(told: list[Any]) -> Any:
+    structured = told[1]["result"]["structuredContent"]
+    return {**structured, "worker": structured["worker"] is not None}
+
+
+async def test_a_report_of_progress_makes_the_answer_a_stream_and_silence_does_not(ways: Workers) -> None:
+    session = await ways.open()
+    told = await transcript(session, ways.a, call("reports", {}, 1, progressToken=7))
+    assert [event["params"]["progress"] for event in told[1:] if event and "params" in event] == [0, 1]
+    assert told[-1]["result"]["content"][0]["text"] == "reported"
+    told = await transcript(session, ways.a, call("reports", {}, 1))
+    assert told[0][1].startswith("application/json")
+    assert short(ways) == 2
+
+
+@pytest.mark.parametrize("level", ["debug", "error"])
+async def test_log_messages_arrive_by_the_level_that_the_client_set(ways: Workers, level: str) -> None:
+    session = await ways.open()
+    assert (await session.post(ways.a, request("logging/setLevel", 1, {"level": level}))).status_code == 200
+    fast, slow = await both(session, call("logEveryLevel"))
+    assert fast == slow
+    said = [event["params"]["level"] for event in fast[1:] if event and "params" in event]
+    assert said == list(LEVELS[LEVELS.index(level) :])
+
+
+ASKING = ("elicits", "resolved", "elicitInputs", "listRoots", "pings")
+
+
+@pytest.mark.parametrize("answers", [ANSWERS, REFUSALS], ids=["answered", "refused"])
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, {}], ids=["declared", "undeclared"])
+async def test_what_a_client_is_asked_is_the_same(ways: Workers, capabilities: Any, answers: Any) -> None:
+    session = await ways.open(capabilities=capabilities)
+    calls = [call(tool) for tool in ASKING] + [call("sampleLLM", {"prompt": "p"})]
+    for message in calls:
+        fast, slow = await both(session, message, answers)
+        assert fast == slow
+        asked = any(event and event.get("id") == "asked" for event in fast[1:])
+        assert asked is (bool(capabilities) or message["params"]["name"] == "pings")
+    assert short(ways) == len(calls)
+
+
+async def test_what_belongs_to_no_call_goes_to_the_sessions_own_stream(ways: Workers) -> None:
+    session = await ways.open()
+    heard = []
+    for worker in ways.every:
+        async with session.listen(worker) as stream:
+            await stream.next()
+            await session.call(worker, "notifies")
+            heard.append((await stream.message()).message)
+    assert heard[0] == heard[1]
+    assert heard[0]["method"] == "notifications/resources/updated"
+
+
+async def test_a_tool_that_lets_its_client_poll_goes_on_without_it(ways: Workers) -> None:
+    session = await ways.open()
+    message = call("closes", {}, 1, progressToken=1)
+    for worker in ways.every:
+        async with session.stream(worker, message) as stream:
+            last = (await stream.next()).id
+            await stream.rest()
+        async with session.listen(worker, last) as stream:
+            events = [event.message for event in await stream.rest()]
+        assert [event.get("method", "result") for event in events] == ["notifications/progress", "result"]
+    assert short(ways) == 1
+
+
+async def test_what_a_tool_left_with_its_connection_is_closed_when_its_call_ends(ways: Workers) -> None:
+    session = await ways.open()
+    CLOSED.clear()
+    for number, worker in enumerate(ways.every, 1):
+        await session.call(worker, "leaves_something", id=f"c{number}")
+        assert len(CLOSED) == number
+    assert CLOSED == ["c1", "c2"]
+
+
+WAITING = call("waits_with_context", {"gate": "a"}, id=7)
+
+
+async def test_a_call_that_its_client_cancels_ends_without_a_response(ways: Workers, gate: Gate) -> None:
+    session = await ways.open()
+    async with asyncio.TaskGroup() as tasks:
+        answer = tasks.create_task(session.post(ways.a, WAITING))
+        await gate.reached.wait()
+        await session.post(ways.a, notification("notifications/cancelled", {"requestId": 7}))
+    assert gate.cancelled.is_set()
+    assert answer.result().headers["content-type"].startswith("text/event-stream")
+    assert "data" not in answer.result().text
+    assert short(ways) == 1
+
+
+async def test_a_call_is_cancelled_through_any_worker_once_it_has_spoken(
+    ways: Workers, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "COMMIT_WINDOW_S", 0.0)
+    session = await ways.open()
+    async with session.stream(ways.a, WAITING) as stream:
+        await gate.reached.wait()
+        await session.post(ways.b, notification("notifications/cancelled", {"requestId": 7}))
+        assert await stream.rest() == []
+    assert gate.cancelled.is_set()
+
+
+async def test_a_client_that_leaves_its_call_can_resume_it(
+    ways: Workers, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "COMMIT_WINDOW_S", 0.0)
+    session = await ways.open()
+    async with session.stream(ways.a, WAITING) as stream:
+        last = (await stream.next()).id
+    gate.open.set()
+    async with session.listen(ways.b, last) as stream:
+        (event,) = await stream.rest()
+    assert event.message["result"]["content"][0]["text"] == "waited 7"
+    assert short(ways) == 1
