@@ -58,6 +58,9 @@ STREAMED: Final = frozenset({"initialize", "subscriptions/listen"})
 DIRECT_OPTIONS: Final = frozenset({"headers", "request_id"})
 """Options of a request that can go beside them."""
 
+CANCELLED: Final = "notifications/cancelled"
+"""It may come late: what follows it does not depend on it."""
+
 CANCEL_S: Final = 5.0
 """How long a cancellation may take to be sent."""
 
@@ -122,6 +125,8 @@ class RpcConnection:
         self._inner = dispatcher
         self._direct = direct
         self._running = False
+        self._notified = self._arrived = 0
+        """Notifications sent, and those that have arrived; until all have, requests go behind them over the streams."""
         self._inbound = inbound
         self._next_id = next_id
         self._declared = dict(declared)
@@ -191,6 +196,9 @@ class RpcConnection:
             named["request_id"] = self._next_id()
         if self._direct is None or not self._running or method in STREAMED or not named.keys() <= DIRECT_OPTIONS:
             result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
+        elif self._arrived < (notified := self._notified):
+            result = await self._inner.send_raw_request(method, params, named)
+            self._arrived = max(self._arrived, notified)
         else:
             result = await self._sent_directly(self._direct, method, params, named)
         repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
@@ -214,13 +222,15 @@ class RpcConnection:
     async def _cancel(self, number: RequestId) -> None:
         """Tell the backend that nobody waits for a request any more, as the SDK does."""
         with anyio.move_on_after(CANCEL_S, shield=True):
-            await self.notify("notifications/cancelled", {"requestId": number, "reason": "caller cancelled"})
+            await self.notify(CANCELLED, {"requestId": number, "reason": "caller cancelled"})
 
     async def notify(self, method: str, params: Params | None, opts: CallOptions | None = None) -> None:
         """Send a notification."""
         named: CallOptions = {**(opts or {})}
         if self._direct is not None and self.version:  # the SDK's transport knows it of requests that it sent itself
             named.setdefault("headers", {MCP_PROTOCOL_VERSION_HEADER: self.version})
+        if method != CANCELLED:
+            self._notified += 1
         await self._inner.notify(method, params, named)
 
     async def run(
