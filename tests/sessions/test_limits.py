@@ -158,11 +158,28 @@ def test_a_process_that_may_open_few_files_is_warned_of() -> None:
     assert raise_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+STEPS = {"name": "longRunningOperation", "arguments": {"duration": 30, "steps": 30}, "_meta": {"progressToken": 1}}
+
+
+async def test_requests_with_the_same_id_count_each_and_are_cancelled_together(start: Start) -> None:
+    workers = await start(1, max_requests=2, drain_timeout=0)
+    session = await workers.open()
+    slow = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": STEPS}
+    async with session.stream(workers.a, slow) as one, session.stream(workers.a, slow) as other:
+        await one.next()
+        await other.next()
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        assert (await session.post(workers.a, ping)).status_code == 429
+        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+        assert (await session.post(workers.a, cancelled)).status_code == 202
+        assert all("result" not in event.message for event in (*await one.rest(), *await other.rest()))
+        assert (await session.post(workers.a, ping)).status_code == 200
+
+
 async def test_a_session_has_no_more_requests_running_on_a_worker_than_allowed(start: Start) -> None:
     workers = await start(2, max_requests=1, drain_timeout=0)
     session = await workers.open()
-    params = {"name": "longRunningOperation", "arguments": {"duration": 30, "steps": 30}, "_meta": {"progressToken": 1}}
-    slow = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    slow = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": STEPS}
     async with session.stream(workers.a, slow) as events:
         await events.next()
         refused = await session.post(workers.a, {"jsonrpc": "2.0", "id": 2, "method": "ping"})

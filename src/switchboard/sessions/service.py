@@ -69,7 +69,8 @@ class SessionService:
         self._state = state
         self.worker = worker
         self._lifespan_state: Any = None
-        self._running: dict[tuple[str, RequestId], Cancellable] = {}
+        self._running: dict[Cancellable, tuple[str, RequestId]] = {}
+        """With the session and the id of each: a client may use an id twice."""
         self._overdue = Overdue(COMMIT_WINDOW_S)
         self._tasks = asyncio.TaskGroup()
         self._idle = asyncio.Event()
@@ -84,8 +85,8 @@ class SessionService:
                 yield
             finally:
                 await self._finish()
-                for exchange in list(self._running.values()):
-                    exchange.cancel(LEAVING)
+                for request in list(self._running):
+                    request.cancel(LEAVING)
 
     def drain(self, patience: float) -> None:
         """This worker will stop: running exchanges have `patience` seconds from the first call of this on."""
@@ -160,6 +161,7 @@ class SessionService:
         ids = [message["id"] for message in messages]
         reply = Reply(self._state, record, self.worker, self.records.ttl_ms, ids, self._tasks)
         exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers, prepared) for m in messages}
+        self._running.update((each, (record.sid, coerce_request_id(name))) for name, each in exchanges.items())
         with serving(Caller(principal, record.sid)):
             self._tasks.create_task(self._serve(reply, exchanges))
         return reply
@@ -177,9 +179,9 @@ class SessionService:
             SessionGone, StateUnavailable: the reply could not become a stream.
         """
         self.admit(record.sid, 1)
-        key = record.sid, coerce_request_id(prepared.id)
         reply = partial(Reply, self._state, record, self.worker, self.records.ttl_ms, [prepared.id], self._tasks)
-        request = self._running[key] = DirectRequest(reply, stream, self._tasks)
+        request = DirectRequest(reply, stream, self._tasks)
+        self._running[request] = record.sid, coerce_request_id(prepared.id)
         self._overdue.add(request.attend)
         try:
             with serving(Caller(principal, record.sid)):
@@ -188,11 +190,10 @@ class SessionService:
             return DirectOutcome(response, await request.streamed(prepared, response))
         finally:
             self._overdue.discard(request.attend)
-            self._ended(key, request)
+            self._ended(request)
 
-    def _ended(self, key: tuple[str, RequestId], request: Cancellable) -> None:
-        if self._running.get(key) is request:
-            del self._running[key]
+    def _ended(self, request: Cancellable) -> None:
+        del self._running[request]
         self._idle.set()
 
     def admit(self, sid: str, requests: int) -> None:
@@ -203,7 +204,7 @@ class SessionService:
         """
         if len(self._running) + requests <= self._max_requests:
             return  # counting by session is only needed where it could matter
-        running = sum(1 for session, _ in self._running if session == sid)
+        running = sum(1 for session, _ in self._running.values() if session == sid)
         if running + requests > self._max_requests:
             raise TooMany("requests of one session at once", self._max_requests, "MAX_REQUESTS")
 
@@ -297,7 +298,6 @@ class SessionService:
 
     async def _serve(self, reply: Reply, exchanges: dict[RequestId, Exchange]) -> None:
         sid = reply.record.sid
-        keys = {(sid, coerce_request_id(request)): exchange for request, exchange in exchanges.items()}
 
         def cancel_all() -> None:
             for exchange in exchanges.values():
@@ -305,14 +305,13 @@ class SessionService:
 
         reply.on_cancelled = lambda request: exchanges[request].cancel()
         reply.on_lost = cancel_all
-        self._running.update(keys)
         try:
             await self._serve_all(list(exchanges.values()))
         except Exception:  # one broken exchange must not end the task group of all
             log.exception("exchange.failed", session=sid[:8])
         finally:
-            for key, exchange in keys.items():
-                self._ended(key, exchange)
+            for exchange in exchanges.values():
+                self._ended(exchange)
             await reply.close()
 
     async def _serve_all(self, exchanges: list[Exchange]) -> None:
@@ -327,9 +326,11 @@ class SessionService:
         """Cancel a request that runs here; else note it where the worker that runs it looks."""
         if not isinstance(request, str | int) or isinstance(request, bool):
             return
-        running = self._running.get((record.sid, coerce_request_id(request)))
-        if running is not None:
-            running.cancel()
+        named = record.sid, coerce_request_id(request)
+        running = [each for each, key in self._running.items() if key == named]
+        if running:
+            for each in running:
+                each.cancel()
             return
         keys = self._state.keys
         with self._state.guard():
