@@ -168,7 +168,7 @@ async def test_a_cancellation_that_came_before_the_commit_is_seen_at_the_commit(
 
 def _running(worker: Worker) -> list[str]:
     """The ids of the sessions that have a request running on the worker."""
-    return [sid for sid, _ in worker.app.rooms.handshake._running]
+    return [sid for sid, _ in worker.app.rooms.handshake._running.values()]
 
 
 async def test_a_question_that_is_no_longer_asked_is_withdrawn(workers: Workers) -> None:

@@ -10,6 +10,7 @@ import redis.asyncio
 
 from switchboard.errors import StateBusy, StateUnavailable
 from switchboard.state import State, open_state, pools, servers
+from switchboard.state.pubsub import SMALL_CHARS
 from tools.fleet.redis_server import RedisServer
 
 Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
@@ -141,7 +142,7 @@ async def test_connections_that_are_all_in_use_do_not_read_as_redis_being_away(
 
         await eventually(refused)
         with pytest.raises(StateBusy, match="All 4 connections"):
-            await state.pubsub.publish("c", "x")
+            await state.pubsub.publish("c", "x" * (SMALL_CHARS + 1))  # shorter ones go over the connection of look-ups
         for task in busy:
             task.cancel()
 

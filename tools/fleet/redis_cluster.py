@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,13 @@ MASTERS = 3
 SLOTS = 16384
 BUS = 10_000
 """The cluster bus of a node listens this many ports above it."""
+
+FIRST_PORT = 17_000
+PORTS = 5_000
+"""Where nodes listen: these, and their bus ports above."""
+
+APART = 24
+"""Ports between the places where processes of neighbouring numbers begin to look for free ones."""
 
 PATIENCE = 30.0
 
@@ -114,11 +122,16 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 def _ports(count: int) -> tuple[int, ...]:
-    """Free ports whose bus ports are free too, below the range the system hands out by itself."""
+    """Free ports whose bus ports are free too, below the range the system hands out by itself.
+
+    Each process begins to look elsewhere: what another has found free may not be taken yet.
+    """
     found: list[int] = []
-    for port in range(17_000, 22_000):
+    first = os.getpid() * APART % PORTS
+    for offset in range(PORTS):
         if len(found) == count:
             break
+        port = FIRST_PORT + (first + offset) % PORTS
         if _free(port) and _free(port + BUS):
             found.append(port)
     return tuple(found)
