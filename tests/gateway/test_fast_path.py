@@ -65,26 +65,26 @@ class Intercepting(Extension):
 
 
 @pytest.mark.parametrize(
-    ("add", "kind"),
+    ("add", "kind", "in_both"),
     [
-        (lambda server: server.add_tool(asked, name="greet"), {}),
-        (lambda server: server.add_tool(resolved, name="greet"), {}),
-        (lambda server: server.add_tool(mirrored, name="greet"), {}),
-        (lambda server: server.add_tool(lambda: "a", name="greet", meta={TASK_SUPPORT: "optional"}), {}),
-        (lambda server: server.add_tool(lambda: "a", name="greet"), {"extensions": [Intercepting()]}),
+        (lambda server: server.add_tool(asked, name="greet"), {}, True),
+        (lambda server: server.add_tool(resolved, name="greet"), {}, True),
+        (lambda server: server.add_tool(mirrored, name="greet"), {}, False),
+        (lambda server: server.add_tool(lambda: "a", name="greet", meta={TASK_SUPPORT: "optional"}), {}, False),
+        (lambda server: server.add_tool(lambda: "a", name="greet"), {"extensions": [Intercepting()]}, True),
     ],
     ids=["context", "resolver", "header", "task", "interceptor"],
 )
-async def test_a_tool_that_needs_more_than_its_arguments_is_served_in_context_by_sessions_and_else_by_the_kernel(
-    open_gateway: OpenGateway, add: Callable[[MCPServer[Any]], None], kind: dict[str, Any]
+async def test_a_tool_that_needs_more_than_its_arguments_is_served_in_context_unless_its_era_makes_more_of_it(
+    open_gateway: OpenGateway, add: Callable[[MCPServer[Any]], None], kind: dict[str, Any], in_both: bool
 ) -> None:
     server: MCPServer[Any] = MCPServer("odd", **kind)
     add(server)
     async with open_gateway((server, "never")) as opened:
         path = FastPath(opened.server, opened.catalog)
-        assert path.prepare(MODERN, modern(call("greet"))) is None
         assert isinstance(path.prepare(HANDSHAKE, call("greet")), PreparedInContext)
-        assert (path.short, path.aside) == (1, 1)
+        assert isinstance(path.prepare(MODERN, modern(call("greet"))), PreparedInContext if in_both else type(None))
+        assert path.short == 1 + in_both
 
 
 async def test_a_subclass_that_calls_tools_in_its_own_way_is_left_to_it(open_gateway: OpenGateway) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.http.odd_tools import GATES, Gate
 from tests.http.speaking_tools import CLOSED, SILENT, SPEAKING
 from tests.sessions.conftest import CAPABILITIES, Events, Session, Worker, Workers, serving
 from tools.fleet.workers import installed
-from tools.messages import call, notification, request
+from tools.messages import call, modern_headers, notification, request
+from tools.messages import modern as as_modern
 
 FAST_VERSIONS = ("2025-06-18", "2025-11-25")
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -31,6 +33,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "roots/list": {"result": {"roots": [{"uri": "file:///a"}]}},
     "ping": {"result": {}},
 }
+ELICIT = "elicitation/create"
 REFUSALS = {method: {"error": {"code": -32000, "message": "no"}} for method in ANSWERS}
 
 
@@ -74,14 +77,28 @@ def short(workers: Workers) -> int:
     return workers.a.app.rooms.fast_path.short
 
 
+async def modern_transcript(workers: Workers, worker: Worker, message: Any, capabilities: Any = None) -> list[Any]:
+    """The bytes that a modern client is told for one call; states are sealed anew for each."""
+    sent = as_modern(message, capabilities)
+    headers = {**modern_headers(sent), "x-test": "a header"}
+    response = await workers.http.post(worker.url, json=sent, headers=headers)
+    shown = sorted((name, value) for name, value in response.headers.items() if name not in UNLIKE)
+    text = re.sub(r'"requestState":"[^"]+"', '"requestState":"sealed"', response.text)
+    if response.headers["content-type"].startswith("text/event-stream"):
+        return [response.status_code, shown, text]
+    return [response.status_code, shown, json.loads(text)]
+
+
+UNLIKE = frozenset({"x-request-id", "content-length", "date"})
+
+
 async def transcript(session: Session, worker: Worker, message: Any, answers: Any = ANSWERS) -> list[Any]:
     """All that a client is told for one call, and that it is asked; what it is asked it answers."""
     headers = {**session.headers, "x-test": "a header"}
     told: list[Any] = []
     async with session.workers.http.stream("POST", worker.url, json=message, headers=headers) as response:
         kind = response.headers["content-type"]
-        shown = {name for name in response.headers if name not in {"x-request-id", "content-length", "date"}}
-        told.append((response.status_code, kind, sorted(shown)))
+        told.append((response.status_code, kind, sorted(response.headers.keys() - UNLIKE)))
         if kind.startswith("application/json"):
             return [*told, json.loads(await response.aread())]
         events = Events(response)
@@ -134,6 +151,47 @@ async def test_whatever_a_tool_says_in_a_session_reaches_its_client_alike(ways: 
             fast[1]["result"], slow[1]["result"] = _without_worker(fast), _without_worker(slow)
         assert fast == slow
     assert short(ways) == len(calls), "one of them went the SDK's way"
+
+
+async def test_whatever_a_tool_says_to_a_modern_client_reaches_it_alike(ways: Workers) -> None:
+    calls = [message for message in table() if message["params"]["name"] != "whoami"]
+    streams = 0
+    for message in calls:
+        fast, slow = [await modern_transcript(ways, worker, message) for worker in ways.every]
+        assert fast == slow
+        streams += isinstance(fast[2], str)
+    assert short(ways) == len(calls), "one of them went the SDK's way"
+    assert streams > len(SPEAKING)
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, {}], ids=["declared", "undeclared"])
+async def test_a_modern_client_is_asked_the_same_with_states_that_either_way_takes(
+    ways: Workers, capabilities: Any
+) -> None:
+    calls = [call(tool) for tool in ASKING] + [call("sampleLLM", {"prompt": "p"})]
+    for message in calls:
+        fast, slow = [await modern_transcript(ways, worker, message, capabilities) for worker in ways.every]
+        assert fast == slow
+    assert short(ways) == len(calls)
+    for worker in ways.every if capabilities else ():
+        sent = as_modern(call("elicits"), capabilities)
+        first = await ways.http.post(worker.url, json=sent, headers=modern_headers(sent))
+        result = first.json()["result"]
+        (asked,) = result["inputRequests"]
+        again = {"requestState": result["requestState"], "inputResponses": {asked: {**ANSWERS[ELICIT]["result"]}}}
+        sent = {**sent, "id": 2, "params": {**sent["params"], **again}}
+        second = await ways.http.post(ways.b.url, json=sent, headers=modern_headers(sent))
+        assert "é" in second.json()["result"]["content"][0]["text"]
+
+
+async def test_a_modern_client_that_leaves_ends_its_call(ways: Workers, gate: Gate) -> None:
+    sent = as_modern(WAITING)
+    async with asyncio.TaskGroup() as tasks:
+        post = tasks.create_task(ways.http.post(ways.a.url, json=sent, headers=modern_headers(sent)))
+        await gate.reached.wait()
+        post.cancel()
+    await gate.cancelled.wait()
+    assert short(ways) == 1
 
 
 def _without_worker(told: list[Any]) -> Any:

@@ -12,12 +12,13 @@ from typing import Any
 import httpx2
 import pytest
 from mcp_types import InputRequiredResult
+from starlette.requests import Request
 
 from switchboard.http import modern_direct
 from switchboard.http.modern_direct import DirectRequests
 from switchboard.identity.principal import ANONYMOUS, Caller
 from switchboard.identity.principal import serving as as_caller
-from switchboard.protocol.direct_requests import Unfinished, given_result
+from switchboard.protocol.direct_requests import PreparedInContext, Unfinished, given_result
 from switchboard.state import open_state
 from tests.http.odd_tools import GATES, Gate
 from tests.http.test_fast_path import config
@@ -183,6 +184,32 @@ async def test_a_silent_modern_call_is_kept_open_by_comments_and_ends_with_an_ev
     assert set(head.split("\r\n")) == {": ping", ""}
     assert data.endswith("\r\n\r\n")
     assert json.loads(data) == told
+    assert client.sent[-1]["more_body"] is False
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_modern_call_that_has_spoken_is_kept_open_by_comments_and_says_nothing_after_its_response() -> None:
+    client, waiting, kept = Client(), Waiting({"done": 1}), []
+
+    async def serve(speaker: Any, connection: Any, _state: Any) -> dict[str, Any]:
+        kept.append(speaker)
+        await speaker.notify("notifications/message", {"data": "é"})
+        assert connection.client_capabilities is not None
+        return await waiting.run()
+
+    message = modern(WAITING)
+    http = Request({"type": "http", "headers": []})
+    serving = DirectRequests(never).serve_in_context(
+        PreparedInContext(serve), message, http, client.receive, client.send
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serving)
+        await client.pinged.wait()
+        waiting.gate.open.set()
+    await kept[0].notify("notifications/message", {"data": "too late"})
+    events = [line.removeprefix("data: ") for line in client.text.splitlines() if line.startswith("data: ")]
+    assert [json.loads(event).get("params", "response") for event in events] == [{"data": "é"}, "response"]
+    assert client.text.index("notifications/message") < client.text.index(": ping") < client.text.index('"done":1')
     assert client.sent[-1]["more_body"] is False
 
 

@@ -5,8 +5,9 @@ no context, is served here; for every other there is None, and it goes the SDK's
 both ways: the provider's own function validates, runs and words it, `source.answered` notes its links, and the kernel's
 own `_serialize` shapes the result for the client's version. Only the frame around it is left out.
 
-In the handshake era a call that needs a context is served here too: by the server's own handler of `tools/call`, with a
-context as the kernel makes it. None of the server's middleware does anything to such a call, but for `put_back`.
+A call that needs a context is served here too, by the server's own middleware and handler of `tools/call`, with a
+context that the kernel makes. What is left out is the second look at its parameters, and a span that nobody would see.
+In the modern era such a tool must neither become a task, nor have headers that mirror its arguments.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.connection import Connection
-from mcp.server.context import HandlerResult
-from mcp.server.runner import ServerRunner, aclose_shielded
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.runner import ServerRunner, _dump_result
 from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import x_mcp_header_map
@@ -44,7 +46,7 @@ from switchboard.catalog import Catalog, Entry
 from switchboard.common import strict_json
 from switchboard.gateway.list_pages import KINDS
 from switchboard.gateway.server import Gateway
-from switchboard.gateway.source import CatalogSource, LiveTool, answered
+from switchboard.gateway.source import CatalogSource, Context, LiveTool, answered
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import TASK_SUPPORT
@@ -55,6 +57,7 @@ from switchboard.protocol.direct_requests import (
     ToolCall,
     Unfinished,
     Work,
+    close,
 )
 from switchboard.protocol.unknown_members import noting
 from switchboard.protocol.versions import LINKS_SINCE, fitted_result
@@ -89,6 +92,9 @@ LONGEST_META: Final = 2_048
 _PLAIN: Final = (str, int, bool, type(None))
 """Types of values that are their own JSON."""
 
+
+Tool = tuple[bool, LiveTool | None]
+"""Whether a tool is called like any other (see `_may_be_direct`), and the tool, if it can be called directly."""
 
 _NO_CONNECTION: Final[Any] = None
 """What shapes a result asks nothing of the client's connection."""
@@ -135,9 +141,12 @@ class FastPath:
         """Requests that were looked at, and went the SDK's way."""
         self._server = server
         self._kernel: Any = ServerRunner(server, _NO_CONNECTION, None)
+        traced = OpenTelemetryMiddleware  # what is traced goes the SDK's way
+        self._middleware: Any = [each for each in reversed(server.middleware) if not isinstance(each, traced)]
+        """Innermost first."""
         self._pages = server.pages
         self._stamp = server.server_info_stamp
-        self._tools: OrderedDict[int, tuple[Catalog, dict[str, LiveTool | None]]] = OrderedDict()
+        self._tools: OrderedDict[int, tuple[Catalog, dict[str, Tool]]] = OrderedDict()
         self._metas: set[tuple[str, str, bytes]] = set()
 
     def forget(self) -> None:
@@ -187,13 +196,14 @@ class FastPath:
         if not self._is_known(CALL, version, meta):
             return None
         view = self.source.current()
-        entry, found = view.tools.find(name), self._tool(view, name)
+        entry, (plain, found) = view.tools.find(name), self._tool(view, name)
         if entry is None or (entry.scopes and missing(current().principal.scopes, entry.scopes)):
             return None
         work = None if found is None else found.tool.prepare(ToolCall(entry.name, arguments, meta, version))
         if found is not None and work is not None:
             return PreparedCall(message["id"], self, entry, found, work, version)
-        return None if version in MODERN_PROTOCOL_VERSIONS else PreparedInContext(partial(self._served, params))
+        serve = plain or version not in MODERN_PROTOCOL_VERSIONS
+        return PreparedInContext(partial(self._served, params)) if serve else None
 
     async def _served(
         self,
@@ -205,19 +215,22 @@ class FastPath:
         """See `Serve`."""
         version = connection.protocol_version
         runner: Any = ServerRunner(self._server, connection, lifespan_state)
-        try:
-            typed = CallToolRequestParams.model_validate(params, by_name=False)
-            context = runner._make_context(speaker, CALL, params, typed.meta, version)
-            handler: Any = self._server.get_request_handler(CALL)
-            with noting() as noted:
-                result = await handler.handler(context, typed)
-            return {**noted, **self._shaped(version, result)}
-        finally:
-            stack: Any = connection.exit_stack
-            if stack._exit_callbacks:  # closing is dear, and hardly any tool leaves something to close
-                await aclose_shielded(connection)
+        typed = CallToolRequestParams.model_validate(params, by_name=False)
 
-    def _tool(self, view: Catalog, name: str) -> LiveTool | None:
+        async def handled(ctx: Context) -> HandlerResult:
+            handler: Any = self._server.get_request_handler(CALL)
+            return self._shaped(version, await handler.handler(ctx, typed))
+
+        serve: CallNext = handled
+        for middleware in self._middleware:
+            serve = partial(middleware, call_next=serve)
+        try:
+            context = runner._make_context(speaker, CALL, params, typed.meta, version)
+            return _dump_result(await serve(context))
+        finally:
+            await close(connection)
+
+    def _tool(self, view: Catalog, name: str) -> Tool:
         kept, tools = self._tools.get(id(view), (None, None))
         if kept is not view or tools is None:
             tools = {}
@@ -225,11 +238,12 @@ class FastPath:
             if len(self._tools) > VIEWS:
                 self._tools.popitem(last=False)
         found = tools.get(name)
-        if (found is None and name not in tools) or (found is not None and found.life.replaced):
+        if found is None or (found[1] is not None and found[1].life.replaced):
             entry = view.tools.find(name)
             if entry is None:
-                return None
-            found = tools[name] = self.source.direct(entry) if _may_be_direct(entry) else None
+                return False, None
+            plain = _may_be_direct(entry)
+            found = tools[name] = plain, self.source.direct(entry) if plain else None
         return found
 
     def _is_known(self, method: str, version: str, meta: Any) -> bool:
@@ -265,12 +279,11 @@ class FastPath:
     def _shaped(
         self, version: str, result: HandlerResult, fit: Callable[[str, HandlerResult], HandlerResult] | None = None
     ) -> dict[str, Any]:
-        plain = _of_texts(result)
+        plain = _of_texts(version, result)
         if plain is None:
             shaped: dict[str, Any] = self._kernel._serialize(CALL, version, fit(version, result) if fit else result)
             return shaped
         if version in MODERN_PROTOCOL_VERSIONS:
-            plain["resultType"] = "complete"
             plain["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
         return plain
 
@@ -304,7 +317,7 @@ def _may_be_direct(entry: Entry) -> bool:
     return TASK_SUPPORT not in (entry.wire.get("_meta") or {}) and not x_mcp_header_map(entry.wire["inputSchema"])
 
 
-def _of_texts(result: HandlerResult) -> dict[str, Any] | None:
+def _of_texts(version: str, result: HandlerResult) -> dict[str, Any] | None:
     """A result of texts, in wire form without the models, which would leave it as it is; None for any other."""
     if type(result) is not CallToolResult or result.meta is not None or result.result_type != "complete":
         return None
@@ -312,8 +325,10 @@ def _of_texts(result: HandlerResult) -> dict[str, Any] | None:
     for block in result.content:
         if type(block) is not TextContent or block.annotations or block.meta or type(block.text) is not str:
             return None
-        content.append({"type": "text", "text": block.text})
-    said: dict[str, Any] = {"content": content, "isError": result.is_error}
+        content.append({"text": block.text, "type": "text"})
+    said: dict[str, Any] = {"content": content, "isError": result.is_error}  # in the order in which the kernel has it
+    if version in MODERN_PROTOCOL_VERSIONS:
+        said["resultType"] = "complete"
     structured = result.structured_content
     if structured is not None:
         if type(structured) is not dict or not all(map(_is_plain_member, structured.items())):

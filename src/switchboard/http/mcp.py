@@ -162,7 +162,10 @@ class McpEndpoint:
         prepared = self._prepared(body, value, found, scope)
         if isinstance(prepared, KnownResponse):
             await send_body(send, 200, prepared.response, b"application/json")
-        elif prepared is None or isinstance(prepared, PreparedInContext):
+        elif isinstance(prepared, PreparedInContext):
+            http = Request(scope, _replayed(body, receive))
+            await self._direct.serve_in_context(prepared, value, http, receive, _retriable(scope, send))
+        elif prepared is None:
             await entry(send)
         else:
             await self._direct.serve(prepared, entry, scope, receive, send)

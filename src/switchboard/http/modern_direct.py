@@ -1,4 +1,4 @@
-"""A modern request that is served in its own task, without the SDK's entry: plain JSON, unless it lasts.
+"""A modern request that is served in its own task, without the SDK's entry: plain JSON, unless it lasts or speaks.
 
 A request that lasts gets an attendant, a task beside it that does what the entry does from the start: it ends the
 request when the client leaves or the token is revoked, and begins a stream of comments before a proxy loses patience.
@@ -7,21 +7,25 @@ request when the client leaves or the token is revoked, and begins a stream of c
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, Final, Literal
 
 from mcp.server.runner import modern_error_data
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
+from mcp_types import RequestId
+from starlette.requests import Request
 from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
 from switchboard.aio import Overdue, background, is_being_cancelled
 from switchboard.common import strict_json
 from switchboard.http.modern import PING, Answer, Ending
+from switchboard.http.modern_context import ModernContext
 from switchboard.http.responses import send_body
 from switchboard.identity import current
-from switchboard.protocol.direct_requests import Prepared, Unfinished, given
+from switchboard.protocol.direct_requests import Prepared, PreparedInContext, Unfinished, given
 from switchboard.sessions.exchange import CANCELLED, error_response
 
 Entry = Callable[[Send], Awaitable[None]]
@@ -58,17 +62,31 @@ class DirectRequests:
         """Serve one; `entry` finishes what cannot be finished here."""
         request = _DirectRequest(self._ending, receive, Answer(send))
         try:
-            self._overdue.add(request.attend)
-            try:
-                response = await request.response(prepared)
-            finally:
-                self._overdue.discard(request.attend)
-                await request.leave()
+            response = await self._response(request, prepared.id, prepared.run())
         except Unfinished as unfinished:
             with given(unfinished.result):
                 await entry(request.as_event if request.answer.begun else send)
         else:
             await request.send(response, scope)
+
+    async def serve_in_context(
+        self, prepared: PreparedInContext, message: dict[str, Any], http: Request, receive: Receive, send: Send
+    ) -> None:
+        """Serve one whose handler may speak before its response: then the response is the last event of a stream."""
+        request = _DirectRequest(self._ending, receive, Answer(send))
+        context = ModernContext(http, message, request.say)
+        work = prepared.serve(context, context.connection(), {})
+        await request.send(await self._response(request, message["id"], work), http.scope)
+
+    async def _response(
+        self, request: _DirectRequest, number: RequestId, work: Awaitable[dict[str, Any]]
+    ) -> dict[str, Any]:
+        self._overdue.add(request.attend)
+        try:
+            return await request.response(number, work)
+        finally:
+            self._overdue.discard(request.attend)
+            await request.leave()
 
 
 class _DirectRequest:
@@ -84,37 +102,50 @@ class _DirectRequest:
         self._running = True
         self._ended_by: Literal["client", "revocation"] | None = None
         self._attendant: asyncio.Task[None] | None = None
+        self._speaking = asyncio.Lock()
+        self._spoken = asyncio.get_running_loop().time()
+        """When its client was last told something, by the loop's clock."""
 
-    async def response(self, prepared: Prepared) -> dict[str, Any]:
+    async def response(self, number: RequestId, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         """Serve it; what it answers, if anybody still wants to hear it.
 
         Raises:
             Unfinished: as `Prepared.run`.
         """
         try:
-            return {"jsonrpc": "2.0", "id": prepared.id, "result": await prepared.run()}
+            return {"jsonrpc": "2.0", "id": number, "result": await work}
         except asyncio.CancelledError:
             if self._ended_by is not None:
                 return {}
             if is_being_cancelled():
                 raise
-            return error_response(prepared.id, CANCELLED)
+            return error_response(number, CANCELLED)
         except Unfinished:
             raise
         except Exception as error:  # the boundary of the handler, as in the SDK's entry
             data = modern_error_data(error).model_dump(mode="json", by_alias=True, exclude_none=True)
-            return {"jsonrpc": "2.0", "id": prepared.id, "error": data}
+            return {"jsonrpc": "2.0", "id": number, "error": data}
         finally:
             self._running = False
             if self._ended_by is not None and self._serving is not None:
                 self._serving.uncancel()
+
+    async def say(self, event: bytes) -> None:
+        """Send an event or a comment before the response; the first begins the stream."""
+        async with self._speaking:
+            if not self._running:
+                return
+            if not self.answer.begun:
+                await self.answer({"type": "http.response.start", "status": 200, "headers": _STREAM})
+            await self.answer({"type": "http.response.body", "body": event, "more_body": True})
+            self._spoken = asyncio.get_running_loop().time()
 
     async def send(self, response: dict[str, Any], scope: Scope) -> None:
         """Send the response, in the form that was begun, or end what was begun when the token was revoked."""
         if self._ended_by == "revocation":
             await self.answer.end(scope)
         elif self._ended_by is None and self.answer.begun:
-            await self._event(strict_json.written(response))
+            await self._event(json.dumps(response, separators=(",", ":")).encode())  # as the SDK's entry writes events
         elif self._ended_by is None:
             status = ERROR_CODE_HTTP_STATUS.get(response["error"]["code"], 200) if "error" in response else 200
             await send_body(self.answer, status, strict_json.written(response), _JSON)
@@ -126,7 +157,8 @@ class _DirectRequest:
 
     async def _event(self, data: bytes) -> None:
         body = b"event: message\r\ndata: " + data + b"\r\n\r\n"
-        await self.answer({"type": "http.response.body", "body": body, "more_body": False})
+        async with self._speaking:
+            await self.answer({"type": "http.response.body", "body": body, "more_body": False})
 
     # -- when it lasts -------------------------------------------------------------------------------------------
 
@@ -156,8 +188,10 @@ class _DirectRequest:
                 self._end("client")
 
     async def _keep_open(self) -> None:
-        await asyncio.sleep(PING_S - ATTENDED_AFTER_S)
-        await self.answer({"type": "http.response.start", "status": 200, "headers": _STREAM})
         while True:
-            await self.answer({"type": "http.response.body", "body": PING, "more_body": True})
-            await asyncio.sleep(PING_S)
+            await asyncio.sleep(PING_S - self._silence())
+            if self._silence() >= PING_S:
+                await self.say(PING)
+
+    def _silence(self) -> float:
+        return asyncio.get_running_loop().time() - self._spoken

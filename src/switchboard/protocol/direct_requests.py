@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mcp.server.connection import Connection
 from mcp.server.context import HandlerResult
+from mcp.server.runner import aclose_shielded
 from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.transport_context import TransportContext
 from mcp_types import RequestId
@@ -101,6 +102,14 @@ FastRequest = Prepared | PreparedInContext | KnownResponse
 
 Prepare = Callable[[str, Any], FastRequest | None]
 """`(protocol version, message)` → what serves it, or `None`; nothing has happened by then."""
+
+
+async def close(connection: Connection) -> None:
+    """Close a connection as the kernel does, if a handler left something with it: that is rare, and closing is dear."""
+    left: Any = connection.exit_stack
+    if left._exit_callbacks:
+        await aclose_shielded(connection)
+
 
 _given: ContextVar[list[HandlerResult]] = ContextVar("switchboard_given_result")
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from mcp.server.connection import Connection
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.runner import aclose_shielded
 from mcp_types.methods import INPUT_REQUIRED_METHODS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.fleet.peers import Peers
 from switchboard.identity import current
+from switchboard.protocol.direct_requests import close
 from switchboard.sessions.client_channel import LocalChannel, request_outbound
 from switchboard.sessions.client_requests import Terms
 from switchboard.sessions.detached_context import detached_context
@@ -132,5 +132,5 @@ async def _run(call: Call, ctx: Context, call_next: CallNext, connection: Connec
     except Exception as error:  # the boundary of the handler's task: whatever it was is the answer of its round
         outcome = Outcome(error=error)
     finally:
-        await aclose_shielded(connection)
+        await close(connection)
     call.end(outcome)

@@ -1,0 +1,76 @@
+"""What the handler of a modern request speaks to its client through, where the SDK's entry does not serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import anyio
+from mcp.server._streamable_http_modern import _sse_event
+from mcp.server.connection import Connection
+from mcp.shared.dispatcher import CallOptions
+from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
+from mcp.shared.message import MessageMetadata, ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    JSONRPCNotification,
+    RequestId,
+)
+from starlette.requests import Request
+
+Say = Callable[[bytes], Awaitable[None]]
+"""Sends an event on the response's stream, which it begins; what comes after the response is dropped."""
+
+_KIND: Final = "streamable-http"
+
+
+class ModernContext:
+    """Carries a handler's notifications to its client. Satisfies `mcp.shared.dispatcher.DispatchContext`.
+
+    Args:
+        request: the HTTP request.
+        message: the request in it, whose envelope has been checked.
+    """
+
+    can_send_request = False
+
+    def __init__(self, request: Request, message: dict[str, Any], say: Say) -> None:
+        self.transport = TransportContext(kind=_KIND, can_send_request=False, headers=request.headers)
+        self.request_id: RequestId = message["id"]
+        self.message_metadata: MessageMetadata = ServerMessageMetadata(request_context=request)
+        self.cancel_requested = anyio.Event()
+        self._params: dict[str, Any] = message["params"]
+        self._token = progress_token_from_params(self._params)
+        self._say = say
+
+    def connection(self) -> Connection:
+        """The client's connection, as the envelope of its request describes it."""
+        meta = self._params["_meta"]
+        version, client = meta[PROTOCOL_VERSION_META_KEY], meta.get(CLIENT_INFO_META_KEY)
+        return Connection.from_envelope(version, client, meta.get(CLIENT_CAPABILITIES_META_KEY))
+
+    async def send_raw_request(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> dict[str, Any]:
+        """Refuse: in this era nobody is asked while a request runs."""
+        raise NoBackChannelError(method)
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+        """Send a notification before the response."""
+        body = None if params is None else dict(params)
+        await self._say(_sse_event(JSONRPCNotification(jsonrpc="2.0", method=method, params=body)))
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Report progress if the client asked for it."""
+        if self._token is None:
+            return
+        params: dict[str, Any] = {"progressToken": self._token, "progress": progress}
+        if total is not None:
+            params["total"] = total
+        if message is not None:
+            params["message"] = message
+        await self.notify("notifications/progress", params)
