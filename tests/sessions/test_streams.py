@@ -190,7 +190,7 @@ async def test_a_request_cancelled_at_once_ends_without_a_response_and_the_other
         batch = [call(LONG, {"duration": 50, "steps": 50}, id=1), call("echo", {"message": "x"}, id=2)]
         one = tasks.create_task(session.post(workers.a, call(LONG, {"duration": 50, "steps": 50}, id=3)))
         several = tasks.create_task(session.post(workers.a, batch))
-        while not {(session.id, 1), (session.id, 2), (session.id, 3)} <= room._running.keys():
+        while not {(session.id, 1), (session.id, 2), (session.id, 3)} <= set(room._running.values()):
             await asyncio.sleep(0.005)
         for number in (1, 3):
             await session.post(workers.a, cancelled(number))
