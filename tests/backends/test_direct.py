@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, LOG_LEVEL_META_KEY
 
+from switchboard.backends.direct import DirectCalls
+from switchboard.protocol.direct_requests import ToolCall
 from tests.backends.conftest import SERVERS, Serve
 from tests.http.test_fast_path import Sent, Ways, differing, opened
 from tools.messages import call, modern
@@ -28,7 +31,6 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("roots", {"unasked": 1}),
     ("fail", {"unasked": 1}),
 )
-LOG_LEVEL = {"io.modelcontextprotocol/logLevel": "debug"}
 
 
 def sent(ways: Ways, backends: tuple[str, ...], **more: Any) -> Iterator[tuple[str, Sent]]:
@@ -67,12 +69,26 @@ async def test_calls_go_the_short_way_where_nobody_is_told_or_asked_and_are_answ
         plain, before = list(sent(ways, ("child", "far"))), ways.short
         assert await differing(ways, plain) == {}
         assert ways.short - before == len(plain)
-        odd = [
-            *sent(ways, ("child",), progressToken="p"),
-            *sent(ways, ("child",), **LOG_LEVEL),
-            *sent(ways, ("child",), capabilities={"roots": {}}),
-            ("nothing", ways.modern(modern(call("child__fail")))),
-        ]
-        for _, one in odd:
-            await ways._answer(ways.fast, *one)
-        assert ways.short - before == len(plain)
+
+
+@pytest.mark.parametrize(
+    ("version", "arguments", "meta"),
+    [
+        ("2025-11-25", {"a": 1}, {CLIENT_CAPABILITIES_META_KEY: {}}),
+        ("2026-07-28", {}, {CLIENT_CAPABILITIES_META_KEY: {}}),
+        ("2026-07-28", {"a": 1}, {}),
+        ("2026-07-28", {"a": 1}, {CLIENT_CAPABILITIES_META_KEY: {"roots": {}}}),
+        ("2026-07-28", {"a": 1}, {CLIENT_CAPABILITIES_META_KEY: {}, "progressToken": "p"}),
+        ("2026-07-28", {"a": 1}, {CLIENT_CAPABILITIES_META_KEY: {}, LOG_LEVEL_META_KEY: "debug"}),
+    ],
+)
+def test_a_call_whose_client_may_be_asked_or_told_something_needs_the_context(
+    version: str, arguments: dict[str, Any], meta: dict[str, Any]
+) -> None:
+    async def forward(*_parts: Any) -> Any:
+        raise AssertionError
+
+    tools = DirectCalls(forward)
+    assert tools.prepare(ToolCall("add", arguments, meta, version)) is None
+    plain = ToolCall("add", {"a": 1}, {CLIENT_CAPABILITIES_META_KEY: {}}, "2026-07-28")
+    assert tools.prepare(plain) is not None
