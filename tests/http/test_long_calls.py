@@ -11,14 +11,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from mcp_types import InputRequiredResult
 from starlette.requests import Request
 
 from switchboard.http import modern_direct
 from switchboard.http.modern_direct import DirectRequests
 from switchboard.identity.principal import ANONYMOUS, Caller
 from switchboard.identity.principal import serving as as_caller
-from switchboard.protocol.direct_requests import PreparedInContext, Unfinished, given_result
+from switchboard.protocol.direct_requests import Prepared, PreparedInContext, Unfinished
 from switchboard.state import open_state
 from tests.http.odd_tools import GATES, Gate
 from tests.http.test_fast_path import config
@@ -150,16 +149,29 @@ class Client:
         return b"".join(message.get("body", b"") for message in self.sent).decode()
 
 
-async def entry(send: Any) -> None:
-    """What stands for the SDK's entry: answers with what it was given."""
-    assert given_result() is not None
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-    await send({"type": "http.response.body", "body": b'{"sealed":1}'})
+async def sealed(_speaker: Any, _connection: Any, _state: Any) -> dict[str, Any]:
+    """What stands for the server's middleware, with a result that asks for more."""
+    return {"sealed": 1}
+
+
+SEALED = {"jsonrpc": "2.0", "id": 7, "result": {"sealed": 1}}
+
+
+def unfinished() -> Unfinished:
+    return Unfinished(PreparedInContext(sealed))
 
 
 @contextmanager
 def never(_still_valid: object, _end: object) -> Iterator[None]:
     yield
+
+
+async def served(client: Client, prepared: Prepared | PreparedInContext, ending: Any = never) -> None:
+    """Serve a modern call, over HTTP."""
+    scope = {"type": "http", "headers": []}
+    await DirectRequests(ending).serve(
+        prepared, modern(WAITING), lambda: Request(scope), scope, client.receive, client.send
+    )
 
 
 @pytest.fixture
@@ -171,12 +183,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("end", "told"),
-    [({"a": "é\u2028"}, {"jsonrpc": "2.0", "id": 7, "result": {"a": "é\u2028"}}), (Unfinished({}), {"sealed": 1})],
+    [({"a": "é\u2028"}, {"jsonrpc": "2.0", "id": 7, "result": {"a": "é\u2028"}}), (unfinished(), SEALED)],
 )
 async def test_a_silent_modern_call_is_kept_open_by_comments_and_ends_with_an_event(end: Any, told: Any) -> None:
     client, waiting = Client(), Waiting(end)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(DirectRequests(never).serve(waiting, entry, {}, client.receive, client.send))
+        tasks.create_task(served(client, waiting))
         await client.pinged.wait()
         waiting.gate.open.set()
     assert client.sent[0]["headers"][0] == (b"content-type", b"text/event-stream")
@@ -197,13 +209,8 @@ async def test_a_modern_call_that_has_spoken_is_kept_open_by_comments_and_says_n
         assert connection.client_capabilities is not None
         return await waiting.run()
 
-    message = modern(WAITING)
-    http = Request({"type": "http", "headers": []})
-    serving = DirectRequests(never).serve_in_context(
-        PreparedInContext(serve), message, http, client.receive, client.send
-    )
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serving)
+        tasks.create_task(served(client, PreparedInContext(serve)))
         await client.pinged.wait()
         waiting.gate.open.set()
     await kept[0].notify("notifications/message", {"data": "too late"})
@@ -213,12 +220,12 @@ async def test_a_modern_call_that_has_spoken_is_kept_open_by_comments_and_says_n
     assert client.sent[-1]["more_body"] is False
 
 
-async def test_a_result_that_asks_for_more_is_finished_by_the_entry() -> None:
-    client, waiting = Client(), Waiting(Unfinished(InputRequiredResult(request_state="s")))
+async def test_a_result_that_asks_for_more_is_finished_in_a_context() -> None:
+    client, waiting = Client(), Waiting(unfinished())
     waiting.gate.open.set()
-    await DirectRequests(never).serve(waiting, entry, {}, client.receive, client.send)
-    assert client.text == '{"sealed":1}'
-    assert given_result() is None
+    await served(client, waiting)
+    assert client.sent[0]["headers"][0] == (b"content-type", b"application/json")
+    assert json.loads(client.text) == SEALED
 
 
 async def test_a_result_that_asks_for_more_is_given_to_its_own_call_alone(workers: Workers) -> None:
@@ -252,7 +259,6 @@ async def test_a_modern_call_ends_with_its_token() -> None:
         return True
 
     with as_caller(Caller(ANONYMOUS, still_valid=good)):
-        scope = {"type": "http"}
-        await DirectRequests(ending).serve(waiting, entry, scope, client.receive, client.send)
+        await served(client, waiting, ending)
     assert waiting.gate.cancelled.is_set()
     assert client.sent[0]["status"] == 401

@@ -13,7 +13,7 @@ In the modern era such a tool must neither become a task, nor have headers that 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -96,6 +96,8 @@ _PLAIN: Final = (str, int, bool, type(None))
 Tool = tuple[bool, LiveTool | None]
 """Whether a tool is called like any other (see `_may_be_direct`), and the tool, if it can be called directly."""
 
+Handler = Callable[[Context, CallToolRequestParams], Awaitable[HandlerResult]]
+
 _NO_CONNECTION: Final[Any] = None
 """What shapes a result asks nothing of the client's connection."""
 
@@ -110,6 +112,7 @@ class PreparedCall:
     _found: LiveTool
     _work: Work
     _version: str
+    _params: dict[str, Any]
 
     @property
     def method(self) -> str:
@@ -122,7 +125,7 @@ class PreparedCall:
             with self._found.life:
                 result = await answered(self._path.source, self._entry, CALL, self._work())
             if self._version in MODERN_PROTOCOL_VERSIONS and is_input_required(result):
-                raise Unfinished(result)
+                raise Unfinished(self._path.finishing(self._params, result))
         return {**noted, **self._path.serialized(self._version, result)}
 
 
@@ -201,13 +204,27 @@ class FastPath:
             return None
         work = None if found is None else found.tool.prepare(ToolCall(entry.name, arguments, meta, version))
         if found is not None and work is not None:
-            return PreparedCall(message["id"], self, entry, found, work, version)
+            return PreparedCall(message["id"], self, entry, found, work, version, params)
         serve = plain or version not in MODERN_PROTOCOL_VERSIONS
-        return PreparedInContext(partial(self._served, params)) if serve else None
+        return PreparedInContext(partial(self._served, params, self._handler)) if serve else None
+
+    def finishing(self, params: dict[str, Any], result: HandlerResult) -> PreparedInContext:
+        """What brings the result of a tool that was called through the server's middleware."""
+
+        async def known(_ctx: Context, _params: CallToolRequestParams) -> HandlerResult:
+            return result
+
+        return PreparedInContext(partial(self._served, params, known))
+
+    async def _handler(self, ctx: Context, params: CallToolRequestParams) -> HandlerResult:
+        registered: Any = self._server.get_request_handler(CALL)
+        result: HandlerResult = await registered.handler(ctx, params)
+        return result
 
     async def _served(
         self,
         params: dict[str, Any],
+        handler: Handler,
         speaker: DispatchContext[TransportContext],
         connection: Connection,
         lifespan_state: Any,
@@ -218,8 +235,7 @@ class FastPath:
         typed = CallToolRequestParams.model_validate(params, by_name=False)
 
         async def handled(ctx: Context) -> HandlerResult:
-            handler: Any = self._server.get_request_handler(CALL)
-            return self._shaped(version, await handler.handler(ctx, typed))
+            return self._shaped(version, await handler(ctx, typed))
 
         serve: CallNext = handled
         for middleware in self._middleware:

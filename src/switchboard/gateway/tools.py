@@ -12,7 +12,6 @@ from mcp_types import INVALID_PARAMS, CallToolRequestParams
 from switchboard.gateway import list_pages
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
 from switchboard.plugins import TASK_SUPPORT, TaskSupport
-from switchboard.protocol.direct_requests import given_result
 from switchboard.protocol.versions import fitted_result
 
 
@@ -20,8 +19,6 @@ def rows(source: CatalogSource) -> Iterable[Row]:
     """What serves tools."""
 
     async def call(ctx: Context, params: CallToolRequestParams) -> HandlerResult:
-        if (result := given_result()) is not None:
-            return result
         exposed = params.name
         entry = source.current().tools.find(exposed) or await find(source, lambda catalog: catalog.tools.find(exposed))
         if entry is None:

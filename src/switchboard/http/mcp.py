@@ -53,7 +53,7 @@ from switchboard.http.request_body import Answering, read_body
 from switchboard.http.responses import send_body, send_json
 from switchboard.http.scopes import LISTEN, EntryScopes, declined, no_scopes, require
 from switchboard.identity import Principal, current
-from switchboard.protocol.direct_requests import FastRequest, KnownResponse, Prepare, PreparedInContext
+from switchboard.protocol.direct_requests import FastRequest, KnownResponse, Prepare
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
@@ -156,19 +156,17 @@ class McpEndpoint:
             await self._listen(value, found, scope, receive, send)
             return
 
-        async def entry(out: Send) -> None:
-            await serve(self._modern, self._ending, scope, _replayed(body, receive), _retriable(scope, out))
-
-        prepared = self._prepared(body, value, found, scope)
+        out, prepared = _retriable(scope, send), self._prepared(body, value, found, scope)
         if isinstance(prepared, KnownResponse):
             await send_body(send, 200, prepared.response, b"application/json")
-        elif isinstance(prepared, PreparedInContext):
-            http = Request(scope, _replayed(body, receive))
-            await self._direct.serve_in_context(prepared, value, http, receive, _retriable(scope, send))
         elif prepared is None:
-            await entry(send)
+            await serve(self._modern, self._ending, scope, _replayed(body, receive), out)
         else:
-            await self._direct.serve(prepared, entry, scope, receive, send)
+
+            def http() -> Request:
+                return Request(scope, _replayed(body, receive))
+
+            await self._direct.serve(prepared, value, http, scope, receive, out)
 
     def _prepared(self, body: bytes, value: Any, found: dict[str, str], scope: Scope) -> FastRequest | None:
         """What serves the message without the SDK's entry, if anything does and the entry would not refuse it."""

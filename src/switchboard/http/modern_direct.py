@@ -16,7 +16,6 @@ from mcp.server.runner import modern_error_data
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import RequestId
 from starlette.requests import Request
-from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
 from switchboard.aio import Overdue, background, is_being_cancelled
@@ -25,11 +24,8 @@ from switchboard.http.modern import PING, Answer, Ending
 from switchboard.http.modern_context import ModernContext
 from switchboard.http.responses import send_body
 from switchboard.identity import current
-from switchboard.protocol.direct_requests import Prepared, PreparedInContext, Unfinished, given
+from switchboard.protocol.direct_requests import Prepared, PreparedInContext, Unfinished
 from switchboard.sessions.exchange import CANCELLED, error_response
-
-Entry = Callable[[Send], Awaitable[None]]
-"""Serves the same request the SDK's way."""
 
 ATTENDED_AFTER_S: Final = 0.05
 """How long a request may last before anybody watches its client and its token."""
@@ -58,35 +54,45 @@ class DirectRequests:
         self._ending = ending
         self._overdue = Overdue(ATTENDED_AFTER_S)
 
-    async def serve(self, prepared: Prepared, entry: Entry, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one; `entry` finishes what cannot be finished here."""
-        request = _DirectRequest(self._ending, receive, Answer(send))
-        try:
-            response = await self._response(request, prepared.id, prepared.run())
-        except Unfinished as unfinished:
-            with given(unfinished.result):
-                await entry(request.as_event if request.answer.begun else send)
-        else:
-            await request.send(response, scope)
-
-    async def serve_in_context(
-        self, prepared: PreparedInContext, message: dict[str, Any], http: Request, receive: Receive, send: Send
+    async def serve(
+        self,
+        prepared: Prepared | PreparedInContext,
+        message: dict[str, Any],
+        http: Callable[[], Request],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        """Serve one whose handler may speak before its response: then the response is the last event of a stream."""
-        request = _DirectRequest(self._ending, receive, Answer(send))
-        context = ModernContext(http, message, request.say)
-        work = prepared.serve(context, context.connection(), {})
-        await request.send(await self._response(request, message["id"], work), http.scope)
+        """Serve one. If its handler spoke before the response, that is the last event of a stream.
 
-    async def _response(
-        self, request: _DirectRequest, number: RequestId, work: Awaitable[dict[str, Any]]
-    ) -> dict[str, Any]:
+        Args:
+            message: the request.
+            http: makes the HTTP request that brought it, for handlers that may look at it.
+        """
+        request = _DirectRequest(self._ending, receive, Answer(send))
+
+        def in_context(prepared: PreparedInContext) -> Awaitable[dict[str, Any]]:
+            context = ModernContext(http(), message, request.say)
+            return prepared.serve(context, context.connection(), {})
+
+        work = in_context(prepared) if isinstance(prepared, PreparedInContext) else _finished(prepared, in_context)
         self._overdue.add(request.attend)
         try:
-            return await request.response(number, work)
+            response = await request.response(message["id"], work)
         finally:
             self._overdue.discard(request.attend)
             await request.leave()
+        await request.send(response, scope)
+
+
+async def _finished(
+    prepared: Prepared, in_context: Callable[[PreparedInContext], Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
+    try:
+        return await prepared.run()
+    except Unfinished as unfinished:
+        rest = unfinished.rest
+    return await in_context(rest)
 
 
 class _DirectRequest:
@@ -107,11 +113,7 @@ class _DirectRequest:
         """When its client was last told something, by the loop's clock."""
 
     async def response(self, number: RequestId, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-        """Serve it; what it answers, if anybody still wants to hear it.
-
-        Raises:
-            Unfinished: as `Prepared.run`.
-        """
+        """Serve it; what it answers, if anybody still wants to hear it."""
         try:
             return {"jsonrpc": "2.0", "id": number, "result": await work}
         except asyncio.CancelledError:
@@ -120,8 +122,6 @@ class _DirectRequest:
             if is_being_cancelled():
                 raise
             return error_response(number, CANCELLED)
-        except Unfinished:
-            raise
         except Exception as error:  # the boundary of the handler, as in the SDK's entry
             data = modern_error_data(error).model_dump(mode="json", by_alias=True, exclude_none=True)
             return {"jsonrpc": "2.0", "id": number, "error": data}
@@ -149,11 +149,6 @@ class _DirectRequest:
         elif self._ended_by is None:
             status = ERROR_CODE_HTTP_STATUS.get(response["error"]["code"], 200) if "error" in response else 200
             await send_body(self.answer, status, strict_json.written(response), _JSON)
-
-    async def as_event(self, message: AsgiMessage) -> None:
-        """A `send` for an answer in plain JSON, which becomes the last event of the stream that was begun."""
-        if message["type"] == "http.response.body":
-            await self._event(message["body"])
 
     async def _event(self, data: bytes) -> None:
         body = b"event: message\r\ndata: " + data + b"\r\n\r\n"

@@ -7,9 +7,7 @@ request whose handler may speak before its result is a `PreparedInContext`; the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,14 +42,6 @@ class DirectTool(Protocol):
     def prepare(self, call: ToolCall) -> Work | None:
         """What serves this call; `None` if it needs the request's context after all. Nothing has happened then."""
         ...
-
-
-class Unfinished(Exception):
-    """The tool was called, but its result, which asks for more input, is for the kernel to seal: see `given`."""
-
-    def __init__(self, result: HandlerResult) -> None:
-        super().__init__("the result needs more than its request was given")
-        self.result = result
 
 
 class Prepared(Protocol):
@@ -90,6 +80,15 @@ class PreparedInContext:
     serve: Serve
 
 
+class Unfinished(Exception):
+    """The tool was called, but its result asks for more input, which the server's middleware has to seal."""
+
+    def __init__(self, rest: PreparedInContext) -> None:
+        super().__init__("the result needs more than its request was given")
+        self.rest = rest
+        """What is left to be done; it calls the tool no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownResponse:
     """A request whose response is known already."""
@@ -109,28 +108,3 @@ async def close(connection: Connection) -> None:
     left: Any = connection.exit_stack
     if left._exit_callbacks:
         await aclose_shielded(connection)
-
-
-_given: ContextVar[list[HandlerResult]] = ContextVar("switchboard_given_result")
-
-
-@contextmanager
-def given(result: HandlerResult) -> Iterator[None]:
-    """While entered, the kernel's handler of `tools/call` calls nothing, once: it answers with this result.
-
-    Once, since others may come to have this context: on a connection whose client sends ahead, the next request begins
-    where the answer to this one is sent.
-    """
-    kept = [result]
-    reset = _given.set(kept)
-    try:
-        yield
-    finally:
-        kept.clear()
-        _given.reset(reset)
-
-
-def given_result() -> HandlerResult:
-    """The result to answer with, for whoever asks first; `None` where the tool is still to be called."""
-    kept = _given.get(None)
-    return kept.pop() if kept else None
