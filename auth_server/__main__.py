@@ -59,15 +59,7 @@ async def _serve(settings: Environment) -> None:
         httpx2.AsyncClient(timeout=_UPSTREAM_TIMEOUT) as http,
     ):
         await awaiting_redis(lambda: join(state, settings.auth.secret_keys))
-        server = AuthorizationServer(
-            settings.auth,
-            state.redis,
-            prefix=state.prefix,
-            clock=state.clock,
-            http=http,
-            hold=state.replicas.hold,
-            lookups=state.lookups,
-        )
+        server = AuthorizationServer.over(settings.auth, state, http)
         await announce(settings.auth, http)
         freeze_after_start()
         log.info("server.started", issuer=settings.auth.issuer, state=state.kind, port=settings.auth_server_port)

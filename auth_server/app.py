@@ -41,6 +41,7 @@ from auth_server.settings import AuthSettings
 from auth_server.store.access import AccessTokens
 from auth_server.store.connection import Connection, Hold, at_once
 from auth_server.store.revocation import By
+from switchboard.state import State
 from switchboard.state.lookups import Lookups
 
 MAX_BODY = 65_536
@@ -78,6 +79,19 @@ class AuthorizationServer:
         ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix, hold, lookups)
         self._signing = SigningKeys(connection, ring, clock)
         self._shared = assemble(settings, connection, ring, self._signing, clock, fetcher or Fetcher(), http)
+
+    @classmethod
+    def over(cls, settings: AuthSettings, state: State, http: httpx2.AsyncClient | None) -> AuthorizationServer:
+        """The server of a process that holds this shared state open."""
+        return cls(
+            settings,
+            state.redis,
+            prefix=state.prefix,
+            clock=state.clock,
+            http=http,
+            hold=state.replicas.hold,
+            lookups=state.lookups,
+        )
 
     def routes(self) -> list[Route]:
         """Every endpoint, to be mounted at the root of the host."""

@@ -55,15 +55,7 @@ async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack) -> A
 async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
     issuing = issuing_settings(settings)
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
-    server = AuthorizationServer(
-        issuing,
-        state.redis,
-        prefix=state.prefix,
-        clock=state.clock,
-        http=http,
-        hold=state.replicas.hold,
-        lookups=state.lookups,
-    )
+    server = AuthorizationServer.over(issuing, state, http)
     if http is not None:
         await announce(issuing, http)
     verifier = InProcessVerifier(
