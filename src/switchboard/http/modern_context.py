@@ -22,6 +22,8 @@ from mcp_types import (
 )
 from starlette.requests import Request
 
+from switchboard.sessions.exchange import progress_params
+
 Say = Callable[[bytes], Awaitable[None]]
 """Sends an event on the response's stream, which it begins; what comes after the response is dropped."""
 
@@ -68,9 +70,4 @@ class ModernContext:
         """Report progress if the client asked for it."""
         if self._token is None:
             return
-        params: dict[str, Any] = {"progressToken": self._token, "progress": progress}
-        if total is not None:
-            params["total"] = total
-        if message is not None:
-            params["message"] = message
-        await self.notify("notifications/progress", params)
+        await self.notify("notifications/progress", progress_params(self._token, progress, total, message))

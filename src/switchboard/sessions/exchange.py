@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data, progress_token_from_params
 from mcp.shared.message import MessageMetadata, ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, RequestId
+from mcp_types import INTERNAL_ERROR, ClientCapabilities, ErrorData, ProgressToken, RequestId
 
 from switchboard.aio import is_being_cancelled
 from switchboard.errors import SessionGone, StateUnavailable
@@ -119,12 +119,7 @@ class Exchange:
         """Report progress if the client asked for it."""
         if self._token is None:
             return
-        params: dict[str, Any] = {"progressToken": self._token, "progress": progress}
-        if total is not None:
-            params["total"] = total
-        if message is not None:
-            params["message"] = message
-        await self.notify("notifications/progress", params)
+        await self.notify("notifications/progress", progress_params(self._token, progress, total, message))
 
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
@@ -168,6 +163,14 @@ class Exchange:
         """Let the client poll: end this POST's stream, go on, and be resumed by `Last-Event-ID` (SEP-1699)."""
         await self._reply.commit()
         self._reply.detach()
+
+
+def progress_params(token: ProgressToken, progress: float, total: float | None, message: str | None) -> dict[str, Any]:
+    """The parameters of `notifications/progress`."""
+    optional = {"total": total, "message": message}
+    return {"progressToken": token, "progress": progress} | {
+        name: value for name, value in optional.items() if value is not None
+    }
 
 
 async def response(request: RequestId, method: str, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
