@@ -207,8 +207,9 @@ def _soak(found: Found) -> Iterator[Check]:
     memory = [each["memory"] for each in settled]
     change = max(abs(each / memory[0] - 1) for each in memory) * 100
     yield Check(f"memory within {seconds / 60:.0f} min, changed by", change, 5, "%", at_least=False)
-    opened = [each["descriptors"] for each in settled]
-    yield Check("descriptors more at the end", max(0, opened[-1] - opened[0]), 2, "", at_least=False)
+    first, last = found.rows["soak"]["rest"]
+    for name in first:
+        yield Check(f"{name} more at the end", max(0, last[name] - first[name]), 2, "", at_least=False)
     spread = statistics.median(each["p99"] / each["p50"] for each in settled if each["p50"])
     yield Check("p99 of p50", spread, 5, at_least=False)
     yield Check("wrong answers", sum(each["wrong"] for each in looks), 0, "", at_least=False)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import subprocess
 import time
 from typing import Any, Final
+
+import redis
 
 from scratch.bench.install import Unavailable
 from scratch.bench.load import Plan
@@ -24,6 +27,8 @@ OTHERS: Final = {
     "ContextForge": "contextforge",
 }
 CHUNKS: Final = 12
+REST_S: Final = 3.0
+"""After a load, before what is left of it is counted."""
 
 
 def starts(stage: Stage, pace: Pace) -> dict[str, Any]:
@@ -75,13 +80,16 @@ def _start(stage: Stage, like: Server) -> float:
 
 
 def soak(stage: Stage, seconds: float) -> dict[str, Any]:
-    """Clients of both eras on one worker without a break: what a look each twelfth of the time shows."""
+    """Clients of both eras on one worker without a break: what a look each twelfth of the time shows.
+
+    What it holds while nobody calls is looked at after the first, when pools are as large as they get, and at the end.
+    """
     server = stage.server("switchboard")
     stage.freeze_others(server.name)
     modern = Contestant("", "", modern=True).plan(server, AT_ONCE // 2)
     handshake = Contestant("", "", modern=False).plan(server, AT_ONCE // 2)
-    looks = []
-    for _ in range(CHUNKS):
+    looks, rest = [], []
+    for chunk in range(CHUNKS):
         load, cpu = loaded(Plan(server.port, (*modern, *handshake), seconds / CHUNKS, 0.1), stage.cores, server.process)
         server.process.thaw()
         look = {"rate": load.rate, "p50": load.p50_ms, "p99": load.p99_ms, "wrong": load.wrong}
@@ -89,4 +97,23 @@ def soak(stage: Stage, seconds: float) -> dict[str, Any]:
         look |= {"per_cpu": load.answered / cpu if cpu else 0.0, "seconds": load.seconds}
         looks.append(look)
         print(f"    {look}", flush=True)
-    return {"looks": looks}
+        if chunk in (0, CHUNKS - 1):
+            rest.append(_at_rest(stage, server))
+    print(f"    at rest: {rest}", flush=True)
+    return {"looks": looks, "rest": rest}
+
+
+def _at_rest(stage: Stage, server: Server) -> dict[str, int]:
+    """What a worker holds while nobody calls."""
+    time.sleep(REST_S)
+    said = sent_once(server.port, server.client(0, modern=True).call("tasks", "held", said="held ")).body
+    tasks = re.search(r"held (\d+) tasks", said)
+    if tasks is None:
+        raise Unavailable(f"does not say how many tasks it has: {said[:200]}")
+    with redis.Redis.from_url(stage.redis.url) as client:
+        connections: Any = client.info("clients")
+    return {
+        "tasks": int(tasks[1]),
+        "descriptors": server.process.descriptors,
+        "connections to Redis": connections["connected_clients"],
+    }

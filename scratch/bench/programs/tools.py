@@ -5,6 +5,7 @@ So our server and the SDK's own run the very same functions behind the very same
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from switchboard.plugins import Plugin
 STEPS: Final = 3
 """How often `steps` reports."""
 
-OTHERS: Final = 17
+OTHERS: Final = 16
 """Tools that nobody calls, so that a page of the list has 20."""
 
 
@@ -36,10 +37,15 @@ async def steps(message: str, ctx: Context[Any]) -> str:
     return message
 
 
+async def tasks(message: str) -> str:
+    """Say it again, and how many tasks this process has."""
+    return f"{message} {len(asyncio.all_tasks())} tasks"
+
+
 def server() -> MCPServer[Any]:
     """A server with all of them."""
     made: MCPServer[Any] = MCPServer("bench", log_level="WARNING")
-    for function in (echo, whoami, steps):
+    for function in (echo, whoami, steps, tasks):
         made.add_tool(function)
     for number in range(OTHERS):
         made.add_tool(echo, name=f"other_{number:02}", description=f"Say it again, as number {number} does.")
