@@ -6,23 +6,23 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import structlog
 
 from switchboard.everything.tools.logs import LEVELS
 from switchboard.sessions import service
 from switchboard.state import open_state
 from tests.http.odd_tools import GATES, Gate
 from tests.http.speaking_tools import CLOSED, SILENT, SPEAKING
-from tests.sessions.conftest import CAPABILITIES, Events, Session, Worker, Workers, serving
-from tools.fleet.workers import installed
+from tests.http.test_fast_path import configured, few_words, two_ways
+from tests.sessions.conftest import CAPABILITIES, Events, Session, Worker, Workers
 from tools.messages import call, modern_headers, notification, request
 from tools.messages import modern as as_modern
+
+__all__ = ["few_words"]
 
 FAST_VERSIONS = ("2025-06-18", "2025-11-25")
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -40,29 +40,18 @@ REFUSALS = {method: {"error": {"code": -32000, "message": "no"}} for method in A
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with the tools that speak, under their own names."""
-    path = installed(tmp_path, "speaking", "tests.http.speaking_tools:plugin")["PYTHONPATH"].partition(":")[0]
-    monkeypatch.syspath_prepend(path)
-    file = tmp_path / "speaking.json"
-    file.write_text(json.dumps({"plugins": {"everything": {"enabled": True}, "speaking": {"prefix": "never"}}}))
-    return file
-
-
-@pytest.fixture(autouse=True)
-def few_words() -> Iterator[None]:
-    """Tracebacks are not drawn."""
-    with structlog.testing.capture_logs():
-        yield
+    return configured(tmp_path, monkeypatch, "speaking", "tests.http.speaking_tools:plugin")
 
 
 @pytest.fixture
-async def ways(redis_url: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
+async def ways(redis_url: str, config: Path) -> AsyncIterator[Workers]:
     """Two workers of one fleet: one with the fast path, one without."""
-    monkeypatch.setattr(service, "COMMIT_WINDOW_S", 60.0)  # on a busy machine a second may pass on one way only
-    async with AsyncExitStack() as stack:
-        fast = await stack.enter_async_context(serving(redis_url, config_file=config, fast_path="on"))
-        slow = await stack.enter_async_context(serving(redis_url, config_file=config, fast_path="off"))
-        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=60))
-        yield Workers([fast, slow], http, await stack.enter_async_context(open_state(redis_url)))
+    async with (
+        two_ways(redis_url, config) as workers,
+        httpx2.AsyncClient(timeout=60) as http,
+        open_state(redis_url) as state,
+    ):
+        yield Workers(list(workers), http, state)
 
 
 @pytest.fixture

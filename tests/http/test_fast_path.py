@@ -121,13 +121,19 @@ def _changed(headers: Headers, change: Mapping[str, str | None]) -> Headers:
 
 
 @asynccontextmanager
-async def opened(redis_url: str, config: Path) -> AsyncIterator[Ways]:
+async def two_ways(redis_url: str, config: Path) -> AsyncIterator[tuple[Worker, Worker]]:
+    """Two workers of one fleet: one with the fast path, one without."""
     async with AsyncExitStack() as stack:
         # On a busy machine a reply that takes a second becomes a stream on one way, and not on the other.
         stack.enter_context(pytest.MonkeyPatch.context()).setattr(service, "COMMIT_WINDOW_S", 60.0)
         worker = partial(serving, redis_url, config_file=config)
         fast = await stack.enter_async_context(worker(fast_path="on"))
-        slow = await stack.enter_async_context(worker(fast_path="off"))
+        yield fast, await stack.enter_async_context(worker(fast_path="off"))
+
+
+@asynccontextmanager
+async def opened(redis_url: str, config: Path) -> AsyncIterator[Ways]:
+    async with two_ways(redis_url, config) as (fast, slow):
         sessions = {version: await _session(fast, version) for version in VERSIONS}
         yield Ways(fast, slow, sessions)
 
@@ -151,10 +157,15 @@ async def _session(worker: Worker, version: str) -> str:
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with the odd tools, under their own names."""
-    path = installed(tmp_path, "odd", "tests.http.odd_tools:plugin")["PYTHONPATH"].partition(":")[0]
+    return configured(tmp_path, monkeypatch, "odd", "tests.http.odd_tools:plugin")
+
+
+def configured(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, factory: str) -> Path:
+    """A configuration with a plugin's tools under their own names, beside the demo's."""
+    path = installed(folder, name, factory)["PYTHONPATH"].partition(":")[0]
     monkeypatch.syspath_prepend(path)
-    file = tmp_path / "odd.json"
-    file.write_text(json.dumps({"plugins": {"everything": {"enabled": True}, "odd": {"prefix": "never"}}}))
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({"plugins": {"everything": {"enabled": True}, name: {"prefix": "never"}}}))
     return file
 
 
