@@ -25,7 +25,6 @@ from auth_server.endpoints.metadata import Jwks, Metadata
 from auth_server.endpoints.register import Register
 from auth_server.endpoints.revoke import Logout, Revoke
 from auth_server.endpoints.token import Token
-from auth_server.fetch.fetcher import Fetcher
 from auth_server.grants import GrantStrategy
 from auth_server.grants.authorization_code import AuthorizationCode
 from auth_server.grants.client_credentials import ClientCredentials
@@ -41,6 +40,7 @@ from auth_server.settings import AuthSettings
 from auth_server.store.access import AccessTokens
 from auth_server.store.connection import Connection, Hold, at_once
 from auth_server.store.revocation import By
+from switchboard.common.fetch.fetcher import Fetcher
 from switchboard.state import State
 from switchboard.state.lookups import Lookups
 

@@ -18,7 +18,6 @@ from auth_server.connectors.github import GitHub
 from auth_server.connectors.oidc import OpenIdConnect, discovery_of
 from auth_server.connectors.provider_http import ProviderHttp
 from auth_server.crypto import KeyRing
-from auth_server.fetch.fetcher import Fetcher
 from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
 from auth_server.jwt.key_sets import LARGEST, Get, KeySets
@@ -33,6 +32,7 @@ from auth_server.store.fetched import Bounds
 from auth_server.tokens.formats import Opaque, SignedJwt, TokenFormat
 from auth_server.tokens.issuer import TokenIssuer
 from auth_server.tokens.renewal import Renewal
+from switchboard.common.fetch.fetcher import Fetcher
 from switchboard.errors import ConfigurationError
 
 CONFIGURED_ADDRESSES = Bounds(of_a_host=1_000, bytes=1_048_576)

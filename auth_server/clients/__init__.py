@@ -2,6 +2,6 @@
 
 Clients register themselves (RFC 7591), are described by a document at their id, or are named by the settings.
 
-May import: fetch, jwt, store, leaves.
+May import: jwt, store, leaves.
 Never imports: endpoints, grants.
 """

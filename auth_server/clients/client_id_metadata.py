@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from auth_server.clients.registration import checked
 from auth_server.errors import InvalidClient, Refusal
-from auth_server.fetch.fetcher import Fetcher, FetchRefused, safe_url
 from auth_server.models import Client, dump, load
 from auth_server.store import Fetched
+from switchboard.common.fetch.fetcher import Fetcher, FetchRefused, safe_url
 
 LARGEST = 5 * 1024
 SHORTEST, LONGEST = 300, 86_400

@@ -2,6 +2,6 @@
 
 Owns the checks before the endpoints, rate limits, and how errors become answers.
 
-May import: clients, fetch, pages, store, leaves.
+May import: clients, pages, store, leaves.
 Never imports: endpoints, grants.
 """

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from auth_server.crypto import KeyRing
 from auth_server.errors import InvalidClient, Refusal
-from auth_server.fetch.fetcher import source
 from auth_server.models import Client
 from auth_server.quotas import QUOTAS, Name
 from auth_server.store.connection import Connection
+from switchboard.common.fetch.fetcher import source
 from switchboard.common.networks import UNKNOWN, bucket_of
 from switchboard.common.quota import TAKE, Quota
 

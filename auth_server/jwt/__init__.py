@@ -1,5 +1,5 @@
 """Signed JWTs: those of others verified by their key sets, our own signed with keys that rotate.
 
-May import: fetch, store, leaves.
+May import: store, leaves.
 Never imports: endpoints, grants.
 """

@@ -6,8 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from auth_server.fetch.fetcher import FetchRefused
 from auth_server.store import Fetched
+from switchboard.common.fetch.fetcher import FetchRefused
 from switchboard.common.jose import InvalidJwt, Jwt, peek, public_members, verified
 from switchboard.errors import AuthorizationUnavailable
 

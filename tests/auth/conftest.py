@@ -26,7 +26,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
 from auth_server import AuthorizationServer, AuthSettings
-from auth_server.fetch.fetcher import Fetcher
+from switchboard.common.fetch.fetcher import Fetcher
 
 ISSUER = "http://localhost:3001"
 RESOURCE = "http://localhost:3232/mcp"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from auth_server.clients.client_id_metadata import is_document_id, lifetime
-from auth_server.fetch.fetcher import Fetcher, FetchRefused
-from auth_server.fetch.public_addresses import is_public
 from switchboard.common.breaker import FAILURES, PAUSE_S, Breakers
+from switchboard.common.fetch.fetcher import Fetcher, FetchRefused
+from switchboard.common.fetch.public_addresses import is_public
 from switchboard.errors import AuthorizationUnavailable
 from tests.auth.conftest import MakeWorld, Site, World
 

@@ -16,10 +16,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from auth_server import StaticClient
-from auth_server.fetch import fetcher as fetching
-from auth_server.fetch.fetcher import Fetcher, FetchRefused
 from auth_server.settings import TrustedIssuer
 from switchboard.common.breaker import FAILURES
+from switchboard.common.fetch import fetcher as fetching
+from switchboard.common.fetch.fetcher import Fetcher, FetchRefused
 from switchboard.errors import AuthorizationUnavailable
 from tests.auth.conftest import MakeWorld, Site, World
 

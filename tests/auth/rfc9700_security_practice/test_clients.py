@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from auth_server.fetch.fetcher import Fetcher, FetchRefused
+from switchboard.common.fetch.fetcher import Fetcher, FetchRefused
 from tests.auth.conftest import MakeWorld, Site, World
 
 pytestmark = pytest.mark.parametrize("redis", ["memory"], indirect=True)

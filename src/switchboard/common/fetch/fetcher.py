@@ -22,9 +22,9 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
-from auth_server.fetch.public_addresses import is_public
 from switchboard.common import strict_json
 from switchboard.common.breaker import Breakers
+from switchboard.common.fetch.public_addresses import is_public
 from switchboard.common.resolver import Resolver
 from switchboard.common.shares import Shares
 from switchboard.errors import AuthorizationUnavailable
