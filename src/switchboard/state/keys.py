@@ -38,6 +38,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:links:{<digest>}:order` | sorted set | in which order they were given | LINKS_LIFE, sliding |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:roots` | pub/sub | whose roots changed | - |
+| `mcp:connected` | pub/sub | who connected to a backend or plugin with an account of their own, or disconnected | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
@@ -182,6 +183,9 @@ class Keys:
 
     def roots_changed(self) -> str:
         return f"{self.prefix}mcp:roots"
+
+    def connected(self) -> str:
+        return f"{self.prefix}mcp:connected"
 
     def overlay(self) -> str:
         return f"{self.prefix}mcp:config"
