@@ -22,8 +22,7 @@ from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
 from auth_server.jwt.key_sets import LARGEST, Get, KeySets
 from auth_server.jwt.signing_keys import SigningKeys
-from auth_server.pages import sessions
-from auth_server.pages.renderer import Pages
+from auth_server.pages import TEMPLATES, sessions
 from auth_server.settings import AuthSettings, GithubSettings
 from auth_server.shared import Shared
 from auth_server.store import AccessTokens, Clients, Families, Fetched, Records, Revocation
@@ -33,6 +32,7 @@ from auth_server.tokens.formats import Opaque, SignedJwt, TokenFormat
 from auth_server.tokens.issuer import TokenIssuer
 from auth_server.tokens.renewal import Renewal
 from switchboard.common.fetch.fetcher import Fetcher
+from switchboard.common.pages.renderer import Pages
 from switchboard.errors import ConfigurationError
 
 CONFIGURED_ADDRESSES = Bounds(of_a_host=1_000, bytes=1_048_576)
@@ -69,7 +69,7 @@ def assemble(
     access = AccessTokens(connection, ring, revocation, format_.family, format_.lasting, clock)
     families = Families(connection, ring, settings, revocation, access, clock)
     audit = Audit(connection, ring)
-    pages = Pages()
+    pages = Pages(TEMPLATES, "Switchboard authorization", {"picker_script": "picker.js"})
     named = _configured_connector(settings, connection, ring, clock, http)
     upstream = named or FakeConnector(settings, records, pages, CALLBACK_PATH, limits)
     return Shared(

@@ -11,11 +11,11 @@ from auth_server.connectors import Connector
 from auth_server.crypto import KeyRing
 from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
-from auth_server.pages.renderer import Pages
 from auth_server.settings import AuthSettings
 from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
 from auth_server.tokens.issuer import TokenIssuer
 from auth_server.tokens.renewal import Renewal
+from switchboard.common.pages.renderer import Pages
 
 
 @dataclass(frozen=True, slots=True)

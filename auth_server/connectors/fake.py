@@ -22,11 +22,11 @@ from auth_server.http.error_middleware import Page
 from auth_server.http.rate_limits import RateLimits
 from auth_server.http.redirect import see
 from auth_server.models import Identity
-from auth_server.pages.renderer import Pages
 from auth_server.params import form, parse
 from auth_server.settings import AuthSettings
 from auth_server.store import Records
 from switchboard.common.hosts import is_loopback
+from switchboard.common.pages.renderer import Pages
 from switchboard.errors import ConfigurationError
 
 AUTHORIZE = "/fakeupstreamauth/authorize"

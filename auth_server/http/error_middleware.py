@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from auth_server.clients.redirect_uris import display
 from auth_server.errors import PageRefusal, Refusal
-from auth_server.pages.renderer import Pages
 from auth_server.pages.sign_in_errors import noted
+from switchboard.common.pages.renderer import Pages
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
 
 Respond = Callable[[Request], Awaitable[Response]]

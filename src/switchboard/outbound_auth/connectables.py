@@ -13,9 +13,6 @@ from typing import Any, Final, Literal, Protocol
 
 from switchboard.errors import ConfigurationError
 
-FIELDS: Final = "fields"
-"""The name of the vault record that holds what a person typed for one backend or plugin: `{field: text}`."""
-
 LONGEST_VALUE: Final = 8192
 """Characters of one field."""
 
@@ -53,7 +50,11 @@ class Accounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """Something that a person types to connect: an API key, a user name, the address of their own server."""
+    """Something that a person types to connect: an API key, a user name, the address of their own server.
+
+    It is a vault record of the backend's or plugin's namespace, with this name and the person as its owner, whose value
+    is `{"value": text}`.
+    """
 
     name: str
     label: str = ""

@@ -1,19 +1,20 @@
-"""Pages for people: jinja2 with autoescape, styles and scripts inline and allowed by their hash alone."""
+"""Templates with autoescape (jinja2), styles and scripts inline and allowed by their hash alone."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, XContentTypeOptions, XFrameOptions
 from starlette.responses import HTMLResponse, Response
 
-TEMPLATES = Path(__file__).parent / "templates"
-_INLINE = {"style": "style.css", "picker_script": "picker.js"}
+SHARED: Final = Path(__file__).parent / "templates"
+_NO_SCRIPTS: Final[Mapping[str, str]] = {}
 
 
 def _hash(text: str) -> str:
@@ -21,16 +22,24 @@ def _hash(text: str) -> str:
 
 
 class Pages:
-    """Renders the templates of `templates/`."""
+    """Renders the templates of a folder, within the shared frame.
 
-    def __init__(self) -> None:
-        inline = {name: (TEMPLATES / file).read_text() for name, file in _INLINE.items()}
+    Args:
+        folder: where they are.
+        footer: what each page says at its end.
+        scripts: by the name that templates call them, the files of the folder that are scripts.
+    """
+
+    def __init__(self, folder: Path, footer: str, scripts: Mapping[str, str] = _NO_SCRIPTS) -> None:
+        style = (SHARED / "style.css").read_text()
+        texts = {name: (folder / file).read_text() for name, file in scripts.items()}
         self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=FileSystemLoader([folder, SHARED]), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
         # Files of this package, not input: they are what the policy's hashes name.
-        self._environment.globals.update({name: Markup(text) for name, text in inline.items()})  # noqa: S704
-        self._headers = _headers(_hash(inline["style"]), _hash(inline["picker_script"]))
+        inline = {name: Markup(text) for name, text in ({"style": style} | texts).items()}  # noqa: S704
+        self._environment.globals.update(inline, footer=footer)
+        self._headers = _headers(_hash(style), [_hash(text) for text in texts.values()])
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page that is never framed, cached, or told to other sites."""
@@ -40,21 +49,14 @@ class Pages:
         return response
 
 
-def _headers(style: str, script: str) -> Secure:
+def _headers(style: str, scripts: list[str]) -> Secure:
     # No form-action: Chromium applies it to the redirects that follow a form, and those lead to the client or the
     # provider. No opener policy: clients open these pages in popups and wait for them. The referrer policy is
     # same-origin, not none, because none would blank the Origin header that the consent form is checked by.
-    policy = (
-        ContentSecurityPolicy()
-        .default_src("'none'")
-        .style_src(style)
-        .script_src(script)
-        .img_src("data:")
-        .base_uri("'none'")
-        .frame_ancestors("'none'")
-    )
+    policy = ContentSecurityPolicy().default_src("'none'").style_src(style)
+    policy = (policy.script_src(*scripts) if scripts else policy).img_src("data:").base_uri("'none'")
     return Secure(
-        csp=policy,
+        csp=policy.frame_ancestors("'none'"),
         xfo=XFrameOptions().deny(),
         xcto=XContentTypeOptions(),
         referrer=ReferrerPolicy().same_origin(),
