@@ -5,6 +5,8 @@ SwitchboardError
 ├── StateUnavailable          Redis is away: 503 with Retry-After
 │   └── StateBusy             Redis is there, but all our connections to it are in use: likewise, naming the setting
 ├── AuthorizationUnavailable  the issuer cannot be asked: 503 with Retry-After
+├── CredentialUnavailable     a backend cannot be authorized at: says what went wrong and what to do
+│   └── NotConnected          this person has to connect, or to connect again
 ├── SessionGone               the session ended, expired, or belongs to someone else: 404
 └── TooMany                   a limit is reached: 429 with Retry-After, naming the limit
 """
@@ -51,6 +53,33 @@ def plainly(error: BaseException) -> str:
 
 class AuthorizationUnavailable(SwitchboardError):
     """The authorization server, or the store behind it, cannot be asked now."""
+
+
+class CredentialUnavailable(SwitchboardError):
+    """There is no credential for a backend or plugin now. The message is for the person: what is wrong, what to do.
+
+    Args:
+        retry: whether the same call may succeed in a moment, without anybody doing anything.
+    """
+
+    def __init__(self, reason: str, *, retry: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry = retry
+
+
+class NotConnected(CredentialUnavailable):
+    """This person has allowed nothing yet, or what they allowed is no longer good: they are asked to connect.
+
+    Args:
+        person: the JSON array `[issuer, subject]`.
+        name: the backend or plugin, as it stands in the address of its connect page.
+    """
+
+    def __init__(self, person: str, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.person = person
+        self.name = name
 
 
 class TooMany(SwitchboardError):
