@@ -1,4 +1,4 @@
-"""Tokens and the keys around them: minting, look-up names, sealing; and PKCE. Pure; knows nothing of Redis.
+"""Tokens and the keys around them: minting, look-up names, what this server seals; and PKCE. Pure; knows no Redis.
 
 A token is `<kind>_<family><secret>`. The secret is a random half and a tag over everything before it, so a forged token
 is refused without asking the store, and a token that is genuine but no longer known is known to be a replay.
@@ -6,7 +6,6 @@ is refused without asking the store, and a token that is genuine but no longer k
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
@@ -15,12 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from switchboard.common.client_secret import resource_server_secret
+from switchboard.common.sealing import b64, seal, unb64, unseal
 
 Kind = Literal["code", "access", "refresh"]
 
@@ -29,54 +27,12 @@ MARKS: dict[Kind, str] = {"code": "sbc", "access": "sba", "refresh": "sbr"}
 
 FAMILY = 22
 _SECRET = 43
-_NONCE = 12
 _TOKEN = re.compile(rf"(sbc|sba|sbr)_([A-Za-z0-9_-]{{{FAMILY}}})([A-Za-z0-9_-]{{{_SECRET}}})")
-
-
-def b64(data: bytes) -> str:
-    """Base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text: str) -> bytes:
-    """The reverse of `b64`."""
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def derive(secret: bytes, purpose: str) -> bytes:
     """A 32-byte key for one purpose (HKDF-SHA256, RFC 5869)."""
     return HKDF(SHA256(), 32, salt=None, info=f"auth_server/{purpose}".encode()).derive(secret)
-
-
-def random_token() -> str:
-    """256 random bits, for everything that is not one of the three token kinds."""
-    return secrets.token_urlsafe(32)
-
-
-def _seal_key(secret: str) -> bytes:
-    # HKDF's expand step alone: a token is uniformly random already (RFC 5869 §3.3), and this is on every request's way.
-    return hmac.digest(secret.encode(), b"auth_server/seal\x01", "sha256")
-
-
-def seal(secret: str, payload: bytes, about: str) -> str:
-    """Encrypt under a key derived from `secret`: only who presents it again can read the payload.
-
-    Args:
-        secret: a token with at least 128 bits of entropy.
-        payload: what to keep.
-        about: where it is stored; a value moved to another place does not open.
-    """
-    nonce = secrets.token_bytes(_NONCE)
-    return b64(nonce + AESGCM(_seal_key(secret)).encrypt(nonce, payload, about.encode()))
-
-
-def unseal(secret: str, sealed: str, about: str) -> bytes | None:
-    """The payload, or `None` when it was sealed under another secret or for another place."""
-    raw = unb64(sealed)
-    try:
-        return AESGCM(_seal_key(secret)).decrypt(raw[:_NONCE], raw[_NONCE:], about.encode())
-    except InvalidTag:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

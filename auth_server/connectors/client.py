@@ -14,10 +14,10 @@ from joserfc.jws import JWSRegistry
 
 from auth_server.connectors.base import provider_error
 from auth_server.connectors.provider_http import ProviderHttp
-from auth_server.crypto import random_token
 from auth_server.models import CLIENT_ASSERTION
 from auth_server.settings import OidcSettings
 from switchboard.common.client_secret import ClientSecret
+from switchboard.common.sealing import random_token
 
 LIVES: Final = 60
 """Seconds: an assertion is made for one request."""

@@ -10,10 +10,11 @@ from starlette.routing import Route
 
 from auth_server.connectors.base import LoginRedirect, check_error
 from auth_server.connectors.provider_http import ProviderHttp
-from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
+from auth_server.crypto import pkce_challenge, pkce_parameters
 from auth_server.errors import ProviderMisconfigured, SignInRefused
 from auth_server.models import Identity
 from auth_server.settings import GithubSettings
+from switchboard.common.sealing import random_token
 from switchboard.common.visible_text import excerpt
 from switchboard.errors import AuthorizationUnavailable
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from auth_server.connectors.base import LoginRedirect, check_error
 from auth_server.connectors.client import ProviderClient, trouble
 from auth_server.connectors.provider_http import ProviderHttp
-from auth_server.crypto import pkce_challenge, pkce_parameters, random_token
+from auth_server.crypto import pkce_challenge, pkce_parameters
 from auth_server.errors import ProviderMisconfigured, SignInRefused
 from auth_server.jwt.assertions import Assertions
 from auth_server.jwt.key_sets import KeySets
@@ -26,6 +26,7 @@ from auth_server.models import Identity
 from auth_server.settings import OidcSettings
 from switchboard.common.discovery import Discovery, OtherIssuer
 from switchboard.common.jose import InvalidJwt, Jwt, claim_at
+from switchboard.common.sealing import random_token
 from switchboard.common.visible_text import excerpt
 from switchboard.errors import AuthorizationUnavailable
 

@@ -14,9 +14,9 @@ from auth_server.connectors.base import CALLBACK_PATH
 from auth_server.connectors.client import ProviderClient, refuses_us, trouble
 from auth_server.connectors.oidc import discovery_of, provider_metadata
 from auth_server.connectors.provider_http import ProviderHttp
-from auth_server.crypto import random_token
 from auth_server.errors import ProviderMisconfigured
 from auth_server.settings import AuthSettings, OidcSettings
+from switchboard.common.sealing import random_token
 from switchboard.errors import AuthorizationUnavailable
 
 Verdict = Literal["ok", "warning", "failed"]

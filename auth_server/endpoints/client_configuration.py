@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse, Response
 
 from auth_server.clients.authentication import SECRET_METHODS
 from auth_server.clients.registration import checked, described
-from auth_server.crypto import random_token
 from auth_server.endpoints.register import json_body
 from auth_server.errors import Refusal
 from auth_server.http.error_middleware import NO_STORE
 from auth_server.models import Client
 from auth_server.shared import Shared
+from switchboard.common.sealing import random_token
 
 _OURS = ("registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at")
 """What only the server sets: a request that holds one is refused (§2.2)."""

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from auth_server.clients.redirect_uris import display, split
-from auth_server.crypto import random_token
 from auth_server.errors import PageRefusal, Refusal
 from auth_server.http.redirect import asking_again, refused, see
 from auth_server.models import Client, Pending
@@ -23,6 +22,7 @@ from auth_server.params import form
 from auth_server.scopes import SCOPE_TEXTS
 from auth_server.shared import Shared
 from switchboard.common.hosts import is_loopback
+from switchboard.common.sealing import random_token
 from switchboard.errors import AuthorizationUnavailable
 
 TRANSACTION = "pending"

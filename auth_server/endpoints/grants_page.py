@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server.crypto import random_token
 from auth_server.endpoints.consent import LOGIN
 from auth_server.http.redirect import see
 from auth_server.pages.browser import Browser
@@ -18,6 +17,7 @@ from auth_server.pages.sign_in_errors import sign_in_trouble
 from auth_server.params import form
 from auth_server.scopes import SCOPE_TEXTS
 from auth_server.shared import Shared
+from switchboard.common.sealing import random_token
 from switchboard.errors import AuthorizationUnavailable
 
 PATH = "/grants"

@@ -11,12 +11,12 @@ from starlette.responses import JSONResponse, Response
 
 from auth_server.clients.authentication import SECRET_METHODS
 from auth_server.clients.registration import checked, described
-from auth_server.crypto import random_token
 from auth_server.errors import Refusal
 from auth_server.http.error_middleware import NO_STORE
 from auth_server.models import Client
 from auth_server.shared import Shared
 from switchboard.common import strict_json
+from switchboard.common.sealing import random_token
 
 
 async def json_body(request: Request) -> Any:

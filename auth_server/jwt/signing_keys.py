@@ -15,9 +15,10 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from auth_server.crypto import KeyRing, b64, random_token
+from auth_server.crypto import KeyRing
 from auth_server.store.connection import Connection
 from switchboard.common.jose import InvalidJwt, peek, verified
+from switchboard.common.sealing import b64, random_token
 
 ALGORITHM = "ES256"
 TYPE = "at+jwt"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from auth_server.crypto import KeyRing, random_token
+from auth_server.crypto import KeyRing
 from auth_server.errors import PageRefusal
 from auth_server.settings import AuthSettings
+from switchboard.common.sealing import random_token
 
 STRANGER = (
     "This page belongs to another browser window",

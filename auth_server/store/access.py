@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auth_server.crypto import KeyRing, seal, unseal
+from auth_server.crypto import KeyRing
 from auth_server.models import GrantOwner
 from auth_server.store.connection import Connection, ms
 from auth_server.store.revocation import Revocation
 from auth_server.store.scripts import ATTACH, ISSUE
+from switchboard.common.sealing import seal, unseal
 
 FamilyOf = Callable[[str], Awaitable[str | None]]
 

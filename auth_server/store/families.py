@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from auth_server.crypto import KeyRing, Kind, new_family, seal, unseal
+from auth_server.crypto import KeyRing, Kind, new_family
 from auth_server.models import Grant, dump, load
 from auth_server.settings import AuthSettings
 from auth_server.store.access import AccessTokens, Issued
 from auth_server.store.connection import Connection, ms
 from auth_server.store.revocation import Revocation
 from auth_server.store.scripts import REDEEM, ROTATE
+from switchboard.common.sealing import seal, unseal
 
 Status = Literal["live", "graced", "spent"]
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Container
 from typing import Any
 
-from auth_server.crypto import KeyRing, random_token, seal, unseal
+from auth_server.crypto import KeyRing
 from auth_server.store.connection import Connection, ms
+from switchboard.common.sealing import random_token, seal, unseal
 
 MAX_RECORDS = 10_000
 """Records of a kind that need no sign-in; the oldest is deleted for a new one."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from auth_server.crypto import FAMILY, KeyRing, random_token
+from auth_server.crypto import FAMILY, KeyRing
 from auth_server.jwt.signing_keys import SigningKeys
+from switchboard.common.sealing import random_token
 
 JWT_LIFE = 600
 """Seconds: a JWT that was verified elsewhere cannot be revoked there, so it does not live long."""

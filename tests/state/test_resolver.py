@@ -14,8 +14,8 @@ import pytest
 
 from auth_server import __main__ as standalone
 from switchboard.cli.serving import uvicorn_config
+from switchboard.common.fetch.shares import Shares
 from switchboard.common.resolver import AT_ONCE, Busy, Loop, Resolver, by_system
-from switchboard.common.shares import Shares
 from switchboard.settings import load_settings
 
 
@@ -149,7 +149,7 @@ def test_a_process_ends_while_a_name_is_being_looked_up() -> None:
     story = """
 import asyncio, threading
 from switchboard.common.resolver import Resolver
-from switchboard.common.shares import Shares
+from switchboard.common.fetch.shares import Shares
 
 async def main():
     resolver = Resolver(Shares(1), lambda *_: threading.Event().wait() and [])

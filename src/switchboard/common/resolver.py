@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import uvloop
 
-from switchboard.common.shares import Shares
+from switchboard.common.fetch.shares import Shares
 
 AT_ONCE: Final = 64
 """Look-ups of names that the operator chose: one for each, so more would be more names than are configured anywhere."""

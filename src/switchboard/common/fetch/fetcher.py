@@ -25,8 +25,8 @@ import httpx2
 from switchboard.common import strict_json
 from switchboard.common.breaker import Breakers
 from switchboard.common.fetch.public_addresses import is_public
+from switchboard.common.fetch.shares import Shares
 from switchboard.common.resolver import Resolver
-from switchboard.common.shares import Shares
 from switchboard.errors import AuthorizationUnavailable
 
 TIMEOUT = 5.0
