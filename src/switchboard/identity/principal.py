@@ -24,11 +24,19 @@ class Principal:
     """The stable identity as a JSON array `[issuer, subject, client]`; survives a token refresh."""
     digest: str = field(init=False, compare=False, repr=False)
     """A short hash of `owner` for logs: tells two people apart without naming either."""
+    _person: str | None = field(default=None, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         owner = json.dumps([self.issuer, self.subject, self.client_id], separators=(",", ":"))
         object.__setattr__(self, "owner", owner)
         object.__setattr__(self, "digest", hashlib.sha256(owner.encode()).hexdigest()[:12])
+
+    @property
+    def person(self) -> str:
+        """The person, with whichever client, as a JSON array `[issuer, subject]`; made when first asked for."""
+        if self._person is None:
+            object.__setattr__(self, "_person", json.dumps([self.issuer, self.subject]))
+        return self._person  # type: ignore[return-value]  # it was just set
 
 
 ANONYMOUS = Principal(issuer="", subject="anonymous", client_id="", scopes=frozenset({"mcp"}))

@@ -81,18 +81,13 @@ def key_for(scope: ConnectionScope, caller: Caller, capabilities: Params) -> Con
     """The connection for a call."""
     if scope == "shared":
         return SHARED
-    user, able = user_of(caller), digest(capabilities)
+    user, able = caller.principal.person, digest(capabilities)
     if scope == "user":
         return ConnectionKey("user", user, able, user)
     if caller.session_id is not None:
         return ConnectionKey("session", caller.session_id, able, user)
     known = caller.principal.owner != ANONYMOUS.owner
     return ConnectionKey("session", caller.principal.owner, able, user, once=not known)
-
-
-def user_of(caller: Caller) -> str:
-    """The person behind a request."""
-    return json.dumps([caller.principal.issuer, caller.principal.subject])
 
 
 def digest(capabilities: Params) -> str:

@@ -8,7 +8,6 @@ from typing import Final
 
 import structlog
 
-from switchboard.backends.connections.connection_key import user_of
 from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.connections.roots import ROOTS_CHANGED
 from switchboard.errors import StateUnavailable
@@ -26,7 +25,7 @@ log = structlog.get_logger("switchboard.backends")
 async def tell_roots_changed(state: State, caller: Caller) -> None:
     """Tell every worker whose roots changed."""
     try:
-        payload = json.dumps({"session": caller.session_id, "user": user_of(caller)})
+        payload = json.dumps({"session": caller.session_id, "user": caller.principal.person})
         await state.pubsub.publish(state.keys.roots_changed(), payload)
     except StateUnavailable as error:
         log.warning(error.event, error=str(error), lost="that a client's roots changed")
