@@ -41,6 +41,10 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:connected` | pub/sub | who connected to a backend or plugin with an account of their own, or disconnected | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
+| `vault:namespaces` | set | the namespaces in which there were credentials | - |
+| `vault:{<namespace>}:owners` | set | who has credentials there | - |
+| `vault:{<namespace>}:<digest>` | hash | one owner's credentials by name, encrypted | each as it says |
+| `audit` | stream | who did what to what, why, and how it ended | AUDIT_ENTRIES, AUDIT_DAYS |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
@@ -192,6 +196,18 @@ class Keys:
 
     def overlay_changed(self) -> str:
         return f"{self.prefix}mcp:config:changed"
+
+    def vault_namespaces(self) -> str:
+        return f"{self.prefix}vault:namespaces"
+
+    def vault_owners(self, tag: str) -> str:
+        return f"{self.prefix}vault:{{{tag}}}:owners"
+
+    def vault_records(self, tag: str, digest: str) -> str:
+        return f"{self.prefix}vault:{{{tag}}}:{digest}"
+
+    def audit(self) -> str:
+        return f"{self.prefix}audit"
 
     def worker(self, worker: str) -> str:
         return f"{self.prefix}worker:{worker}"
