@@ -45,8 +45,20 @@ def edit(path: Path, change: Change, variables: Mapping[str, str]) -> Path | Non
     after = validated([Layer(str(path), document)], variables, path.parent).broken
     if wrong := [row.reason for name, row in after.items() if name not in before and not row.unset]:
         raise ConfigurationError("\n".join(wrong))
-    backup = _backed_up(path) if path.exists() else None
-    _replace(path, write(document))
+    return replace_file(path, write(document))
+
+
+def replace_file(path: Path, text: str) -> Path | None:
+    """Give a file another content; the backup of what it had, if there was something to back up.
+
+    Raises:
+        ConfigurationError: it cannot be written. It is unchanged then.
+    """
+    try:
+        backup = _backed_up(path) if path.exists() else None
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error}") from error
     return backup
 
 

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 from mcp.client.streamable_http import streamable_http_client
 
+from switchboard.cli.client.server import endpoint, headers
 from switchboard.cli.connect.bridge import Bridge
 from switchboard.cli.connect.callback import SignInFailed
 from switchboard.cli.connect.signin import SignIn
@@ -22,8 +22,6 @@ from switchboard.cli.connect.stdio import client
 from switchboard.cli.connect.token_store import TokenFile, default_folder
 from switchboard.cli.connect.web import WAIT_S, Web
 from switchboard.cli.exit_codes import ending_clearly, say
-from switchboard.common.hosts import is_loopback
-from switchboard.errors import ConfigurationError
 
 MOST_BYTES = 64 * 1024 * 1024
 """In one event of the server's stream."""
@@ -45,20 +43,20 @@ def connect(
 ) -> None:
     """Be a stdio server that passes everything on to a remote one, for clients that speak only stdio."""
     with ending_clearly():
-        endpoint = _endpoint(url, insecure=insecure)
-        token_file = TokenFile(tokens or default_folder(), endpoint)
+        server = endpoint(url, insecure=insecure)
+        token_file = TokenFile(tokens or default_folder(), server)
         if forget:
-            say(f"forgot the tokens for {endpoint}" if token_file.forget() else f"there are no tokens for {endpoint}")
+            say(f"forgot the tokens for {server}" if token_file.forget() else f"there are no tokens for {server}")
             return
         logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, stream=sys.stderr)
-        headers = _headers(header or (), token)
-        signed_in = any(name.lower() == "authorization" for name in headers)
-        auth = None if signed_in else SignIn(endpoint, token_file, browser=browser, say=say)
+        sent = headers(header, token)
+        signed_in = any(name.lower() == "authorization" for name in sent)
+        auth = None if signed_in else SignIn(server, token_file, browser=browser, say=say)
         if sign_in:
-            asyncio.run(_signed_in(endpoint, headers, auth, patience))
-            say(f"{endpoint} takes the tokens in {token_file.file}" if auth else f"{endpoint} takes what was given")
+            asyncio.run(_signed_in(server, sent, auth, patience))
+            say(f"{server} takes the tokens in {token_file.file}" if auth else f"{server} takes what was given")
             return
-        raise typer.Exit(0 if asyncio.run(_bridged(endpoint, headers, auth, patience)) else 1)
+        raise typer.Exit(0 if asyncio.run(_bridged(server, sent, auth, patience)) else 1)
 
 
 async def _bridged(url: str, headers: dict[str, str], auth: SignIn | None, patience: float) -> bool:
@@ -89,24 +87,3 @@ async def _signed_in(url: str, headers: dict[str, str], auth: SignIn | None, pat
         answer = await web.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, headers=accept)
     if not web.answered:
         raise SignInFailed(str(answer.json()["error"]["message"]))
-
-
-def _endpoint(url: str, *, insecure: bool) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{url!r} is not an http or https URL")
-    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
-        raise ConfigurationError(
-            f"plain http to {parts.hostname} can be read and changed on the way; use https, or --insecure"
-        )
-    return url if parts.path.strip("/") else url.rstrip("/") + "/mcp"
-
-
-def _headers(lines: list[str] | tuple[str, ...], token: str | None) -> dict[str, str]:
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip() or not (name + value).isprintable():
-            raise ConfigurationError(f"--header {name.strip()!r}: give it as 'Name: value'")
-        headers[name.strip()] = value.strip()
-    return headers
