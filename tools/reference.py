@@ -10,9 +10,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from switchboard.config import Configuration, Preset, ServerSection, ToolSearch
+from switchboard.config.auth import Auth, IdentityProvider
 from switchboard.config.exposure import Exposure, ToolRule
 from switchboard.config.model import PluginSection
-from switchboard.config.servers import NEEDS, Auth
+from switchboard.config.servers import NEEDS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
 
@@ -28,7 +29,8 @@ PARTS: Final[tuple[tuple[str, str, type[BaseModel], type[BaseModel] | None], ...
     ("Plugins and servers alike", "In each row of `plugins` and of `mcpServers`.", Exposure, None),
     ("`plugins.NAME`", "Beside those above.", PluginSection, Exposure),
     ("`mcpServers.NAME`", "Beside those above.", ServerSection, Exposure),
-    ("`mcpServers.NAME.auth`", "Strategies other than `none` are not available yet, and are refused.", Auth, None),
+    ("`mcpServers.NAME.auth`", "[gateway.md](gateway.md#credentials) says which strategy is for what.", Auth, None),
+    ("`mcpServers.NAME.auth.idp`", "A URL, which is its `issuer`, or an object.", IdentityProvider, None),
     ("`tools.PATTERN`", "In a row of `plugins` or `mcpServers`.", ToolRule, None),
     ("`presets.NAME`", "Chosen by `/mcp?preset=NAME`, on `/sse` and WebSocket too.", Preset, None),
     ("`tool_search`", "", ToolSearch, None),

@@ -48,6 +48,7 @@ from switchboard.http.middleware.access import ToolOf
 from switchboard.http.stack import Selecting
 from switchboard.http.websocket import WebSocketEndpoint
 from switchboard.keys import derive
+from switchboard.outbound_credentials import CredentialsOfServers
 from switchboard.plugins import OpenStream
 from switchboard.servers import Servers
 from switchboard.sessions.bus import RedisBus
@@ -188,7 +189,8 @@ async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worke
     )
     selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
     context = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
-    servers = Servers(catalog, selected, context, partial(_connected, provider), configuration, fixed=fixed)
+    connect = partial(_connected, provider)
+    servers = Servers(catalog, selected, context, connect, configuration, CredentialsOfServers(), fixed=fixed)
     return _Offer(watched, catalog, selected, servers, CacheWatch(settings.cache_dir, lambda: servers.installs))
 
 

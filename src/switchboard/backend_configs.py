@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from switchboard.backends import Backend, Bounds, Http, Patience, Sse, Stdio
 from switchboard.config import PluginSection, ServerSection
 from switchboard.config.model import digest
-from switchboard.errors import ConfigurationError
+from switchboard.outbound_auth.credentials import NO_CREDENTIALS, OutboundCredentials
 from switchboard.sources import Launch
 
 UNSHOWN: Final[Mapping[str, Any]] = {
@@ -31,17 +31,14 @@ def server_key(section: ServerSection) -> str:
     return digest(section.model_copy(update=UNSHOWN))
 
 
-def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend:
+def backend(
+    name: str, section: ServerSection, launch: Launch | None, credentials: OutboundCredentials = NO_CREDENTIALS
+) -> Backend:
     """What `backends` is told about a server.
 
     Raises:
         ConfigurationError: it asks for what cannot be done.
     """
-    if section.auth.strategy != "none":
-        raise ConfigurationError(
-            f"mcpServers.{name}.auth.strategy: {section.auth.strategy!r} is not available yet;"
-            " a fixed credential can be stated in `headers` or `env`"
-        )
     return Backend(
         name,
         _transport(section, launch),
@@ -58,6 +55,7 @@ def backend(name: str, section: ServerSection, launch: Launch | None) -> Backend
             connections_per_user=section.connections_per_user,
             connections_of_fleet=section.connections_of_fleet,
         ),
+        credentials=credentials,
     )
 
 

@@ -28,6 +28,7 @@ from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
+from switchboard.outbound_credentials import CredentialsOfServers
 from switchboard.sources import SourceContext, prepare
 from switchboard.sources.cache_health import INSTALLED
 
@@ -73,6 +74,7 @@ class Servers:
         context: SourceContext,
         connect: Callable[[Backend, Provider | None], Provider],
         configuration: Configuration,
+        credentials: CredentialsOfServers,
         *,
         fixed: tuple[Provider, ...] = (),
     ) -> None:
@@ -80,6 +82,7 @@ class Servers:
 
         Args:
             connect: makes the provider of a backend, which may take the place of another.
+            credentials: makes what the requests to a backend carry.
             fixed: providers that no configuration speaks of.
         """
         self._live = live
@@ -87,6 +90,7 @@ class Servers:
         self._source = source
         self._context = context
         self._connect = connect
+        self._credentials = credentials
         self._fixed = fixed
         self._configuration = configuration
         sections = {name: section for name, section in configuration.plugins.items() if section.enabled}
@@ -212,7 +216,8 @@ class Servers:
         if server.section.source != "url":
             launch = await prepare(server.name, server.section, self._context_of(server))
             server.pinned = launch.pinned
-        before, described = server.provider, backend(server.name, server.section, launch)
+        credentials = self._credentials.of(server.name, server.section)
+        before, described = server.provider, backend(server.name, server.section, launch, credentials)
         server.provider = self._connect(described, before)
         try:
             await self._publish()

@@ -178,11 +178,16 @@ def test_an_empty_file_is_the_built_in_configuration(write: WriteFile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "ours"),
-    [("master_oauth", "token_exchange"), ("delegate_oauth", "user_oauth"), ("proxy_oauth", "service")],
+    ("other", "ours", "more"),
+    [
+        ("master_oauth", "token_exchange", {}),
+        ("delegate_oauth", "user_oauth", {}),
+        ("proxy_oauth", "service", {"api_key": "x"}),
+        ("bypass_auth", "none", {}),
+    ],
 )
-def test_older_names_of_a_strategy_are_understood(other: str, ours: str) -> None:
-    assert server(url="https://a", auth={"strategy": other}).auth.strategy == ours
+def test_older_names_of_a_strategy_are_understood(other: str, ours: str, more: dict[str, str]) -> None:
+    assert server(url="https://a", auth={"strategy": other, **more}).auth.strategy == ours
 
 
 @pytest.mark.parametrize(

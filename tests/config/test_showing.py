@@ -22,6 +22,8 @@ mcpServers:
   b:
     url: "https://host/${SECRET}"
     headers: {Authorization: "Bearer ${SECRET}", X-Key: hunter2}
+  c:
+    url: "https://host"
     auth: {strategy: service, client_id: me, client_secret: hunter2, token_url: "https://issuer/token"}
 plugins:
   everything: {config: {api_key: hunter2, colour: red}}
@@ -41,7 +43,7 @@ def test_what_is_shown_has_the_values_in_force_but_no_secret(write: WriteFile) -
         "https://host/${SECRET}",
         {"Authorization": "Bearer ${SECRET}", "X-Key": "[hidden]"},
     )
-    assert b["auth"] == {
+    assert document["mcpServers"]["c"]["auth"] == {
         "strategy": "service",
         "client_id": "me",
         "client_secret": "[hidden]",

@@ -180,14 +180,6 @@ async def test_a_change_of_the_overlay_reaches_workers_whose_files_differ(
     await until(lambda: listed_is(listed, first, ["new__who"]))
 
 
-async def test_a_server_with_an_authorization_that_is_not_there_yet_is_refused_by_name(setup: Any, until: Any) -> None:
-    setup.write({"a": {"url": "https://127.0.0.1:9/mcp", "auth": {"strategy": "service"}}})
-    await setup.start()
-    upstreams = setup.apps[0].rooms.servers
-    await until(lambda: upstreams.servers[0].phase == "failed")
-    assert "mcpServers.a.auth.strategy: 'service' is not available yet" in upstreams.servers[0].reason
-
-
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_server_that_was_disabled_and_enabled_again_comes_back_on_every_worker(

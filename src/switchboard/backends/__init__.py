@@ -15,7 +15,7 @@ of the way writes anew, `errors` what can go wrong. `offer/` finds out what a ba
 
 What it needs of the rooms above comes as Protocols.
 
-May import: config, fleet, identity, state, leaves.
+May import: outbound_auth, config, fleet, identity, state, leaves.
 Never imports: sessions, gateway, catalog, http, starlette.
 """
 

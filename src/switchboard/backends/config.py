@@ -13,6 +13,7 @@ from mcp_types import LoggingLevel
 from switchboard.common.hosts import is_loopback
 from switchboard.config import ConnectionScope, Era, Prefix
 from switchboard.errors import ConfigurationError
+from switchboard.outbound_auth.credentials import NO_CREDENTIALS, OutboundCredentials
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII | re.IGNORECASE)
 
@@ -119,6 +120,9 @@ class Backend:
     log_level: LoggingLevel = "info"
     """Asked of the backend; what a client gets of it is up to its own level."""
 
+    credentials: OutboundCredentials = NO_CREDENTIALS
+    """What every request to it carries."""
+
     @property
     def digest(self) -> str:
         """Equal for equal descriptions: what is kept for one is not found by another of the same name."""
@@ -134,6 +138,11 @@ class Backend:
             raise ConfigurationError(f"mcpServers.{self.name}: a name is letters, digits, and - _ . in between")
         for url in urls(self.transport):
             self._check(url)
+        if self.scope == "shared" and self.credentials.per_person:
+            raise ConfigurationError(
+                f"mcpServers.{self.name}.scope: 'shared' would have people act with each other's credentials; "
+                "state 'user' or 'session', or nothing"
+            )
         if isinstance(self.transport, Http) and not self.transport.urls:
             raise ConfigurationError(f"mcpServers.{self.name}.url: there is none")
 

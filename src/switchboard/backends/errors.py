@@ -3,6 +3,7 @@
 BackendFailure
 ├── Unreachable   it did not start, or does not answer at its address
 │   └── Broken    and will not, until somebody mends it
+│       └── AccessRefused  it does not accept our credential
 ├── Ended         the connection ended; whatever was in flight is lost
 ├── Forgotten     the backend does not know our session any more, and did nothing
 ├── Elsewhere     the one connection for all is another worker's
@@ -31,6 +32,8 @@ SESSION_FORGOTTEN: Final = -32012
 ACCESS_REFUSED: Final = -32013
 """Between `answers` and the connection: no client sees them."""
 
+ACCESS_REFUSED_KEY: Final = "accessRefused"
+
 
 class BackendFailure(SwitchboardError):
     """A backend cannot serve; the message is the reason."""
@@ -42,6 +45,10 @@ class Unreachable(BackendFailure):
 
 class Broken(Unreachable):
     """It did not start, or refuses us, and will go on like this until somebody mends it."""
+
+
+class AccessRefused(Broken):
+    """It does not accept the credential that the connection has, or there is none: it did nothing."""
 
 
 class Ended(BackendFailure):
@@ -67,6 +74,18 @@ def unavailable(backend: str, reason: str, *, sent: bool) -> MCPError:
         sent: whether the backend may have seen the request: then repeating it may do things twice.
     """
     return MCPError(BACKEND_UNAVAILABLE, f"Backend {backend!r}: {reason}", {"backend": backend, "maybeDone": sent})
+
+
+def access_refused(backend: str, reason: str) -> MCPError:
+    """The error for a request whose person's credential a backend did not accept: it did nothing."""
+    data = {"backend": backend, "maybeDone": False, ACCESS_REFUSED_KEY: True}
+    return MCPError(BACKEND_UNAVAILABLE, f"Backend {backend!r}: {reason}", data)
+
+
+def is_access_refused(error: MCPError) -> bool:
+    """Whether it is such an error."""
+    data = error.error.data
+    return error.code == BACKEND_UNAVAILABLE and isinstance(data, dict) and data.get(ACCESS_REFUSED_KEY) is True
 
 
 def timed_out(backend: str, method: str, seconds: float) -> MCPError:

@@ -20,7 +20,7 @@ from switchboard.aio import background
 from switchboard.backends.caller import ClientChannel, Params, RequestClient
 from switchboard.backends.config import Backend, Sse, Stdio, urls
 from switchboard.backends.connections.connection import Connection
-from switchboard.backends.connections.connection_key import ConnectionKey, single_connection
+from switchboard.backends.connections.connection_key import ConnectionKey, credentials_for, single_connection
 from switchboard.backends.connections.connection_quota import FleetConnectionQuota, Unlimited
 from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.connections.roots_changes import pass_on_roots_changes
@@ -236,20 +236,24 @@ class BackendProvider:
             await connection.ended()
             tasks.cancel_scope.cancel()
 
+    def _is_failing(self) -> bool:
+        return self._pool.failing
+
     def _open(self, key: ConnectionKey) -> Callable[[AsyncExitStack], Any]:
         what = for_connection(self.backend.transport, key)
+        credentials = credentials_for(self.backend, key)
         if isinstance(what, Stdio):
-            return partial(opening.open_child, self.backend, what, self._watchdog, lambda: self._pool.failing)
+            return partial(opening.open_child, self.backend, what, self._watchdog, self._is_failing, credentials)
         if self._endpoints is None or self._host is None:
             raise RuntimeError("the provider is not running")
         if isinstance(what, Sse):
-            return partial(opening.open_sse, self.backend, what, self._endpoints)
+            return partial(opening.open_sse, self.backend, what, self._endpoints, credentials)
         store = None
         # Where every request stands alone, or nobody's calls go over it, there is no session to share.
         alone = key.once or key == DISCOVERY or (key.kind == "shared" and self.backend.scope is None)
         if self._state is not None and not alone:
             store = SessionStore(self._state, self.backend, key, self._host.worker)
-        return partial(opening.open_http, self.backend, what, self._endpoints, store)
+        return partial(opening.open_http, self.backend, what, self._endpoints, store, credentials)
 
     # -- notices of the backend. Satisfies `InboundListener`. ---------------------------------------------------------
 

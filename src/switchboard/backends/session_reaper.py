@@ -28,6 +28,7 @@ from switchboard.backends.transports.opening import for_nobody
 from switchboard.backends.transports.session_store import LOST_MARK, BackendSession
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.leader import Leader
+from switchboard.outbound_auth.credentials import NO_CREDENTIALS, PersonCredentials
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
 
@@ -120,7 +121,10 @@ class SessionReaper:
         if not stored or stored == LOST_MARK:
             return
         session = BackendSession(**json.loads(str(stored)))
-        failover = FailoverTransport(endpoints, httpx2.URL(session.url))
+        credentials = None
+        if self._backend.credentials is not NO_CREDENTIALS:
+            credentials = PersonCredentials(self._backend.credentials, session.person)
+        failover = FailoverTransport(endpoints, httpx2.URL(session.url), credentials=credentials)
         failover.session = session.session
         headers = {**for_nobody(what), MCP_PROTOCOL_VERSION_HEADER: session.result["protocolVersion"]}
         async with http.client(failover, headers) as client:

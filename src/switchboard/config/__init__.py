@@ -8,10 +8,11 @@ May import: state, leaves.
 Never imports: plugins, backends, sources.
 """
 
+from switchboard.config.auth import Auth, IdentityProvider, OAuthClient, ServiceAuth
 from switchboard.config.exposure import Exposure, Prefix, ToolRule
 from switchboard.config.files import read
 from switchboard.config.model import BUILT_IN, Configuration, PluginSection, Preset, ToolSearch, provider_name
-from switchboard.config.servers import Auth, ConnectionScope, Era, ServerSection, SourceKind, Transport
+from switchboard.config.servers import ConnectionScope, Era, ServerSection, SourceKind, Transport
 
 __all__ = [
     "BUILT_IN",
@@ -20,10 +21,13 @@ __all__ = [
     "ConnectionScope",
     "Era",
     "Exposure",
+    "IdentityProvider",
+    "OAuthClient",
     "PluginSection",
     "Prefix",
     "Preset",
     "ServerSection",
+    "ServiceAuth",
     "SourceKind",
     "ToolRule",
     "ToolSearch",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from switchboard.config.auth import STRATEGIES
 from switchboard.config.importing import tool_lists
 from switchboard.config.model import Configuration
-from switchboard.config.servers import IGNORED, STRATEGIES, TRANSPORTS
+from switchboard.config.servers import IGNORED, TRANSPORTS
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
 """Wherever something else than a text stands, a reference to a variable can stand too."""

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from switchboard.common.hosts import is_loopback
+from switchboard.config import auth as authorization
 from switchboard.config import placeholders
-from switchboard.config.exposure import STRICT, Exposure, Scope, matching
+from switchboard.config.auth import STRATEGIES, VARIABLE, Auth, Headers
+from switchboard.config.exposure import Exposure, matching
 from switchboard.config.importing import tool_lists
 
 
@@ -36,51 +38,16 @@ SourceKind = Literal["command", "url", "npm", "pypi", "git", "docker", "local"]
 Transport = Literal["stdio", "http", "sse"]
 Era = Literal["auto", "modern", "handshake"]
 ConnectionScope = Literal["shared", "user", "session"]
-Strategy = Literal["none", "service", "user_oauth", "token_exchange"]
 
 TRANSPORTS: Mapping[str, Transport] = {"streamable-http": "http", "streamable_http": "http", "streamableHttp": "http"}
 """Other words for a transport → ours."""
 
-STRATEGIES: Mapping[str, Strategy] = {
-    "bypass_auth": "none",
-    "proxy_oauth": "service",
-    "delegate_oauth": "user_oauth",
-    "master_oauth": "token_exchange",
-}
-"""Older names of a strategy → ours."""
-
 IGNORED = frozenset({"alwaysAllow", "autoApprove", "gallery", "icon", "iconPath"})
 """What desktop clients keep in a row for themselves: accepted, and without an effect."""
 
-Environment = Mapping[
-    Annotated[str, matching(r"^[A-Za-z_][A-Za-z0-9_]*$", "is no name of a variable: letters, digits and '_' only")], str
-]
-Headers = Mapping[
-    Annotated[str, matching(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "is no name of a header: letters, digits and '-' only")],
-    str,
-]
+Environment = Mapping[Annotated[str, VARIABLE], str]
 Word = Annotated[str, Field(min_length=1), matching(r"^[^\s-][^\s]*$", "must have no blanks and not begin with '-'")]
 """Something that stands on a command line of ours: no blanks, and never read as an option."""
-
-
-class Auth(BaseModel):
-    """How calls to the server are authorized. The client's own token is never passed on."""
-
-    model_config = STRICT
-
-    strategy: Strategy = "none"
-    """`service`: the gateway's own credentials; `user_oauth`: each user logs in there; `token_exchange`: RFC 8693."""
-
-    client_id: str | None = None
-    """The gateway's own, at the server's authorization server."""
-    client_secret: Annotated[str | None, Field(repr=False)] = None
-    """Write it as `${VARIABLE}`."""
-    token_url: str | None = None
-    """Where tokens are got."""
-    audience: str | None = None
-    """For whom a token is to be."""
-    scopes: tuple[Scope, ...] = ()
-    """What a token is to be good for."""
 
 
 class ServerSection(Exposure):
@@ -260,9 +227,44 @@ def _mistakes(section: ServerSection) -> Iterator[str]:
         yield f"{foreign[0]!r} means nothing for a server from {section.source!r}"
     if section.transport is not None and section.transport not in needs.transports:
         yield f"a server from {section.source!r} is not reached over {section.transport!r}"
-    wrong = (complaint(url, insecure=section.insecure) for url in section.addresses)
+    addresses = (*section.addresses, *authorization.urls(section.auth))
+    wrong = (complaint(url, insecure=section.insecure) for url in addresses)
     yield from dict.fromkeys(each for each in wrong if each is not None)
     if sum(value is not None for value in (section.branch, section.tag, section.commit)) > 1:
         yield "only one of 'branch', 'tag' and 'commit' can be given"
+    yield from _auth_mistakes(section)
     row = {field: getattr(section, field) for field in section.model_fields_set}
     yield from placeholders.mistakes(row, section.scope, at_url=section.source == "url")
+
+
+def _auth_mistakes(section: ServerSection) -> Iterator[str]:
+    auth = section.auth
+    if auth.strategy == "none":
+        return
+    yield from _doubly_stated(section) if section.source == "url" else _child_mistakes(section)
+    if auth.per_person and section.scope == "shared":
+        yield (
+            f"'scope: shared' would have people act with each other's credentials: with the strategy {auth.strategy!r} "
+            "state 'user' or 'session', or nothing"
+        )
+
+
+def _doubly_stated(section: ServerSection) -> Iterator[str]:
+    auth = section.auth
+    if auth.env:
+        yield "'auth.env' means nothing for a server with a 'url': its credential goes into the headers"
+    credential = {each.lower() for each in auth.headers or (auth.header or "authorization",)}
+    for header in section.headers:
+        if header.lower() in credential:
+            yield f"'headers.{header}' and 'auth' both state a credential: leave one out"
+
+
+def _child_mistakes(section: ServerSection) -> Iterator[str]:
+    auth = section.auth
+    if not auth.env:
+        yield "'auth' needs 'env': the variable in which a server that is started here gets its credential"
+    for field in ("headers", "header", "username"):
+        if getattr(auth, field):
+            yield f"'auth.{field}' means nothing for a server that is started here; state 'api_key' and 'env'"
+    if auth.env in section.env:
+        yield f"'env.{auth.env}' and 'auth.env' both state that variable"

@@ -329,6 +329,8 @@ class Connection:
             await self._check_session(error)
             if is_end(error) and error.message == CLOSED:
                 raise errors.unavailable(name, await self._exit_reason(), sent=True) from None
+            if error.code == ACCESS_REFUSED and self.backend.credentials.per_person:
+                raise errors.access_refused(name, error.message) from None
             if is_end(error) or error.code in (BACKEND_UNAVAILABLE, ACCESS_REFUSED):
                 raise errors.unavailable(name, error.message, sent=True) from None
             raise errors.passed_on(name, error) from error

@@ -2,6 +2,7 @@
 
 The rule, for a backend whose configuration says nothing: `shared` if it speaks the modern era over HTTP, where every
 request stands alone; else `session`, because whoever shares a stateful connection shares what the others left on it.
+Where each person has a credential of their own, `user` takes the place of `shared`.
 
 A connection that everybody shares declares that its client can be asked everything, since somebody's can; a question
 for one that cannot is refused here. Any other is kept apart by what its client can be asked.
@@ -22,6 +23,8 @@ from switchboard.backends.caller import Params
 from switchboard.backends.config import Backend, Http, Stdio
 from switchboard.config import ConnectionScope
 from switchboard.identity import ANONYMOUS, Caller
+from switchboard.outbound_auth.credentials import GATEWAY as GATEWAY_ITSELF
+from switchboard.outbound_auth.credentials import NO_CREDENTIALS, PersonCredentials
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 """A session's id; any other owner is a JSON array."""
@@ -69,7 +72,9 @@ def default_scope(backend: Backend, *, modern: bool) -> ConnectionScope:
     """The scope that a backend gets: its own word, else the safe one."""
     if backend.scope is not None:
         return backend.scope
-    return "shared" if modern and not isinstance(backend.transport, Stdio) else "session"
+    if not modern or isinstance(backend.transport, Stdio):
+        return "session"
+    return "user" if backend.credentials.per_person else "shared"
 
 
 def single_connection(backend: Backend) -> bool:
@@ -88,6 +93,13 @@ def key_for(scope: ConnectionScope, caller: Caller, capabilities: Params) -> Con
         return ConnectionKey("session", caller.session_id, able, user)
     known = caller.principal.owner != ANONYMOUS.owner
     return ConnectionKey("session", caller.principal.owner, able, user, once=not known)
+
+
+def credentials_for(backend: Backend, key: ConnectionKey) -> PersonCredentials | None:
+    """What the requests of a connection carry; `None` where nothing is added to any."""
+    if backend.credentials is NO_CREDENTIALS:
+        return None
+    return PersonCredentials(backend.credentials, key.user if backend.credentials.per_person else GATEWAY_ITSELF)
 
 
 def digest(capabilities: Params) -> str:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from switchboard.backends.config import Backend, Http, Sse, Stdio
 from switchboard.backends.connections.protocol import RpcConnection, is_end
 from switchboard.backends.connections.transport import Transport
-from switchboard.backends.errors import ACCESS_REFUSED, BACKEND_UNAVAILABLE, Broken, Unreachable
+from switchboard.backends.errors import ACCESS_REFUSED, BACKEND_UNAVAILABLE, AccessRefused, Broken, Unreachable
 from switchboard.common.validation_messages import complaints
 from switchboard.config import Era
 from switchboard.errors import plainly
@@ -78,7 +78,7 @@ async def _negotiate(session: ClientSession, era: Era, *, handshake_first: bool)
             await (session.initialize() if one == "handshake" else session.discover())
         except MCPError as error:
             if error.code == ACCESS_REFUSED:
-                raise Broken(error.message) from error
+                raise AccessRefused(error.message) from error
             if is_end(error) or error.code == BACKEND_UNAVAILABLE or _hopeless(error):
                 raise Unreachable(error.message) from error
             reasons.append(f"{one}: {error.message}")

@@ -17,7 +17,7 @@ from switchboard.backends.config import Backend
 from switchboard.backends.connections.connection import Connection
 from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.connections.connection_quota import ANYBODY, ConnectionQuota, digest
-from switchboard.backends.errors import Broken, Refused
+from switchboard.backends.errors import AccessRefused, Broken, Refused
 from switchboard.common.breaker import Breaker
 
 SWEEPS_PER_IDLE_TIME: Final = 4
@@ -216,6 +216,8 @@ class ConnectionPool:
                 await self._uncount(connection.key, connection.member)
 
     def _note_start(self, connection: Connection) -> None:
+        if self._backend.credentials.per_person and isinstance(connection.failure, AccessRefused):
+            return  # one person's credential says nothing of the next one's
         if not connection.was_open and connection.failure is not None:
             self._last_failure = str(connection.failure)
             if not self._breaker.failing:

@@ -19,9 +19,10 @@ from mcp.client.streamable_http import MCP_SESSION_ID
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from pydantic_core import from_json
 
-from switchboard.backends.transports.http import CONNECT_S, READ_S, FailoverTransport
+from switchboard.backends.transports.http import CONNECT_S, CREDENTIAL, READ_S, FailoverTransport
 from switchboard.backends.transports.http_client import Answer, Headers, Target, Timeouts
 from switchboard.backends.transports.http_client.adapter import response
+from switchboard.errors import CredentialUnavailable
 
 TIMEOUTS: Final = Timeouts(CONNECT_S, READ_S, CONNECT_S)
 
@@ -74,6 +75,13 @@ class DirectRequests:
         if not isinstance(get_tracer_provider(), ProxyTracerProvider):  # the SDK's dispatcher has the spans
             return None
         message = {"jsonrpc": "2.0", "id": number, "method": method, **({} if params is None else {"params": params})}
+        credential: Mapping[str, str] = {}
+        if failover.credentials is not None:
+            try:
+                credential = await failover.credential(failover.address)
+            except CredentialUnavailable:  # the other way words it
+                return None
+            headers = {**headers, **credential}
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         failover.last_used = time.monotonic()
         try:
@@ -84,7 +92,9 @@ class DirectRequests:
         try:
             result = await self._result(answer, number)
             if result is None:
-                failover.in_hand[number] = response(answer), url
+                kept = response(answer)
+                kept.extensions[CREDENTIAL] = credential
+                failover.in_hand[number] = kept, url
             else:
                 failover.note_answer(url, answer.header(_SESSION).decode("latin-1"))
         except BaseException:

@@ -30,6 +30,8 @@ class Endpoints:
 
     def __init__(self, urls: Sequence[str], max_bytes: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.urls = tuple(httpx2.URL(url) for url in urls)
+        self.origins = frozenset((url.scheme, url.netloc) for url in self.urls)
+        """Where credentials for the backend may go."""
         self.max_bytes = max_bytes
         self._clock = clock
         self._turns = count()

@@ -22,8 +22,11 @@ from mcp.shared.message import SessionMessage
 from mcp_types import ErrorData, JSONRPCError, RequestId
 
 from switchboard.backends.config import Sse
-from switchboard.backends.errors import BACKEND_UNAVAILABLE, BAD_GATEWAY
+from switchboard.backends.errors import ACCESS_REFUSED, BACKEND_UNAVAILABLE, BAD_GATEWAY
 from switchboard.backends.transports import repairs
+from switchboard.backends.transports.answers import (
+    ACCESS_STATUSES as REFUSED_STATUSES,
+)
 from switchboard.backends.transports.answers import (
     BoundedBody,
     beginning,
@@ -36,6 +39,8 @@ from switchboard.backends.transports.answers import (
 )
 from switchboard.backends.transports.endpoints import Endpoints
 from switchboard.backends.transports.http_client import HttpClient
+from switchboard.errors import CredentialUnavailable
+from switchboard.outbound_auth.credentials import ACCESS_STATUSES, PersonCredentials
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -44,6 +49,9 @@ READ_S: Final = 300.0
 DELETE_S: Final = 2.0
 NOTICE_S: Final = 10.0
 """What a server gets to take a notification or an answer: the SDK sends nothing else on that connection meanwhile."""
+
+CREDENTIAL: Final = "switchboard.credential"
+"""The extension of an answer that has what the credential of its request was."""
 
 STREAM_REQUEST: Final = "switchboard.listening"
 """The extension of a request that is not the SDK's."""
@@ -62,10 +70,19 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
 
     Args:
         keeps_stream: whether `session_stream` reads the session's own stream, instead of the SDK.
+        credentials: what each request carries, whichever way it goes; this is the one place that adds it.
     """
 
-    def __init__(self, endpoints: Endpoints, url: httpx2.URL, *, keeps_stream: bool = False) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        url: httpx2.URL,
+        *,
+        keeps_stream: bool = False,
+        credentials: PersonCredentials | None = None,
+    ) -> None:
         self._endpoints = endpoints
+        self.credentials = credentials
         self.address = url
         """What requests of the connection are addressed to, wherever they go."""
         self.keeps_stream = keeps_stream
@@ -77,6 +94,8 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
         self.last_used = time.monotonic()
         self.complaint = ""
         """Why the last request had no answer of use; the SDK forgets it."""
+        self.refused = False
+        """Whether it was because of its credential."""
 
         self.in_hand: dict[RequestId, InHand] = {}
         """What came for requests that were sent already, until the SDK's transport comes to send them."""
@@ -92,6 +111,7 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
             self.last_used = time.monotonic()
         response = await self._answered(request)
         self.complaint = complaint(response) if response.status_code >= 400 else ""
+        self.refused = response.status_code in REFUSED_STATUSES
         if self.send_answer is not None and request.method == "POST" and response.status_code >= 300:
             return await self._send_refusal(self.send_answer, request, response)
         return response
@@ -101,9 +121,13 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
         try:
             async with asyncio.timeout(NOTICE_S if notice else None):
                 response, url = await self._sent(request)
+                if self.credentials is not None and response.status_code in ACCESS_STATUSES:
+                    response, url = await self._sent_again(self.credentials, request, response, url)
         except TimeoutError:
             log.info("backend.notification_unanswered", within_s=NOTICE_S)
             return httpx2.Response(202)
+        except CredentialUnavailable as error:
+            return refusal(401, ACCESS_REFUSED, str(error))
         except httpx2.TransportError as error:
             return refusal(503, BACKEND_UNAVAILABLE, f"{reason(error)} ({shown(request.url)})")
         in_session = MCP_SESSION_ID in request.headers and request.method == "POST"
@@ -129,6 +153,29 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
             await send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=number, error=error)))
         return httpx2.Response(202)
 
+    async def _sent_again(
+        self, credentials: PersonCredentials, request: httpx2.Request, refused: httpx2.Response, url: httpx2.URL
+    ) -> tuple[httpx2.Response, httpx2.URL]:
+        """The answer to a request that was refused, and so not served, with the credential that there is now.
+
+        It is the refusal, if there is none but the one that was refused. It is not sent a third time.
+        """
+        sent: Mapping[str, str] = refused.extensions.get(CREDENTIAL, {})
+        if not await credentials.rejected(sent, refused.status_code, refused.headers.get("www-authenticate", "")):
+            return refused, url
+        await refused.aclose()
+        return await self._sent(request)
+
+    async def credential(self, url: httpx2.URL) -> Mapping[str, str]:
+        """The headers that authorize a request; none for one that a server sends elsewhere than to the backend.
+
+        Raises:
+            CredentialUnavailable: there is none.
+        """
+        if self.credentials is None or (url.scheme, url.netloc) not in self._endpoints.origins:
+            return {}
+        return await self.credentials.headers()
+
     async def _sent(self, request: httpx2.Request) -> tuple[httpx2.Response, httpx2.URL]:
         """The answer, and whose it is."""
         if self.in_hand and (number := repairs.asked(request)) in self.in_hand and number is not None:
@@ -136,6 +183,15 @@ class FailoverTransport(httpx2.AsyncBaseTransport):
             if isinstance(found, Exception):
                 raise found
             return found
+        if self.credentials is None:
+            return await self._sent_somewhere(request)
+        credential = await self.credential(request.url)
+        request.headers.update(credential)
+        response, url = await self._sent_somewhere(request)
+        response.extensions[CREDENTIAL] = credential
+        return response, url
+
+    async def _sent_somewhere(self, request: httpx2.Request) -> tuple[httpx2.Response, httpx2.URL]:
         if request.url != self.address:
             return await self._endpoints.transport(request.url).handle_async_request(request), request.url
 

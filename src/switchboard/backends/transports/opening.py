@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from switchboard.backends.config import Backend, Http, Sse, Stdio, Transport
 from switchboard.backends.connections.connection_key import GATEWAY, ConnectionKey
 from switchboard.backends.connections.handshake import OTHER_TRANSPORT
 from switchboard.backends.connections.protocol import Inbound
-from switchboard.backends.errors import Broken, Unreachable
+from switchboard.backends.errors import AccessRefused, Unreachable
 from switchboard.backends.transports import child, http
 from switchboard.backends.transports.child import Child
 from switchboard.backends.transports.direct import DirectRequests
@@ -35,8 +34,8 @@ from switchboard.backends.transports.stdio import StdioDispatcher
 from switchboard.backends.transports.stream_relay import LocalRelay, SharedRelay
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.config.placeholders import names_in, replaced
-
-ACCESS_REFUSED_STATUS: Final = re.compile(r"HTTP (?:401|403|407)\b")
+from switchboard.errors import CredentialUnavailable
+from switchboard.outbound_auth.credentials import PersonCredentials
 
 EXIT_WAIT_S: Final = 0.5
 
@@ -154,7 +153,7 @@ class OpenHttp:
             await self.store.put(None)
             return
         dumped = result.model_dump(by_alias=True, mode="json", exclude_none=True)
-        await self.store.put(BackendSession(self.failover.session, str(self.failover.url), dumped))
+        await self.store.put(BackendSession(self.failover.session, str(self.failover.url), dumped, self._person))
         self.kept = self.store.state.kind != "memory://"
 
     async def listen(self, inbound: Inbound, busy: Callable[[], bool]) -> None:
@@ -172,6 +171,10 @@ class OpenHttp:
             self.client, self.failover, self.version, self.max_bytes, relay, inbound, self.tried, late=late
         )
         await stream.run(busy)
+
+    @property
+    def _person(self) -> str:
+        return "" if self.failover.credentials is None else self.failover.credentials.person
 
     @property
     def _has_stream(self) -> bool:
@@ -195,44 +198,72 @@ class OpenHttp:
 
 
 async def open_child(
-    backend: Backend, what: Transport, watchdog: Watchdog, is_quiet: Callable[[], bool], stack: AsyncExitStack
+    backend: Backend,
+    what: Transport,
+    watchdog: Watchdog,
+    is_quiet: Callable[[], bool],
+    credentials: PersonCredentials | None,
+    stack: AsyncExitStack,
 ) -> OpenChild:
-    """Start a child and talk to it."""
+    """Start a child and talk to it.
+
+    Raises:
+        AccessRefused: there is no credential for its environment.
+    """
     if not isinstance(what, Stdio):
         raise TypeError(type(what).__name__)
+    if credentials is not None:
+        try:
+            what = replace(what, env={**what.env, **await credentials.environment()})
+        except CredentialUnavailable as error:
+            raise AccessRefused(str(error)) from error
     started = await stack.enter_async_context(
         child.running(backend.name, what, watchdog, backend.patience.stop, is_quiet)
     )
     return OpenChild(started, backend.bounds.message_bytes)
 
 
-async def open_sse(backend: Backend, what: Transport, endpoints: Endpoints, stack: AsyncExitStack) -> OpenHttp:
+async def open_sse(
+    backend: Backend,
+    what: Transport,
+    endpoints: Endpoints,
+    credentials: PersonCredentials | None,
+    stack: AsyncExitStack,
+) -> OpenHttp:
     """Talk to a server of the transport with two endpoints."""
     if isinstance(what, Stdio | Http):
         raise TypeError(type(what).__name__)
-    failover = FailoverTransport(endpoints, endpoints.choose())
+    failover = FailoverTransport(endpoints, endpoints.choose(), credentials=credentials)
     try:
         streams = await stack.enter_async_context(http.sse(what, failover))
     except Exception as error:  # the SDK's error has the status alone, and a link to its library's pages
         said = failover.complaint
         if not said:
             raise
-        if ACCESS_REFUSED_STATUS.match(said):
-            raise Broken(said) from error
+        if failover.refused:
+            raise AccessRefused(said) from error
         hint = "; if it speaks Streamable HTTP, state `type: http`" if OTHER_TRANSPORT.search(said) else ""
         raise Unreachable(f"{said}{hint}") from error
     return OpenHttp(streams, failover, backend.bounds.message_bytes)
 
 
 async def open_http(
-    backend: Backend, what: Transport, endpoints: Endpoints, store: SessionStore | None, stack: AsyncExitStack
+    backend: Backend,
+    what: Transport,
+    endpoints: Endpoints,
+    store: SessionStore | None,
+    credentials: PersonCredentials | None,
+    stack: AsyncExitStack,
 ) -> OpenHttp:
     """Talk to a URL, in a session that is there already if `store` knows one."""
     if not isinstance(what, Http):
         raise TypeError(type(what).__name__)
     found = None if store is None else await store.find()
     failover = FailoverTransport(
-        endpoints, endpoints.choose() if found is None else httpx2.URL(found.url), keeps_stream=True
+        endpoints,
+        endpoints.choose() if found is None else httpx2.URL(found.url),
+        keeps_stream=True,
+        credentials=credentials,
     )
     headers = {**what.headers, **({MCP_SESSION_ID: found.session} if found else {})}
     client = await stack.enter_async_context(http.client(failover, headers))

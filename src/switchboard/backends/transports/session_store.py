@@ -51,6 +51,9 @@ class BackendSession:
     result: dict[str, Any]
     """What `initialize` answered."""
 
+    person: str = ""
+    """Whose credentials it was made with; empty for the gateway's."""
+
 
 class SessionStore:
     """Where the backend's session of one connection is kept."""

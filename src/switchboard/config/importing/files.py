@@ -13,6 +13,7 @@ from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 
+from switchboard.config.auth import STRATEGIES
 from switchboard.config.complaints import complaints
 from switchboard.config.expansion import UnresolvedReference, expanded, is_editors_own
 from switchboard.config.importing.rows import NotAServer, Notes, Origin, Row, our_row
@@ -22,7 +23,6 @@ from switchboard.config.redaction import secrets_in_clear
 from switchboard.config.servers import (
     IGNORED,
     NEEDS,
-    STRATEGIES,
     ServerSection,
     SourceKind,
     foreign_fields,
