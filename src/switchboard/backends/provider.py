@@ -147,7 +147,7 @@ class BackendProvider:
         return await self._discovery.current()
 
     def direct(self, _name: str) -> DirectTool | None:
-        """Each of its tools, for calls that need no context."""
+        """Each of its tools."""
         return self._direct
 
     async def handle(self, method: str, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:

@@ -7,7 +7,8 @@ own `_serialize` shapes the result for the client's version. Only the frame arou
 
 A call that needs a context is served here too, by the server's own middleware and handler of `tools/call`, with a
 context that the kernel makes. What is left out is the second look at its parameters, and a span that nobody would see.
-In the modern era such a tool must neither become a task, nor have headers that mirror its arguments.
+In the modern era such a tool must neither become a task, nor have headers that mirror its arguments. A backend's tool
+may turn out to need one while it runs: it goes on in it then (`NeedsContext`), and is not called again.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from mcp_types import (
     SERVER_INFO_META_KEY,
     CallToolRequestParams,
     CallToolResult,
+    ClientCapabilities,
     RequestId,
     TextContent,
 )
@@ -53,13 +55,14 @@ from switchboard.plugins import TASK_SUPPORT
 from switchboard.protocol.direct_requests import (
     FastRequest,
     KnownResponse,
+    NeedsContext,
     PreparedInContext,
     ToolCall,
     Unfinished,
     Work,
     close,
 )
-from switchboard.protocol.unknown_members import noting
+from switchboard.protocol.unknown_members import note, noting
 from switchboard.protocol.versions import LINKS_SINCE, fitted_result
 
 CALL: Final = "tools/call"
@@ -122,11 +125,41 @@ class PreparedCall:
     async def run(self) -> dict[str, Any]:
         """See `Prepared`."""
         with noting() as noted:
-            with self._found.life:
-                result = await answered(self._path.source, self._entry, CALL, self._work())
+            try:
+                with self._found.life:
+                    result = await answered(self._path.source, self._entry, CALL, self._work())
+            except NeedsContext as waiting:
+                raise Unfinished(self._going_on(waiting, noted)) from None
             if self._version in MODERN_PROTOCOL_VERSIONS and is_input_required(result):
                 raise Unfinished(self._path.finishing(self._params, result))
         return {**noted, **self._path.serialized(self._version, result)}
+
+    def _going_on(self, waiting: NeedsContext, noted: Mapping[str, Any]) -> PreparedInContext:
+        """What gives the tool its context, in the server's middleware, and brings its result.
+
+        Args:
+            noted: has the unknown members of the result once it is there.
+        """
+        taken = False
+
+        async def handler(ctx: Context, _params: CallToolRequestParams) -> HandlerResult:
+            nonlocal taken
+            taken = True
+            with self._found.life:
+                result = await answered(self._path.source, self._entry, CALL, waiting.go_on(ctx))
+            note(noted)
+            return result
+
+        async def serve(
+            speaker: DispatchContext[TransportContext], connection: Connection, lifespan_state: Any
+        ) -> dict[str, Any]:
+            try:
+                return await self._path.served(self._params, handler, speaker, connection, lifespan_state)
+            finally:
+                if not taken:
+                    waiting.give_up()
+
+        return PreparedInContext(serve)
 
 
 class FastPath:
@@ -156,13 +189,16 @@ class FastPath:
         """What providers offer has changed: look again."""
         self._tools.clear()
 
-    def prepare(self, version: str, message: Any) -> FastRequest | None:
+    def prepare(self, version: str, message: Any, declared: ClientCapabilities | None = None) -> FastRequest | None:
         """What serves this message of a client that speaks `version`, or None; nothing has happened by then.
 
         Its size, its token and its session have been looked at, and its ids are within their bounds.
+
+        Args:
+            declared: what the client of its session can do; a modern request says so itself.
         """
         try:
-            prepared = self._prepared(version, message)
+            prepared = self._prepared(version, message, declared)
         except MCPError:  # the preset of its URL was taken away: the handler words that
             prepared = None
         if prepared is None or not isinstance(get_tracer_provider(), ProxyTracerProvider):
@@ -171,11 +207,11 @@ class FastPath:
         self.short += 1
         return prepared
 
-    def _prepared(self, version: str, message: Any) -> FastRequest | None:
+    def _prepared(self, version: str, message: Any, declared: ClientCapabilities | None) -> FastRequest | None:
         if not _is_plain(message):
             return None
         if message["method"] == CALL:
-            return self._call(version, message) if version >= LINKS_SINCE and "params" in message else None
+            return self._call(version, message, declared) if version >= LINKS_SINCE and "params" in message else None
         return self._page(version, message) if message["method"] in KINDS else None
 
     def _page(self, version: str, message: dict[str, Any]) -> KnownResponse | None:
@@ -191,7 +227,9 @@ class FastPath:
             b'{"jsonrpc":"2.0","id":' + strict_json.written(message["id"]) + b',"result":' + page + b"}"
         )
 
-    def _call(self, version: str, message: dict[str, Any]) -> PreparedCall | PreparedInContext | None:
+    def _call(
+        self, version: str, message: dict[str, Any], declared: ClientCapabilities | None
+    ) -> PreparedCall | PreparedInContext | None:
         params = message["params"]
         name, arguments, meta = params.get("name"), params.get("arguments", {}), params.get("_meta", {})
         if type(name) is not str or type(arguments) is not dict or not _CALLED.issuperset(params):
@@ -202,11 +240,12 @@ class FastPath:
         entry, (plain, found) = view.tools.find(name), self._tool(view, name)
         if entry is None or (entry.scopes and missing(current().principal.scopes, entry.scopes)):
             return None
-        work = None if found is None else found.tool.prepare(ToolCall(entry.name, arguments, meta, version))
-        if found is not None and work is not None:
-            return PreparedCall(message["id"], self, entry, found, work, version, params)
+        if found is not None:
+            work = found.tool.prepare(ToolCall(entry.name, arguments, meta, version, declared, "arguments" in params))
+            if work is not None:
+                return PreparedCall(message["id"], self, entry, found, work, version, params)
         serve = plain or version not in MODERN_PROTOCOL_VERSIONS
-        return PreparedInContext(partial(self._served, params, self._handler)) if serve else None
+        return PreparedInContext(partial(self.served, params, self._handler)) if serve else None
 
     def finishing(self, params: dict[str, Any], result: HandlerResult) -> PreparedInContext:
         """What brings the result of a tool that was called through the server's middleware."""
@@ -214,14 +253,14 @@ class FastPath:
         async def known(_ctx: Context, _params: CallToolRequestParams) -> HandlerResult:
             return result
 
-        return PreparedInContext(partial(self._served, params, known))
+        return PreparedInContext(partial(self.served, params, known))
 
     async def _handler(self, ctx: Context, params: CallToolRequestParams) -> HandlerResult:
         registered: Any = self._server.get_request_handler(CALL)
         result: HandlerResult = await registered.handler(ctx, params)
         return result
 
-    async def _served(
+    async def served(
         self,
         params: dict[str, Any],
         handler: Handler,
@@ -312,7 +351,7 @@ class NoFastPath:
     def forget(self) -> None:
         """Nothing is remembered."""
 
-    def prepare(self, _version: str, _message: Any) -> FastRequest | None:
+    def prepare(self, _version: str, _message: Any, _declared: ClientCapabilities | None = None) -> FastRequest | None:
         """None."""
         return None
 

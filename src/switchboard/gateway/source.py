@@ -20,7 +20,7 @@ from switchboard.gateway.links import Links, to_note
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import Host
-from switchboard.protocol.direct_requests import DirectTool
+from switchboard.protocol.direct_requests import DirectTool, NeedsContext
 
 logger = logging.getLogger(__name__)
 
@@ -146,13 +146,14 @@ async def answered(source: CatalogSource, entry: Entry, method: str, answer: Awa
 
     Raises:
         MCPError: the provider's, or one that says no more than that it failed.
+        NeedsContext: the provider's.
     """
     try:
         result = await answer
         if entry.provider != SEARCHER and (links := to_note(source.current(), entry.provider, result)):
             await source.links.note(entry.provider, links)
         return result
-    except MCPError:
+    except (MCPError, NeedsContext):
         raise
     except Exception as error:  # the boundary between the gateway and strangers' code
         logger.exception("%s failed on %s", entry.provider, method)

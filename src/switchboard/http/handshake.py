@@ -78,7 +78,7 @@ class HandshakeEndpoint:
             reply = self._sessions.start(record, who, messages, request, prepared)
             await self._respond(reply, batch=False, receive=receive, send=send)
         elif prepared is not None:
-            await self._serve_directly(record, who, prepared, receive, send)
+            await self._serve_directly(record, who, prepared, messages[0], request, receive, send)
         else:
             await self._serve(record, who, messages, request, batch=isinstance(value, list), receive=receive, send=send)
 
@@ -159,15 +159,24 @@ class HandshakeEndpoint:
 
     def _prepared(self, record: Record, value: Any) -> FastRequest | None:
         """What serves the message without the SDK's kernel, if anything does."""
-        return None if record.pending else self._prepare(record.protocol_version, value)
+        if record.pending:
+            return None
+        return self._prepare(record.protocol_version, value, record.client_params.capabilities)
 
     async def _serve_directly(
-        self, record: Record, who: Principal, prepared: Prepared, receive: Receive, send: Send
+        self,
+        record: Record,
+        who: Principal,
+        prepared: Prepared,
+        message: Message,
+        request: Request,
+        receive: Receive,
+        send: Send,
     ) -> None:
         def stream(reply: Reply) -> Awaitable[None]:
             return send_events(self._sessions.replying(reply), receive, send, _session(record.sid))
 
-        response, streamed = await self._sessions.directly(record, who, prepared, stream)
+        response, streamed = await self._sessions.directly(record, who, prepared, message, request, stream)
         if streamed:
             return
         if response is None:  # cancelled, as in `_respond`

@@ -179,7 +179,7 @@ class McpEndpoint:
         route = classify_inbound_request(value, headers=found)
         if not isinstance(route, InboundModernRoute):
             return None
-        return self._prepare(route.protocol_version, value)
+        return self._prepare(route.protocol_version, value, None)
 
     async def _listen(
         self, value: dict[str, Any], found: dict[str, str], scope: Scope, receive: Receive, send: Send

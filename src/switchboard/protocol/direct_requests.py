@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mcp.server.connection import Connection
-from mcp.server.context import HandlerResult
+from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.runner import aclose_shielded
 from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.transport_context import TransportContext
-from mcp_types import RequestId
+from mcp_types import ClientCapabilities, RequestId
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,45 @@ class ToolCall:
     name: str
     """The tool, as its provider calls it."""
     arguments: dict[str, Any]
+    """Empty also where the client sent none."""
     meta: Mapping[str, Any]
     """`_meta` as the client sent it."""
     version: str
     """The client's protocol version."""
+    capabilities: ClientCapabilities | None = None
+    """What the client of its session declared; a modern client says so in `meta`."""
+    has_arguments: bool = True
+    """Whether the client sent arguments, be they empty."""
 
 
 Work = Callable[[], Awaitable[HandlerResult]]
-"""Calls a tool, once; raises `MCPError` for what is no result."""
+"""Calls a tool, once.
+
+Raises `MCPError` for what is no result, and `NeedsContext` when the tool wants to ask or tell its client something; it
+goes on then, and is not called again."""
+
+
+class NeedsContext(Exception):
+    """A tool that was called directly is to go on with the context of its request: it asks its client, or tells it.
+
+    Whoever catches it calls either of the two.
+    """
+
+    def __init__(
+        self, go_on: Callable[[ServerRequestContext[Any, Any]], Awaitable[HandlerResult]], give_up: Callable[[], object]
+    ) -> None:
+        super().__init__("the tool asks its client, or tells it something")
+        self.go_on = go_on
+        """Gives the tool the context, and its result; once. Being cancelled cancels the tool."""
+        self.give_up = give_up
+        """Cancels the tool."""
 
 
 class DirectTool(Protocol):
-    """A tool that neither asks its client, nor reports to it before the result."""
+    """A tool that can be called before there is a context of the request."""
 
     def prepare(self, call: ToolCall) -> Work | None:
-        """What serves this call; `None` if it needs the request's context after all. Nothing has happened then."""
+        """What serves this call; `None` if it needs the request's context first. Nothing has happened then."""
         ...
 
 
@@ -61,7 +85,7 @@ class Prepared(Protocol):
         """Serve it, once; the member `result` of its response.
 
         Raises:
-            Unfinished: in the modern era.
+            Unfinished: there is more to be done in the context of the request.
             MCPError: the error to answer with; any other is the server's fault.
         """
         ...
@@ -81,12 +105,15 @@ class PreparedInContext:
 
 
 class Unfinished(Exception):
-    """The tool was called, but its result asks for more input, which the server's middleware has to seal."""
+    """The tool was called, but the server's middleware has a part in its end.
+
+    It asks its client or tells it something, or its result asks for more input, which is to be sealed.
+    """
 
     def __init__(self, rest: PreparedInContext) -> None:
-        super().__init__("the result needs more than its request was given")
+        super().__init__("the request is to go on in its context")
         self.rest = rest
-        """What is left to be done; it calls the tool no more."""
+        """What is left to be done; it calls the tool no more. To be served at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +126,9 @@ class KnownResponse:
 
 FastRequest = Prepared | PreparedInContext | KnownResponse
 
-Prepare = Callable[[str, Any], FastRequest | None]
-"""`(protocol version, message)` → what serves it, or `None`; nothing has happened by then."""
+Prepare = Callable[[str, Any, ClientCapabilities | None], FastRequest | None]
+"""`(protocol version, message, what a session's client declared)` → what serves it, or `None`; nothing has happened by
+then."""
 
 
 async def close(connection: Connection) -> None:

@@ -96,6 +96,13 @@ class Exchange:
         except (SessionGone, StateUnavailable) as error:
             log.warning("exchange.unanswered", method=self.method, reason=type(error).__name__)
 
+    async def finished(self, prepared: PreparedInContext, lifespan_state: Any) -> dict[str, Any]:
+        """Serve what is left of a request that was begun without an exchange, in the task where it was; its result."""
+        try:
+            return await prepared.serve(self, self.connection(), lifespan_state)
+        finally:
+            self._closed = True
+
     def cancel(self, answer: ErrorData | None = None) -> None:
         """End the request: with `answer` when this worker cannot finish it, without when its client cancelled it."""
         self._ended_by = answer

@@ -167,9 +167,15 @@ class SessionService:
         return reply
 
     async def directly(
-        self, record: Record, principal: Principal, prepared: Prepared, stream: Callable[[Reply], Awaitable[None]]
+        self,
+        record: Record,
+        principal: Principal,
+        prepared: Prepared,
+        message: dict[str, Any],
+        headers: Any,
+        stream: Callable[[Reply], Awaitable[None]],
     ) -> DirectOutcome:
-        """Serve a request in the task of its own POST; what lasts COMMIT_WINDOW_S becomes a stream all the same.
+        """Serve a request in the task of its own POST; what speaks, or lasts COMMIT_WINDOW_S, becomes a stream.
 
         Args:
             stream: sends the client a reply that became a stream.
@@ -180,7 +186,11 @@ class SessionService:
         """
         self.admit(record.sid, 1)
         reply = partial(Reply, self._state, record, self.worker, self.records.ttl_ms, [prepared.id], self._tasks)
-        request = DirectRequest(reply, stream, self._tasks)
+
+        def exchange(reply: Reply) -> Exchange:
+            return Exchange(reply, self._outlet(record), message, headers)
+
+        request = DirectRequest(reply, self.settle, stream, exchange, self._lifespan_state, self._tasks)
         self._running[request] = record.sid, coerce_request_id(prepared.id)
         self._overdue.add(request.attend)
         try:
