@@ -143,7 +143,7 @@ class Fetcher:
         return found.result()
 
     async def _fetched(self, parts: SplitResult, limit: int) -> Fetched:
-        address = await self._address(parts)
+        address = await public_address(parts, self._resolve, self._public)
         reached = _Reached()
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -159,7 +159,7 @@ class Fetcher:
         extensions = {"sni_hostname": parts.hostname, "trace": reached.note}
         async with (
             httpx2.AsyncClient(
-                verify=self._context or _authorities(), trust_env=False, timeout=TIMEOUT, follow_redirects=False
+                verify=self._context or authorities(), trust_env=False, timeout=TIMEOUT, follow_redirects=False
             ) as http,
             http.stream("GET", target, headers=headers, extensions=extensions) as response,
         ):
@@ -172,19 +172,26 @@ class Fetcher:
             except ValueError as error:
                 raise FetchRefused(f"the document {error}") from None
 
-    async def _address(self, parts: SplitResult) -> str:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                found = await self._resolve(parts.hostname or "", parts.port or 443)
-        except (TimeoutError, OSError) as error:
-            if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
-                raise FetchRefused(_NOT_FETCHED) from error
-            # Not the host's fault, and not the client's.
-            raise AuthorizationUnavailable("the host of a document cannot be looked up now") from error
-        # All of them: a name with one public and one private address is an attempt to get at the private one.
-        if not found or not all(self._public(address) for address in found):
-            raise FetchRefused(_NOT_FETCHED)
-        return found[0]
+
+async def public_address(parts: SplitResult, resolve: Resolve, public: Callable[[str], bool] = is_public) -> str:
+    """An address of a host, all of which are public.
+
+    Raises:
+        FetchRefused: there is none, or one of them is not public.
+        AuthorizationUnavailable: the host cannot be looked up now.
+    """
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            found = await resolve(parts.hostname or "", parts.port or 443)
+    except (TimeoutError, OSError) as error:
+        if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
+            raise FetchRefused(_NOT_FETCHED) from error
+        # Not the host's fault, and not the client's.
+        raise AuthorizationUnavailable("the host of a document cannot be looked up now") from error
+    # All of them: a name with one public and one private address is an attempt to get at the private one.
+    if not found or not all(public(address) for address in found):
+        raise FetchRefused(_NOT_FETCHED)
+    return found[0]
 
 
 _NOT_FETCHED = "the document could not be fetched"
@@ -203,7 +210,7 @@ class _Reached:
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
+def authorities() -> ssl.SSLContext:
     """The certificate authorities of the system; reading them takes a while."""
     return httpx2.create_ssl_context(trust_env=False)
 
