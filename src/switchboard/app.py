@@ -24,6 +24,7 @@ from switchboard.backends import Backend
 from switchboard.common.quota import Quota
 from switchboard.errors import StateUnavailable
 from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH
+from switchboard.http.landing import ForBrowsers, Landing
 from switchboard.http.middleware.access import ToolOf
 from switchboard.http.middleware.bearer import Gate
 from switchboard.http.middleware.errors import ErrorBoundary
@@ -147,12 +148,14 @@ class Application:
 
         base = settings.base_path
         gate = guarded(MCP_PATH, rooms.endpoints.mcp)
-        mcp = Route(base + MCP_PATH, gate)
+        landing = Landing(settings.mcp_url, __version__, signs_in=settings.auth_mode != "none")
+        mcp = Route(base + MCP_PATH, ForBrowsers(gate, landing))
         routes = [
             mcp,
             WebSocketRoute(base + MCP_PATH, guarded(MCP_PATH, rooms.endpoints.websocket)),
             Route(base + SSE_PATH, guarded(SSE_PATH, rooms.endpoints.sse)),
             Route(base + MESSAGE_PATH, guarded(SSE_PATH, rooms.endpoints.message)),
+            Route(f"{base}/", landing.page),
             *health_routes(self._readiness, base),
             *authorization.routes,
             *(Route(path, Elsewhere(settings.base_uri)) for path in (MCP_PATH, SSE_PATH, MESSAGE_PATH) if base),

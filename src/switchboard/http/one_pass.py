@@ -32,6 +32,7 @@ from switchboard.common.networks import bucket_of
 from switchboard.common.quota import Quota
 from switchboard.http.event_stream import expect_rest, rest_of
 from switchboard.http.jsonrpc import BEGUN
+from switchboard.http.landing import opened_by_browser
 from switchboard.http.middleware import errors, rate_limit
 from switchboard.http.middleware.access import About
 from switchboard.http.middleware.bearer import Gate, Refused, digest_of
@@ -138,6 +139,7 @@ class OnePass:
             or b"transfer-encoding" in found
             or b"host" not in found
             or self._load.overload is not None
+            or (scope["method"] != "POST" and scope["path"] == self._path and opened_by_browser(scope))
             or len(length) > _LONGEST_NUMBER
             or not length.isdigit()
             or int(length) > self._policy.max_body_bytes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ class ClientSetup:
     link: Callable[[str, str], str] | None = None
     """`(name, url)` → a link that adds the server, if the client has such links."""
 
+    command: Callable[[str, str], str] | None = None
+    """`(name, url)` → a shell command of the client's own that adds the server, if it has one."""
+
     def file(self, platform: str = sys.platform) -> Path:
         """Its configuration file on this machine."""
         written = self.files.get(platform, self.files["*"])
@@ -45,6 +49,13 @@ class ClientSetup:
     def document(self, name: str, url: str, bridge: Sequence[str]) -> dict[str, Any]:
         """The smallest configuration that has the server."""
         return {self.section: {name: self.row(url, bridge)}}
+
+    def text(self, name: str, url: str, bridge: Sequence[str]) -> str:
+        """That configuration as its file has it."""
+        if not self.files["*"].endswith(".toml"):
+            return json.dumps(self.document(name, url, bridge), indent=2, ensure_ascii=False) + "\n"
+        rows = (f"{key} = {json.dumps(value)}\n" for key, value in self.row(url, bridge).items())
+        return f"[{self.section}.{name}]\n{''.join(rows)}"
 
 
 def _typed(url: str, _bridge: Sequence[str]) -> Row:
@@ -68,6 +79,14 @@ def _cursor(name: str, url: str) -> str:
     return f"cursor://anysphere.cursor-deeplink/mcp/install?name={quote(name, safe='')}&config={quote(config, safe='')}"
 
 
+def _added_by(program: str) -> Callable[[str, str], str]:
+    return lambda name, url: f"{program} {name} {shlex.quote(url)}"
+
+
+def _vscode_command(name: str, url: str) -> str:
+    return f"code --add-mcp {shlex.quote(json.dumps({'name': name, 'type': 'http', 'url': url}))}"
+
+
 CLIENTS: Final[Mapping[str, ClientSetup]] = {
     "claude": ClientSetup(
         "Claude Desktop",
@@ -79,7 +98,13 @@ CLIENTS: Final[Mapping[str, ClientSetup]] = {
         "mcpServers",
         _bridged,
     ),
-    "claude-code": ClientSetup("Claude Code", {"*": "~/.claude.json"}, "mcpServers", _typed),
+    "claude-code": ClientSetup(
+        "Claude Code",
+        {"*": "~/.claude.json"},
+        "mcpServers",
+        _typed,
+        command=_added_by("claude mcp add --transport http"),
+    ),
     "vscode": ClientSetup(
         "VS Code",
         {
@@ -90,6 +115,7 @@ CLIENTS: Final[Mapping[str, ClientSetup]] = {
         "servers",
         _typed,
         _vscode,
+        _vscode_command,
     ),
     "cursor": ClientSetup("Cursor", {"*": "~/.cursor/mcp.json"}, "mcpServers", _url, _cursor),
     "windsurf": ClientSetup(
@@ -99,9 +125,19 @@ CLIENTS: Final[Mapping[str, ClientSetup]] = {
         lambda url, _bridge: {"serverUrl": url},
     ),
     "gemini": ClientSetup(
-        "Gemini CLI", {"*": "~/.gemini/settings.json"}, "mcpServers", lambda url, _bridge: {"httpUrl": url}
+        "Gemini CLI",
+        {"*": "~/.gemini/settings.json"},
+        "mcpServers",
+        lambda url, _bridge: {"httpUrl": url},
+        command=_added_by("gemini mcp add --transport http"),
     ),
-    "codex": ClientSetup("Codex", {"*": "~/.codex/config.toml"}, "mcp_servers", _url),
+    "codex": ClientSetup(
+        "Codex",
+        {"*": "~/.codex/config.toml"},
+        "mcp_servers",
+        _url,
+        command=lambda name, url: f"codex mcp add {name} --url {shlex.quote(url)}",
+    ),
     "opencode": ClientSetup(
         "opencode",
         {"*": "~/.config/opencode/opencode.json"},

@@ -45,7 +45,7 @@ def install(
         path = file or setup.file()
         row = setup.row(target, bridge(target))
         if path.suffix == ".toml":
-            written = _with_table(setup, path, name, row)
+            written = _with_table(setup, path, name, setup.text(name, target, bridge(target)))
         else:
             written = _with_row(setup, path, name, row, replace=replace)
         if dry_run:
@@ -85,10 +85,8 @@ def _with_row(setup: ClientSetup, path: Path, name: str, row: dict[str, Any], *,
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _with_table(setup: ClientSetup, path: Path, name: str, row: dict[str, Any]) -> str:
+def _with_table(setup: ClientSetup, path: Path, name: str, table: str) -> str:
     """The TOML file with one table more. It is never written anew, so that what people wrote stays as it is."""
-    lines = [f"[{setup.section}.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in row.items()), ""]
-    table = "\n".join(lines)
     if not path.exists():
         return table
     if name in parsed(path).get(setup.section, {}):
