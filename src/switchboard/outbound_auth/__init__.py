@@ -4,6 +4,6 @@ Owns people's accounts at OAuth providers (token sets are kept in the vault, and
 what can be connected to and the notices about that, registration as a client, and grants that need no person. Which
 backend is authorized how is decided by strategies.
 
-May import: config, identity, fleet, state, leaves.
+May import: config, identity, vault, fleet, state, leaves.
 Never imports: backends, plugins, sessions, http, settings, auth_server.
 """

@@ -1,4 +1,4 @@
-"""This gateway as the client of one OAuth provider: each of its requests, without a person and without keeping anything.
+"""This gateway as the client of one OAuth provider: its requests, of which nothing is kept here.
 
 Made with Authlib's asynchronous client over the guarded transport: authorization codes with PKCE (RFC 7636), refresh
 tokens, client credentials, token exchange (RFC 8693), JWT bearer grants (RFC 7523), revocation (RFC 7009). Whatever
@@ -229,7 +229,7 @@ class OAuthClient:
     async def _ask(
         self, doing: str, grant_type: str, asked: Sequence[str], *, types: Sequence[str] = ("bearer",), **members: str
     ) -> tuple[TokenSet, dict[str, Any]]:
-        """Send one token request; the other way of sending a secret is tried once, if the provider does not say which."""
+        """Send a token request; the other way of sending a secret is tried once, if the provider says nothing of it."""
         endpoints, identity = await self.endpoints(), await self.identity()
         may_be_form = identity.method == "client_secret_basic" and not (
             self.provider.client_auth or endpoints.auth_methods

@@ -39,8 +39,8 @@ class Accounts(Protocol):
         """Store what the provider gives for the parameters that the person came back with."""
         ...
 
-    async def revoke(self, person: str) -> None:
-        """End the account, at the provider too where it can be told."""
+    async def revoke(self, person: str) -> str:
+        """End the account, at the provider too; what the person should know when it could not be told, or nothing."""
         ...
 
     async def status(self, person: str) -> AccountStatus:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
@@ -18,8 +17,6 @@ from switchboard.errors import ConfigurationError
 ClientAuth = Literal["", "client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 
 URLS: Final = ("issuer", "authorization_url", "token_url", "revocation_url", "registration_url", "resource_url")
-
-_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class OAuthProvider:
     audience: str = ""
     """Likewise, for providers that want it by this name."""
 
-    parameters: Mapping[str, str] = _NONE
+    parameters: Mapping[str, str] = field(default_factory=dict)
     """What else an authorization request has."""
 
     client_document_url: str = ""

@@ -36,7 +36,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
 | `mcp:links:{<digest>}` | hash | links that one owner was given, by digest: backend and URI | LINKS_LIFE, sliding |
 | `mcp:links:{<digest>}:order` | sorted set | in which order they were given | LINKS_LIFE, sliding |
-| `mcp:outbound:<digest>:lock` | string | `worker:epoch` that renews one person's tokens, or registers at a provider | LEASE, renewed |
+| `mcp:outbound:<digest>:lock` | string | `worker:epoch` that renews tokens, or registers | LEASE, renewed |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:roots` | pub/sub | whose roots changed | - |
 | `mcp:connected` | pub/sub | who connected to a backend or plugin with an account of their own, or disconnected | - |
