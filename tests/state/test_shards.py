@@ -64,6 +64,10 @@ class Operator:
         """How many connections each node that is alive has for pub/sub."""
         return {port: len(node.client_list(_type="pubsub")) for port, node in self._alive().items()}
 
+    def connections(self) -> int:
+        """How many clients the nodes that are alive have."""
+        return sum(len(node.client_list(_type="normal")) for node in self._alive().values())
+
     def sent(self, kind: str) -> int:
         """Messages of that kind that the nodes have sent each other."""
         told = [node.execute_command("CLUSTER INFO") for node in self._alive().values()]
@@ -196,6 +200,8 @@ async def test_a_look_up_in_a_slot_that_is_on_its_way_is_answered_wherever_the_k
     async with open_state(operator.cluster.url) as state:
         await state.redis.set(name, "here")
         assert await state.lookups.ask("EXISTS", name, beside) == 1
+        there = next(other for other in CHANNELS if operator.master(other) == target)
+        await asyncio.gather(*(state.redis.get(there) for _ in range(2)))  # now two connections to it are idle
         operator.nodes[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
         operator.nodes[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
         try:
@@ -256,8 +262,12 @@ async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are
         for each in (state, idle):
             await asyncio.gather(*(each.lookups.ask("EXISTS", name) for name in CHANNELS))
         operator.cluster.nodes[operator.cluster.ports.index(killed)].kill()
+        connected = operator.connections()
         async with open_state(operator.cluster.url) as another:  # a worker may start just now
             await another.redis.set(spared[0], "x")
+            with pytest.raises(StateUnavailable), another.guard():
+                await another.redis.set(lost, "x")
+        await until(lambda: operator.connections() <= connected)
         served: Counter[bool] = Counter()
         while await asyncio.to_thread(operator.master, lost) == killed:
             for name in (lost, *spared[:10]):

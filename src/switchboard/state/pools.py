@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.cluster import ClusterPipeline, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
@@ -24,6 +24,9 @@ FREE_CONNECTION_S: Final = 5.0
 
 _NONE_FREE: Final = "No connection available."
 """What redis-py's waiting pool says when its patience ends; nothing else tells it from a server that is away."""
+
+_ASKING: Final = "ASKING"
+"""Lets the next command on this connection be served by the node that its slot moves to."""
 
 
 def _exhausted(connections: int) -> MaxConnectionsError:
@@ -97,6 +100,17 @@ class Cluster(RedisCluster):
         async with self.turn():
             return await super().execute_command(*args, **kwargs)
 
+    async def end(self) -> None:
+        """Close every connection. redis-py's `aclose` closes none while it means to find out anew what is where."""
+        await self.aclose()
+        for known in ("nodes_cache", "startup_nodes"):
+            await self.nodes_manager.aclose(known)
+
+    def get_node(self, host: Any = None, port: Any = None, node_name: Any = None) -> Any:
+        """See redis-py. For a command under way, whose key is on its way to another node, it is that node."""
+        node = super().get_node(host, port, node_name)
+        return _AskedNode(node) if node and node_name and self._in_turn.get() else node
+
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
         return _Pipeline(self, transaction)  # type: ignore[abstract]
 
@@ -109,3 +123,30 @@ class _Pipeline(ClusterPipeline):
     async def execute(self, *args: Any, **kwargs: Any) -> list[Any]:
         async with self.cluster_client.turn():
             return await super().execute(*args, **kwargs)
+
+
+class _AskedNode:
+    """The node that a slot moves to, asked for a key that has gone there already.
+
+    Such a command comes right after ASKING on one connection (https://redis.io/docs/latest/commands/asking/). redis-py
+    sends each over any that is free, and when they are not the same is sent back and forth until it gives up.
+    """
+
+    def __init__(self, node: ClusterNode) -> None:
+        self._node: Any = node
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+    async def execute_command(self, *args: Any, asking: bool = False, **kwargs: Any) -> Any:
+        if args == (_ASKING,):
+            return "OK"  # it goes with the command, which comes next
+        connection = self._node.acquire_connection()
+        try:
+            await self._node.disconnect_if_needed(connection)
+            await connection.send_command(_ASKING)
+            await connection.read_response()
+            await connection.send_command(*args)
+            return await self._node.parse_response(connection, args[0], **kwargs)
+        finally:
+            self._node.release(connection)

@@ -107,7 +107,7 @@ def _cluster(url: str, connections: int) -> Server:
         node.connection_class = kind
 
     masters = ClusterMasters(client, seeds, lambda host, port: _lone(kind, {**kwargs, "host": host, "port": port}))
-    return Server(cast(Redis, client), masters, client.aclose)
+    return Server(cast(Redis, client), masters, client.end)
 
 
 def _pooled(redis: Redis, others: Sequence[Redis] = (), *, close_pool: bool = True) -> Server:
