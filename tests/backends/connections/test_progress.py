@@ -10,7 +10,12 @@ import pytest
 
 from switchboard.backends.config import Patience
 from switchboard.backends.connections.inflight import PROGRESS_WAITING, Call
-from switchboard.backends.connections.notification_order import NOTIFICATIONS_WAITING, STUCK_S, NotificationOrder
+from switchboard.backends.connections.notification_order import (
+    LOOK_EVERY_S,
+    NOTIFICATIONS_WAITING,
+    STUCK_LOOKS,
+    NotificationOrder,
+)
 from tests.backends.conftest import Connect, Fleet, Person, Raw
 from tools.fleet.workers import offered
 
@@ -118,11 +123,15 @@ async def test_a_result_waits_for_the_progress_of_its_own_call_as_long_as_that_i
         await pass_time(0)
         assert other.done()
         for event in taken[:2]:
-            await pass_time(0.9 * STUCK_S)
+            for _ in range(STUCK_LOOKS - 1):
+                await pass_time(LOOK_EVERY_S)
             event.set()
             await pass_time(0)
             assert not mine.done()
-        await pass_time(1.1 * STUCK_S)
+        await pass_time(LOOK_EVERY_S * STUCK_LOOKS)
+        assert not mine.done(), "the worker may have stood still"
+        for _ in range(STUCK_LOOKS):
+            await pass_time(LOOK_EVERY_S)
         assert mine.done(), "nothing was taken for a while"
         for event in taken:
             event.set()

@@ -9,8 +9,10 @@ from typing import Final
 
 from switchboard.aio import wait_for_event
 
-STUCK_S: Final = 1.0
-"""A result waits for notifications before it until none of the connection's was taken for so long."""
+LOOK_EVERY_S: Final = 0.1
+STUCK_LOOKS: Final = 10
+"""A result waits for notifications before it until so many looks in a row found that none of its connection was taken.
+A worker that stood still itself finds the time gone by; so looks are counted."""
 
 RESULT_WAITS_S: Final = 10.0
 """And at most for so long."""
@@ -61,8 +63,9 @@ class NotificationOrder:
         if not self._open:
             return
         last, loop = self._received, asyncio.get_running_loop()
-        until = loop.time() + RESULT_WAITS_S
+        until, in_vain = loop.time() + RESULT_WAITS_S, 0
         while any(number <= last and whose in (None, call) for number, whose in self._open.items()):
             self._done.clear()
-            if loop.time() >= until or not await wait_for_event(self._done, STUCK_S):
+            in_vain = 0 if await wait_for_event(self._done, LOOK_EVERY_S) else in_vain + 1
+            if in_vain == STUCK_LOOKS or loop.time() >= until:
                 return
