@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.subscriptions import InMemorySubscriptionBus
@@ -39,6 +38,7 @@ from switchboard.plugins import OpenStream
 from switchboard.settings import load_settings
 from switchboard.state import State
 from tools.fleet.workers import unmeasured
+from tools.serving import serving as served
 
 SERVERS = Path(__file__).parent / "servers"
 ROOT = Path(__file__).parents[2]
@@ -132,18 +132,8 @@ def open_gateway() -> Open:
 
 @asynccontextmanager
 async def _serving(app: Any, on_exit: Callable[[], None] = lambda: None, port: int = 0) -> AsyncIterator[int]:
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(server._serve())  # `serve` would take over the test run's signal handlers
-        while not server.started:
-            if running.done():
-                raise RuntimeError("the server did not start")
-            await asyncio.sleep(0.01)
-        try:
-            yield server.servers[0].sockets[0].getsockname()[1]
-        finally:
-            on_exit()
-            server.should_exit = True
+    async with served(app, on_exit, port) as server:
+        yield server.port
 
 
 @pytest.fixture

@@ -55,6 +55,14 @@ async def ways(redis_url: str, config: Path) -> AsyncIterator[Workers]:
 
 
 @pytest.fixture
+def streaming_at_once(ways: Workers) -> Iterator[None]:
+    """Replies become streams at once. It ends before `ways`, which set the window first and put it back last."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "COMMIT_WINDOW_S", 0.0)
+        yield
+
+
+@pytest.fixture
 def gate() -> Iterator[Gate]:
     GATES["a"] = Gate()
     yield GATES["a"]
@@ -273,10 +281,8 @@ async def test_a_call_that_its_client_cancels_ends_without_a_response(ways: Work
     assert short(ways) == 1
 
 
-async def test_a_call_is_cancelled_through_any_worker_once_it_has_spoken(
-    ways: Workers, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "COMMIT_WINDOW_S", 0.0)
+@pytest.mark.usefixtures("streaming_at_once")
+async def test_a_call_is_cancelled_through_any_worker_once_it_has_spoken(ways: Workers, gate: Gate) -> None:
     session = await ways.open()
     async with session.stream(ways.a, WAITING) as stream:
         await gate.reached.wait()
@@ -285,10 +291,8 @@ async def test_a_call_is_cancelled_through_any_worker_once_it_has_spoken(
     assert gate.cancelled.is_set()
 
 
-async def test_a_client_that_leaves_its_call_can_resume_it(
-    ways: Workers, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "COMMIT_WINDOW_S", 0.0)
+@pytest.mark.usefixtures("streaming_at_once")
+async def test_a_client_that_leaves_its_call_can_resume_it(ways: Workers, gate: Gate) -> None:
     session = await ways.open()
     async with session.stream(ways.a, WAITING) as stream:
         last = (await stream.next()).id

@@ -29,8 +29,8 @@ from starlette.routing import Route
 
 from tools.fleet.workers import Fleet, running_fleet
 from tools.matrix import features, versatile
-from tools.matrix.diary import serving
 from tools.matrix.features import Cell, Person
+from tools.serving import serving
 
 pytestmark = [
     pytest.mark.registry,
@@ -154,11 +154,11 @@ async def staged(place: Path) -> AsyncIterator[Stage]:
         serving(Starlette(routes=[Route("/page", _page)])) as pages,
     ):
         file = place / "switchboard.json"
-        urls = {"handshake": f"{handshake}/mcp", "modern": f"{modern}/mcp"}
+        urls = {"handshake": f"{handshake.url}/mcp", "modern": f"{modern.url}/mcp"}
         file.write_text(json.dumps(configuration(place, urls)))
         fleet = running_fleet(place, env={"CONFIG_FILE": str(file), "CACHE_DIR": str(place / "cache")})
         try:
-            yield Stage(await asyncio.to_thread(fleet.__enter__), place, f"{pages}/page")
+            yield Stage(await asyncio.to_thread(fleet.__enter__), place, f"{pages.url}/page")
         finally:
             await asyncio.to_thread(fleet.__exit__, None, None, None)
 

@@ -7,17 +7,17 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from mcp import Client
 
 from switchboard.app import build
 from switchboard.settings import load_settings
+from tools.serving import serving
 
 PATIENCE_S = 60.0
 KEY = "a key for tests that is long enough to be one"
@@ -103,22 +103,6 @@ def listed() -> Callable[..., Any]:
     return asked
 
 
-@asynccontextmanager
-async def _serving(app: Any) -> AsyncIterator[int]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(server._serve())  # `serve` would take over the test run's signal handlers
-        while not server.started:
-            if running.done():
-                raise RuntimeError("the server did not start")
-            await asyncio.sleep(0.01)
-        try:
-            yield server.servers[0].sockets[0].getsockname()[1]
-        finally:
-            app.drain()
-            server.should_exit = True
-
-
 @pytest.fixture
 async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     """`setup.write({…})`, then `await setup.start()`: a worker that reads that file; its URL."""
@@ -128,9 +112,9 @@ async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
         async def start(**given: Any) -> str:
             settings = {"auth_mode": "none", "rate_limit": 0, "secret_key": KEY, "cache_dir": tmp_path / "cache"}
             app = build(load_settings(None, **{**settings, "config_file": made.file, **given}))
-            port = await stack.enter_async_context(_serving(app))
+            server = await stack.enter_async_context(serving(app, app.drain))
             made.apps.append(app)
-            made.urls.append(f"http://localhost:{port}/mcp")
+            made.urls.append(f"{server.url}/mcp")
             return made.urls[-1]
 
         made = Setup(tmp_path, start)

@@ -137,13 +137,17 @@ async def test_a_worker_without_redis_is_asked_on_its_own_machine(
         listed = await typed(setup, "", "servers", "list", PORT="45001")
         return "ready" in listed.stdout and "failing: it exited with 3: Error: no such disk" in listed.stdout
 
+    async def logged() -> bool:  # though the child is gone; the next one may have been started and be silent yet
+        return "  Error: no such disk\n" in (await typed(setup, "", "servers", "logs", "broken", PORT="45001")).stdout
+
+    async def ill() -> bool:  # when it has failed anew
+        return "server broken on" in (await typed(setup, "", "doctor", PORT="45001")).stdout
+
     await until(told)
-    found = await typed(setup, "", "servers", "logs", "broken", PORT="45001")
-    assert "  Error: no such disk\n" in found.stdout  # though the child is gone
+    await until(logged)
     done = await typed(setup, "", "servers", "restart", "broken", PORT="45001")
     assert done.stdout.endswith("broken: restarted on 1 of 1 worker\n")
-    ill = await typed(setup, "", "doctor", PORT="45001")
-    assert "server broken on" in ill.stdout
+    await until(ill)
     place = own_runtime_folder / "switchboard" / "45001.sock"
     leave_a_socket_behind(place.with_name("45009.sock"))
     elsewhere = await typed(setup, "", "servers", "restart", "broken", PORT="45002")

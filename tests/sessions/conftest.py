@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 import httpx2
 import pytest
-import uvicorn
 
 from switchboard.app import Application, build
 from switchboard.settings import load_settings
 from switchboard.state import State, open_state
 from switchboard.timing import Timing
 from tools.messages import ACCEPT, call, initialize
+from tools.serving import Server
+from tools.serving import serving as served
 
 KEY = "a key for tests that is long enough to be one"
 CAPABILITIES: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
@@ -30,7 +31,7 @@ class Worker:
     """One worker, and the port it serves."""
 
     app: Application
-    server: uvicorn.Server
+    server: Server
     port: int
 
     @property
@@ -175,21 +176,12 @@ async def serving(
     redis_url: str | None, port: int = 0, timing: Timing | None = None, **settings: Any
 ) -> AsyncIterator[Worker]:
     """One worker on a free port, or on `port`; up when entered and down when left."""
-    given = {"auth_mode": "none", "rate_limit": 0, "secret_key": KEY, "redis_url": redis_url, **settings}
+    # What loads the machine, or lets the loop stand still between two requests, is the test's: nobody is turned away.
+    calm = {"auth_mode": "none", "rate_limit": 0, "max_loop_lag": 0}
+    given = {**calm, "secret_key": KEY, "redis_url": redis_url, **settings}
     app = build(load_settings(None, **given), timing=timing)
-    config = uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=2)
-    server = uvicorn.Server(config)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(server._serve())  # `serve` would take over the test run's signal handlers
-        while not server.started:
-            if running.done():
-                raise RuntimeError("the worker did not start")
-            await asyncio.sleep(0.01)
-        try:
-            yield Worker(app, server, server.servers[0].sockets[0].getsockname()[1])
-        finally:
-            app.drain()
-            server.should_exit = True
+    async with served(app, app.drain, port, timeout_graceful_shutdown=2) as server:
+        yield Worker(app, server, server.port)
 
 
 class Start(Protocol):

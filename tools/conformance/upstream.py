@@ -23,7 +23,7 @@ from mcp_types import ElicitResult, Tool
 from switchboard.app import build
 from switchboard.backends import Backend, Http, Patience
 from switchboard.settings import load_settings
-from tools.matrix.diary import serving
+from tools.serving import serving
 
 FOUND_S: Final = 10.0
 """For the gateway to ask what there is; one scenario offers nothing."""
@@ -46,9 +46,9 @@ async def live(url: str) -> None:
     key = secrets.token_urlsafe(32)
     settings = load_settings(None, auth_mode="none", rate_limit=0, secret_key=key, config_overrides=ALONE)
     app = build(settings, [Backend("suite", Http((url,)), prefix="never", patience=Patience(call=CALL_S))])
-    async with serving(app, app.drain) as base:
+    async with serving(app, app.drain) as server:
         mode = "auto" if modern else "legacy"
-        async with Client(f"{base}/mcp", mode=mode, elicitation_callback=_filled_in) as client:
+        async with Client(f"{server.url}/mcp", mode=mode, elicitation_callback=_filled_in) as client:
             await _everything(client, await _found(client))
 
 

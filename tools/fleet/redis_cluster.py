@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ SLOTS = 16384
 BUS = 10_000
 """The cluster bus of a node listens this many ports above it."""
 
-FIRST_PORT = 17_000
-PORTS = 5_000
-"""Where nodes listen: these, and their bus ports above."""
-
-APART = 24
-"""Ports between the places where processes of neighbouring numbers begin to look for free ones."""
+BLOCKS = range(17_000, 22_000, 8)
+"""The first port of each cluster on this machine; its nodes have those after it. They and their bus ports are below
+those that the system hands out by itself. The first is held for as long as the cluster runs: no two have the same.
+"""
 
 PATIENCE = 30.0
 
@@ -57,14 +54,13 @@ def running_cluster(folder: Path) -> Iterator[RedisCluster]:
     binary = find_binary()
     if binary is None:
         raise FileNotFoundError("no Redis to make a cluster of")
-    ports = _ports(2 * MASTERS)
-    nodes = [_start(binary.path, folder / str(port), port) for port in ports]
-    try:
+    with ExitStack() as stack:
+        ports = stack.enter_context(_ports(2 * MASTERS))
+        nodes: list[Child] = []
+        stack.callback(lambda: [node.stop() for node in nodes])
+        nodes.extend(_start(binary.path, folder / str(port), port) for port in ports)
         _join(ports)
         yield RedisCluster(ports, tuple(nodes))
-    finally:
-        for node in nodes:
-            node.stop()
 
 
 def _start(program: str, folder: Path, port: int) -> Child:
@@ -121,26 +117,26 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _ports(count: int) -> tuple[int, ...]:
-    """Free ports whose bus ports are free too, below the range the system hands out by itself.
-
-    Each process begins to look elsewhere: what another has found free may not be taken yet.
-    """
-    found: list[int] = []
-    first = os.getpid() * APART % PORTS
-    for offset in range(PORTS):
-        if len(found) == count:
-            break
-        port = FIRST_PORT + (first + offset) % PORTS
-        if _free(port) and _free(port + BUS):
-            found.append(port)
-    return tuple(found)
+@contextmanager
+def _ports(count: int) -> Iterator[tuple[int, ...]]:
+    """Ports for nodes, whose bus ports are free too; nobody else is given them while the context is open."""
+    for first in BLOCKS:
+        ports = tuple(range(first + 1, first + 1 + count))
+        with socket.socket() as holder:
+            if _bound(holder, first) and all(_free(port) and _free(port + BUS) for port in ports):
+                yield ports
+                return
+    raise OSError("no block of ports is free for a Redis Cluster")
 
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
+        return _bound(probe, port)
+
+
+def _bound(holder: socket.socket, port: int) -> bool:
+    try:
+        holder.bind((LOOPBACK, port))
+    except OSError:
+        return False
     return True

@@ -12,18 +12,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
-from starlette.types import ASGIApp
 
 from switchboard.app import build
 from switchboard.backends import Backend, Http, Sse, Stdio
 from switchboard.cli.login import obtain_token
 from switchboard.settings import load_settings
 from tools.matrix import features, versatile
+from tools.serving import serving
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ async def _live(folder: Path) -> Diary:
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             port = reserved.getsockname()[1]
         app = build(load_settings(None, port=port, rate_limit=0, secret_key=KEY), backends)
-        base = await stack.enter_async_context(serving(app, app.drain, port))
+        base = (await stack.enter_async_context(serving(app, app.drain, port))).url
         diary: Diary = {}
         tokens = {
             client_side: await asyncio.to_thread(obtain_token, base, user=client_side.name)
@@ -110,7 +109,7 @@ async def _backend(stack: AsyncExitStack, backend_side: BackendSide, folder: Pat
         return Backend(backend_side.name, transport)
     server = versatile.server(backend_side.name, place)
     app = server.sse_app() if backend_side.name == "sse" else server.streamable_http_app()
-    base = await stack.enter_async_context(serving(app))
+    base = (await stack.enter_async_context(serving(app))).url
     transport = Sse(f"{base}/sse") if backend_side.name == "sse" else Http((f"{base}/mcp",), era=era)
     return Backend(backend_side.name, transport)
 
@@ -155,19 +154,3 @@ async def _offered(client: Client, tool: str) -> None:
     async with asyncio.timeout(READY_S):
         while not any(one.name == tool for one in (await client.list_tools(cache_mode="refresh")).tools):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp, on_exit: Any = lambda: None, port: int = 0) -> AsyncIterator[str]:
-    """Serve an application on loopback; its base URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
-    running = asyncio.ensure_future(server._serve())  # `serve` would take over the test run's signal handlers
-    while not server.started:
-        assert not running.done(), "the server did not start"
-        await asyncio.sleep(0.01)
-    try:
-        yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        on_exit()
-        server.should_exit = True
-        await running

@@ -12,6 +12,7 @@ from mcp_types import TextContent
 
 from switchboard.backends import Backend
 from switchboard.state import State, open_state
+from switchboard.timing import Timing
 from tools.fleet.workers import HASTE, offered
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -80,7 +81,7 @@ async def test_when_the_leader_leaves_another_worker_asks(
         second = await stack.enter_async_context(open_gateway(backend, state=state, worker="w2"))
         assert (await leader(state), starts(tally)) == ("w1", 1)
         await first.aclose()
-        await until_led_by(state, "w2", seconds=2)  # it is told: no lease has to end
+        await until_led_by(state, "w2", seconds=0.8 * Timing().lease_s)  # it is told: no lease has to end
         await second.until(lambda: starts(tally) == 2)
 
 
@@ -110,9 +111,10 @@ async def test_a_leader_that_cannot_reach_the_backend_lets_another_one_try(
             await stack.enter_async_context(open_gateway(backend, state=state, worker=worker))
             for worker in ("w1", "w2")
         ]
-        await until_led_by(state, "w1", "w2", seconds=30)
+        await until_led_by(state, "w1", "w2")
         for worker in workers:
-            assert "no such database" in worker.providers["broken"].health.reason
+            provider = worker.providers["broken"]
+            await worker.until(lambda provider=provider: "no such database" in provider.health.reason)
 
 
 async def test_a_leader_that_lost_its_lease_writes_nothing_more(raw: Any, open_gateway: Any, redis_url: str) -> None:
