@@ -30,7 +30,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
-import uvicorn
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry
@@ -39,6 +38,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+
+from tools.serving import serving
 
 Fault = Literal["html", "html 200", "500", "503", "429", "empty", "list", "cut", "silence", "redirect", "huge", "gzip"]
 Endpoint = Literal["metadata", "resource", "authorize", "token", "revoke", "register", "keys"]
@@ -433,18 +434,6 @@ async def _form(request: Request) -> dict[str, str]:
 @asynccontextmanager
 async def served(provider: Provider, port: int = 0) -> AsyncIterator[Provider]:
     """The provider on a free port of loopback, or this one."""
-    config = uvicorn.Config(
-        provider.app(), port=port, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    listening = config.bind_socket()
-    listening.listen(64)  # so that nobody is refused before the server accepts
-    provider.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    task = asyncio.create_task(server.serve([listening]))
-    try:
+    async with serving(provider.app(), provider.go_on, port, log_level="critical", lifespan="off", ws="none") as server:
+        provider.url = f"http://127.0.0.1:{server.port}"
         yield provider
-    finally:
-        provider.go_on()
-        server.should_exit = True
-        await task
-        listening.close()
