@@ -190,7 +190,7 @@ class Application:
         state = rooms.state
         await rooms.cache.look()
         watched = (*state.replicas.warnings(), *state.clock.warnings(), *rooms.cache.warnings())
-        warnings = (*await rooms.checks.warnings(), *watched, *self._shortage)
+        warnings = (*await rooms.checks.warnings(), *watched, *rooms.servers.warnings(), *self._shortage)
         return said("ready", warnings=warnings)
 
 

@@ -19,7 +19,9 @@ from mcp.shared.subscriptions import ServerEvent
 from mcp_types import Implementation
 from starlette.types import ASGIApp
 
-from switchboard import __version__, log, plugins
+from switchboard import __version__, log
+from switchboard.aio import background
+from switchboard.audit import NoAuditLog
 from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.connections.roots_changes import tell_roots_changed
 from switchboard.backends.offer.resource_subscriptions import ClientSubscriptions
@@ -27,6 +29,7 @@ from switchboard.catalog import shapes
 from switchboard.config.layers import OVERRIDES, variables
 from switchboard.config.overlay import Overlay
 from switchboard.config.watching import WatchedConfiguration
+from switchboard.configured_plugins import ConfiguredPlugins
 from switchboard.fleet import Heartbeat, mint_worker_id
 from switchboard.fleet.peers import Peers
 from switchboard.gateway import (
@@ -49,7 +52,10 @@ from switchboard.http.stack import Selecting
 from switchboard.http.websocket import WebSocketEndpoint
 from switchboard.keys import derive
 from switchboard.outbound_credentials import CredentialsOfServers
-from switchboard.plugins import OpenStream
+from switchboard.plugins import OpenStream, PluginLoader, PluginSources
+from switchboard.plugins.changes import follow_folder
+from switchboard.plugins.credentials import VaultCredentials
+from switchboard.plugins.loading import MakeCredentials
 from switchboard.servers import Servers
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.links import GivenLinks
@@ -64,7 +70,8 @@ from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, SourceContext
 from switchboard.state import State, StateChecks
 from switchboard.tasks import Tasks
-from switchboard.worker_control import answering
+from switchboard.vault import Cipher, RedisStore, Vault
+from switchboard.worker_control import WorkerControl, answering
 from switchboard.worker_socket import answering_here
 
 
@@ -168,7 +175,10 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
 
 
 async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worker, stack: AsyncExitStack) -> _Offer:
-    watched = WatchedConfiguration(settings.config_file, partial(_variables, settings), Overlay(worker.state))
+    sources = PluginSources(settings.plugins_dir)
+    watched = WatchedConfiguration(
+        settings.config_file, partial(_variables, settings), Overlay(worker.state), sources.in_folder
+    )
     configuration = await watched.load()
     provider = partial(
         BackendProvider,
@@ -180,8 +190,10 @@ async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worke
         ask_session=partial(ask, worker.state, worker.id),
     )
     fixed = tuple(map(provider, backends))
+    plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(settings, worker.state)))
+    plugins.adopt(await plugins.made(configuration))
     catalog = LiveCatalog(
-        (*plugins.load(configuration.plugins), *fixed),
+        (*plugins.providers.values(), *fixed),
         bus=worker.bus,
         separator=configuration.separator,
         shapes=shapes(configuration.plugins),
@@ -190,7 +202,7 @@ async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worke
     selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
     context = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
     connect = partial(_connected, provider)
-    servers = Servers(catalog, selected, context, connect, configuration, CredentialsOfServers(), fixed=fixed)
+    servers = Servers(catalog, selected, context, connect, configuration, plugins, CredentialsOfServers(), fixed=fixed)
     return _Offer(watched, catalog, selected, servers, CacheWatch(settings.cache_dir, lambda: servers.installs))
 
 
@@ -244,9 +256,12 @@ def _running(
     yield worker.bus.running()
     yield offer.catalog.running(WorkerHost(worker.id, worker.state.kind, worker.streams, worker.bus))
     yield offer.servers.running(offer.watched)
-    yield answering(worker.peers, tell, offer.servers.restart)
+    if settings.plugins_reload:
+        yield background(follow_folder(offer.servers.plugins.sources, offer.watched.look, offer.servers.reload))
+    control = WorkerControl(tell, offer.servers.restart, offer.servers.reload)
+    yield answering(worker.peers, control)
     if not settings.redis_url:
-        yield answering_here(settings.port, tell, offer.servers.restart)
+        yield answering_here(settings.port, control)
     yield offer.cache.running()
     yield service.parking.running()
     yield service.tasks.running()
@@ -280,6 +295,11 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
 def _connected(provider: Callable[..., BackendProvider], backend: Backend, before: Provider | None) -> Provider:
     """A provider that offers what its predecessor did until it was asked itself: nothing is missing in between."""
     return provider(backend, last=before.last_offer() if isinstance(before, BackendProvider) else None)
+
+
+def _plugin_credentials(settings: Settings, state: State) -> MakeCredentials:
+    vault = Vault(RedisStore(state), Cipher(settings.key_ring), NoAuditLog(), state.clock)
+    return lambda plugin, _section: VaultCredentials(plugin.name, vault)
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

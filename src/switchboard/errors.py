@@ -2,6 +2,7 @@
 
 SwitchboardError
 ├── ConfigurationError        start-up ends with its message: the variable, what it looks like, what is allowed
+│   └── PluginFailure         a plugin's own code failed: it is left out and reported, and the others go on
 ├── StateUnavailable          Redis is away: 503 with Retry-After
 │   └── StateBusy             Redis is there, but all our connections to it are in use: likewise, naming the setting
 ├── AuthorizationUnavailable  the issuer cannot be asked: 503 with Retry-After
@@ -23,6 +24,10 @@ class SwitchboardError(Exception):
 
 class ConfigurationError(SwitchboardError):
     """A setting is wrong; the message names it, says what it looks like (never a secret) and what is allowed."""
+
+
+class PluginFailure(ConfigurationError):
+    """The code of a plugin cannot be imported, made, started or run; the message names the plugin and the reason."""
 
 
 class StateUnavailable(SwitchboardError):

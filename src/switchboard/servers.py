@@ -2,30 +2,31 @@
 
 Part of the composition root (`app.py`), in a file of its own because it is a subject of its own: `config` says what is
 wanted, `sources` makes it ready, `backends` and `plugins` make providers, `gateway` serves them; none of these knows
-the others. Plugins are there at once. A server joins when it is ready, so one that is being installed, or cannot be,
-keeps nobody waiting. What a change does not concern goes on as it is; what it does concern serves until its successor
-can.
+the others. Plugins (`configured_plugins`) are there at once. A server joins when it is ready, so one that is being
+installed, or cannot be, keeps nobody waiting. What a change does not concern goes on as it is; what it does concern
+serves until its successor can.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import structlog
 from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
 
-from switchboard import plugins
 from switchboard.aio import Start, background
-from switchboard.backend_configs import backend, plugin_key, server_key
+from switchboard.backend_configs import backend, server_key
 from switchboard.backends import Backend, BackendProvider, errors
 from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
+from switchboard.configured_plugins import ConfiguredPlugins
 from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
 from switchboard.outbound_credentials import CredentialsOfServers
@@ -58,12 +59,6 @@ class ConfiguredServer:
     task: asyncio.Task[None] | None = None
 
 
-@dataclass
-class _Plugin:
-    key: str
-    provider: Provider
-
-
 class Servers:
     """What the configuration wants, kept running."""
 
@@ -74,28 +69,30 @@ class Servers:
         context: SourceContext,
         connect: Callable[[Backend, Provider | None], Provider],
         configuration: Configuration,
+        plugins: ConfiguredPlugins,
         credentials: CredentialsOfServers,
         *,
         fixed: tuple[Provider, ...] = (),
     ) -> None:
-        """`live` must have the plugins of this configuration, and `fixed` after it.
+        """`live` must have the providers of `plugins`, and `fixed` after them.
 
         Args:
             connect: makes the provider of a backend, which may take the place of another.
+            plugins: those of this configuration.
             credentials: makes what the requests to a backend carry.
             fixed: providers that no configuration speaks of.
         """
         self._live = live
         live.absent = self.absent
+        live.left_out = plugins.note_failure
         self._source = source
         self._context = context
         self._connect = connect
         self._credentials = credentials
         self._fixed = fixed
         self._configuration = configuration
-        sections = {name: section for name, section in configuration.plugins.items() if section.enabled}
-        given = {provider.name: provider for provider in live.providers}
-        self._plugins = {name: _Plugin(plugin_key(section), given[name]) for name, section in sections.items()}
+        self.plugins = plugins
+        self._applying = asyncio.Lock()
         self._servers: dict[str, ConfiguredServer] = {}
         self._start: Start | None = None
         self._publishing = asyncio.Lock()
@@ -119,20 +116,27 @@ class Servers:
         """Bring a new configuration into force: build the next, swap, stop the old.
 
         Raises:
-            ConfigurationError: a plugin cannot be made or started; then nothing has changed.
+            ConfigurationError: it enables a plugin that is not there; then nothing has changed.
         """
-        made = self._made_plugins(configuration)
-        before, self._plugins = self._plugins, made
-        previous, self._configuration = self._configuration, configuration
-        try:
+        async with self._applying:
+            await self._change_plugins(configuration)
+            self._source.change(configuration.presets, configuration.tool_search)
+            self._want(configuration)
             await self._publish()
-        except ConfigurationError:
-            self._plugins, self._configuration = before, previous
-            raise
-        self._source.change(configuration.presets, configuration.tool_search)
-        self._want(configuration)
-        await self._publish()
-        log.info("configuration.applied", digest=configuration.digest, servers=len(self._servers))
+            log.info("configuration.applied", digest=configuration.digest, servers=len(self._servers))
+
+    async def reload(self, names: Collection[str]) -> bool:
+        """Read the code of enabled plugins again, and make them anew; whether there is one of these names.
+
+        Raises:
+            ConfigurationError: an enabled plugin is not there any more; then nothing has changed.
+        """
+        async with self._applying:
+            wanted = {each.name for each in self.plugins if each.section.enabled} & set(names)
+            if wanted:
+                await self._change_plugins(self._configuration, anew=wanted)
+                log.info("plugins.reloaded", plugins=sorted(wanted))
+            return bool(wanted)
 
     @property
     def installs(self) -> bool:
@@ -143,6 +147,7 @@ class Servers:
         """How the servers are doing in this worker, as a document."""
         return {
             "digest": self._configuration.digest,
+            "plugins": [each.shown() for each in self.plugins],
             "servers": [
                 *(shown(each, self._live.current()) for each in self._servers.values()),
                 *_refused(self._configuration, self._live.current()),
@@ -150,13 +155,20 @@ class Servers:
         }
 
     def absent(self, exposed: str) -> MCPError | None:
-        """Why a tool of a server that has offered nothing yet is unknown; `None` if it is no such server's."""
+        """Why a tool of a plugin that failed, or of a server that has offered nothing yet, is unknown; else `None`."""
+        for plugin in self.plugins:
+            if plugin.phase == "failed" and exposed.startswith(f"{plugin.name}{self._configuration.separator}"):
+                return MCPError(INTERNAL_ERROR, f"Plugin {plugin.name!r} has failed; its operator can see why")
         for server in self._servers.values():
             if not exposed.startswith(f"{server.name}{self._configuration.separator}"):
                 continue
             if (why := _why_absent(server)) is not None:
                 return errors.unavailable(server.name, why, sent=False)
         return None
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with plugins in this worker."""
+        return tuple(f"the plugin {each.name} has failed: {each.problem}" for each in self.plugins if each.problem)
 
     def restart(self, name: str) -> bool:
         """Start a server anew, also one that failed for good; whether there is one of that name."""
@@ -238,19 +250,23 @@ class Servers:
 
     # -- plugins --------------------------------------------------------------------------------------------------
 
-    def _made_plugins(self, configuration: Configuration) -> dict[str, _Plugin]:
-        """The plugins of a configuration: those that did not change as they are."""
-        made: dict[str, _Plugin] = {}
-        for name, section in configuration.plugins.items():
-            if not section.enabled:
-                continue
-            known, key = self._plugins.get(name), plugin_key(section)
-            if known is not None and known.key == key:
-                made[name] = known
-            else:
-                (provider,) = plugins.load({name: section})
-                made[name] = _Plugin(key, provider)
-        return made
+    async def _change_plugins(self, configuration: Configuration, *, anew: Collection[str] = ()) -> None:
+        """Make what is new or changed, and start one after the other; one that does not start changes nothing else."""
+        before = self.plugins.providers
+        made = await self.plugins.made(configuration, anew=anew)
+        self._configuration = configuration
+        new = {name: each for name, each in made.items() if each.provider not in (None, before.get(name))}
+        self.plugins.adopt(
+            {name: replace(each, provider=before.get(name)) if name in new else each for name, each in made.items()}
+        )
+        for name, each in new.items():
+            self.plugins.put(each)
+            try:
+                await self._publish()
+            except ConfigurationError as error:
+                self.plugins.note_failure(name, str(error), before.get(name))
+        if not new:
+            await self._publish()
 
     async def _publish(self) -> None:
         """Have the gateway serve what there is now, in the order of the configuration."""
@@ -262,7 +278,7 @@ class Servers:
                 **{provider_name(name): section for name, section in configuration.servers.items()},
             }
             await self._live.replace(
-                [*(plugin.provider for plugin in self._plugins.values()), *self._fixed, *joined],
+                [*self.plugins.providers.values(), *self._fixed, *joined],
                 separator=configuration.separator,
                 shapes=shapes(exposures),
             )

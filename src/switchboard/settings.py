@@ -25,6 +25,10 @@ class Settings(SharedSettings):
     workers: int = Field(1, ge=1, le=256, description="processes that serve the port, 1 to 256")
     config_file: Path | None = Field(None, description="YAML, JSON or TOML file with plugins and mcpServers")
     config_overrides: str = Field("", description="JSON object laid over the configuration file (RFC 7396)")
+    plugins_dir: Path | None = Field(None, description="folder with plugins of your own, a file or a package each")
+    plugins_reload: bool = Field(
+        True, description="false leaves changed files of PLUGINS_DIR until a reload is asked for"
+    )
     cache_dir: Path = Field(
         default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "switchboard",
         description="folder for what is installed to run servers",

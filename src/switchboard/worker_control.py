@@ -1,4 +1,4 @@
-"""Asking the workers of a fleet how their servers are doing, and telling them to restart one.
+"""Asking the workers of a fleet how their servers and plugins are doing, and telling them to start one anew.
 
 Part of the composition root. The command line asks with `ask`, a worker answers while it runs `answering`.
 """
@@ -6,10 +6,12 @@ Part of the composition root. The command line asks with `ask`, a worker answers
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Final
 
+from switchboard.errors import ConfigurationError
 from switchboard.fleet.heartbeat import living
 from switchboard.fleet.peers import Peers, ServedChannel
 from switchboard.state import State
@@ -17,30 +19,63 @@ from switchboard.state import State
 ANSWER_S: Final = 3.0
 """What a worker has to answer."""
 
+RELOAD_S: Final = 60.0
+"""What it has to read a plugin's code again, to start it, and to answer."""
+
 METHOD: Final = "servers"
 
 Tell = Callable[[], Mapping[str, Any]]
 Restart = Callable[[str], bool]
+Reload = Callable[[list[str]], Awaitable[bool]]
 
 
-def answering(peers: Peers, tell: Tell, restart: Restart) -> AbstractAsyncContextManager[None]:
+@dataclass(frozen=True)
+class WorkerControl:
+    """What a worker can be asked, and told."""
+
+    tell: Tell
+    restart: Restart
+    """Starts a server anew; whether there is one of that name."""
+    reload: Reload
+    """Makes plugins anew; whether there is one of these names. Raises ConfigurationError."""
+
+    async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what is asked for, and say how everything is doing then."""
+        restart, reload = question.get("restart"), question.get("reload")
+        done = self.restart(restart) if isinstance(restart, str) and restart else None
+        refused = ""
+        if isinstance(reload, str) and reload:
+            try:
+                done = await self.reload([reload])
+            except ConfigurationError as error:
+                done, refused = True, str(error)
+        return {**self.tell(), "restarted": done, "refused": refused}
+
+
+def answering(peers: Peers, control: WorkerControl) -> AbstractAsyncContextManager[None]:
     """Answer, for this worker."""
 
     async def answered(params: Mapping[str, Any], _channel: ServedChannel) -> Mapping[str, Any]:
-        named = params.get("restart")
-        done = restart(named) if isinstance(named, str) and named else None
-        return {**tell(), "restarted": done}
+        return await control.answer(params)
 
     return peers.serving(METHOD, answered)
 
 
-async def ask(state: State, *, restart: str | None = None, patience: float = ANSWER_S) -> list[Mapping[str, Any]]:
+def patience(question: Mapping[str, Any]) -> float:
+    """Seconds in which an answer is to be there."""
+    return RELOAD_S if question.get("reload") else ANSWER_S
+
+
+async def ask(state: State, **question: str | None) -> list[Mapping[str, Any]]:
     """The answers of all workers that are alive, or of those that answered in time.
+
+    Args:
+        question: `restart` a server, or `reload` a plugin, by name; nothing only asks.
 
     Raises:
         StateUnavailable: Redis cannot be reached.
     """
     async with Peers(state, f"asker-{secrets.token_hex(4)}").running() as peers:
-        answers = await peers.broadcast(await living(state), METHOD, {"restart": restart}, patience)
+        answers = await peers.broadcast(await living(state), METHOD, question, patience(question))
     told = (answers[worker] for worker in sorted(answers))
-    return [{"worker": "", "servers": [], **answer} for answer in told if isinstance(answer, Mapping)]
+    return [{"worker": "", "servers": [], "plugins": [], **answer} for answer in told if isinstance(answer, Mapping)]

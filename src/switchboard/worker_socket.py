@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -19,15 +19,12 @@ from typing import Any, Final
 import structlog
 
 from switchboard.common.private_files import check_private_folder, make_private_folder
+from switchboard.worker_control import ANSWER_S, WorkerControl, patience
 
 log = structlog.get_logger(__name__)
 
-ANSWER_S: Final = 3.0
 LONGEST: Final = 16 * 1024 * 1024
 """Bytes of an answer."""
-
-Tell = Callable[[], Mapping[str, Any]]
-Restart = Callable[[str], bool]
 
 
 def socket_file(port: int) -> Path:
@@ -38,17 +35,17 @@ def socket_file(port: int) -> Path:
 
 
 @asynccontextmanager
-async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterator[None]:
+async def answering_here(port: int, control: WorkerControl) -> AsyncIterator[None]:
     """Answer whoever asks on this machine, as this user."""
     file = socket_file(port)
 
     async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, ValueError, TimeoutError):
             async with asyncio.timeout(ANSWER_S):
-                question = json.loads(await reader.readline())
-                name = question.get("restart") if isinstance(question, dict) else None
-                done = restart(name) if isinstance(name, str) else None
-                writer.write(json.dumps({**tell(), "restarted": done}).encode() + b"\n")
+                asked = json.loads(await reader.readline())
+                question = asked if isinstance(asked, dict) else {}
+            async with asyncio.timeout(patience(question)):
+                writer.write(json.dumps(await control.answer(question)).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -70,14 +67,18 @@ async def answering_here(port: int, tell: Tell, restart: Restart) -> AsyncIterat
         file.unlink(missing_ok=True)
 
 
-async def ask_here(port: int, *, restart: str | None = None) -> list[Mapping[str, Any]]:
-    """The answer of the worker that serves a port of this machine; none if there is no such worker."""
+async def ask_here(port: int, **question: str | None) -> list[Mapping[str, Any]]:
+    """The answer of the worker that serves a port of this machine; none if there is no such worker.
+
+    Args:
+        question: see `worker_control.ask`.
+    """
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(patience(question)):
             check_private_folder(socket_file(port).parent)  # else whoever made it would answer for our worker
             reader, writer = await asyncio.open_unix_connection(socket_file(port), limit=LONGEST)
             try:
-                writer.write(json.dumps({"restart": restart}).encode() + b"\n")
+                writer.write(json.dumps(question).encode() + b"\n")
                 return [json.loads(await reader.readline())]
             finally:
                 writer.close()

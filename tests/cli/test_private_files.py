@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from switchboard.cli.commands import app
 from switchboard.cli.connect.token_store import TokenFile, TokenFileError
+from switchboard.worker_control import WorkerControl
 from switchboard.worker_socket import answering_here, ask_here, nobody, socket_file
 
 SERVER = "https://mcp.example.com/mcp"
@@ -72,12 +73,16 @@ def test_forgetting_tokens_removes_a_link_that_leads_nowhere(tmp_path: Path) -> 
     assert not token_file.file.is_symlink()
 
 
+async def told(_names: object) -> bool:
+    return False
+
+
 async def test_a_worker_is_not_asked_in_a_folder_that_others_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     folder = socket_file(45_104).parent
-    async with answering_here(45_104, lambda: {"said": "by whoever answers"}, lambda _name: True):
+    async with answering_here(45_104, WorkerControl(lambda: {"said": "by whoever answers"}, bool, told)):
         assert [answer["said"] for answer in await ask_here(45_104)] == ["by whoever answers"]
         folder.chmod(0o777)
         assert await ask_here(45_104) == []

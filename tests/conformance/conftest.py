@@ -54,7 +54,9 @@ def person() -> Person:
 @pytest.fixture
 def server() -> MCPServer[Any]:
     """The plugin's server, as no worker runs it yet."""
-    return plugin({}).server
+    made = plugin({}).server
+    assert isinstance(made, MCPServer)
+    return made
 
 
 @pytest.fixture(params=["legacy", "auto"])

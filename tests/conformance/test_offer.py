@@ -11,9 +11,9 @@ from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp_types import PromptReference
 
-from switchboard import plugins
 from switchboard.config import PluginSection
 from switchboard.errors import ConfigurationError
+from switchboard.plugins import PluginLoader, PluginSources
 from tools.conformance.fixtures import plugin
 from tools.conformance.fixtures.schemas import CONTACT
 from tools.fleet.workers import installed
@@ -24,11 +24,11 @@ Connect = Callable[..., Client]
 def test_the_fixtures_are_found_only_by_a_fleet_that_they_are_installed_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sections = {"conformance": PluginSection(prefix="never")}
     with pytest.raises(ConfigurationError, match="no such plugin is installed"):
-        plugins.load(sections)
+        PluginSources().find(["conformance"])
     monkeypatch.syspath_prepend(installed(tmp_path, "conformance", "tools.conformance.fixtures:plugin")["PYTHONPATH"])
-    assert [provider.name for provider in plugins.load(sections)] == ["conformance"]
+    found = PluginSources().find(["conformance"])["conformance"]
+    assert PluginLoader.declared(found, PluginSection(), found.load()).name == "conformance"
 
 
 def test_a_configuration_is_refused_because_there_is_nothing_to_configure() -> None:

@@ -24,6 +24,7 @@ ALICE = Principal("https://issuer.example", "alice", "inspector", frozenset({"mc
 async def test_whoami_tells_the_principal_the_session_and_the_worker(mode: str, host: Any) -> None:
     everything = plugin({})
     with serving(Caller(ALICE, session_id="s-1")):
+        assert isinstance(everything.server, MCPServer)
         async with everything.running(host), Client(everything.server, mode=mode) as client:
             result = await client.call_tool("whoami", {})
             version = client.protocol_version

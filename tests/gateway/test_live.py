@@ -48,7 +48,7 @@ async def test_a_provider_that_breaks_keeps_its_last_known_offer_and_the_others_
     catalog = LiveCatalog([first, second], bus=InMemorySubscriptionBus())
     async with catalog.running(host):
         first.broken = True
-        second._plugin.server.add_tool(lambda: "z", name="z", description="Z.")
+        second._server.add_tool(lambda: "z", name="z", description="Z.")
         await catalog.refresh()
     assert list(catalog.current().tools.entries) == ["a__x", "b__y", "b__z"]
     assert "a does not say what it offers" in caplog.text
@@ -178,7 +178,7 @@ async def test_a_change_is_looked_at_again_when_whoever_looked_first_has_left(ho
             return await PluginProvider.offer(slow)
 
         slow.offer = offer  # type: ignore[method-assign]
-        slow._plugin.server.add_tool(lambda: "y", name="y", description="Y.")
+        slow._server.add_tool(lambda: "y", name="y", description="Y.")
         await host.bus.publish(ToolsListChanged())
         leaving = asyncio.create_task(catalog.fresh())
         await asked.wait()

@@ -14,7 +14,7 @@ from mcp import Client
 from typer.testing import CliRunner, Result
 
 from switchboard.cli.commands import app
-from switchboard.worker_control import ask
+from switchboard.worker_control import WorkerControl, ask
 from switchboard.worker_socket import answering_here, ask_here, socket_file
 
 
@@ -156,14 +156,18 @@ async def test_a_worker_without_redis_is_asked_on_its_own_machine(
     assert [path.stat().st_mode & 0o777 for path in (place.parent, place)] == [0o700, 0o600]
 
 
+async def nothing_reloaded(_names: Any) -> bool:
+    return False
+
+
 async def test_what_a_dead_worker_left_is_replaced_and_a_living_one_is_not(own_runtime_folder: Path) -> None:
     file = socket_file(45_003)
 
-    def tell(name: str) -> Any:
-        return lambda: {"worker": name, "servers": []}
+    def tell(name: str) -> WorkerControl:
+        return WorkerControl(lambda: {"worker": name, "servers": []}, lambda _name: True, nothing_reloaded)
 
-    async with answering_here(45_003, tell("first"), lambda _name: True):
-        async with answering_here(45_003, tell("second"), lambda _name: True):
+    async with answering_here(45_003, tell("first")):
+        async with answering_here(45_003, tell("second")):
             [answer] = await ask_here(45_003, restart="x")
             assert (answer["worker"], answer["restarted"]) == ("first", True)
         assert (await ask_here(45_003))[0]["worker"] == "first"
@@ -173,7 +177,7 @@ async def test_what_a_dead_worker_left_is_replaced_and_a_living_one_is_not(own_r
         writer.close()
     assert await ask_here(45_003) == []
     leave_a_socket_behind(file)
-    async with answering_here(45_003, tell("third"), lambda _name: True):
+    async with answering_here(45_003, tell("third")):
         assert (await ask_here(45_003))[0]["worker"] == "third"
 
 
@@ -181,5 +185,5 @@ async def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkey
     (tmp_path / "switchboard").mkdir()
     (tmp_path / "switchboard").chmod(0o777)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    async with answering_here(45_004, dict, lambda _name: True):
+    async with answering_here(45_004, WorkerControl(dict, bool, nothing_reloaded)):
         assert await ask_here(45_004) == []

@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "doctor": Place("switchboard.cli.doctor", "doctor", "Check what this server needs, and say what to mend."),
     "config": Place("switchboard.cli.config_commands", "app", "The configuration file: check, show, import."),
     "servers": Place("switchboard.cli.servers_commands", "app", "The servers behind this one."),
+    "plugins": Place("switchboard.cli.plugins_commands", "app", "Plugins: what there is, changes, a new one."),
     "presets": Place("switchboard.cli.config_commands", "presets", "Named selections of what is offered."),
     "version": Place("switchboard.cli.commands", "version", "Print the version."),
 }

@@ -18,13 +18,13 @@ from switchboard.cli.context import FileOption, configuration_context, overlaid
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.config import Configuration, provider_name
 from switchboard.config.editing import edit
-from switchboard.config.files import folder, layers, validated
+from switchboard.config.files import folder, validated
 from switchboard.config.formats import parsed
 from switchboard.config.importing.files import imported
 from switchboard.config.redaction import shown
 from switchboard.config.schema import schema as json_schema
 from switchboard.errors import ConfigurationError, SwitchboardError
-from switchboard.plugins import found as installed
+from switchboard.plugins import PluginSources
 
 app = typer.Typer(help="The configuration file: check it, show it, take servers over from another one.")
 
@@ -43,7 +43,7 @@ def check(
         found = here.configuration()
         if found.broken:
             raise ConfigurationError("\n".join(row.reason for row in found.broken.values()))
-        installed(name for name, section in found.plugins.items() if section.enabled)
+        PluginSources(here.settings.plugins_dir).find(name for name, row in found.plugins.items() if row.enabled)
         on = sum(section.enabled for section in found.servers.values())
         plugins = sum(section.enabled for section in found.plugins.values())
         typer.echo(f"{here.file or 'built in'}: valid: {plugins} plugins, {on} servers, {len(found.presets)} presets")
@@ -61,7 +61,7 @@ def show(
     with ending_clearly():
         here = configuration_context(config)
         above = asyncio.run(overlaid(here.settings)) if fleet else ()
-        written = layers(here.file, here.variables, overlay=above)
+        written = here.written(above)
         document = shown(validated(written, here.variables, folder(here.file)), written)
         _print(document, as_json=as_json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from switchboard.config.files import folder, layers, validated
 from switchboard.config.layers import OVERRIDES, Layer, variables
 from switchboard.config.overlay import Overlay
 from switchboard.errors import ConfigurationError
+from switchboard.plugins import PluginSources
 from switchboard.settings import Settings, load_settings
 from switchboard.sources import SourceContext, lacking
 from switchboard.state import State, open_state
@@ -31,13 +32,14 @@ class ConfigurationContext:
     file: Path | None
     variables: Mapping[str, str]
 
-    def written(self) -> tuple[Layer, ...]:
-        """The layers that can be read without the fleet."""
-        return layers(self.file, self.variables)
+    def written(self, overlay: Sequence[Mapping[str, Any]] = ()) -> tuple[Layer, ...]:
+        """The layers, with these of the fleet's overlay."""
+        plugins = PluginSources(self.settings.plugins_dir).in_folder()
+        return layers(self.file, self.variables, overlay=overlay, plugins=plugins)
 
-    def configuration(self) -> Configuration:
-        """The configuration, as it would be in force with an empty overlay."""
-        return validated(self.written(), self.variables, folder(self.file))
+    def configuration(self, overlay: Sequence[Mapping[str, Any]] = ()) -> Configuration:
+        """The configuration, as it would be in force with this overlay."""
+        return validated(self.written(overlay), self.variables, folder(self.file))
 
     def lacking(self, found: Configuration) -> list[str]:
         """What this machine lacks to start the servers of a configuration, a line each."""

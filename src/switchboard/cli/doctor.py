@@ -129,6 +129,9 @@ def _workers(answers: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             yield Finding(
                 f"worker {answer['worker']}", "failed", f"does not serve all of its configuration: {answer['problem']}"
             )
+        for row in answer["plugins"]:
+            if row["phase"] == "failed":
+                yield Finding(f"plugin {row['name']} on {answer['worker']}", "failed", row["reason"])
         for row in answer["servers"]:
             if row["phase"] == "failed" or row["condition"] == "failing":
                 yield Finding(f"server {row['name']} on {answer['worker']}", "failed", row["reason"])

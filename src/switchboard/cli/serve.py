@@ -29,10 +29,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on [PORT].")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that serve the port [WORKERS].")] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file [CONFIG_FILE].")] = None,
+    plugins: Annotated[Path | None, typer.Option(help="Folder with plugins of your own [PLUGINS_DIR].")] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when the code changes, plugins' too.")] = False,
 ) -> None:
     """Serve MCP. Options win over the environment, and the environment over `.env`."""
-    _to_environment({"HOST": host, "PORT": port, "WORKERS": workers, "CONFIG_FILE": config})
+    _to_environment({"HOST": host, "PORT": port, "WORKERS": workers, "CONFIG_FILE": config, "PLUGINS_DIR": plugins})
     with ending_clearly():
         settings = load_settings()
         logs.configure(settings.log_level, settings.log_format)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,11 @@ from switchboard.errors import ConfigurationError
 
 
 def read(
-    path: Path | None, variables: Mapping[str, str], *, overlay: Sequence[Mapping[str, Any]] = ()
+    path: Path | None,
+    variables: Mapping[str, str],
+    *,
+    overlay: Sequence[Mapping[str, Any]] = (),
+    plugins: Iterable[str] = (),
 ) -> Configuration:
     """The configuration in force; the built-in one when no layer says anything.
 
@@ -27,12 +31,13 @@ def read(
         path: the file; none is fine.
         variables: the environment: for `${VAR}`, and for the layer above the file.
         overlay: the uppermost layer, as patches in the order in which they apply.
+        plugins: names of plugins that are enabled unless a layer says otherwise.
 
     Raises:
         ConfigurationError: naming the layer, the place in it, and the value as written (never as expanded: an expanded
             value may be a secret).
     """
-    return validated(layers(path, variables, overlay=overlay), variables, folder(path))
+    return validated(layers(path, variables, overlay=overlay, plugins=plugins), variables, folder(path))
 
 
 def folder(path: Path | None) -> Path:
@@ -41,16 +46,22 @@ def folder(path: Path | None) -> Path:
 
 
 def layers(
-    path: Path | None, variables: Mapping[str, str], *, overlay: Sequence[Mapping[str, Any]] = ()
+    path: Path | None,
+    variables: Mapping[str, str],
+    *,
+    overlay: Sequence[Mapping[str, Any]] = (),
+    plugins: Iterable[str] = (),
 ) -> tuple[Layer, ...]:
     """The layers above the built-in defaults, as written.
 
     Raises:
         ConfigurationError: one cannot be read.
     """
+    found = {name: dict[str, Any]() for name in plugins}
+    beneath = [Layer(PLUGINS_FOLDER, {"plugins": found})] if found else []
     file = [Layer(str(path), parsed(path))] if path is not None else []
     above = [from_environment(variables), *(Layer("the overlay", patch) for patch in overlay)]
-    return (*file, *(layer for layer in above if layer.document))
+    return (*beneath, *file, *(layer for layer in above if layer.document))
 
 
 def validated(written: Sequence[Layer], variables: Mapping[str, str], base: Path = Path()) -> Configuration:
@@ -66,7 +77,7 @@ def validated(written: Sequence[Layer], variables: Mapping[str, str], base: Path
     """
     if not written:
         return Configuration()
-    document = _without_desktop_keys(merged(written))
+    document = _without_desktop_keys(merged(written), written)
     try:
         rest = {key: _section(key, value, variables) for key, value in document.items() if key != SECTION}
     except UnresolvedReference as error:
@@ -86,17 +97,21 @@ def validated(written: Sequence[Layer], variables: Mapping[str, str], base: Path
     return configuration
 
 
+PLUGINS_FOLDER: Final = "the plugins folder"
+"""The lowest layer, which has a row for each plugin in that folder."""
+
 _OWN_KEYS: Final = frozenset({"separator", "plugins", "presets", "tool_search"})
 _DESKTOP_KEYS: Final = frozenset({"globalShortcut", "preferences", "scale", "locale", "userThemeMode", "inputs"})
 
 
-def _without_desktop_keys(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _without_desktop_keys(document: Mapping[str, Any], written: Sequence[Layer]) -> Mapping[str, Any]:
     """Without what desktop clients keep beside `mcpServers`, which has no effect here.
 
     In a file with nothing of ours that is every other key, but for one that looks like a slip in one of ours.
     """
     known = {"$schema", SECTION, *_OWN_KEYS}
-    is_desktops = SECTION in document and not _OWN_KEYS & document.keys()
+    own = merged([layer for layer in written if layer.origin != PLUGINS_FOLDER])
+    is_desktops = SECTION in document and not _OWN_KEYS & own.keys()
     return {
         key: value
         for key, value in document.items()

@@ -42,7 +42,7 @@ class PluginSection(Exposure):
     """One row of `plugins`."""
 
     config: Annotated[Mapping[str, object], Field(repr=False)] = Field(default_factory=dict)
-    """Handed to the plugin as it is; only the plugin knows what it means."""
+    """Handed to the plugin, which knows what it means."""
 
 
 DEMO = "everything"

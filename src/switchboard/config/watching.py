@@ -6,7 +6,7 @@ What is valid and different comes into force. What is not valid is said once, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
@@ -34,12 +34,24 @@ Apply = Callable[[Configuration], Awaitable[None]]
 
 
 class WatchedConfiguration:
-    """The configuration in force in this worker."""
+    """The configuration in force in this worker.
+
+    Args:
+        path: the file.
+        variables: gives the environment as it is now.
+        overlay: the fleet's.
+        plugins: gives the names of plugins that are enabled unless a layer says otherwise.
+    """
 
     def __init__(
-        self, path: Path | None, variables: Callable[[], Mapping[str, str]], overlay: Overlay | None = None
+        self,
+        path: Path | None,
+        variables: Callable[[], Mapping[str, str]],
+        overlay: Overlay | None = None,
+        plugins: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._path = path
+        self._plugins = plugins
         self._variables = variables
         self._overlay = overlay
         self._changed = asyncio.Event()
@@ -102,7 +114,7 @@ class WatchedConfiguration:
 
     async def _read(self) -> Configuration:
         overlay = (await self._overlay.read()).patches if self._overlay else ()
-        return await asyncio.to_thread(read, self._path, self._variables(), overlay=overlay)
+        return await asyncio.to_thread(read, self._path, self._variables(), overlay=overlay, plugins=self._plugins())
 
     async def _watch_file(self, path: Path) -> None:
         """Watches the folder: editors and orchestrators replace a file, or a link in its folder, instead of writing."""

@@ -59,6 +59,8 @@ class LiveCatalog:
         self._listeners: list[Callable[[], None]] = []
         self.absent: Callable[[str], MCPError | None] = lambda _exposed: None
         """Why there is no tool of that name, where that is known."""
+        self.left_out: Callable[[str, str], bool] = lambda _name, _reason: False
+        """Is told which provider did not start with this worker, and why; whether the others may go on without it."""
 
     @property
     def providers(self) -> Sequence[Provider]:
@@ -132,14 +134,15 @@ class LiveCatalog:
         """Start every provider in this worker, and keep the snapshot true while they run.
 
         Raises:
-            ConfigurationError: naming the provider that did not start.
+            ConfigurationError: naming the provider that did not start, and may not be left out.
         """
         unsubscribe = self._bus.subscribe(self._on_event)
         self._host = AnnouncingHost(host, self)
         try:
             async with task_group() as self._tasks:
                 try:
-                    self._lives = await self._start(self._tasks, self.providers)
+                    self._lives = await self._start(self._tasks, self.providers, self.left_out)
+                    self._providers = {name: life.provider for name, life in self._lives.items()}
                     await self.refresh()
                     yield
                 finally:
@@ -187,15 +190,25 @@ class LiveCatalog:
                 except StateUnavailable:  # events only say "look again", and a worker refreshes when asked
                     logger.warning("a change could not be announced: %r", event)
 
-    async def _start(self, tasks: asyncio.TaskGroup, providers: Iterable[Provider]) -> dict[str, Life]:
+    async def _start(
+        self,
+        tasks: asyncio.TaskGroup,
+        providers: Iterable[Provider],
+        left_out: Callable[[str, str], bool] = lambda _name, _reason: False,
+    ) -> dict[str, Life]:
         if self._host is None:
             raise RuntimeError("the catalog is not running")
         started: dict[str, Life] = {}
         try:
             for provider in providers:
                 life = Life(provider)
-                await life.start(tasks, self._host)
-                started[provider.name] = life
+                try:
+                    await life.start(tasks, self._host)
+                except ConfigurationError as error:
+                    if not left_out(provider.name, str(error)):
+                        raise
+                else:
+                    started[provider.name] = life
         except BaseException:
             await self._end(started.values())
             raise

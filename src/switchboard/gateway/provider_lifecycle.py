@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from switchboard.aio import wait_for_event
-from switchboard.errors import ConfigurationError
+from switchboard.errors import ConfigurationError, PluginFailure
 from switchboard.gateway.source import Provider
 from switchboard.plugins import Host
 
@@ -72,4 +72,5 @@ class Life:
             if self._started.done():
                 logger.exception("%s broke", name)
                 return
-            self._started.set_exception(ConfigurationError(f"{name} did not start: {type(error).__name__}: {error}"))
+            said = f"{name} did not start: {type(error).__name__}: {error}"
+            self._started.set_exception(error if isinstance(error, PluginFailure) else ConfigurationError(said))

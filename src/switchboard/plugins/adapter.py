@@ -11,8 +11,10 @@ The gateway has one for all. A plugin that brings middleware of its own is refus
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -24,6 +26,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.request_state import RequestStateBoundary
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
     CallToolRequestParams,
@@ -38,12 +41,17 @@ from mcp_types import (
 from mcp_types.methods import SPEC_CLIENT_METHODS
 from pydantic import BaseModel, ValidationError
 
+from switchboard.aio import first_error
 from switchboard.common.validation_messages import complaints
 from switchboard.config import Prefix
-from switchboard.errors import ConfigurationError, without_links
-from switchboard.plugins.api import Host, Kind, Plugin
+from switchboard.errors import NotConnected, PluginFailure, plainly, without_links
+from switchboard.plugins.api import Host, Kind, Plugin, PluginContext
 from switchboard.plugins.bus import HostBus, forwarded
 from switchboard.protocol.direct_requests import DirectTool, ToolCall, Work
+
+START_S: Final = 30.0
+STOP_S: Final = 10.0
+"""What a plugin has to start, and to stop."""
 
 _NO_REQUEST: Final[Any] = None
 """The context of a request, where nobody looks at it."""
@@ -64,17 +72,28 @@ class PluginOffer:
 
 
 class PluginProvider:
-    """A plugin as the gateway calls it: in this process, with the request's own context."""
+    """A plugin as the gateway calls it: in this process, with the request's own context.
 
-    def __init__(self, plugin: Plugin, *, prefix: Prefix = "always") -> None:
+    Args:
+        plugin: its `server` is made.
+        context: what its `start` and `stop` are called with; without one they are not called.
+        prefix: when its name stands before the names of its tools.
+    """
+
+    def __init__(self, plugin: Plugin, context: PluginContext[Any] | None = None, *, prefix: Prefix = "always") -> None:
+        if not isinstance(plugin.server, MCPServer):
+            raise TypeError(f"the server of {plugin.name} is not made yet")
         self._plugin = plugin
+        self._context = context
         self._prefix = prefix
-        self._server = plugin.server
+        self._server: MCPServer[Any] = plugin.server
+        self.failure = ""
+        """Why it does not run any more, though it was not stopped."""
         self._kernel = plugin.server._lowlevel_server
         self._lifespan_context: Any = {}
         self._no_context: Context[Any, Any] = Context(mcp_server=plugin.server)
         """For tools that take none: they never see it."""
-        _refuse_middleware(plugin)
+        _refuse_middleware(plugin.name, self._server)
 
     @property
     def name(self) -> str:
@@ -147,7 +166,7 @@ class PluginProvider:
         """Whether neither an extension's interceptor nor a subclass stands between a call and its tool."""
         entry, kind = self._kernel.get_request_handler("tools/call"), type(self._server)
         called: Any = entry.handler if entry is not None else None
-        own = getattr(called, "__func__", None) is MCPServer._handle_call_tool
+        own = getattr(called, "__func__", None) is MCPServer._handle_call_tool and not self.failure
         return own and kind.call_tool is MCPServer.call_tool
 
     async def handle(self, method: str, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
@@ -155,8 +174,12 @@ class PluginProvider:
 
         Raises:
             MCPError: `METHOD_NOT_FOUND` when the plugin does not serve the method; else what the plugin raises.
+            NotConnected: the person has to connect first.
+            PluginFailure: the plugin would have ended the process.
         """
         entry = self._kernel.get_request_handler(method)
+        if self.failure:
+            raise MCPError(INTERNAL_ERROR, f"{self.name} has failed; its operator can see why, and reload it")
         if entry is None:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         answer = entry.handler(replace(ctx, lifespan_context=self._lifespan_context), params)
@@ -170,15 +193,45 @@ class PluginProvider:
 
     @asynccontextmanager
     async def running(self, host: Host) -> AsyncIterator[None]:
-        """The plugin's life in one worker: its SDK lifespan, its events on the host's bus, its own lifecycle."""
-        own_bus = self._server._subscriptions
-        async with self._kernel.lifespan(self._kernel) as self._lifespan_context, forwarded(own_bus, host):
-            self._server._subscriptions = HostBus(host, own_bus)
+        """The plugin's life in one worker: its SDK lifespan, its events on the host's bus, its own lifecycle.
+
+        Raises:
+            PluginFailure: it does not start, breaks while it runs, or does not stop, within `START_S` and `STOP_S`.
+        """
+        step = "start"
+        stack = AsyncExitStack()
+        try:
             try:
-                async with self._plugin.running(host):
-                    yield
-            finally:
-                self._server._subscriptions = own_bus
+                async with asyncio.timeout(START_S):
+                    await self._start(host, stack)
+                step = "run on"
+                yield
+            except BaseException:
+                async with asyncio.timeout(STOP_S):
+                    if not await stack.__aexit__(*sys.exc_info()):
+                        raise
+            step = "stop"
+            async with asyncio.timeout(STOP_S):
+                await stack.aclose()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as raised:  # a boundary: the plugin's own code, which may call sys.exit()
+            error = first_error(raised)
+            late = {"start": f" within {START_S:g} s", "stop": f" within {STOP_S:g} s"}.get(step, "")
+            said = late if isinstance(error, TimeoutError) else f": {type(error).__name__}: {plainly(error)}"
+            self.failure = f"did not {step}{said}"
+            raise PluginFailure(f"{self.name} {self.failure}") from raised
+
+    async def _start(self, host: Host, stack: AsyncExitStack) -> None:
+        own_bus = self._server._subscriptions
+        self._lifespan_context = await stack.enter_async_context(self._kernel.lifespan(self._kernel))
+        await stack.enter_async_context(forwarded(own_bus, host))
+        self._server._subscriptions = HostBus(host, own_bus)
+        stack.callback(setattr, self._server, "_subscriptions", own_bus)
+        if self._context is not None:
+            await self._plugin.start(self._context)
+            stack.push_async_callback(self._plugin.stop, self._context)
+        await stack.enter_async_context(self._plugin.running(host))
 
     async def _called(self, name: str, arguments: dict[str, Any], answer: Awaitable[HandlerResult]) -> HandlerResult:
         result = await _clean(answer)
@@ -231,8 +284,14 @@ async def _clean(answer: Awaitable[HandlerResult]) -> HandlerResult:
     """What a handler answers; what its error says may be the text of another library's."""
     try:
         return await answer
+    except NotConnected:
+        raise
     except MCPError as error:
         raise MCPError(error.code, without_links(error.message), error.data) from error
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:  # a boundary: a handler that calls sys.exit() would end the worker
+        raise PluginFailure(f"{type(error).__name__}: {plainly(error)}") from error
 
 
 def _without_links(failed: CallToolResult) -> CallToolResult:
@@ -244,11 +303,11 @@ def _without_links(failed: CallToolResult) -> CallToolResult:
     return failed.model_copy(update={"content": content})
 
 
-def _refuse_middleware(plugin: Plugin) -> None:
-    foreign = [m for m in plugin.server.middleware if not isinstance(m, OpenTelemetryMiddleware | RequestStateBoundary)]
+def _refuse_middleware(name: str, server: MCPServer[Any]) -> None:
+    foreign = [m for m in server.middleware if not isinstance(m, OpenTelemetryMiddleware | RequestStateBoundary)]
     if foreign:
-        raise ConfigurationError(
-            f"plugins.{plugin.name}: brings middleware ({type(foreign[0]).__name__}), which would not run here; "
+        raise PluginFailure(
+            f"plugins.{name}: brings middleware ({type(foreign[0]).__name__}), which would not run here; "
             "use an extension's intercept_tool_call instead"
         )
 
