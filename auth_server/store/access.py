@@ -130,10 +130,7 @@ class AccessTokens:
 
     def has(self, keys: tuple[str, ...]) -> Awaitable[bool]:
         """Whether what `GoodToken.keys` names is still there; asked at once."""
-        return self._have(len(keys), self._connection.look(("EXISTS", *keys)))
-
-    async def _have(self, count: int, looked: Awaitable[list[Any]]) -> bool:
-        return (await looked) == [count]
+        return self._connection.has(keys)
 
     async def claims(self, token: str) -> dict[str, Any] | None:
         """What a good token says."""

@@ -52,6 +52,23 @@ class Connection:
             return self.pipeline(*((name.lower(), *arguments) for name, *arguments in commands))
         return self._answers([self._lookups.ask(*command) for command in commands])
 
+    def has(self, keys: tuple[str, ...]) -> Awaitable[bool]:
+        """Whether all of these keys, which are in one slot, are there; as `look`."""
+        if self._lookups is None:
+            return self._found(keys)
+        return self._have(len(keys), self._lookups.ask("EXISTS", *keys))
+
+    async def _have(self, count: int, asked: asyncio.Future[Any]) -> bool:
+        try:
+            return bool(await asked == count)
+        except StateBusy:
+            raise
+        except StateUnavailable as error:
+            raise StateUnavailable(_AWAY) from error
+
+    async def _found(self, keys: tuple[str, ...]) -> bool:
+        return await self.pipeline(("exists", *keys)) == [len(keys)]
+
     async def _answers(self, asked: list[asyncio.Future[Any]]) -> list[Any]:
         try:
             return [await each for each in asked]

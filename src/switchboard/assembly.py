@@ -273,7 +273,7 @@ def _running(
 def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Service) -> Endpoints:
     scopes = offer.selected.entry_scopes
     mcp = McpEndpoint(
-        HandshakeEndpoint(service.handshake, service.fast_path.prepare),
+        HandshakeEndpoint(service.handshake, service.fast_path),
         service.modern.handle_request,
         worker.bus,
         listening=worker.streams.listening,
@@ -281,7 +281,7 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
         readable=partial(readable, offer.selected),
         ending=worker.streams.revocation.ending,
         server_info=service.server.server_info_stamp,
-        prepare=service.fast_path.prepare,
+        fast_path=service.fast_path,
         entry_scopes=scopes,
         clock=worker.state.clock,
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from switchboard.common.strict_json import is_suspect
 from switchboard.http.jsonrpc import Malformed, parse
@@ -58,3 +61,13 @@ def test_text_that_looks_like_such_a_number_is_text() -> None:
     text = b'{"a":"1e999 NaN -0","NaN":"Infinity","b":1}'
     assert is_suspect(text)
     assert parse(text) == {"a": "1e999 NaN -0", "NaN": "Infinity", "b": 1}
+
+
+SIGN = re.compile(rb"[eE][+-]?[0-9]{3}|[0-9]{300}|NaN|Infinity|-0(?![.0-9])")
+PIECES = (b"e", b"E", b"+", b"-", b"0", b"-0", b"7", b"12", b"999", b".", b",", b"NaN", b"Infinity", b" ")
+LONG = (b"1" * 149, b"2" * 150, b"3" * 299)
+
+
+@given(st.lists(st.sampled_from(PIECES + LONG), max_size=12).map(b"".join))
+def test_what_looks_like_such_a_number_is_found_wherever_it_stands(text: bytes) -> None:
+    assert is_suspect(text) == (SIGN.search(text) is not None)

@@ -13,11 +13,12 @@ from mcp.server.extension import Extension
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.shared.subscriptions import ToolsListChanged
+from opentelemetry import trace
 from pydantic import Field
 
 from switchboard.catalog import shapes
 from switchboard.config import Exposure
-from switchboard.gateway import FastPath, LiveCatalog, build_gateway, fast_path
+from switchboard.gateway import FastPath, LiveCatalog, build_gateway, fast_path, found_tools
 from switchboard.identity import Principal
 from switchboard.identity.principal import Caller, serving
 from switchboard.plugins import TASK_SUPPORT, Plugin, PluginProvider
@@ -166,7 +167,7 @@ async def test_requests_that_are_traced_go_through_the_kernel(
 ) -> None:
     async with open_gateway((greeting(), "never")) as opened:
         path = FastPath(opened.server, opened.catalog)
-        monkeypatch.setattr(fast_path, "get_tracer_provider", object)
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", object())
         assert path.prepare(HANDSHAKE, call("greet")) is None
 
 
@@ -178,9 +179,9 @@ async def test_what_is_remembered_of_clients_has_a_bound(open_gateway: OpenGatew
             message["params"]["_meta"]["io.modelcontextprotocol/clientInfo"] = {"name": str(number), "version": "1"}
             assert path.prepare(MODERN, message) is not None
         assert 0 < len(path._metas) <= fast_path.METAS
-        for number in range(fast_path.VIEWS + 10):
-            path._tool(opened.catalog.current().__class__(**vars(opened.catalog.current())), f"t{number}")
-        assert len(path._tools) <= fast_path.VIEWS
+        for _ in range(found_tools.VIEWS + 10):
+            path._tools._of_view(opened.catalog.current().__class__(**vars(opened.catalog.current())))
+        assert len(path._tools._views) <= found_tools.VIEWS
 
 
 async def test_a_page_that_was_made_is_answered_as_it_is_until_the_list_changes(open_gateway: OpenGateway) -> None:

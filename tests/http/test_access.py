@@ -26,7 +26,7 @@ def known(params: Mapping[str, Any]) -> tuple[str, str | None]:
 def about(value: Any) -> tuple[str, dict[str, Any]]:
     found = About(known)
     found.note(value)
-    return found.text, found.fields
+    return found.text, dict(found.fields)
 
 
 def call(name: Any, method: str = "tools/call", **params: Any) -> dict[str, Any]:

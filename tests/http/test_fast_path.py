@@ -18,7 +18,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from switchboard.http import mcp
+from switchboard.http import jsonrpc, mcp
 from switchboard.sessions import service
 from tests.http.odd_tools import PLAIN
 from tests.sessions.conftest import Worker, serving
@@ -322,7 +322,7 @@ async def test_odd_requests_of_the_modern_era_are_answered_alike(ways: Ways) -> 
 
 
 async def test_no_long_header_of_a_client_is_remembered(ways: Ways) -> None:
-    accept = f"application/json, text/event-stream, {'x' * mcp.LONGEST_ACCEPT}"
+    accept = f"application/json, text/event-stream, {'x' * jsonrpc.LONGEST_ACCEPT}"
     remembered = mcp._accepted.cache_info().currsize
     fast, slow = await ways.both(ways.modern(as_modern(call("nothing", {})), {"accept": accept}))
     assert fast == slow

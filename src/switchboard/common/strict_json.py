@@ -18,8 +18,14 @@ from pydantic_core import from_json, to_json
 _MARK: Final = b"\xef\xbb\xbf"
 """Some write it first, and readers may ignore it (RFC 8259 §8.1)."""
 
-_SUSPECT: Final = re.compile(rb"[eE][+-]?[0-9]{3}|[0-9]{300}|NaN|Infinity|-0(?![.0-9])")
-"""What numbers need a closer look for; it may well stand in a text instead."""
+LONG: Final = 300
+"""Digits of a whole number that may be more than a double can hold."""
+
+_SUSPECT: Final = tuple(re.compile(sign).search for sign in (rb"e[+-]?[0-9]{3}", rb"E[+-]?[0-9]{3}", rb"-0(?![.0-9])"))
+_DIGIT: Final = re.compile(rb"[0-9]").search
+_LONG: Final = re.compile(rb"[0-9]{%d}" % LONG).search
+"""What numbers need a closer look for; it may well stand in a text instead. An expression for each, since one that does
+not begin with the same byte in all its alternatives takes four times as long: this is on the path of every request."""
 
 SHOWN: Final = 40
 """Characters of a number that a message shows."""
@@ -72,7 +78,13 @@ def written(value: Any) -> bytes:
 
 def is_suspect(text: bytes) -> bool:
     """Whether a number in this JSON may be read as another one by any parser but ours."""
-    return _SUSPECT.search(text) is not None
+    for search in _SUSPECT:
+        if search(text) is not None:
+            return True
+    if b"NaN" in text or b"Infinity" in text:
+        return True
+    # So many digits in a row have one at a multiple of their number.
+    return _DIGIT(text[::LONG]) is not None and _LONG(text) is not None
 
 
 def _double(text: str) -> float:

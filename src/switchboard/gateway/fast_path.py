@@ -13,9 +13,7 @@ may turn out to need one while it runs: it goes on in it then (`NeedsContext`), 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -25,7 +23,6 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.server.runner import ServerRunner, _dump_result
 from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import x_mcp_header_map
 from mcp.shared.transport_context import TransportContext
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
@@ -41,17 +38,17 @@ from mcp_types import (
 )
 from mcp_types.methods import is_input_required, validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+from opentelemetry import trace
 from pydantic import ValidationError
 
-from switchboard.catalog import Catalog, Entry
+from switchboard.catalog.search import CALL as CALL_ANOTHER
 from switchboard.common import strict_json
+from switchboard.gateway.found_tools import FoundTool, FoundTools
 from switchboard.gateway.list_pages import KINDS
 from switchboard.gateway.server import Gateway
 from switchboard.gateway.source import CatalogSource, Context, LiveTool, answered
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
-from switchboard.plugins import TASK_SUPPORT
 from switchboard.protocol.direct_requests import (
     FastRequest,
     KnownResponse,
@@ -62,7 +59,7 @@ from switchboard.protocol.direct_requests import (
     Work,
     close,
 )
-from switchboard.protocol.unknown_members import note, noting
+from switchboard.protocol.unknown_members import Noting, note
 from switchboard.protocol.versions import LINKS_SINCE, fitted_result
 
 CALL: Final = "tools/call"
@@ -85,9 +82,6 @@ _META: Final = frozenset(
 )
 """What `_meta` may hold here; anything else is for an extension, or for tracing."""
 
-VIEWS: Final = 64
-"""Views of the catalog whose tools are remembered."""
-
 METAS: Final = 1024
 LONGEST_META: Final = 2_048
 """Envelopes that are known to be right, and the bytes of the longest that is remembered: clients repeat theirs."""
@@ -96,43 +90,41 @@ _PLAIN: Final = (str, int, bool, type(None))
 """Types of values that are their own JSON."""
 
 
-Tool = tuple[bool, LiveTool | None]
-"""Whether a tool is called like any other (see `_may_be_direct`), and the tool, if it can be called directly."""
-
 Handler = Callable[[Context, CallToolRequestParams], Awaitable[HandlerResult]]
 
 _NO_CONNECTION: Final[Any] = None
 """What shapes a result asks nothing of the client's connection."""
 
 
-@dataclass(frozen=True, slots=True)
 class PreparedCall:
-    """A call of a tool that needs no context."""
+    """A call of a tool that needs no context. Satisfies `Prepared`."""
 
-    id: RequestId
-    _path: FastPath
-    _entry: Entry
-    _found: LiveTool
-    _work: Work
-    _version: str
-    _params: dict[str, Any]
+    __slots__ = ("_live", "_params", "_path", "_tool", "_version", "_work", "id")
+    method = CALL
 
-    @property
-    def method(self) -> str:
-        """See `Prepared`."""
-        return CALL
+    def __init__(
+        self, path: FastPath, tool: FoundTool, live: LiveTool, work: Work, version: str, message: dict[str, Any]
+    ) -> None:
+        self.id: RequestId = message["id"]
+        self._path = path
+        self._tool = tool
+        self._live = live
+        self._work = work
+        self._version = version
+        self._params: dict[str, Any] = message["params"]
 
     async def run(self) -> dict[str, Any]:
         """See `Prepared`."""
-        with noting() as noted:
+        with Noting() as noted:
             try:
-                with self._found.life:
-                    result = await answered(self._path.source, self._entry, CALL, self._work())
+                with self._live.life:
+                    result = await answered(self._path.source, self._tool.entry, CALL, self._work())
             except NeedsContext as waiting:
                 raise Unfinished(self._going_on(waiting, noted)) from None
             if self._version in MODERN_PROTOCOL_VERSIONS and is_input_required(result):
                 raise Unfinished(self._path.finishing(self._params, result))
-        return {**noted, **self._path.serialized(self._version, result)}
+        shaped = self._path.serialized(self._version, result)
+        return {**noted, **shaped} if noted else shaped
 
     def _going_on(self, waiting: NeedsContext, noted: Mapping[str, Any]) -> PreparedInContext:
         """What gives the tool its context, in the server's middleware, and brings its result.
@@ -145,8 +137,8 @@ class PreparedCall:
         async def handler(ctx: Context, _params: CallToolRequestParams) -> HandlerResult:
             nonlocal taken
             taken = True
-            with self._found.life:
-                result = await answered(self._path.source, self._entry, CALL, waiting.go_on(ctx))
+            with self._live.life:
+                result = await answered(self._path.source, self._tool.entry, CALL, waiting.go_on(ctx))
             note(noted)
             return result
 
@@ -175,6 +167,7 @@ class FastPath:
         """Requests that were served here."""
         self.aside = 0
         """Requests that were looked at, and went the SDK's way."""
+        trace.get_tracer_provider()  # sets the one that the environment names, if it does
         self._server = server
         self._kernel: Any = ServerRunner(server, _NO_CONNECTION, None)
         traced = OpenTelemetryMiddleware  # what is traced goes the SDK's way
@@ -182,36 +175,51 @@ class FastPath:
         """Innermost first."""
         self._pages = server.pages
         self._stamp = server.server_info_stamp
-        self._tools: OrderedDict[int, tuple[Catalog, dict[str, Tool]]] = OrderedDict()
+        self._tools = FoundTools(source)
         self._metas: set[tuple[str, str, bytes]] = set()
 
     def forget(self) -> None:
         """What providers offer has changed: look again."""
-        self._tools.clear()
+        self._tools.forget()
 
-    def prepare(self, version: str, message: Any, declared: ClientCapabilities | None = None) -> FastRequest | None:
-        """What serves this message of a client that speaks `version`, or None; nothing has happened by then.
+    def called(self, message: Any) -> FoundTool | None:
+        """See `switchboard.protocol.direct_requests.FastPath`."""
+        if type(message) is not dict or message.get("method") != CALL:
+            return None
+        params = message.get("params")
+        name = params.get("name") if type(params) is dict else None
+        if type(name) is not str or name == CALL_ANOTHER:
+            return None
+        try:
+            return self._tools.find(name)
+        except MCPError:  # the preset of its URL was taken away: whoever looks next says so
+            return None
+
+    def prepare(
+        self, version: str, message: Any, declared: ClientCapabilities | None = None, called: Any = None
+    ) -> FastRequest | None:
+        """See `switchboard.protocol.direct_requests.FastPath`.
 
         Its size, its token and its session have been looked at, and its ids are within their bounds.
-
-        Args:
-            declared: what the client of its session can do; a modern request says so itself.
         """
         try:
-            prepared = self._prepared(version, message, declared)
+            prepared = self._prepared(version, message, declared, called)
         except MCPError:  # the preset of its URL was taken away: the handler words that
             prepared = None
-        if prepared is None or not isinstance(get_tracer_provider(), ProxyTracerProvider):
+        if prepared is None or _is_traced():
             self.aside += 1
             return None
         self.short += 1
         return prepared
 
-    def _prepared(self, version: str, message: Any, declared: ClientCapabilities | None) -> FastRequest | None:
+    def _prepared(
+        self, version: str, message: Any, declared: ClientCapabilities | None, called: FoundTool | None
+    ) -> FastRequest | None:
         if not _is_plain(message):
             return None
         if message["method"] == CALL:
-            return self._call(version, message, declared) if version >= LINKS_SINCE and "params" in message else None
+            served = version >= LINKS_SINCE and "params" in message
+            return self._call(version, message, declared, called) if served else None
         return self._page(version, message) if message["method"] in KINDS else None
 
     def _page(self, version: str, message: dict[str, Any]) -> KnownResponse | None:
@@ -228,7 +236,7 @@ class FastPath:
         )
 
     def _call(
-        self, version: str, message: dict[str, Any], declared: ClientCapabilities | None
+        self, version: str, message: dict[str, Any], declared: ClientCapabilities | None, called: FoundTool | None
     ) -> PreparedCall | PreparedInContext | None:
         params = message["params"]
         name, arguments, meta = params.get("name"), params.get("arguments", {}), params.get("_meta", {})
@@ -236,15 +244,16 @@ class FastPath:
             return None
         if not self._is_known(CALL, version, meta):
             return None
-        view = self.source.current()
-        entry, (plain, found) = view.tools.find(name), self._tool(view, name)
-        if entry is None or (entry.scopes and missing(current().principal.scopes, entry.scopes)):
+        tool = called or self._tools.find(name)
+        if tool is None or (tool.scopes and missing(current().principal.scopes, tool.scopes)):
             return None
-        if found is not None:
-            work = found.tool.prepare(ToolCall(entry.name, arguments, meta, version, declared, "arguments" in params))
+        live = tool.live
+        if live is not None:
+            call = ToolCall(tool.entry.name, arguments, meta, version, declared, "arguments" in params)
+            work = live.tool.prepare(call)
             if work is not None:
-                return PreparedCall(message["id"], self, entry, found, work, version, params)
-        serve = plain or version not in MODERN_PROTOCOL_VERSIONS
+                return PreparedCall(self, tool, live, work, version, message)
+        serve = version not in MODERN_PROTOCOL_VERSIONS or tool.plain
         return PreparedInContext(partial(self.served, params, self._handler)) if serve else None
 
     def finishing(self, params: dict[str, Any], result: HandlerResult) -> PreparedInContext:
@@ -284,22 +293,6 @@ class FastPath:
             return _dump_result(await serve(context))
         finally:
             await close(connection)
-
-    def _tool(self, view: Catalog, name: str) -> Tool:
-        kept, tools = self._tools.get(id(view), (None, None))
-        if kept is not view or tools is None:
-            tools = {}
-            self._tools[id(view)] = view, tools
-            if len(self._tools) > VIEWS:
-                self._tools.popitem(last=False)
-        found = tools.get(name)
-        if found is None or (found[1] is not None and found[1].life.replaced):
-            entry = view.tools.find(name)
-            if entry is None:
-                return False, None
-            plain = _may_be_direct(entry)
-            found = tools[name] = plain, self.source.direct(entry) if plain else None
-        return found
 
     def _is_known(self, method: str, version: str, meta: Any) -> bool:
         """Whether `_meta` is as the version has it, and holds nothing that is not for this."""
@@ -344,32 +337,36 @@ class FastPath:
 
 
 class NoFastPath:
-    """Every request goes the SDK's way."""
+    """Every request goes the SDK's way. Satisfies `switchboard.protocol.direct_requests.FastPath`."""
 
     short = aside = 0
+
+    def called(self, _message: Any) -> None:
+        """Nothing."""
 
     def forget(self) -> None:
         """Nothing is remembered."""
 
-    def prepare(self, _version: str, _message: Any, _declared: ClientCapabilities | None = None) -> FastRequest | None:
-        """None."""
-        return None
+    def prepare(self, _version: str, _message: Any, _declared: Any = None, _called: Any = None) -> None:
+        """Nothing."""
 
 
 def _is_plain(message: Any) -> bool:
     """A request with nothing in it but what every one has."""
-    if type(message) is not dict or not message.keys() <= _MEMBERS or message.get("jsonrpc") != "2.0":
-        return False
     return (
-        type(message.get("method")) is str
+        type(message) is dict
+        and _MEMBERS.issuperset(message)
+        and message.get("jsonrpc") == "2.0"
+        and type(message.get("method")) is str
         and type(message.get("id")) in (str, int)
         and type(message.get("params", _NO_PARAMS)) is dict
     )
 
 
-def _may_be_direct(entry: Entry) -> bool:
-    """Not what may become a task, nor what has headers that have to be equal to its arguments."""
-    return TASK_SUPPORT not in (entry.wire.get("_meta") or {}) and not x_mcp_header_map(entry.wire["inputSchema"])
+def _is_traced() -> bool:
+    """Whether somebody sees spans: a provider was set. While there is none, OpenTelemetry's own function for this looks
+    into the environment each time, which takes as long as all else that is decided here."""
+    return trace._TRACER_PROVIDER is not None
 
 
 def _of_texts(version: str, result: HandlerResult) -> dict[str, Any] | None:

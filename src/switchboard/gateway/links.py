@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from mcp_types import CallToolResult, EmbeddedResource, GetPromptResult, ReadResourceResult, ResourceLink
+from mcp_types import (
+    CallToolResult,
+    EmbeddedResource,
+    GetPromptResult,
+    ReadResourceResult,
+    ResourceLink,
+    TextContent,
+)
 
 from switchboard.catalog import Catalog
 from switchboard.catalog.snapshot import page_links
@@ -36,6 +43,13 @@ class NoLinks:
     async def giver(self, uri: str) -> tuple[str, str] | None:
         """Nobody that is known."""
         return None
+
+
+def has_links(result: Any) -> bool:
+    """Whether there may be links in a result: not in one of texts, which most are."""
+    if type(result) is not CallToolResult or result.meta is not None:
+        return True
+    return any(type(block) is not TextContent for block in result.content)
 
 
 def to_note(catalog: Catalog, provider: str, result: Any) -> list[str]:

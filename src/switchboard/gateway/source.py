@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from switchboard.catalog import Catalog, Offer
 from switchboard.catalog.pages import Entry
 from switchboard.catalog.search import SEARCHER
-from switchboard.gateway.links import Links, to_note
+from switchboard.gateway.links import Links, has_links, to_note
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import Host
@@ -150,8 +150,10 @@ async def answered(source: CatalogSource, entry: Entry, method: str, answer: Awa
     """
     try:
         result = await answer
-        if entry.provider != SEARCHER and (links := to_note(source.current(), entry.provider, result)):
-            await source.links.note(entry.provider, links)
+        if has_links(result) and entry.provider != SEARCHER:
+            links = to_note(source.current(), entry.provider, result)
+            if links:
+                await source.links.note(entry.provider, links)
         return result
     except (MCPError, NeedsContext):
         raise

@@ -16,6 +16,7 @@ from switchboard.errors import SessionGone
 from switchboard.http.event_stream import send_events
 from switchboard.http.jsonrpc import (
     BEGUN,
+    Headers,
     Malformed,
     Message,
     accepts,
@@ -24,11 +25,19 @@ from switchboard.http.jsonrpc import (
     is_json,
     is_request,
     is_response,
+    text,
 )
 from switchboard.http.middleware.rate_limit import spend_batch
 from switchboard.http.responses import send_body
 from switchboard.identity import Principal
-from switchboard.protocol.direct_requests import FastRequest, KnownResponse, Prepare, Prepared, PreparedInContext
+from switchboard.protocol.direct_requests import (
+    CalledTool,
+    FastPath,
+    FastRequest,
+    KnownResponse,
+    Prepared,
+    PreparedInContext,
+)
 from switchboard.sessions.records import Record
 from switchboard.sessions.service import SessionService
 from switchboard.sessions.streams.frames import OPENED, parse_event_id
@@ -44,43 +53,52 @@ _JSON: Final = b"application/json"
 class HandshakeEndpoint:
     """Answers requests of handshake sessions."""
 
-    def __init__(self, sessions: SessionService, prepare: Prepare) -> None:
+    def __init__(self, sessions: SessionService, fast_path: FastPath) -> None:
         self._sessions = sessions
-        self._prepare = prepare
+        self._fast_path = fast_path
 
     async def post(
-        self, value: Any, headers: dict[str, str], who: Principal, scope: Scope, receive: Receive, send: Send
+        self,
+        value: Any,
+        headers: Headers,
+        who: Principal,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        called: CalledTool | None = None,
     ) -> None:
         """Serve what was posted.
+
+        Args:
+            called: the tool that it calls, if that was looked up.
 
         Raises:
             Malformed: with the status and error to answer.
             RateLimited: the batch has more messages than the client may send now.
             SessionGone, StateUnavailable: likewise.
         """
-        if not is_json(headers.get("content-type", "")):
+        if not is_json(headers):
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
-        accept = headers.get("accept", "")
-        if not (accepts(accept, "application/json") and accepts(accept, "text/event-stream")):
+        if not accepts(headers, "application/json", "text/event-stream"):
             raise Malformed(406, INVALID_REQUEST, "Accept must allow application/json and text/event-stream")
-        if isinstance(value, dict) and value.get("method") == "initialize" and "id" in value:
+        if called is None and isinstance(value, dict) and value.get("method") == "initialize" and "id" in value:
             await self._initialize(checked(value), headers, who, send)
             return
         record = await self._record(headers, who, scope)
-        messages = _messages(value, record)
-        await spend_batch(scope, len(messages))
-        prepared = self._prepared(record, value)
-        request = Request(scope)
-        if isinstance(prepared, KnownResponse):
+        prepared = None if record.pending else self._prepared(record, value, called)
+        if prepared is None:
+            messages = _messages(value, record)
+            await spend_batch(scope, len(messages))
+            batch = isinstance(value, list)
+            await self._serve(record, who, messages, Request(scope), batch=batch, receive=receive, send=send)
+        elif isinstance(prepared, KnownResponse):
             self._sessions.admit(record.sid, 1)
             await _send(send, 200, prepared.response, record.sid)
         elif isinstance(prepared, PreparedInContext):
-            reply = self._sessions.start(record, who, messages, request, prepared)
+            reply = self._sessions.start(record, who, [value], Request(scope), prepared)
             await self._respond(reply, batch=False, receive=receive, send=send)
-        elif prepared is not None:
-            await self._serve_directly(record, who, prepared, messages[0], request, receive, send)
         else:
-            await self._serve(record, who, messages, request, batch=isinstance(value, list), receive=receive, send=send)
+            await self._serve_directly(record, who, prepared, value, scope, receive, send)
 
     async def _serve(
         self,
@@ -105,19 +123,20 @@ class HandshakeEndpoint:
         reply = self._sessions.start(record, who, requests, request)
         await self._respond(reply, batch=batch, receive=receive, send=send)
 
-    async def get(self, headers: dict[str, str], who: Principal, scope: Scope, receive: Receive, send: Send) -> None:
+    async def get(self, headers: Headers, who: Principal, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the standalone stream, or resume a stream after `Last-Event-ID`.
 
         Raises:
             Malformed, SessionGone, StateUnavailable: as `post`.
         """
-        if not accepts(headers.get("accept", ""), "text/event-stream"):
+        if not accepts(headers, "text/event-stream"):
             raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
         record = await self._record(headers, who, scope)
-        events = await self._events(record, who, headers.get("last-event-id"))
+        last = text(headers, b"last-event-id") if b"last-event-id" in headers else None
+        events = await self._events(record, who, last)
         await send_events(events, receive, send, _session(record.sid), scope)
 
-    async def delete(self, headers: dict[str, str], who: Principal, scope: Scope, send: Send) -> None:
+    async def delete(self, headers: Headers, who: Principal, scope: Scope, send: Send) -> None:
         """End the session.
 
         Raises:
@@ -127,9 +146,10 @@ class HandshakeEndpoint:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _initialize(self, message: Message, headers: dict[str, str], who: Principal, send: Send) -> None:
+    async def _initialize(self, message: Message, headers: Headers, who: Principal, send: Send) -> None:
+        sid = text(headers, b"mcp-session-id") if b"mcp-session-id" in headers else None
         try:
-            opened = await self._sessions.initialize(who, message, headers.get("mcp-session-id"))
+            opened = await self._sessions.initialize(who, message, sid)
         except SessionGone:
             raise
         except Exception as error:  # the kernel's own ladder says which errors are the client's
@@ -139,12 +159,12 @@ class HandshakeEndpoint:
             raise Malformed(400, known.code, known.message) from error
         await _send(send, 200, strict_json.written(opened.response), opened.sid)
 
-    async def _record(self, headers: dict[str, str], who: Principal, scope: Scope) -> Record:
-        version = headers.get("mcp-protocol-version")
+    async def _record(self, headers: Headers, who: Principal, scope: Scope) -> Record:
+        version = text(headers, b"mcp-protocol-version") if b"mcp-protocol-version" in headers else None
         if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
             supported = ", ".join(HANDSHAKE_PROTOCOL_VERSIONS)
             raise Malformed(400, INVALID_REQUEST, f"Unsupported protocol version: {version} (supported: {supported})")
-        sid = headers.get("mcp-session-id")
+        sid = text(headers, b"mcp-session-id")
         if not sid:
             raise Malformed(400, INVALID_REQUEST, "Missing Mcp-Session-Id header: send initialize first")
         begun = scope.get("state", {}).pop(BEGUN, None)
@@ -157,11 +177,10 @@ class HandshakeEndpoint:
             )
         return record
 
-    def _prepared(self, record: Record, value: Any) -> FastRequest | None:
+    def _prepared(self, record: Record, value: Any, called: CalledTool | None) -> FastRequest | None:
         """What serves the message without the SDK's kernel, if anything does."""
-        if record.pending:
-            return None
-        return self._prepare(record.protocol_version, value, record.client_params.capabilities)
+        declared = record.client_params.capabilities
+        return self._fast_path.prepare(record.protocol_version, value, declared, called)
 
     async def _serve_directly(
         self,
@@ -169,14 +188,17 @@ class HandshakeEndpoint:
         who: Principal,
         prepared: Prepared,
         message: Message,
-        request: Request,
+        scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
         def stream(reply: Reply) -> Awaitable[None]:
             return send_events(self._sessions.replying(reply), receive, send, _session(record.sid))
 
-        response, streamed = await self._sessions.directly(record, who, prepared, message, request, stream)
+        def http() -> Request:
+            return Request(scope)
+
+        response, streamed = await self._sessions.directly(record, who, prepared, message, http, stream)
         if streamed:
             return
         if response is None:  # cancelled, as in `_respond`

@@ -16,7 +16,7 @@ from switchboard.catalog import wish
 from switchboard.http.event_stream import send_events
 from switchboard.http.jsonrpc import Malformed, accepts, checked, headers, is_json, parse
 from switchboard.http.middleware.access import note
-from switchboard.http.request_body import Answering, read_body
+from switchboard.http.request_body import REFUSALS, read_body, refuse
 from switchboard.http.scopes import EntryScopes, no_scopes, require
 from switchboard.identity import current
 from switchboard.sessions.one_stream import OneStreamSessions
@@ -35,19 +35,21 @@ class HttpSseEndpoint:
 
     async def stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`GET /sse`."""
-        async with Answering(scope, send):
+        try:
             _only(scope, "GET")
-            if not accepts(headers(scope["headers"]).get("accept", ""), "text/event-stream"):
+            if not accepts(headers(scope["headers"]), "text/event-stream"):
                 raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
             selected = wish(scope["query_string"]).query
             events = self._sessions.open(current().principal, self._base_path + MESSAGE_PATH, selected)
             await send_events(events, receive, send, [])
+        except REFUSALS as error:
+            await refuse(error, scope, send)
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /message?sessionId=…`."""
-        async with Answering(scope, send):
+        try:
             _only(scope, "POST")
-            if not is_json(headers(scope["headers"]).get("content-type", "")):
+            if not is_json(headers(scope["headers"])):
                 raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
             principal = current().principal
             message = checked(parse(await read_body(receive)))
@@ -57,6 +59,8 @@ class HttpSseEndpoint:
             await self._sessions.post(record, principal, message, Request(scope))
             await send({"type": "http.response.start", "status": 202, "headers": []})
             await send({"type": "http.response.body", "body": b"Accepted"})
+        except REFUSALS as error:
+            await refuse(error, scope, send)
 
 
 def _session_id(scope: Scope) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from mcp_types import INVALID_REQUEST, PARSE_ERROR, PROTOCOL_VERSION_META_KEY
@@ -29,6 +30,11 @@ LONGEST_READ_URI: Final = 8_192
 
 BEGUN: Final = "begun"
 """In the state of a scope: the record of the session that its headers name, being read already, for `Records.load`."""
+
+JSON: Final = b"application/json"
+
+LONGEST_ACCEPT: Final = 256
+"""Bytes of the longest `Accept` header of which it is remembered what it takes."""
 
 Message = dict[str, Any]
 
@@ -117,7 +123,7 @@ def bounded(value: Any) -> None:
     Raises:
         Malformed: naming what is too long.
     """
-    if not isinstance(value, dict) or _is_ordinary(value):
+    if type(value) is not dict or _is_ordinary(value):
         return
     for broken, reason in _TOO_LONG:
         if broken(value):
@@ -126,13 +132,20 @@ def bounded(value: Any) -> None:
 
 def _is_ordinary(message: Message) -> bool:
     """Whether nothing in it could be too long: most messages have a method and an id, and only name a tool."""
-    params, meta = message.get("params"), None
-    if isinstance(params, dict):
-        if not _BOUNDED.isdisjoint(params):
+    method, number, params = message.get("method"), message.get("id"), message.get("params")
+    if type(method) is not str or len(method) > LONGEST_ID:
+        return False
+    if type(number) is int:
+        if not -LARGEST_ID <= number < LARGEST_ID:
             return False
-        meta = params.get("_meta")
-    token = meta.get("progressToken") if isinstance(meta, dict) else None
-    return not (_long(message.get("method")) or _long(message.get("id")) or _long(token))
+    elif type(number) is not str or len(number) > LONGEST_ID:
+        return False
+    if type(params) is not dict:
+        return True
+    if not _BOUNDED.isdisjoint(params):
+        return False
+    meta = params.get("_meta")
+    return type(meta) is not dict or "progressToken" not in meta or not _long(meta["progressToken"])
 
 
 def _bad_method(message: Message) -> bool:
@@ -230,31 +243,55 @@ SINGLE: Final = frozenset(
 """Headers that must not come twice: first-copy and last-copy readers would disagree."""
 
 
-def headers(raw: Collection[tuple[bytes, bytes]]) -> dict[str, str]:
+Headers = dict[bytes, bytes]
+"""By lower-case name."""
+
+
+def headers(raw: Collection[tuple[bytes, bytes]]) -> Headers:
     """Headers by lower-case name; several `Accept` lines are one list (RFC 9110 §5.3).
 
     Raises:
         Malformed: one of SINGLE came twice.
     """
-    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    found = dict(raw)
     if len(found) == len(raw):
         return found
     found.clear()
     for name, value in raw:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        if key in found and name in SINGLE:
-            raise _invalid(f"the {key} header came more than once")
-        found[key] = f"{found[key]}, {text}" if key in found else text
+        if name in found and name in SINGLE:
+            raise _invalid(f"the {name.decode('latin-1')} header came more than once")
+        found[name] = b"%b, %b" % (found[name], value) if name in found else value
     return found
 
 
-def is_json(content_type: str) -> bool:
-    """Whether a body is declared as JSON."""
-    return content_type.partition(";")[0].strip().lower() == "application/json"
+def text(found: Headers, name: bytes) -> str:
+    """The value of a header; empty if there is none."""
+    return found.get(name, b"").decode("latin-1")
 
 
-def accepts(accept: str, wanted: str) -> bool:
-    """Whether an `Accept` header takes media type `wanted` (RFC 9110 §12.5.1); an absent header takes anything."""
+def is_json(found: Headers) -> bool:
+    """Whether the body is declared as JSON."""
+    declared = found.get(b"content-type", b"")
+    return declared == JSON or declared.decode("latin-1").partition(";")[0].strip().lower() == JSON.decode()
+
+
+def accepts(found: Headers, *wanted: str) -> bool:
+    """Whether the `Accept` header takes all of these media types."""
+    accept = found.get(b"accept", b"")
+    return (_kept_acceptance if len(accept) <= LONGEST_ACCEPT else _acceptance)(accept, wanted)
+
+
+def _acceptance(accept: bytes, wanted: tuple[str, ...]) -> bool:
+    said = accept.decode("latin-1")
+    return all(_accepts(said, each) for each in wanted)
+
+
+_kept_acceptance: Final = lru_cache(maxsize=256)(_acceptance)
+"""Clients of the same kind send the same header."""
+
+
+def _accepts(accept: str, wanted: str) -> bool:
+    """RFC 9110 §12.5.1; an absent header takes anything."""
     if not accept:
         return True
     group = wanted.partition("/")[0] + "/*"

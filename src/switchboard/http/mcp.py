@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import lru_cache
 from typing import Any, Final
@@ -23,6 +23,7 @@ from mcp.server.streamable_http import check_accept_headers
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
+    NAME_BEARING_METHODS,
     InboundLadderRejection,
     InboundModernRoute,
     classify_inbound_request,
@@ -33,27 +34,41 @@ from mcp_types import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
     INVALID_REQUEST,
+    PROTOCOL_VERSION_META_KEY,
     SubscriptionFilter,
     SubscriptionsListenRequestParams,
 )
 from mcp_types.methods import validate_client_request
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.http.event_stream import send_events
 from switchboard.http.handshake import HandshakeEndpoint
-from switchboard.http.jsonrpc import BEGUN, Malformed, accepts, bounded, checked, headers, is_enveloped, is_json, parse
-from switchboard.http.middleware.access import note
+from switchboard.http.jsonrpc import (
+    BEGUN,
+    LONGEST_ACCEPT,
+    Headers,
+    Malformed,
+    accepts,
+    bounded,
+    checked,
+    headers,
+    is_enveloped,
+    is_json,
+    parse,
+    text,
+)
+from switchboard.http.middleware.access import note, note_call
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.modern import Ending, serve
 from switchboard.http.modern_direct import DirectRequests
-from switchboard.http.request_body import Answering, read_body
+from switchboard.http.request_body import REFUSALS, read_body, refuse
 from switchboard.http.responses import send_body, send_json
-from switchboard.http.scopes import LISTEN, EntryScopes, declined, no_scopes, require
+from switchboard.http.scopes import LISTEN, EntryScopes, declined, no_scopes, require, require_for_call
 from switchboard.identity import Principal, current
-from switchboard.protocol.direct_requests import FastRequest, KnownResponse, Prepare
+from switchboard.protocol.direct_requests import CalledTool, FastPath, FastRequest, KnownResponse
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
@@ -62,8 +77,9 @@ from switchboard.sessions.streams.listen import ListenStream, Watch
 AT_ONCE_S: Final = 0.05
 """How long a body may be waited for until what was read of its session before has to be read again."""
 
-LONGEST_ACCEPT: Final = 256
-"""Bytes of the longest `Accept` header of which it is remembered whether it is good."""
+_HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS) | {None}
+_MODERN: Final = {version.encode(): version for version in MODERN_PROTOCOL_VERSIONS}
+_ROUTING: Final = (b"mcp-protocol-version", b"mcp-method", b"mcp-name")
 
 _MINUS_ZERO: Final = re.compile(rb"-0(?![.0-9])")
 
@@ -90,7 +106,7 @@ class McpEndpoint:
         readable: Readable,
         ending: Ending,
         server_info: dict[str, Any],
-        prepare: Prepare,
+        fast_path: FastPath,
         entry_scopes: EntryScopes = no_scopes,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -103,7 +119,7 @@ class McpEndpoint:
         self._watching = watching
         self._readable = readable
         self._ending = ending
-        self._prepare = prepare
+        self._fast_path = fast_path
         self._direct = DirectRequests(ending)
         self._server_info = server_info
         self._methods: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
@@ -117,25 +133,22 @@ class McpEndpoint:
         if serve is None:
             await send_body(send, 405, b"", b"application/json", [(b"allow", b"GET, POST, DELETE")])
             return
-        async with Answering(scope, send):
+        try:
             await serve(scope, receive, send)
+        except REFUSALS as error:
+            await refuse(error, scope, send)
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = headers(scope["headers"])
-        version = found.get("mcp-protocol-version")
-        if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        if found.get(b"mcp-protocol-version") not in _HANDSHAKE:
             await self._post_modern(found, scope, receive, send)
             return
         value = parse(await _session_body(scope, receive))
-        messages = value if isinstance(value, list) else [value]
-        for message in messages:
-            bounded(message)
-        note(scope, value)
-        require(_principal(), messages, self._entry_scopes)
+        called = self._looked_at(scope, value, value if isinstance(value, list) else (value,))
         if is_enveloped(value) and value.get("method") != "initialize":
             await _reject_contradiction(value, found, send)
             return
-        await self._handshake.post(value, found, _principal(), scope, receive, send)
+        await self._handshake.post(value, found, _principal(), scope, receive, send, called)
 
     async def _get(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = _handshake_only(scope)
@@ -144,56 +157,68 @@ class McpEndpoint:
     async def _delete(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self._handshake.delete(_handshake_only(scope), _principal(), scope, send)
 
-    async def _post_modern(self, found: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
-        if not is_json(found.get("content-type", "")):
+    async def _post_modern(self, found: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+        if not is_json(found):
             raise Malformed(415, INVALID_REQUEST, "Content-Type must be application/json")
         body = await read_body(receive)
         value = parse(body)
-        bounded(value)
-        note(scope, value)
-        require(_principal(), [value], self._entry_scopes)
-        if isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
+        called = self._looked_at(scope, value, (value,))
+        if called is None and isinstance(value, dict) and value.get("method") == LISTEN and "id" in value:
             await self._listen(value, found, scope, receive, send)
             return
-
-        out, prepared = _retriable(scope, send), self._prepared(body, value, found, scope)
+        prepared = self._prepared(body, value, found, scope, called)
         if isinstance(prepared, KnownResponse):
             await send_body(send, 200, prepared.response, b"application/json")
         elif prepared is None:
-            await serve(self._modern, self._ending, scope, _replayed(body, receive), out)
+            await serve(self._modern, self._ending, scope, _replayed(body, receive), _retriable(scope, send))
         else:
 
             def http() -> Request:
                 return Request(scope, _replayed(body, receive))
 
-            await self._direct.serve(prepared, value, http, scope, receive, out)
+            await self._direct.serve(prepared, value, http, scope, receive, send)
 
-    def _prepared(self, body: bytes, value: Any, found: dict[str, str], scope: Scope) -> FastRequest | None:
+    def _looked_at(self, scope: Scope, value: Any, messages: Sequence[Any]) -> CalledTool | None:
+        """Look at what was posted, note it for the log, and refuse what is out of bounds, or what the principal has no
+        scope for. The tool that it calls, if it is a call of one that the catalog has.
+
+        Raises:
+            Malformed, InsufficientScope: accordingly.
+        """
+        called = self._fast_path.called(value)
+        for message in messages:
+            bounded(message)
+        principal = current().principal
+        if called is None:
+            note(scope, value)
+            require(principal, messages, self._entry_scopes)
+        else:
+            note_call(scope, called.name, called.provider)
+            require_for_call(principal, called.scopes)
+        return called
+
+    def _prepared(
+        self, body: bytes, value: Any, found: Headers, scope: Scope, called: CalledTool | None
+    ) -> FastRequest | None:
         """What serves the message without the SDK's entry, if anything does and the entry would not refuse it."""
-        accepted = [header for name, header in scope["headers"] if name == b"accept"]
         # The entry goes by the first of several Accept headers, and takes -0 for a whole number.
-        if len(accepted) != 1 or len(accepted[0]) > LONGEST_ACCEPT or not _accepted(accepted[0]):
+        accept = found.get(b"accept", b"") if len(found) == len(scope["headers"]) else _only_accept(scope)
+        if not accept or len(accept) > LONGEST_ACCEPT or not _accepted(accept) or _MINUS_ZERO.search(body):
             return None
-        if _MINUS_ZERO.search(body):
-            return None
-        route = classify_inbound_request(value, headers=found)
-        if not isinstance(route, InboundModernRoute):
-            return None
-        return self._prepare(route.protocol_version, value, None)
+        version = _version_of(value, found)
+        return None if version is None else self._fast_path.prepare(version, value, None, called)
 
-    async def _listen(
-        self, value: dict[str, Any], found: dict[str, str], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _listen(self, value: dict[str, Any], found: Headers, scope: Scope, receive: Receive, send: Send) -> None:
         """The checks of the SDK's own entry, then our stream."""
         message = checked(value)
-        if not accepts(found.get("accept", ""), "text/event-stream"):
+        if not accepts(found, "text/event-stream"):
             raise Malformed(406, INVALID_REQUEST, "Accept must allow text/event-stream")
         rejection = _rejected(message, found, scope)
         if rejection is not None:
             await _reject(send, message["id"], rejection)
             return
         try:
-            validate_client_request(LISTEN, found["mcp-protocol-version"], message["params"])
+            validate_client_request(LISTEN, text(found, b"mcp-protocol-version"), message["params"])
             params = SubscriptionsListenRequestParams.model_validate(message["params"], by_name=False)
         except ValidationError:
             await _reject(send, message["id"], InboundLadderRejection(INVALID_PARAMS, "Invalid request parameters"))
@@ -256,28 +281,63 @@ def _principal() -> Principal:
     return current().principal
 
 
-def _handshake_only(scope: Scope) -> dict[str, str]:
+def _handshake_only(scope: Scope) -> Headers:
     """GET and DELETE exist in the handshake era alone (2026-07-28: 405)."""
     found = headers(scope["headers"])
-    version = found.get("mcp-protocol-version")
-    if version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS:
+    if found.get(b"mcp-protocol-version") not in _HANDSHAKE:
         raise Malformed(405, INVALID_REQUEST, "This protocol version has POST only")
     return found
 
 
-def _rejected(message: dict[str, Any], found: dict[str, str], scope: Scope) -> InboundLadderRejection | None:
+def _rejected(message: dict[str, Any], found: Headers, scope: Scope) -> InboundLadderRejection | None:
     raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     doubled = find_duplicated_routing_header(raw)
     if doubled is not None:
         return InboundLadderRejection(HEADER_MISMATCH, f"{doubled} header appears more than once")
-    verdict = classify_inbound_request(message, headers=found)
+    verdict = classify_inbound_request(message, headers=_routing(found))
     return verdict if isinstance(verdict, InboundLadderRejection) else None
 
 
-async def _reject_contradiction(value: dict[str, Any], found: dict[str, str], send: Send) -> None:
+def _version_of(value: Any, found: Headers) -> str | None:
+    """The version that a message of the modern era says it is of; `None` if the SDK's ladder refuses it."""
+    params: Any = value.get("params") if type(value) is dict else None
+    meta: Any = params.get("_meta") if type(params) is dict else None
+    version = _MODERN.get(found.get(b"mcp-protocol-version", b""))
+    if (
+        version is not None
+        and type(meta) is dict
+        and meta.get(PROTOCOL_VERSION_META_KEY) == version
+        and CLIENT_CAPABILITIES_META_KEY in meta
+        and text(found, b"mcp-method") == value.get("method")
+        and _is_named(params, value["method"], found)
+    ):
+        return version
+    route = classify_inbound_request(value, headers=_routing(found))
+    return route.protocol_version if isinstance(route, InboundModernRoute) else None
+
+
+def _is_named(params: dict[str, Any], method: str, found: Headers) -> bool:
+    """Whether the header names what the parameters do, in the same letters."""
+    member = NAME_BEARING_METHODS.get(method)
+    name = params.get(member) if member is not None else None
+    return name is None or (text(found, b"mcp-name") == name and b"mcp-name" in found and not name.startswith("=?"))
+
+
+def _routing(found: Headers) -> dict[str, str]:
+    """The headers that the SDK's ladder reads."""
+    return {name.decode(): text(found, name) for name in _ROUTING if name in found}
+
+
+def _only_accept(scope: Scope) -> bytes:
+    """The `Accept` header, if there is but one; else nothing."""
+    sent: list[bytes] = [value for name, value in scope["headers"] if name == b"accept"]
+    return sent[0] if len(sent) == 1 else b""
+
+
+async def _reject_contradiction(value: dict[str, Any], found: Headers, send: Send) -> None:
     """A modern body whose header does not say so: the SDK's ladder words the refusal."""
     message = checked(value)
-    verdict = classify_inbound_request(message, headers=found)
+    verdict = classify_inbound_request(message, headers=_routing(found))
     if not isinstance(verdict, InboundLadderRejection):  # the header was a handshake revision, so it cannot match
         verdict = InboundLadderRejection(HEADER_MISMATCH, "MCP-Protocol-Version does not match the request")
     await _reject(send, message.get("id"), verdict)

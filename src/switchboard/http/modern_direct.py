@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any, Final, Literal
 
 from mcp.server.runner import modern_error_data
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
-from mcp_types import RequestId
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from switchboard.aio import Overdue, background, is_being_cancelled
 from switchboard.common import strict_json
+from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.modern import PING, Answer, Ending
 from switchboard.http.modern_context import ModernContext
 from switchboard.http.responses import send_body
 from switchboard.identity import current
 from switchboard.protocol.direct_requests import Prepared, PreparedInContext, Unfinished
 from switchboard.sessions.exchange import CANCELLED, error_response
+from switchboard.sessions.patience import UNAVAILABLE
 
 ATTENDED_AFTER_S: Final = 0.05
 """How long a request may last before anybody watches its client and its token."""
@@ -34,6 +35,8 @@ PING_S: Final = 15.0
 """How long a client hears nothing: as long as from the SDK's entry."""
 
 _JSON: Final = b"application/json"
+_AGAIN: Final = ((b"retry-after", str(RETRY_AFTER).encode()),)
+"""With 503: what could not be served because Redis cannot be reached."""
 _STREAM: Final = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -69,53 +72,49 @@ class DirectRequests:
             message: the request.
             http: makes the HTTP request that brought it, for handlers that may look at it.
         """
-        request = _DirectRequest(self._ending, receive, Answer(send))
-
-        def in_context(prepared: PreparedInContext) -> Awaitable[dict[str, Any]]:
-            context = ModernContext(http(), message, request.say)
-            return prepared.serve(context, context.connection(), {})
-
-        work = in_context(prepared) if isinstance(prepared, PreparedInContext) else _finished(prepared, in_context)
-        self._overdue.add(request.attend)
+        request = _DirectRequest(self._ending, receive, send)
+        attend = request.attend
+        self._overdue.add(attend)
         try:
-            response = await request.response(message["id"], work)
+            response = await request.response(prepared, message, http)
         finally:
-            self._overdue.discard(request.attend)
-            await request.leave()
+            self._overdue.discard(attend)
+            if request.attendant is not None:
+                await request.leave(request.attendant)
         await request.send(response, scope)
-
-
-async def _finished(
-    prepared: Prepared, in_context: Callable[[PreparedInContext], Awaitable[dict[str, Any]]]
-) -> dict[str, Any]:
-    try:
-        return await prepared.run()
-    except Unfinished as unfinished:
-        rest = unfinished.rest
-    return await in_context(rest)
 
 
 class _DirectRequest:
     """One request, from the task that serves it."""
 
-    def __init__(self, ending: Ending, receive: Receive, answer: Answer) -> None:
-        self.answer = answer
+    def __init__(self, ending: Ending, receive: Receive, send: Send) -> None:
+        self.attendant: asyncio.Task[None] | None = None
+        self._answer = Answer(send)
         self._ending = ending
         self._receive = receive
-        self._still_valid = current().still_valid
+        self._send = send
         self._serving = asyncio.current_task()
         self._context = copy_context()
         self._running = True
         self._ended_by: Literal["client", "revocation"] | None = None
-        self._attendant: asyncio.Task[None] | None = None
         self._speaking = asyncio.Lock()
-        self._spoken = asyncio.get_running_loop().time()
+        self._spoken = self._now()
         """When its client was last told something, by the loop's clock."""
 
-    async def response(self, number: RequestId, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    async def response(
+        self, prepared: Prepared | PreparedInContext, message: dict[str, Any], http: Callable[[], Request]
+    ) -> dict[str, Any]:
         """Serve it; what it answers, if anybody still wants to hear it."""
+        number = message["id"]
         try:
-            return {"jsonrpc": "2.0", "id": number, "result": await work}
+            if not isinstance(prepared, PreparedInContext):
+                try:
+                    return {"jsonrpc": "2.0", "id": number, "result": await prepared.run()}
+                except Unfinished as unfinished:
+                    prepared = unfinished.rest
+            context = ModernContext(http(), message, self.say)
+            result = await prepared.serve(context, context.connection(), {})
+            return {"jsonrpc": "2.0", "id": number, "result": result}
         except asyncio.CancelledError:
             if self._ended_by is not None:
                 return {}
@@ -135,40 +134,43 @@ class _DirectRequest:
         async with self._speaking:
             if not self._running:
                 return
-            if not self.answer.begun:
-                await self.answer({"type": "http.response.start", "status": 200, "headers": _STREAM})
-            await self.answer({"type": "http.response.body", "body": event, "more_body": True})
-            self._spoken = asyncio.get_running_loop().time()
+            if not self._answer.begun:
+                await self._answer({"type": "http.response.start", "status": 200, "headers": _STREAM})
+            await self._answer({"type": "http.response.body", "body": event, "more_body": True})
+            self._spoken = self._now()
 
     async def send(self, response: dict[str, Any], scope: Scope) -> None:
         """Send the response, in the form that was begun, or end what was begun when the token was revoked."""
         if self._ended_by == "revocation":
-            await self.answer.end(scope)
-        elif self._ended_by is None and self.answer.begun:
+            await self._answer.end(scope)
+        elif self._ended_by is None and self._answer.begun:
             await self._event(json.dumps(response, separators=(",", ":")).encode())  # as the SDK's entry writes events
         elif self._ended_by is None:
             status = ERROR_CODE_HTTP_STATUS.get(response["error"]["code"], 200) if "error" in response else 200
-            await send_body(self.answer, status, strict_json.written(response), _JSON)
+            body = strict_json.written(response)
+            if status == 200 and scope.get(UNAVAILABLE):
+                await send_body(self._send, 503, body, _JSON, _AGAIN)
+            else:
+                await send_body(self._send, status, body, _JSON)
 
     async def _event(self, data: bytes) -> None:
         body = b"event: message\r\ndata: " + data + b"\r\n\r\n"
         async with self._speaking:
-            await self.answer({"type": "http.response.body", "body": body, "more_body": False})
+            await self._answer({"type": "http.response.body", "body": body, "more_body": False})
 
     # -- when it lasts -------------------------------------------------------------------------------------------
 
     def attend(self) -> None:
         """Begin to watch its client and its token."""
         # Awaited by `leave`, which is the request's own task; no group outlives a request here.
-        self._attendant = asyncio.get_running_loop().create_task(self._attend(), context=self._context)
+        self.attendant = asyncio.get_running_loop().create_task(self._attend(), context=self._context)
 
-    async def leave(self) -> None:
+    async def leave(self, attendant: asyncio.Task[None]) -> None:
         """End the attendant."""
-        if self._attendant is not None:
-            self._attendant.cancel()
-            await asyncio.wait([self._attendant])
-            if not self._attendant.cancelled():
-                self._attendant.result()
+        attendant.cancel()
+        await asyncio.wait([attendant])
+        if not attendant.cancelled():
+            attendant.result()
 
     def _end(self, by: Literal["client", "revocation"]) -> None:
         if self._running and self._ended_by is None and self._serving is not None:
@@ -176,7 +178,7 @@ class _DirectRequest:
             self._serving.cancel()
 
     async def _attend(self) -> None:
-        with self._ending(self._still_valid, lambda: self._end("revocation")):
+        with self._ending(current().still_valid, lambda: self._end("revocation")):
             async with background(self._keep_open()):
                 while (await self._receive())["type"] != "http.disconnect":
                     pass
@@ -188,5 +190,9 @@ class _DirectRequest:
             if self._silence() >= PING_S:
                 await self.say(PING)
 
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
     def _silence(self) -> float:
-        return asyncio.get_running_loop().time() - self._spoken
+        return self._now() - self._spoken

@@ -41,7 +41,8 @@ from switchboard.http.middleware.load_shedding import Load
 from switchboard.http.middleware.rate_limit import COUNTED, Counting, Permits, RateLimited
 from switchboard.http.middleware.request_log import HEADER, log_request, named
 from switchboard.http.middleware.security_headers import SecurityDefaults
-from switchboard.http.responses import refuse
+from switchboard.http.probes import CLOSE, Closing
+from switchboard.http.responses import Headers, refuse
 from switchboard.http.stack import Policy
 from switchboard.identity import serving
 from switchboard.log import request_id
@@ -114,7 +115,7 @@ class OnePass:
         state = scope.setdefault("state", {})
         about = state["about"] = About(self._policy.tool_of)
         expect_rest(state)
-        answer = _Answer(send, self._security, name)
+        answer = Answer(send, self._security, name)
         bound = request_id.set(name.decode("ascii"))
         try:
             await self._serve(found, scope, receive, answer)
@@ -147,13 +148,17 @@ class OnePass:
             return None
         return found
 
-    async def _serve(self, found: dict[bytes, bytes], scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _serve(self, found: dict[bytes, bytes], scope: Scope, receive: Receive, answer: Answer) -> None:
         host = found[b"host"]
         if not (self._ours(host) if len(host) <= _LONGEST_HOST else self._is_ours(host)):
             await refuse(scope, answer, *FOREIGN_HOST)
             return
-        if scope.get("client") and not await _counted(self._address(scope["client"][0]), scope, answer):
-            return
+        counted = scope["state"][COUNTED] = []
+        if client := scope.get("client"):
+            counting = self._address(client[0])
+            if not (counting.spend_held() or await _drawn(counting, scope, answer)):
+                return
+            counted.append(counting)
         path = scope["path"]
         if path == self._path:
             await self._serve_protocol(found, scope, receive, answer)
@@ -162,38 +167,35 @@ class OnePass:
         else:
             await _NOT_FOUND(scope, receive, answer)
 
-    async def _serve_protocol(self, found: dict[bytes, bytes], scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _serve_protocol(self, found: dict[bytes, bytes], scope: Scope, receive: Receive, answer: Answer) -> None:
         protocol, state = self._protocol, scope["state"]
-        route = protocol.route
-        scope.update(app=self._router, router=self._router.router, route=route, endpoint=route.endpoint, path_params={})
-
-        def begin() -> None:
+        scope["app"], scope["router"] = self._router, self._router.router
+        scope["route"], scope["endpoint"], scope["path_params"] = protocol.route, protocol.route.endpoint, {}
+        try:
+            sent = found.get(b"authorization")
+            verdict = protocol.gate.admit(scope["query_string"], () if sent is None else (sent,))
             sid = found.get(b"mcp-session-id")
             if sid is not None and found.get(b"mcp-protocol-version") in _HANDSHAKE:
                 state[BEGUN] = protocol.begin(sid.decode("latin-1"))
-
-        try:
-            sent = found.get(b"authorization")
-            caller = await protocol.gate.admit(scope["query_string"], () if sent is None else (sent,), begin)
+            caller = await verdict
             protocol.gate.note(caller, scope)
             with serving(caller):
-                if await _counted(self._principal(caller.principal), scope, answer):
-                    await self._answered(scope, receive, answer)
+                counting = self._principal(caller.principal)
+                if not (counting.spend_held() or await _drawn(counting, scope, answer)):
+                    return
+                state[COUNTED].append(counting)
+                try:
+                    await protocol.app(scope, receive, answer)
+                except Exception as error:  # as `ErrorBoundary` has it
+                    if answer.status:
+                        raise
+                    await errors.answer(error, scope, answer)
         except Refused as refused:
             await refused.answer(scope, answer)
         except Exception:
             if not answer.status:
                 await _BROKEN(scope, receive, answer)
             raise
-
-    async def _answered(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        """As `ErrorBoundary` has it."""
-        try:
-            await self._protocol.app(scope, receive, answer)
-        except Exception as error:
-            if answer.status:
-                raise
-            await errors.answer(error, scope, answer)
 
     def _is_ours(self, host: bytes) -> bool:
         return host.decode("latin-1") in self._hosts
@@ -214,19 +216,17 @@ def _may_match(route: BaseRoute, path: str) -> bool:
     return route.matches(scope)[0] is not Match.NONE
 
 
-async def _counted(counting: Counting, scope: Scope, answer: Send) -> bool:
-    """Count the request; whether it may go on, else it is answered."""
-    if not counting.spend_held():
-        try:
-            await counting.spend(1)
-        except RateLimited as limited:
-            await rate_limit.answer(limited, scope, answer)
-            return False
-    scope["state"].setdefault(COUNTED, []).append(counting)
+async def _drawn(counting: Counting, scope: Scope, answer: Send) -> bool:
+    """Count the request by a permit that has to be drawn first; whether it may go on, else it is answered."""
+    try:
+        await counting.spend(1)
+    except RateLimited as limited:
+        await rate_limit.answer(limited, scope, answer)
+        return False
     return True
 
 
-class _Answer:
+class Answer:
     """The one wrapper on the way out: remembers the status, adds the headers of every answer."""
 
     __slots__ = ("_name", "_security", "_send", "status")
@@ -236,6 +236,7 @@ class _Answer:
         self._security = security
         self._name = name
         self.status = 0
+        """0 until it was answered."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -244,3 +245,16 @@ class _Answer:
             headers.append((HEADER, self._name))
             message = {**message, "headers": headers}
         await self._send(message)
+
+    async def whole(self, status: int, body: bytes, content_type: bytes, headers: Headers) -> None:
+        """Send one whole response, which is no page; `headers` are in lower case."""
+        self.status = status
+        fixed, length = (b"content-type", content_type), (b"content-length", b"%d" % len(body))
+        said = [fixed, length, *headers, *self._security.of_json(headers), (HEADER, self._name)]
+        send = self._send
+        if type(send) is Closing:
+            if send.draining:
+                said.append(CLOSE)
+            send = send.send
+        await send({"type": "http.response.start", "status": status, "headers": said})
+        await send({"type": "http.response.body", "body": body})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.middleware.guards import PROBES
 from switchboard.http.responses import refuse
+
+CLOSE: Final = (b"connection", b"close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,32 @@ class LastRequests:
     def __init__(self) -> None:
         self.draining = False
 
-    async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = dict(message["headers"])
-                stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-                if (self.draining or stream) and b"connection" not in headers:
-                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-            await send(message)
+    def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return app(scope, receive, Closing(self, send))
 
-        await app(scope, receive, closing)
+
+class Closing:
+    """The way out of `LastRequests`.
+
+    Attributes:
+        send: what it sends by; for whoever adds the header itself.
+    """
+
+    __slots__ = ("_requests", "send")
+
+    def __init__(self, requests: LastRequests, send: Send) -> None:
+        self._requests = requests
+        self.send = send
+
+    @property
+    def draining(self) -> bool:
+        """Whether no further request may follow on this connection, whatever is answered."""
+        return self._requests.draining
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = dict(message["headers"])
+            stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+            if (self.draining or stream) and b"connection" not in headers:
+                message = {**message, "headers": [*message["headers"], CLOSE]}
+        await self.send(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mcp_types import INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
@@ -11,31 +13,22 @@ from switchboard.http.middleware.rate_limit import RateLimited
 from switchboard.http.responses import send_json
 from switchboard.http.scopes import InsufficientScope, answer
 
+REFUSALS: Final = (Malformed, InsufficientScope, RateLimited)
+"""What the endpoints raise before anything was sent, for `refuse` to answer."""
 
-class Answering:
-    """A context that answers `Malformed`, `InsufficientScope` and `RateLimited`, raised before anything was sent."""
 
-    __slots__ = ("_scope", "_send")
-
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._scope = scope
-        self._send = send
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
-        if isinstance(error, Malformed):
-            # The error belongs to no request known by now, hence `id: null` (JSON-RPC 2.0 §5).
-            document = {"jsonrpc": "2.0", "id": None, "error": {"code": error.code, "message": error.message}}
-            await send_json(self._send, error.status, document)
-        elif isinstance(error, InsufficientScope):
-            await answer(error, self._scope, self._send)
-        elif isinstance(error, RateLimited):
-            await rate_limit.answer(error, self._scope, self._send)
-        else:
-            return False
-        return True
+async def refuse(error: Exception, scope: Scope, send: Send) -> None:
+    """Answer one of `REFUSALS`; raises any other error."""
+    if isinstance(error, Malformed):
+        # The error belongs to no request known by now, hence `id: null` (JSON-RPC 2.0 §5).
+        document = {"jsonrpc": "2.0", "id": None, "error": {"code": error.code, "message": error.message}}
+        await send_json(send, error.status, document)
+    elif isinstance(error, InsufficientScope):
+        await answer(error, scope, send)
+    elif isinstance(error, RateLimited):
+        await rate_limit.answer(error, scope, send)
+    else:
+        raise error
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -44,11 +37,15 @@ async def read_body(receive: Receive) -> bytes:
     Raises:
         Malformed: the client left in the middle of it.
     """
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        whole: bytes = message.get("body", b"")
+        return whole
     parts: list[bytes] = []
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise Malformed(400, INVALID_REQUEST, "The client left before its request was complete")
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return b"".join(parts)
+        message = await receive()

@@ -6,21 +6,28 @@ A refusal knows no request id (nothing of the body was read), so `id` is null, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
 from typing import Any, Final
 
 from mcp_types.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Collection[tuple[bytes, bytes]]
+
+Whole = Callable[[int, bytes, bytes, Headers], Awaitable[None]]
+"""`(status, body, content type, headers besides)`: sends one whole response."""
 
 _POLICY_VIOLATION = 1008
 """WebSocket close code (RFC 6455 §7.4.1) for a connection that is refused."""
 
 
 async def send_body(send: Send, status: int, body: bytes, content_type: bytes, headers: Headers = ()) -> None:
-    """Send one whole response."""
+    """Send one whole response: by one call where the way out has one for it."""
+    whole: Whole | None = getattr(send, "whole", None)
+    if whole is not None:
+        await whole(status, body, content_type, headers)
+        return
     fixed = ((b"content-type", content_type), (b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
     await send({"type": "http.response.body", "body": body})

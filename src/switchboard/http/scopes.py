@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from starlette.types import Scope, Send
 
+from switchboard.http.jsonrpc import LONGEST_ID
 from switchboard.http.middleware.bearer import Challenge
 from switchboard.http.responses import refuse
 from switchboard.identity import Principal
@@ -49,7 +50,15 @@ def needed(message: Any) -> frozenset[str]:
         return _for_completion(message.get("params"))
     if method == LISTEN:
         return frozenset(scope for name, scope in _NAMED.items() if _filter(message).get(name))
+    return _kept(method) if len(method) <= LONGEST_ID else _by_method(method)
+
+
+def _by_method(method: str) -> frozenset[str]:
     return frozenset(scope for prefix, scope in _NEEDED if method.startswith(prefix))
+
+
+_kept: Final = lru_cache(maxsize=256)(_by_method)
+_FOR_CALL: Final = _by_method("tools/call")
 
 
 def declined(principal: Principal) -> frozenset[str]:
@@ -72,10 +81,18 @@ def require(principal: Principal, messages: Iterable[Any], entry_scopes: EntrySc
     Raises:
         InsufficientScope: with all scopes that the messages need.
     """
-    together: frozenset[str] = frozenset().union(
-        *(needed(message) | _of_entry(message, entry_scopes) for message in messages)
-    )
+    together: frozenset[str] = frozenset()
+    for message in messages:
+        of_method, of_entry = needed(message), _of_entry(message, entry_scopes)
+        together = (together | of_method | of_entry) if together or of_entry else of_method
     if together and _lacks(principal.scopes, together):
+        raise InsufficientScope(together)
+
+
+def require_for_call(principal: Principal, entry_scopes: frozenset[str]) -> None:
+    """The same for one `tools/call` of a tool for which configuration asks for `entry_scopes`."""
+    together = _FOR_CALL | entry_scopes if entry_scopes else _FOR_CALL
+    if _lacks(principal.scopes, together):
         raise InsufficientScope(together)
 
 

@@ -5,7 +5,7 @@ Trusted proxies stand before it. `one_pass` decides the same for ordinary reques
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -88,6 +88,11 @@ class Selecting:
         self._app = app
         self._serving = serving
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if not scope["query_string"]:
+            return self._app(scope, receive, send)
+        return self._selected(scope, receive, send)
+
+    async def _selected(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._serving(scope["query_string"]):
             await self._app(scope, receive, send)

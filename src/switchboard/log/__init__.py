@@ -7,7 +7,7 @@ May import: common.visible_text.
 Never imports: redis, mcp.
 """
 
-from switchboard.log.configuration import configure, flush, is_console, name_worker, request_id
+from switchboard.log.configuration import configure, flush, is_console, name_worker, put, request_id
 from switchboard.log.redaction import redact, redact_text
 
-__all__ = ["configure", "flush", "is_console", "name_worker", "redact", "redact_text", "request_id"]
+__all__ = ["configure", "flush", "is_console", "name_worker", "put", "redact", "redact_text", "request_id"]

@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 from pydantic_core import to_json
+from structlog import DropEvent
 from structlog.contextvars import bind_contextvars
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -71,6 +72,25 @@ def flush() -> None:
     """Write the lines that wait for the end of this turn of the event loop: before the process ends at once."""
     for writer in _writers.values():
         writer.flush()
+
+
+def put(logger: Any, method: str, event: EventDict) -> None:
+    """Log an event whose parts are in a dictionary already, which is used up.
+
+    What the methods of a logger do with keywords, which copy them three times: for the line that every request has.
+
+    Args:
+        logger: as `structlog.get_logger` gives it.
+        method: which of its methods; it must be one that logs at this level.
+        event: with the text as `event`.
+    """
+    bound = logger.bind()
+    try:
+        for process in bound._processors:
+            event = process(bound._logger, method, event)
+    except DropEvent:
+        return
+    getattr(bound._logger, method)(event)
 
 
 def name_worker(worker: str) -> None:

@@ -23,6 +23,7 @@ from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.caching import CacheHint
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.request_state import RequestStateBoundary
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -137,30 +138,32 @@ class PluginProvider:
     def direct(self, name: str) -> DirectTool | None:
         """The tool of that name, if calls of it need no context: it takes none, and nothing is put around it."""
         tool = self._server._tool_manager.get_tool(name)
-        plain = tool is not None and tool.context_kwarg is None and not tool.resolved_params
-        return PluginTool(self, name, tool) if plain and self._calls_tools_plainly() else None
+        if tool is None or tool.context_kwarg is not None or tool.resolved_params:
+            return None
+        return PluginTool(self, name, tool) if self._calls_tools_plainly() else None
 
-    def has(self, tool: object, name: str) -> bool:
+    def has(self, tool: SdkTool, name: str) -> bool:
         """Whether this is still the tool of that name, and still called as when it was looked up."""
         return self._server._tool_manager.get_tool(name) is tool and self._calls_tools_plainly()
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> HandlerResult:
-        """Call a tool that needs no context; what `handle` does for `tools/call`, without making a context.
+    async def call(self, tool: SdkTool, name: str, arguments: dict[str, Any]) -> HandlerResult:
+        """Call a tool that needs no context, as `MCPServer.call_tool` does; what `handle` does for `tools/call`,
+        without making a context.
 
         Raises:
             MCPError: what the tool raises.
         """
-        return await self._called(name, arguments, self._answer(name, arguments))
-
-    async def _answer(self, name: str, arguments: dict[str, Any]) -> HandlerResult:
         try:
-            return await self._server.call_tool(name, arguments, self._no_context)
-        except MCPError:
-            raise
-        except Exception as error:  # the boundary of the tool: the SDK's handler logs and words it, as for any tool
-            params = CallToolRequestParams(name=name, arguments=arguments)
-            failed: Any = _Failed(error)
-            return await MCPServer._handle_call_tool(failed, _NO_REQUEST, params)
+            result: HandlerResult = await tool.run(arguments, self._no_context, convert_result=True)
+        except Exception as error:
+            return await self._called(name, arguments, self._failed(name, arguments, error))
+        return self._worded(name, arguments, result)
+
+    async def _failed(self, name: str, arguments: dict[str, Any], error: Exception) -> HandlerResult:
+        """The boundary of the tool: the SDK's handler logs and words it, as for any tool."""
+        params = CallToolRequestParams(name=name, arguments=arguments)
+        failed: Any = _Failed(error)
+        return await MCPServer._handle_call_tool(failed, _NO_REQUEST, params)
 
     def _calls_tools_plainly(self) -> bool:
         """Whether neither an extension's interceptor nor a subclass stands between a call and its tool."""
@@ -234,7 +237,10 @@ class PluginProvider:
         await stack.enter_async_context(self._plugin.running(host))
 
     async def _called(self, name: str, arguments: dict[str, Any], answer: Awaitable[HandlerResult]) -> HandlerResult:
-        result = await _clean(answer)
+        return self._worded(name, arguments, await _clean(answer))
+
+    def _worded(self, name: str, arguments: dict[str, Any], result: HandlerResult) -> HandlerResult:
+        """What a tool gave; what it says of an error in words for its caller."""
         if isinstance(result, CallToolResult) and result.is_error:
             return _without_links(self._explained(name, arguments, result))
         return result
@@ -260,13 +266,13 @@ class PluginTool:
 
     _provider: PluginProvider
     _name: str
-    _tool: object
+    _tool: SdkTool
 
     def prepare(self, call: ToolCall) -> Work | None:
         """Its call, unless another tool has its name by now."""
         if not self._provider.has(self._tool, self._name):
             return None
-        return partial(self._provider.call, self._name, call.arguments)
+        return partial(self._provider.call, self._tool, self._name, call.arguments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import ClientCapabilities, RequestId
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each call, and freezing would treble what that takes
 class ToolCall:
     """The parameters of one `tools/call`, whose shape the protocol's version has been held against."""
 
@@ -126,9 +126,47 @@ class KnownResponse:
 
 FastRequest = Prepared | PreparedInContext | KnownResponse
 
-Prepare = Callable[[str, Any, ClientCapabilities | None], FastRequest | None]
-"""`(protocol version, message, what a session's client declared)` → what serves it, or `None`; nothing has happened by
-then."""
+
+class CalledTool(Protocol):
+    """The tool that a `tools/call` names, as the catalog has it: looked up once for all that goes by it."""
+
+    @property
+    def name(self) -> str:
+        """By which clients call it."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What configuration asks of a token for it."""
+        ...
+
+
+class FastPath(Protocol):
+    """Serves what can be served without the SDK's kernel."""
+
+    def called(self, message: Any) -> CalledTool | None:
+        """The tool that a message calls, if it is a call of one that the catalog has; `None` says nothing."""
+        ...
+
+    def prepare(
+        self,
+        version: str,
+        message: Any,
+        declared: ClientCapabilities | None = None,
+        called: CalledTool | None = None,
+    ) -> FastRequest | None:
+        """What serves a message of a client that speaks `version`, or `None`; nothing has happened by then.
+
+        Args:
+            declared: what the client of its session can do; a modern request says so itself.
+            called: what `called` gave for it, if it was asked.
+        """
+        ...
 
 
 async def close(connection: Connection) -> None:

@@ -6,8 +6,7 @@ to ignore. A leaf: whoever passes a result on notes them, and a middleware puts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -26,20 +25,23 @@ KNOWN: Final = frozenset(
 
 async def put_back(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Serve a request, and add what its backend said beyond the protocol."""
-    with noting() as noted:
+    with Noting() as noted:
         result = await call_next(ctx)
     return {**noted, **result} if noted and isinstance(result, dict) else result
 
 
-@contextmanager
-def noting() -> Iterator[dict[str, Any]]:
+class Noting:
     """While entered, what is noted comes into the mapping that it gives."""
-    noted: dict[str, Any] = {}
-    reset = _noted.set(noted)
-    try:
-        yield noted
-    finally:
-        _noted.reset(reset)
+
+    __slots__ = ("_reset",)
+
+    def __enter__(self) -> dict[str, Any]:
+        noted: dict[str, Any] = {}
+        self._reset = _noted.set(noted)
+        return noted
+
+    def __exit__(self, *_: object) -> None:
+        _noted.reset(self._reset)
 
 
 def note(result: Mapping[str, Any]) -> None:

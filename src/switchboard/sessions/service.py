@@ -172,12 +172,13 @@ class SessionService:
         principal: Principal,
         prepared: Prepared,
         message: dict[str, Any],
-        headers: Any,
+        http: Callable[[], Any],
         stream: Callable[[Reply], Awaitable[None]],
     ) -> DirectOutcome:
         """Serve a request in the task of its own POST; what speaks, or lasts COMMIT_WINDOW_S, becomes a stream.
 
         Args:
+            http: makes the HTTP request that brought it, for handlers that may look at it.
             stream: sends the client a reply that became a stream.
 
         Raises:
@@ -188,7 +189,7 @@ class SessionService:
         reply = partial(Reply, self._state, record, self.worker, self.records.ttl_ms, [prepared.id], self._tasks)
 
         def exchange(reply: Reply) -> Exchange:
-            return Exchange(reply, self._outlet(record), message, headers)
+            return Exchange(reply, self._outlet(record), message, http())
 
         request = DirectRequest(reply, self.settle, stream, exchange, self._lifespan_state, self._tasks)
         self._running[request] = record.sid, coerce_request_id(prepared.id)

@@ -33,6 +33,10 @@ _TARGETS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+_TELLING: Final = frozenset({"tools/call", *_TARGETS})
+"""Methods whose parameters are about something that is named."""
+
+
 def as_named(params: Mapping[str, Any]) -> tuple[str, str | None]:
     """Where nobody knows the tools: what the call says."""
     name = params.get("name")
@@ -46,6 +50,13 @@ def note(scope: Scope, value: Any) -> None:
         about.note(value)
 
 
+def note_call(scope: Scope, tool: str, backend: str) -> None:
+    """Note that a tool of the catalog is called, for the log line of this request."""
+    about: About | None = scope.get("state", {}).get("about")
+    if about is not None:
+        about.called(tool, backend)
+
+
 def noted(scope: Scope, value: Any) -> About:
     """What one message of many on the same connection is about."""
     here: About | None = scope.get("state", {}).get("about")
@@ -55,37 +66,57 @@ def noted(scope: Scope, value: Any) -> About:
 
 
 class About:
-    """What one request is about; empty until its body was read."""
+    """What one request is about; empty until its body was read. Its fields are only read."""
+
+    __slots__ = ("fields", "text", "tool_of")
 
     def __init__(self, tool_of: ToolOf) -> None:
         self.tool_of = tool_of
         self.text = ""
-        self.fields: dict[str, Any] = {}
+        self.fields: Mapping[str, Any] = {}
+
+    def called(self, tool: str, backend: str) -> None:
+        """A call of a tool that the catalog has."""
+        self.text, self.fields = (_kept_call if len(tool) + len(backend) <= _LONGEST else _call)(tool, backend)
 
     def note(self, value: Any) -> None:
         """A message or a batch."""
         if not isinstance(value, list):
             self.fields = self._described(value)
-            self.text = _said(self.fields)
+            self.text = self.fields["rpc"] if len(self.fields) == 1 else _said(self.fields)
             return
         shown = [_said(self._described(each)) for each in value[:_SHOWN]]
         more = ["…"] if len(value) > _SHOWN else []
         self.fields = {"batch": len(value)}
         self.text = f"batch of {len(value)}: {', '.join(shown + more)}"
 
-    def _described(self, message: Any) -> dict[str, Any]:
+    def _described(self, message: Any) -> Mapping[str, Any]:
         method = message.get("method") if isinstance(message, dict) else None
         if not isinstance(method, str):
             return {"rpc": "response" if method is None and isinstance(message, dict) else "?"}
+        if method not in _TELLING:
+            return {"rpc": word(method)}
         params = message.get("params")
         params = params if isinstance(params, dict) else {}
         if method == "tools/call":
             tool, backend = self.tool_of(params)
-            return {"rpc": method, "tool": word(tool)} | ({"backend": word(backend)} if backend else {})
+            return _call_fields(tool, backend or "")
         kind, member = _TARGETS.get(method, ("", ""))
         target = params.get(member)
         named = {kind: word(_HIDDEN.sub("", target))} if isinstance(target, str) else {}
         return {"rpc": word(method)} | named
+
+
+def _call_fields(tool: str, backend: str) -> dict[str, Any]:
+    return {"rpc": "tools/call", "tool": word(tool)} | ({"backend": word(backend)} if backend else {})
+
+
+def _call(tool: str, backend: str) -> tuple[str, Mapping[str, Any]]:
+    fields = _call_fields(tool, backend)
+    return _said(fields), fields
+
+
+_kept_call: Final = lru_cache(maxsize=4096)(_call)
 
 
 def _said(fields: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ On the hot path of every call: headers are scanned once, and nothing is allocate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -99,26 +99,21 @@ class Gate(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
-    async def admit(self, query: bytes, sent: Sequence[bytes], meanwhile: Callable[[], None]) -> Caller:
-        """Whom a request comes from.
+    def admit(self, query: bytes, sent: Sequence[bytes]) -> Awaitable[Caller]:
+        """Whom a request comes from. The shared state is asked at once; the answer must be awaited.
 
         Args:
             query: of its URL.
             sent: the values of its `Authorization` headers.
-            meanwhile: called once the shared state was asked about the token, before its answer is waited for.
 
         Raises:
-            Refused: with what to answer.
+            Refused: with what to answer; now, or when it is awaited.
         """
         ...
 
     def note(self, caller: Caller, scope: Scope) -> None:
         """Put what others need to know into the scope."""
         ...
-
-
-def _nothing() -> None:
-    """What is done meanwhile by whoever only waits."""
 
 
 class Bearer:
@@ -138,6 +133,7 @@ class Bearer:
         self.app = app
         self._verifier = verifier
         self._needed = Scopes(tuple(required_scopes), implies or {})
+        self._required = frozenset(self._needed.required)
         advertised = self._needed.required if advertised_scopes is None else tuple(advertised_scopes)
         names = names or ScopeNames()
         self.challenge = Challenge(resource_metadata_url, names.offered(advertised), names)
@@ -159,11 +155,12 @@ class Bearer:
         with serving(caller):
             await self.app(scope, receive, send)
 
-    async def admit(self, query: bytes, sent: Sequence[bytes], meanwhile: Callable[[], None] = _nothing) -> Caller:
+    def admit(self, query: bytes, sent: Sequence[bytes]) -> Awaitable[Caller]:
         """See `Gate`."""
         token = self._token(query, sent)
-        verdict = self._verifier.verify(token)
-        meanwhile()
+        return self._admitted(token, self._verifier.verify(token))
+
+    async def _admitted(self, token: str, verdict: Awaitable[Principal | None]) -> Caller:
         try:
             principal = await verdict
         except (AuthorizationUnavailable, StateUnavailable) as error:
@@ -174,7 +171,7 @@ class Bearer:
             raise Refused(401, str(error), self.challenge.invalid(str(error))) from error
         if principal is None:
             raise Refused(401, _INVALID, self._invalid)
-        if self._needed.missing(principal.scopes):
+        if not self._required <= principal.scopes and self._needed.missing(principal.scopes):
             raise Refused(403, _INSUFFICIENT, self.challenge.insufficient(self._needed.required))
         return Caller(principal, still_valid=partial(self._is_good, token))
 
@@ -222,9 +219,8 @@ class Anonymous:
         with serving(self._caller):
             await self.app(scope, receive, send)
 
-    async def admit(self, query: bytes, sent: Sequence[bytes], meanwhile: Callable[[], None] = _nothing) -> Caller:
+    async def admit(self, query: bytes, sent: Sequence[bytes]) -> Caller:
         """See `Gate`."""
-        meanwhile()
         return self._caller
 
     def note(self, caller: Caller, scope: Scope) -> None:

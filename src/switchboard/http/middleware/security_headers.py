@@ -13,7 +13,7 @@ A page is what answers with HTML. What a response sets itself is kept, so a page
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from secure import Secure
 from secure.headers import (
@@ -84,6 +84,13 @@ class SecurityDefaults:
         self._api = api_headers(https=https)
         self._page = page_headers(https=https)
         self._names = frozenset(name for name, _ in (*self._api, *self._page))
+
+    def of_json(self, headers: Collection[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+        """What a response leaves unsaid that is JSON, and has these headers besides, in lower case."""
+        for name, _ in headers:
+            if name in self._names:
+                return [pair for pair in self._api if all(pair[0] != said for said, _ in headers)]
+        return self._api
 
     def added_to(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """`headers`, and after them what they leave unsaid."""
