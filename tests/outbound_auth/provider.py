@@ -23,6 +23,7 @@ import hashlib
 import json
 import secrets
 import time
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -41,7 +42,9 @@ from starlette.types import Receive, Scope, Send
 
 from tools.serving import serving
 
-Fault = Literal["html", "html 200", "500", "503", "429", "empty", "list", "cut", "silence", "redirect", "huge", "gzip"]
+Fault = Literal[
+    "html", "html 200", "404", "500", "503", "429", "empty", "list", "cut", "silence", "redirect", "huge", "gzip"
+]
 Endpoint = Literal["metadata", "resource", "authorize", "token", "revoke", "register", "keys"]
 Claims = dict[str, Any]
 
@@ -62,6 +65,7 @@ class _Cut:
 FAULTS: Final[Mapping[Fault, Callable[[], Any]]] = {
     "html": lambda: HTMLResponse("<h1>Something went wrong</h1>", 400),
     "html 200": lambda: HTMLResponse("<h1>Sign in</h1>"),
+    "404": lambda: Response(status_code=404),
     "500": lambda: JSONResponse({"error": "server_error"}, 500),
     "503": lambda: HTMLResponse("<h1>Maintenance</h1>", 503),
     "429": lambda: JSONResponse({"error": "slow_down"}, 429, {"Retry-After": "7"}),
@@ -120,6 +124,8 @@ class Provider:
     rotates: bool = True
     refreshes: bool = True
     """Whether there are refresh tokens."""
+    basic: bool = True
+    """Whether it takes secrets in the header."""
     says_iss: bool = True
     issuer_said: str | None = None
     """What it calls itself in the redirect, instead of the truth."""
@@ -385,7 +391,7 @@ class Provider:
     def _authenticated(self, asked: Asked) -> str | None:
         """The client's id, once it has proved who it is."""
         sent, header = asked.form, asked.headers.get("authorization", "")
-        if header.startswith("Basic "):
+        if header.startswith("Basic ") and self.basic:
             name, _, secret = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
             client_id, secret = unquote_plus(name), unquote_plus(secret)
         else:
@@ -399,7 +405,7 @@ class Provider:
         for client_id, client in self.clients.items():
             for key in client.keys:
                 try:
-                    claims = jwt.decode(assertion, JWKRegistry.import_key(dict(key))).claims
+                    claims = _decoded(assertion, JWKRegistry.import_key(dict(key)))
                 except (JoseError, ValueError):
                     continue
                 good = claims["iss"] == claims["sub"] == client_id and claims["aud"] in (f"{self.url}/token", self.url)
@@ -410,7 +416,7 @@ class Provider:
         """The claims of a JWT by this provider, or by one that it trusts."""
         for issuer in (self, *self.trusts.values()):
             try:
-                claims = dict(jwt.decode(token, issuer.key, algorithms=["ES256"]).claims)
+                claims = _decoded(token, issuer.key)
             except (JoseError, ValueError):
                 continue
             return claims if claims.get("iss") == issuer.url and claims["exp"] > time.time() else None
@@ -418,6 +424,12 @@ class Provider:
 
     def _narrowed(self, scopes: tuple[str, ...]) -> tuple[str, ...]:
         return scopes if self.narrows_to is None else tuple(each for each in scopes if each in self.narrows_to)
+
+
+def _decoded(token: str, key: Any) -> Claims:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        return dict(jwt.decode(token, key, algorithms=["RS256", "ES256", "ES384", "EdDSA"]).claims)
 
 
 def _error(code: str, status: int = 400) -> Response:
@@ -432,8 +444,11 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def served(provider: Provider, port: int = 0) -> AsyncIterator[Provider]:
-    """The provider on a free port of loopback, or this one."""
-    async with serving(provider.app(), provider.go_on, port, log_level="critical", lifespan="off", ws="none") as server:
-        provider.url = f"http://127.0.0.1:{server.port}"
+async def served(
+    provider: Provider, port: int = 0, *, origin: str = "http://127.0.0.1", **config: Any
+) -> AsyncIterator[Provider]:
+    """The provider on a free port of loopback, or this one; `config` is uvicorn's."""
+    given = {"log_level": "critical", "lifespan": "off", "ws": "none", **config}
+    async with serving(provider.app(), provider.go_on, port, **given) as server:
+        provider.url = f"{origin}:{server.port}"
         yield provider

@@ -58,6 +58,9 @@ class OAuthClient:
         transport: guarded; lets the provider's own origins be asked.
         registrations: who this gateway is where `client_id` is empty; without it, it has to be given.
         clock: Unix seconds; the fleet's.
+
+    Raises:
+        ConfigurationError: its `client_key` is none.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class OAuthClient:
         registrations: Registrations | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        configured_identity(provider, ())  # a key that cannot sign is refused at once
         self.provider = provider
         self._transport = transport
         self._registrations = registrations

@@ -102,10 +102,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         if parts is None:
             raise FetchRefused(f"{request.url.host} was not named by the operator, so it may be asked over https alone")
         address = await public_address(parts, self._resolve, self._public)
+        headers = request.headers.copy()
+        headers["Host"] = parts.netloc
         return httpx2.Request(
             request.method,
             request.url.copy_with(host=address),
-            headers={**request.headers, "Host": parts.netloc},
+            headers=headers,
             stream=request.stream,
             extensions={**request.extensions, "sni_hostname": parts.hostname},
         )
