@@ -189,8 +189,10 @@ class Application:
             return said("degraded", details={"redis": "the connection for pub/sub does not answer; it is made anew"})
         state = rooms.state
         await rooms.cache.look()
+        await rooms.vault.look()
         watched = (*state.replicas.warnings(), *state.clock.warnings(), *rooms.cache.warnings())
-        warnings = (*await rooms.checks.warnings(), *watched, *rooms.servers.warnings(), *self._shortage)
+        kept = (*rooms.servers.warnings(), *rooms.vault.warnings())
+        warnings = (*await rooms.checks.warnings(), *watched, *kept, *self._shortage)
         return said("ready", warnings=warnings)
 
 

@@ -21,7 +21,6 @@ from starlette.types import ASGIApp
 
 from switchboard import __version__, log
 from switchboard.aio import background
-from switchboard.audit import NoAuditLog
 from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.connections.roots_changes import tell_roots_changed
 from switchboard.backends.offer.resource_subscriptions import ClientSubscriptions
@@ -70,13 +69,17 @@ from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, SourceContext
 from switchboard.state import State, StateChecks
 from switchboard.tasks import Tasks
-from switchboard.vault import Cipher, RedisStore, Vault
+from switchboard.vault import Vault
+from switchboard.vault_settings import opened_vault
 from switchboard.worker_control import WorkerControl, answering
 from switchboard.worker_socket import answering_here
 
 
 class _Worker:
     """This worker's part in the fleet: its name, its heartbeat, its peers, and the streams of its clients."""
+
+    vault: Vault
+    """Set once it is open."""
 
     def __init__(self, settings: Settings, state: State) -> None:
         self.id = mint_worker_id()
@@ -131,6 +134,7 @@ class Rooms:
     """Its id."""
 
     state: State
+    vault: Vault
     checks: StateChecks
     bus: RedisBus
     streams: OpenStreams
@@ -152,6 +156,7 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
         StateUnavailable: Redis cannot be reached.
     """
     worker = _Worker(settings, state)
+    worker.vault = await stack.enter_async_context(opened_vault(settings, state, worker.id))
     offer = await _offer(settings, backends, worker, stack)
     service = _service(settings, worker, offer)
     for part in _running(settings, worker, offer, service):
@@ -160,6 +165,7 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
     return Rooms(
         worker.id,
         state,
+        worker.vault,
         worker.checks,
         worker.bus,
         worker.streams,
@@ -190,7 +196,7 @@ async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worke
         ask_session=partial(ask, worker.state, worker.id),
     )
     fixed = tuple(map(provider, backends))
-    plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(settings, worker.state)))
+    plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(worker.vault)))
     plugins.adopt(await plugins.made(configuration))
     catalog = LiveCatalog(
         (*plugins.providers.values(), *fixed),
@@ -297,8 +303,7 @@ def _connected(provider: Callable[..., BackendProvider], backend: Backend, befor
     return provider(backend, last=before.last_offer() if isinstance(before, BackendProvider) else None)
 
 
-def _plugin_credentials(settings: Settings, state: State) -> MakeCredentials:
-    vault = Vault(RedisStore(state), Cipher(settings.key_ring), NoAuditLog(), state.clock)
+def _plugin_credentials(vault: Vault) -> MakeCredentials:
     return lambda plugin, _section: VaultCredentials(plugin.name, vault)
 
 

@@ -4,7 +4,8 @@ SwitchboardError
 ├── ConfigurationError        start-up ends with its message: the variable, what it looks like, what is allowed
 │   └── PluginFailure         a plugin's own code failed: it is left out and reported, and the others go on
 ├── StateUnavailable          Redis is away: 503 with Retry-After
-│   └── StateBusy             Redis is there, but all our connections to it are in use: likewise, naming the setting
+│   ├── StateBusy             Redis is there, but all our connections to it are in use: likewise, naming the setting
+│   └── VaultUnavailable      the vault's store, where it is not Redis, is away: likewise, naming the store
 ├── AuthorizationUnavailable  the issuer cannot be asked: 503 with Retry-After
 ├── CredentialUnavailable     a backend cannot be authorized at: says what went wrong and what to do
 │   └── NotConnected          this person has to connect, or to connect again
@@ -41,6 +42,12 @@ class StateBusy(StateUnavailable):
     """No connection to Redis came free in time; the message is meant for the client too, and names the setting."""
 
     event = "redis.busy"
+
+
+class VaultUnavailable(StateUnavailable):
+    """The store of the vault, which is not Redis, cannot be asked now; the message names it, and holds no secret."""
+
+    event = "vault.away"
 
 
 _LINK: Final = re.compile(r"\s*For (?:more|further) information,? (?:check|visit|see):?\s*\S+", re.IGNORECASE)

@@ -13,10 +13,29 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from switchboard.common.hosts import OriginPatterns, is_loopback
-from switchboard.common.shared_settings import Items, Names, Rule, SharedSettings, Url, is_public, load, lower, patterns
+from switchboard.common.shared_settings import (
+    MAKE_A_KEY,
+    Items,
+    KeyRing,
+    Names,
+    Rule,
+    SharedSettings,
+    Url,
+    is_public,
+    load,
+    lower,
+    patterns,
+)
+
+
+def _store(written: str) -> str:
+    """That it names a store; what else it has to be, the vault says."""
+    if written.partition(":")[0] not in ("redis", "file", "aws", "azure", "hashicorp"):
+        raise ValueError("must be redis, or begin with file:, aws:, azure: or hashicorp:")
+    return written
 
 
 class Settings(SharedSettings):
@@ -75,6 +94,24 @@ class Settings(SharedSettings):
     fast_path: Annotated[Literal["on", "off"], BeforeValidator(lower)] = Field(
         "on", description="off serves every request by the SDK's kernel, which is slower: to find a fault"
     )
+    vault: Annotated[str, AfterValidator(_store)] = Field(
+        "redis", description="where credentials are kept: redis, file:FOLDER, aws:PREFIX, azure:URL or hashicorp:URL"
+    )
+    vault_keys: KeyRing = Field(
+        (), description="keys of the vault, the newest first; each 32 bytes or more; made of SECRET_KEY when not set"
+    )
+    vault_token: SecretStr | None = Field(None, description="token for HashiCorp Vault")
+    vault_token_file: Path | None = Field(None, description="file with that token, read each time")
+    vault_namespace: str = Field("", description="namespace in HashiCorp Vault")
+    azure_tenant_id: str = Field("", description="tenant for Azure Key Vault; empty for the managed identity")
+    azure_client_id: str = Field("", description="client id for Azure Key Vault")
+    azure_client_secret: SecretStr | None = Field(None, description="client secret for Azure Key Vault")
+    azure_federated_token_file: Path | None = Field(None, description="file with a federated token instead of it")
+    azure_authority_host: Url = Field("https://login.microsoftonline.com", description="where Azure gives out tokens")
+    audit_entries: int = Field(
+        50_000, ge=0, le=10_000_000, description="entries of the audit log that are kept; 0 for no audit log"
+    )
+    audit_days: int = Field(90, ge=1, le=3650, description="days for which they are kept, 1 to 3650")
     drain_timeout: int = Field(
         25, ge=0, le=3600, description="seconds to finish running requests and tasks at shutdown"
     )
@@ -113,6 +150,13 @@ def _fake_idp_is_public(s: Settings) -> bool:
 
 
 _RULES: Final[Sequence[Rule]] = (
+    (
+        lambda s: s.vault != "redis" and not s.vault_keys and "secret_key" not in s.model_fields_set,
+        lambda s: (
+            f"VAULT is {s.vault}, but VAULT_KEYS is not set: what is kept there could not be decrypted after a restart."
+            f" Make a key with: {MAKE_A_KEY}"
+        ),
+    ),
     (
         lambda s: s.workers > 1 and not s.redis_url,
         lambda s: (

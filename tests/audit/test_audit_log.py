@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +26,12 @@ async def state(request: pytest.FixtureRequest) -> AsyncIterator[State]:
         yield opened
 
 
+def writing(
+    state: State, writer: str, *, keys: Sequence[str] = (KEY,), entries: int = 10_000, days: int = 30
+) -> RedisAuditLog:
+    return RedisAuditLog(state, keys, writer, entries=entries, days=days)
+
+
 async def entries(state: State) -> list[tuple[str, dict[str, str]]]:
     found: Any = await state.redis.xrange(state.keys.audit())
     return [(id_, entry) for id_, entry in found]
@@ -42,7 +48,7 @@ async def note(audit: RedisAuditLog, *names: str) -> None:
 
 
 async def test_entries_say_who_did_what_and_are_in_order(state: State) -> None:
-    audit = RedisAuditLog(state, [KEY], "w1")
+    audit = writing(state, "w1")
     await note(audit, "a", "b", "c")
 
     found = [entry for _id, entry in await entries(state)]
@@ -58,7 +64,7 @@ async def test_entries_say_who_did_what_and_are_in_order(state: State) -> None:
 
 
 async def test_the_chains_of_several_workers_are_told_apart(state: State) -> None:
-    first, second = RedisAuditLog(state, [KEY], "w1"), RedisAuditLog(state, [OTHER, KEY], "w2")
+    first, second = writing(state, "w1"), writing(state, "w2", keys=[OTHER, KEY])
     await note(first, "a")
     await note(second, "b", "c")
     await note(first, "d")
@@ -70,7 +76,7 @@ async def test_the_chains_of_several_workers_are_told_apart(state: State) -> Non
 
 
 async def test_an_entry_that_was_taken_out_is_seen(state: State) -> None:
-    await note(RedisAuditLog(state, [KEY], "w1"), *"abcde")
+    await note(writing(state, "w1"), *"abcde")
     ids = [id_ for id_, _entry in await entries(state)]
     await state.redis.xdel(state.keys.audit(), ids[1], ids[2])
 
@@ -80,7 +86,7 @@ async def test_an_entry_that_was_taken_out_is_seen(state: State) -> None:
 
 
 async def test_the_oldest_entries_may_go(state: State) -> None:
-    await note(RedisAuditLog(state, [KEY], "w1"), *"abcde")
+    await note(writing(state, "w1"), *"abcde")
     await state.redis.xtrim(state.keys.audit(), maxlen=3, approximate=False)
 
     assert await faults(state) == []
@@ -88,7 +94,7 @@ async def test_the_oldest_entries_may_go(state: State) -> None:
 
 @pytest.mark.parametrize("field", ["who", "outcome", "at", "n", "prev", "chain", "mac"])
 async def test_an_entry_in_which_anything_was_changed_is_seen(state: State, field: str) -> None:
-    await note(RedisAuditLog(state, [KEY], "w1"), *"ab")
+    await note(writing(state, "w1"), *"ab")
     (_, first), (_, second) = await entries(state)
     await state.redis.delete(state.keys.audit())
     for entry in (first, {**second, field: "7"}):
@@ -98,7 +104,7 @@ async def test_an_entry_in_which_anything_was_changed_is_seen(state: State, fiel
 
 
 async def test_an_entry_that_was_sent_twice_or_late_is_no_fault(state: State) -> None:
-    await note(RedisAuditLog(state, [KEY], "w1"), *"abc")
+    await note(writing(state, "w1"), *"abc")
     found = [entry for _id, entry in await entries(state)]
     await state.redis.delete(state.keys.audit())
     for number in (0, 2, 1, 0):
@@ -118,7 +124,7 @@ def test_an_entry_that_follows_another_than_stands_there_is_seen() -> None:
 
 
 async def test_a_field_is_cut_and_an_empty_one_is_left_out(state: State) -> None:
-    audit = RedisAuditLog(state, [KEY], "w1")
+    audit = writing(state, "w1")
     audit.record("credential.read", who="é" * 1000, what="a", outcome="ok", owner="", why="\ud800")
     await audit.flush()
 
@@ -129,7 +135,7 @@ async def test_a_field_is_cut_and_an_empty_one_is_left_out(state: State) -> None
 
 
 async def test_the_stream_is_bounded_by_entries(state: State) -> None:
-    audit = RedisAuditLog(state, [KEY], "w1", entries=100)
+    audit = writing(state, "w1", entries=100)
     await note(audit, *map(str, range(1000)))
 
     assert 100 <= len(await entries(state)) < 300
@@ -139,7 +145,7 @@ async def test_entries_that_are_too_old_go(state: State) -> None:
     for age_days in [10] * 200:
         id_ = f"{int(state.clock() * 1000) - age_days * 86_400_000}-*"
         await state.redis.xadd(state.keys.audit(), {"event": "old"}, id=id_)
-    await note(RedisAuditLog(state, [KEY], "w1", days=7), "a")
+    await note(writing(state, "w1", days=7), "a")
 
     left = await entries(state)
     assert left[-1][1]["what"] == "a"
@@ -148,7 +154,7 @@ async def test_entries_that_are_too_old_go(state: State) -> None:
 
 async def test_noting_events_is_one_command_each(redis_url: str, commands: Callable[[], Any]) -> None:
     async with open_state(redis_url) as state:
-        audit = RedisAuditLog(state, [KEY], "w1")
+        audit = writing(state, "w1")
         await note(audit, "first")
         async with commands() as seen:
             await note(audit, "a", "b", "c")
@@ -162,7 +168,7 @@ async def test_what_was_noted_while_redis_was_away_is_there_once_it_is_back(
     server = start_private_redis()
     assert server.child is not None
     async with open_state(server.url) as state:
-        audit = RedisAuditLog(state, [KEY], "w1")
+        audit = writing(state, "w1")
         await note(audit, "before")
         server.child.kill()
         await note(audit, "a", "b")
@@ -176,7 +182,7 @@ async def test_what_was_noted_while_redis_was_away_is_there_once_it_is_back(
 async def test_what_is_lost_after_all_is_in_the_log(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("switchboard.audit.audit_log.MAX_UNSENT", 2)
     async with open_state(redis_url) as state:
-        audit = RedisAuditLog(state, [KEY], "w1")
+        audit = writing(state, "w1")
     with structlog.testing.capture_logs() as logs:  # the state is closed
         await note(audit, "a", "b", "c")
 

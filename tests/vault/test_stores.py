@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from switchboard.vault import Conflict, RecordKey, RecordRefused, Vault
-from switchboard.vault.records import MAX_RECORDS, MAX_VALUE_BYTES
+from switchboard.vault.records import MAX_VALUE_BYTES
 
 ALICE, BOB = '["https://idp.example", "alice"]', '["https://idp.example", "b{o}b / \\u00e9"]'
 GITHUB = RecordKey("server:github", "oauth", ALICE)
@@ -119,11 +119,15 @@ async def test_the_largest_value_is_kept_and_a_larger_one_is_refused(vault: Vaul
     assert len(record.value["t"]) == room
 
 
-async def test_an_owner_has_so_many_records_and_others_are_not_touched_by_it(vault: Vault, clock: Any) -> None:
-    for n in range(MAX_RECORDS):
+async def test_an_owner_has_so_many_records_and_others_are_not_touched_by_it(
+    vault: Vault, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("redis_store", "document_store"):
+        monkeypatch.setattr(f"switchboard.vault.{module}.MAX_RECORDS", 5)
+    for n in range(5):
         ends = clock.now + 10 if n == 0 else None
         await vault.put(RecordKey("plugin:mail", f"key-{n}", ALICE), {}, purpose="test", expires_at=ends)
-    with pytest.raises(RecordRefused, match="plugin:mail has 100 credentials of one owner already"):
+    with pytest.raises(RecordRefused, match="plugin:mail has 5 credentials of one owner already"):
         await vault.put(RecordKey("plugin:mail", "more", ALICE), {}, purpose="test")
     await vault.put(RecordKey("plugin:mail", "key-1", ALICE), {"again": 1}, purpose="test")
     await vault.put(RecordKey("plugin:mail", "more", BOB), {}, purpose="test")

@@ -7,6 +7,6 @@ May import: state, leaves.
 Never imports: identity, vault, auth_server.
 """
 
-from switchboard.audit.audit_log import AuditLog, NoAuditLog, RedisAuditLog
+from switchboard.audit.audit_log import AuditLog, NoAuditLog, RedisAuditLog, open_audit_log
 
-__all__ = ["AuditLog", "NoAuditLog", "RedisAuditLog"]
+__all__ = ["AuditLog", "NoAuditLog", "RedisAuditLog", "open_audit_log"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -16,11 +17,6 @@ import structlog
 
 from switchboard.audit.entries import Chain, signing_key
 from switchboard.state import State
-
-KEPT_ENTRIES: Final = 50_000
-"""In the stream, when nothing else is said; about 20 MB."""
-
-KEPT_DAYS: Final = 90
 
 MAX_UNSENT: Final = 1_000
 """Entries that are kept while Redis is away."""
@@ -79,8 +75,8 @@ class RedisAuditLog:
         secret_keys: Sequence[str],
         writer: str,
         *,
-        entries: int = KEPT_ENTRIES,
-        days: int = KEPT_DAYS,
+        entries: int,
+        days: int,
     ) -> None:
         self._state = state
         self._stream = state.keys.audit()
@@ -126,3 +122,23 @@ class RedisAuditLog:
         self._unsent.append(entry)
         if len(self._unsent) > MAX_UNSENT:
             log.warning("audit_entry.lost", error=str(error), entry=dict(self._unsent.popleft()))
+
+
+@asynccontextmanager
+async def open_audit_log(
+    state: State | None,
+    secret_keys: Sequence[str],
+    writer: str,
+    *,
+    entries: int,
+    days: int,
+) -> AsyncIterator[AuditLog]:
+    """The audit log for as long as the block runs; none without shared state, or without entries to keep."""
+    if state is None or not entries:
+        yield NoAuditLog()
+        return
+    audit = RedisAuditLog(state, secret_keys, writer, entries=entries, days=days)
+    try:
+        yield audit
+    finally:
+        await audit.flush()

@@ -117,6 +117,7 @@ def _ephemeral(data: Mapping[str, Any]) -> tuple[SecretStr, ...]:
 
 
 Items = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
+KeyRing = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_long_enough)]
 Json = (NoDecode, BeforeValidator(_json))
 Names = Annotated[dict[str, str] | None, *Json]
 Objects = Annotated[tuple[dict[str, Any], ...], *Json]
@@ -150,11 +151,9 @@ class SharedSettings(BaseSettings):
     )
     redis_wait_ms: int = Field(100, ge=1, le=4000, description="milliseconds to wait for them, 1 to 4000")
     redis_prefix: str = Field("", pattern=r"^[^\s{}]*$", description="put before every key; no spaces or braces")
-    secret_key: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_items), AfterValidator(_long_enough)] = (
-        Field(
-            default_factory=_ephemeral,
-            description="keys of the fleet, the newest first; each 32 bytes or more; needed with Redis",
-        )
+    secret_key: KeyRing = Field(
+        default_factory=_ephemeral,
+        description="keys of the fleet, the newest first; each 32 bytes or more; needed with Redis",
     )
     auth_server_url: Url | None = Field(
         None, description="the issuer as clients see it: of the authorization server on its own, or in separate mode"
@@ -318,6 +317,9 @@ def _scheme(value: Any) -> str:
 
 _HIDDEN: Mapping[str, Callable[[Any], str]] = {
     "secret_key": _length,
+    "vault_keys": _length,
+    "vault_token": _length,
+    "azure_client_secret": _length,
     "introspection_client_secret": _length,
     "upstream_client_secret": _length,
     "auth_clients": _length,

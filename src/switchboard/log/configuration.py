@@ -33,6 +33,8 @@ QUIET: Mapping[str, int] = {
     "httpx2": logging.WARNING,
     "httpcore": logging.INFO,
     "httpcore2": logging.INFO,  # headers at DEBUG
+    "botocore": logging.INFO,  # signed headers at DEBUG
+    "urllib3": logging.INFO,  # whole URLs at DEBUG
     "mcp": logging.INFO,  # message bodies at DEBUG
     "python_multipart": logging.INFO,  # form fields at DEBUG
     "websockets": logging.INFO,  # headers at DEBUG

@@ -45,6 +45,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `vault:namespaces` | set | the namespaces in which there were credentials | - |
 | `vault:{<namespace>}:owners` | set | who has credentials there | - |
 | `vault:{<namespace>}:<digest>` | hash | one owner's credentials by name, encrypted | each as it says |
+| `vault:lock:<digest>` | string | who writes that credential to a store without conditional writes | LEASE |
 | `audit` | stream | who did what to what, why, and how it ended | AUDIT_ENTRIES, AUDIT_DAYS |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
@@ -209,6 +210,9 @@ class Keys:
 
     def vault_records(self, tag: str, digest: str) -> str:
         return f"{self.prefix}vault:{{{tag}}}:{digest}"
+
+    def vault_lock(self, digest: str) -> str:
+        return f"{self.prefix}vault:lock:{digest}"
 
     def audit(self) -> str:
         return f"{self.prefix}audit"

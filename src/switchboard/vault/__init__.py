@@ -7,6 +7,7 @@ Never imports: outbound_auth, plugins, backends, http, settings.
 """
 
 from switchboard.vault.cipher import Cipher
+from switchboard.vault.opening import VaultSettings, open_vault
 from switchboard.vault.records import (
     Conflict,
     Record,
@@ -30,4 +31,6 @@ __all__ = [
     "Store",
     "Undecryptable",
     "Vault",
+    "VaultSettings",
+    "open_vault",
 ]

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 
 from switchboard.audit import AuditLog
-from switchboard.errors import ConfigurationError, StateUnavailable
+from switchboard.errors import ConfigurationError, StateUnavailable, VaultUnavailable
 from switchboard.vault.cipher import Cipher
 from switchboard.vault.records import Conflict, Record, RecordKey, RecordRefused, Store, Undecryptable
 
 KEY_CHECK: Final = RecordKey("gateway", ".key-check")
 """A record of nothing: whoever cannot decrypt it has other keys than who wrote to this vault before."""
 
+CHECK_S: Final = 1.0
+
 _WRONG_KEYS: Final = (
     "VAULT_KEYS cannot decrypt what the vault holds: give every worker the same list, with the keys that were used"
     " before. If those are lost, `switchboard vault rotate --delete-undecryptable` removes what nobody can read"
+)
+
+_NOT_ROTATED: Final = (
+    "Credentials are encrypted with an older key of VAULT_KEYS: run `switchboard vault rotate`, then remove that key"
 )
 
 log = structlog.get_logger("switchboard.vault")
@@ -34,13 +40,21 @@ class Vault:
 
     Args:
         clock: Unix seconds; the fleet's.
+        advice: what to warn of once the vault holds anything.
     """
 
-    def __init__(self, store: Store, cipher: Cipher, audit: AuditLog, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, cipher: Cipher, audit: AuditLog, clock: Callable[[], float], advice: Sequence[str] = ()
+    ) -> None:
         self.store = store
         self.cipher = cipher
-        self._audit = audit
+        self.problem = ""
+        """Why the store could not be asked last; empty when it could."""
+        self.audit = audit
         self._clock = clock
+        self._advice = advice
+        self._checked: str | None = None
+        """The key of what `check_keys` read last."""
 
     async def get(self, key: RecordKey, *, purpose: str, who: str | None = None) -> Record | None:
         """One record; `None` when there is none, or it has expired.
@@ -53,7 +67,7 @@ class Vault:
             StateUnavailable: the store cannot be asked now.
             Undecryptable: no key decrypts it.
         """
-        with _Audited(self._audit, "credential.read", key, purpose, who) as said:
+        with _Audited(self, "credential.read", key, purpose, who) as said:
             sealed = await self.store.read(key)
             if sealed is None or sealed.expired(self._clock()):
                 said.outcome = "absent"
@@ -84,7 +98,7 @@ class Vault:
             StateUnavailable: the store cannot be asked now.
             ConfigurationError: this vault was written with keys that are not in the ring.
         """
-        with _Audited(self._audit, "credential.written", key, purpose, who):
+        with _Audited(self, "credential.written", key, purpose, who):
             version = secrets.token_hex(8)
             sealed = self.cipher.seal(key, value, version, _milliseconds(expires_at))
             await self._prove_keys()
@@ -100,7 +114,7 @@ class Vault:
         Raises:
             StateUnavailable: the store cannot be asked now.
         """
-        with _Audited(self._audit, "credential.deleted", key, purpose, who) as said:
+        with _Audited(self, "credential.deleted", key, purpose, who) as said:
             removed = await self.store.delete(key)
             said.outcome = "ok" if removed else "absent"
             return removed
@@ -127,7 +141,33 @@ class Vault:
             self.cipher.open(KEY_CHECK, found)
         except Undecryptable as error:
             raise ConfigurationError(f"{_WRONG_KEYS} ({error})") from error
+        self._checked = found.key_id
         return True
+
+    async def look(self) -> None:
+        """Ask again, for CHECK_S at most, if the store could not be asked last, or older keys were in use."""
+        if not (self.problem or self._outdated):
+            return
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await self.check_keys()
+            self.problem = ""
+        except (ConfigurationError, StateUnavailable, TimeoutError) as error:
+            self.problem = str(error) or "it does not answer"
+
+    @property
+    def _outdated(self) -> bool:
+        return self._checked not in (None, self.cipher.newest)
+
+    def warnings(self) -> Iterator[str]:
+        """What to warn of."""
+        if self.problem:
+            yield f"The vault cannot be asked for credentials: {self.problem}"
+        if self._checked is None:
+            return
+        yield from self._advice
+        if self._outdated:
+            yield _NOT_ROTATED
 
     async def _prove_keys(self) -> None:
         """Before anything is written: as `check_keys`, and leave the proof for the next."""
@@ -137,16 +177,17 @@ class Vault:
                 await self.store.write(KEY_CHECK, proof, replacing="")
             except Conflict:
                 continue
+            self._checked = self.cipher.newest
             return
 
 
 class _Audited:
     """An access: its outcome is noted when it ends."""
 
-    __slots__ = ("_audit", "_event", "_key", "_purpose", "_who", "outcome")
+    __slots__ = ("_event", "_key", "_purpose", "_vault", "_who", "outcome")
 
-    def __init__(self, audit: AuditLog, event: str, key: RecordKey, purpose: str, who: str | None) -> None:
-        self._audit = audit
+    def __init__(self, vault: Vault, event: str, key: RecordKey, purpose: str, who: str | None) -> None:
+        self._vault = vault
         self._event = event
         self._key = key
         self._purpose = purpose
@@ -158,13 +199,14 @@ class _Audited:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         key = self._key
+        self._vault.problem = str(error) if isinstance(error, VaultUnavailable) else ""
         if error is not None:
             self.outcome = next((said for type_, said in _OUTCOMES if isinstance(error, type_)), "failed")
             if isinstance(error, Undecryptable):
                 log.warning("credential.undecryptable", error=str(error))
         owner = key.owner or "gateway"
         who = self._who or owner
-        self._audit.record(
+        self._vault.audit.record(
             self._event,
             who=who,
             what=key.label,
