@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp.server.caching import CacheHint
 
 from switchboard.catalog import Catalog, Entry, Listing, UnknownSelection, Wish, resolved, select, wish
-from switchboard.catalog.search import CALL, DISCOVER, search, tokens, words
+from switchboard.catalog.pages import tokens
+from switchboard.catalog.search import CALL, DISCOVER, ToolIndex, words
 from switchboard.catalog.selection import tags
 from switchboard.config import Preset, ToolSearch
 from switchboard.protocol.resource_uris import Template
@@ -148,12 +152,55 @@ def test_a_preset_can_go_without_tool_search() -> None:
     ],
 )
 def test_a_search_finds_the_tool_that_is_meant_first(query: str, best: str) -> None:
-    assert search(CATALOG.tools.entries, query)[0].entry.exposed == best
+    assert ToolIndex(CATALOG.tools.entries).search(query)[0].entry.exposed == best
 
 
 def test_a_search_ends_at_its_limit_and_finds_nothing_where_nothing_is() -> None:
-    assert len(search(CATALOG.tools.entries, "", 2)) == 2
-    assert search(CATALOG.tools.entries, "zebra") == []
+    index = ToolIndex(CATALOG.tools.entries)
+    assert len(index.search("", 2)) == 2
+    assert index.search("zebra") == []
+
+
+WORDS = st.sampled_from(["", "a", "fi", "fil", "file", "files", "filer", "Read", "reads", "web2", "größe", "größer"])
+
+
+def _likeness(wanted: str, word: str) -> float:
+    shorter, longer = sorted((wanted, word), key=len)
+    return 1.0 if wanted == word else 0.5 if len(shorter) >= 3 and longer.startswith(shorter) else 0.0
+
+
+def _score(entry: Entry, query: str, entries: list[Entry]) -> float:
+    """As the module words it: a sum over the words of the query, of rarity by the most that a word like it weighs."""
+
+    def most(wanted: str, each: Entry) -> float:
+        texts = ((each.exposed, 3), (each.wire["title"], 3), (each.wire["description"], 1))
+        weights = [dict.fromkeys(words(text), weight) for text, weight in texts]
+        every = {word for one in weights for word in one}
+        return max((_likeness(wanted, word) * sum(one.get(word, 0) for one in weights) for word in every), default=0.0)
+
+    def rarity(wanted: str) -> float:
+        having = sum(most(wanted, each) > 0 for each in entries)
+        return math.log(1 + (len(entries) + 0.5) / (having + 0.5))
+
+    return sum(rarity(wanted) * most(wanted, entry) for wanted in set(words(query)))
+
+
+@given(st.lists(st.tuples(WORDS, WORDS, WORDS), max_size=8), st.lists(WORDS, min_size=1, max_size=4).map(" ".join))
+def test_a_search_looks_at_few_tools_and_scores_them_as_if_it_looked_at_all(
+    tools: list[tuple[str, str, str]], query: str
+) -> None:
+    entries = [
+        Entry(f"{name}_{number:x}", "p", name, {"title": title, "description": f"{title} {text} {text}"})
+        for number, (name, title, text) in enumerate(tools)
+    ]
+    found = ToolIndex({entry.exposed: entry for entry in entries}).search(query, 50)
+    if not words(query):
+        return
+    scores = {entry.exposed: score for entry in entries if (score := _score(entry, query, entries)) > 0}
+    assert {each.entry.exposed: pytest.approx(each.score) for each in found} == scores
+    assert [round(each.score, 9) for each in found] == sorted(
+        (round(score, 9) for score in scores.values()), reverse=True
+    )
 
 
 @pytest.mark.parametrize(

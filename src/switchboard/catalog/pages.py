@@ -10,11 +10,12 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from mcp.server.caching import CacheHint
 
@@ -30,6 +31,11 @@ WIRE_KEYS: Mapping[Kind, str] = {
     "prompts": "prompts",
 }
 """The member of a list result that holds the items."""
+
+CHARACTERS_A_TOKEN: Final = 4
+"""A rule of thumb: within a quarter of what common tokenizers make of JSON Schema in English."""
+
+_written = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 _CURSOR = re.compile(r"(tools|resources|templates|prompts):([1-9][0-9]{0,8})", re.ASCII)
 
@@ -57,6 +63,7 @@ class Entry:
     """What a token needs, all of them, besides what the kind of thing needs anyway."""
 
     _digest: bytes = field(default=b"", init=False, repr=False, compare=False)
+    _tokens: int = field(default=0, init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> bytes:
@@ -66,6 +73,13 @@ class Entry:
             text = json.dumps(shape, sort_keys=True, separators=(",", ":"))
             object.__setattr__(self, "_digest", hashlib.sha256(text.encode()).digest())
         return self._digest
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens the definition costs a model that is shown it; found out once."""
+        if not self._tokens:
+            object.__setattr__(self, "_tokens", tokens(self.wire))
+        return self._tokens
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,11 @@ class Listing:
             return True
         offset = position(self.kind, cursor)
         return offset < len(self._wires) and offset % self.page_size == 0
+
+
+def tokens(wire: Mapping[str, Any]) -> int:
+    """About how many tokens a definition costs a model that is shown it."""
+    return math.ceil(len(_written(wire)) / CHARACTERS_A_TOKEN)
 
 
 def cursor_at(kind: Kind, offset: int) -> str:

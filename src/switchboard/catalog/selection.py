@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 from switchboard.catalog.pages import Entry, Listing
-from switchboard.catalog.search import search_entries, tokens
+from switchboard.catalog.search import search_entries
 from switchboard.catalog.shaping import Patterns
 from switchboard.catalog.snapshot import Catalog, digest
 from switchboard.config import Preset, ToolSearch, provider_name
@@ -144,7 +144,7 @@ def _admitted(listing: Listing, selection: Selection) -> Listing:
 
 def _searched(listing: Listing, search: ToolSearch) -> Listing:
     """Few enough are listed as they are; else the tools that find and call the others, and those to keep."""
-    if sum(tokens(entry.wire) for entry in listing.entries.values()) <= search.above_tokens:
+    if sum(entry.tokens for entry in listing.entries.values()) <= search.above_tokens:
         return listing
     keep = Patterns(search.keep)
     kept = (entry for entry in listing.entries.values() if keep.match("tools", entry.exposed))

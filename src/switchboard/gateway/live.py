@@ -127,7 +127,7 @@ class LiveCatalog:
         """The next snapshot: made here, or of a large offer in a thread, so that requests are served meanwhile."""
         offers = tuple(self._offers[name] for name in self._providers if name in self._offers)
         made = partial(build, offers, self._naming, self._shapes, self._catalog)
-        return made() if sum(len(offer.tools) for offer in offers) < LARGE else await asyncio.to_thread(made)
+        return made() if sum(len(offer.tools) for offer in offers) < LARGE else await asyncio.to_thread(_weighed, made)
 
     @asynccontextmanager
     async def running(self, host: Host) -> AsyncIterator[None]:
@@ -255,6 +255,14 @@ class AnnouncingHost:
         if not isinstance(event, ResourceUpdated):
             await self.catalog.refresh()
         await self.host.publish(event)
+
+
+def _weighed(made: Callable[[], Catalog]) -> Catalog:
+    """A snapshot whose tools' tokens are known, which tool search asks for with the first request of each view."""
+    catalog = made()
+    for entry in catalog.tools.entries.values():
+        _ = entry.tokens
+    return catalog
 
 
 def _by_name(providers: Sequence[Provider]) -> dict[str, Provider]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -12,13 +14,19 @@ from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND, CallToolRequestParams, C
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from switchboard.catalog import Offer
-from switchboard.catalog.search import CALL, DISCOVER, MOST_RESULTS, SEARCHER, USUAL_RESULTS, search, tokens
+from switchboard.catalog import Entry, Offer
+from switchboard.catalog.search import CALL, DISCOVER, MOST_RESULTS, SEARCHER, USUAL_RESULTS, ToolIndex
 from switchboard.common.validation_messages import complaints
 from switchboard.errors import SwitchboardError
 from switchboard.gateway.source import CatalogSource, Context, ask
 from switchboard.plugins import Host
 from switchboard.protocol.direct_requests import DirectTool
+
+LARGE: Final = 500
+"""Tools from which on an index is made beside the event loop."""
+
+INDEXES: Final = 8
+"""Views of the catalog whose tools are indexed at once, some 350 bytes for each tool."""
 
 _STRICT: Final = ConfigDict(extra="forbid")
 
@@ -51,6 +59,9 @@ class Searcher:
 
     def __init__(self, source: CatalogSource) -> None:
         self._source = source
+        self._indexes: OrderedDict[int, tuple[Mapping[str, Entry], ToolIndex]] = OrderedDict()
+        """By the identity of the tools that were indexed, which are kept with it."""
+        self._indexing = asyncio.Lock()
 
     async def offer(self) -> Offer:
         """Nothing of its own."""
@@ -71,26 +82,38 @@ class Searcher:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         try:
             if params.name == DISCOVER:
-                return self._discover(Discover.model_validate(params.arguments or {}))
+                return await self._discover(Discover.model_validate(params.arguments or {}))
             return await self._call(ctx, params, Call.model_validate(params.arguments or {}))
         except ValidationError as error:
             text = f"Invalid arguments for tool {params.name}: {complaints(error, 'arguments')}"
             return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
-    def _discover(self, wanted: Discover) -> CallToolResult:
-        tools = self._source.current().tools.unlisted
-        found = search(tools, wanted.query, wanted.limit)
-        shown = [{**each.entry.wire, "estimatedTokens": tokens(each.entry.wire)} for each in found]
+    async def _discover(self, wanted: Discover) -> CallToolResult:
+        index = await self._index(self._source.current().tools.unlisted)
+        found = index.search(wanted.query, wanted.limit)
+        shown = [{**each.entry.wire, "estimatedTokens": each.entry.tokens} for each in found]
         answer = {
             "tools": shown,
             "matched": len(shown),
-            "available": len(tools),
+            "available": len(index),
             "estimatedTokens": sum(each["estimatedTokens"] for each in shown),
-            "estimatedTokensOfAll": sum(tokens(entry.wire) for entry in tools.values()),
+            "estimatedTokensOfAll": index.estimated_tokens,
         }
         return CallToolResult(
             content=[TextContent(type="text", text=to_json(answer).decode())], structured_content=answer
         )
+
+    async def _index(self, tools: Mapping[str, Entry]) -> ToolIndex:
+        """The index of a view's tools: made when it is first asked for, beside the event loop if there are many."""
+        async with self._indexing:
+            kept, index = self._indexes.get(id(tools), (None, None))
+            if kept is not tools or index is None:
+                index = ToolIndex(tools) if len(tools) < LARGE else await asyncio.to_thread(ToolIndex, tools)
+                self._indexes[id(tools)] = tools, index
+                if len(self._indexes) > INDEXES:
+                    self._indexes.popitem(last=False)
+            self._indexes.move_to_end(id(tools))
+            return index
 
     async def _call(self, ctx: Context, params: CallToolRequestParams, wanted: Call) -> HandlerResult:
         entry = self._source.current().tools.find(wanted.name)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from switchboard.catalog.search import tokens
+from switchboard.catalog.pages import tokens
 from switchboard.cli.client.server import (
     AsJson,
     Browser,
