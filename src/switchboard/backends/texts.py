@@ -13,7 +13,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, URL_ELICITATION_REQUIRED
+from mcp_types import INVALID_PARAMS, URL_ELICITATION_REQUIRED, CallToolResult
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.backends.connections.leniency import with_blocks
 from switchboard.backends.envelope import RESERVED
@@ -48,6 +49,14 @@ def result(raw: Mapping[str, Any]) -> dict[str, Any]:
             for key, one in fit["inputRequests"].items()
         }
     return fit
+
+
+def result_of_texts(raw: Mapping[str, Any], version: str) -> CallToolResult:
+    """What `result` and `leniency.parsed` make of the result of a tool that is texts and nothing else."""
+    fit = {**raw, "content": [{"type": "text", "text": plain(block["text"])} for block in raw["content"]]}
+    if version in MODERN_PROTOCOL_VERSIONS:
+        fit["resultType"] = "complete"
+    return CallToolResult.model_validate(fit, by_name=False)
 
 
 def question(method: Any, params: Mapping[str, Any]) -> dict[str, Any]:

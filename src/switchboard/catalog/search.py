@@ -81,7 +81,8 @@ def search_entries() -> tuple[Entry, ...]:
 class ToolIndex:
     """The words of many tools, for one search after another.
 
-    Making it takes some 50 ms of processor time for each thousand tools; a search looks at the tools that have one of its words alone.
+    Making it takes some 50 ms of processor time for each thousand tools. A search looks at nothing but the tools that
+    have one of its words.
     """
 
     def __init__(self, tools: Mapping[str, Entry]) -> None:

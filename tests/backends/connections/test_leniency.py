@@ -6,12 +6,16 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ResourceLink, TextContent
 from pydantic import ValidationError
 
+from switchboard.backends import texts
 from switchboard.backends.connections import leniency
+from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, RESULT, with_objects
 from tests.backends.conftest import Open, Raw
 
 
@@ -19,6 +23,47 @@ def parsed(raw: dict[str, Any], version: str = "2025-06-18") -> CallToolResult:
     result = leniency.parsed("tools/call", version, raw)
     assert isinstance(result, CallToolResult)
     return result
+
+
+TEXTS = st.sampled_from(["", "hé", "a\x1b[31mb\x1b[0m", "\u202ex", "tab\t\n"])
+BLOCKS = st.fixed_dictionaries({"type": st.sampled_from(["text", "text", "odd"]), "text": TEXTS}) | st.sampled_from(
+    [{"type": "text"}, {"type": "text", "text": 1}, {"type": "text", "text": "", "_meta": {}}, {"text": ""}, [], "text"]
+)
+RESULTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"content": st.lists(BLOCKS, max_size=3) | st.sampled_from([None, [], {}])},
+    optional={
+        "isError": st.sampled_from([True, False, None, 1, "true"]),
+        "resultType": st.sampled_from(["complete", "input_required", None]),
+        "structuredContent": st.sampled_from([{}, {"a": 1}, []]),
+        "_meta": st.sampled_from([{}, [], None]),
+        "more": st.just(1),
+    },
+)
+
+
+@given(RESULTS, st.sampled_from(["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]))
+def test_a_result_of_texts_alone_is_read_as_every_other(raw: dict[str, Any], version: str) -> None:
+    if not leniency.is_of_texts(raw):
+        return
+    shape = RESULT if version == "2026-07-28" else HANDSHAKE_RESULT
+    assert with_objects(raw, shape) == raw
+    usual = leniency.parsed("tools/call", version, texts.result(raw))
+    short = texts.result_of_texts(raw, version)
+    assert (short, short.model_fields_set) == (usual, usual.model_fields_set)
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_plain"),
+    [
+        ({"content": [{"type": "text", "text": "a"}], "isError": False, "resultType": "complete"}, True),
+        ({"content": []}, True),
+        ({"content": [{"type": "text", "text": "a"}], "_meta": {}}, False),
+        ({"content": [{"type": "text", "text": "a"}], "resultType": "input_required"}, False),
+        ({"content": [{"type": "text", "text": "a", "annotations": []}]}, False),
+    ],
+)
+def test_most_results_are_texts_alone(raw: dict[str, Any], is_plain: bool) -> None:
+    assert leniency.is_of_texts(raw) is is_plain
 
 
 @pytest.mark.parametrize("structured", [[1], "x", 5, False, {"a": 1}])

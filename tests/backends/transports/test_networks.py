@@ -121,7 +121,7 @@ async def test_a_request_given_up_while_it_connects_leaves_no_socket_to_those_af
         target = Target.of(httpx2.URL(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
         client = HttpClient()
         for turns in range(60):
-            request = asyncio.create_task(client.send(target, b"GET", [], b"", Timeouts(read=5)))
+            request = asyncio.create_task(client.send(target, b"GET", b"", b"", Timeouts(read=5)))
             for _ in range(turns):
                 await asyncio.sleep(0)
             request.cancel()

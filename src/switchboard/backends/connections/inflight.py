@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final
 
 import anyio
@@ -59,20 +60,13 @@ class Call:
         self._newest: Progress | None = None
         """The last of it, if nothing came after it: newer progress takes its place once there are many."""
 
-    @asynccontextmanager
-    async def clock(self) -> AsyncIterator[None]:
-        """Bound the time without a sign of life.
+    def clock(self) -> _Clock:
+        """A context that bounds the time without a sign of life.
 
         Raises:
             TimeoutError: it is over.
         """
-        try:
-            async with self._timeout:
-                self.alive()
-                yield
-        finally:
-            for ask in list(self._asks):
-                ask.cancel()
+        return _Clock(self, self._timeout, self._asks)
 
     def alive(self) -> None:
         """The backend gave a sign of life."""
@@ -123,6 +117,28 @@ class Call:
             self._timeout.reschedule(deadline)
         except RuntimeError:  # the call is over: there is no clock to set any more
             return
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """See `Call.clock`."""
+
+    call: Call
+    timeout: asyncio.Timeout
+    asks: set[anyio.CancelScope]
+
+    async def __aenter__(self) -> None:
+        await self.timeout.__aenter__()
+        self.call.alive()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.timeout.__aexit__(kind, error, traceback)
+        finally:
+            for ask in list(self.asks):
+                ask.cancel()
 
 
 class InFlight:

@@ -14,6 +14,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 KNOWN: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
 """Types of content blocks."""
 
+_OF_TEXTS: Final = frozenset({"content", "isError", "resultType"})
+
 UNSTATED: Final = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 """What a modern result must state, as it is when a server does not."""
 
@@ -43,6 +45,21 @@ def parsed(method: str, version: str, raw: Mapping[str, Any]) -> Result:
     if structured is None or not isinstance(result, CallToolResult):
         return result
     return result.model_copy(update={"structured_content": structured})
+
+
+def is_of_texts(raw: Mapping[str, Any]) -> bool:
+    """Whether the result of a tool is texts and nothing else, as most are: there is nothing in it to be lenient about.
+
+    Such a result is its own model's; `with_objects` and `parsed` leave it as it is.
+    """
+    if not _OF_TEXTS.issuperset(raw) or type(raw.get("content")) is not list:
+        return False
+    if type(raw.get("isError", False)) is not bool or raw.get("resultType", "complete") != "complete":
+        return False
+    return all(
+        type(block) is dict and len(block) == 2 and block.get("type") == "text" and type(block.get("text")) is str
+        for block in raw["content"]
+    )
 
 
 def introduced(result: Mapping[str, Any]) -> dict[str, Any]:

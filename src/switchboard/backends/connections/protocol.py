@@ -42,7 +42,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.backends.caller import Params
 from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, PARAMS, RESULT, with_objects
-from switchboard.backends.connections.leniency import introduced
+from switchboard.backends.connections.leniency import introduced, is_of_texts
 from switchboard.backends.connections.notification_order import NotificationOrder
 from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
 
@@ -201,6 +201,8 @@ class RpcConnection:
             self._arrived = max(self._arrived, notified)
         else:
             result = await self._sent_directly(self._direct, method, params, named)
+        if method == "tools/call" and is_of_texts(result):
+            return result
         repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
         return introduced(repaired) if method == "initialize" else repaired
 

@@ -7,7 +7,6 @@ request. So a request is sent once, and whatever is out of the ordinary is dealt
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -17,10 +16,10 @@ from typing import Any, Final
 import httpx2
 from mcp.client.streamable_http import MCP_SESSION_ID
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from switchboard.backends.transports.http import CONNECT_S, CREDENTIAL, READ_S, FailoverTransport
-from switchboard.backends.transports.http_client import Answer, Headers, Target, Timeouts
+from switchboard.backends.transports.http_client import Answer, Target, Timeouts, header_lines
 from switchboard.backends.transports.http_client.adapter import response
 from switchboard.errors import CredentialUnavailable
 
@@ -33,6 +32,10 @@ SPOKEN: Final = {"accept": "application/json, text/event-stream", "content-type"
 
 WRITTEN: Final = frozenset({"host", "content-length", "transfer-encoding"})
 """Headers that follow from the request: what the configuration says of them is not sent, as on the other way."""
+
+KEPT_LINES: Final = 64
+LONGEST_LINES: Final = 4_096
+"""How many requests' headers are remembered for a connection, and the bytes of the longest that are."""
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -54,8 +57,10 @@ class DirectRequests:
         self._max_bytes = max_bytes
         given = {name.lower(): value for name, value in http.headers.items()}
         self._own = {name: value for name, value in given.items() if name not in WRITTEN} | SPOKEN
-        self._lines: tuple[tuple[Any, ...], Headers] = ((), [])
-        self._targets: dict[str, Target] = {}
+        self._lines: dict[tuple[Any, ...], bytes] = {}
+        """Headers as they are sent, by the server, the session and what a request adds: most requests add alike."""
+        self._target: tuple[httpx2.URL, Target] = (failover.address, Target.of(failover.address))
+        """Of the URL that a request went to last."""
         self._waiting: set[Answer] = set()
         self._signs = http.auth is not None or bool(failover.address.userinfo)
         """Whether the SDK's client adds a credential to each request; nothing is sent from here then."""
@@ -82,10 +87,10 @@ class DirectRequests:
             except CredentialUnavailable:  # the other way words it
                 return None
             headers = {**headers, **credential}
-        body = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        body = to_json(message)
         failover.last_used = time.monotonic()
         try:
-            answer, url = await failover.first_to_answer(partial(self._post, self._headers(headers), body))
+            answer, url = await failover.first_to_answer(partial(self._post, headers, body))
         except httpx2.TransportError as error:
             failover.in_hand[number] = error
             return None
@@ -116,25 +121,31 @@ class DirectRequests:
             answer.failed(httpx2.ReadError("the connection was closed"))
             answer.close()
 
-    async def _post(self, headers: Headers, body: bytes, url: httpx2.URL) -> tuple[Answer, int]:
-        target = self._targets.get(key := str(url)) or self._targets.setdefault(key, Target.of(url))
-        answer = await self._failover.client.send(
-            target, b"POST", [(b"host", target.authority), *headers], body, TIMEOUTS, self._waiting
-        )
+    async def _post(self, headers: Mapping[str, str], body: bytes, url: httpx2.URL) -> tuple[Answer, int]:
+        if self._target[0] is not url:
+            self._target = url, Target.of(url)
+        target = self._target[1]
+        lines = self._header_lines(target, headers)
+        answer = await self._failover.client.send(target, b"POST", lines, body, TIMEOUTS, self._waiting)
         if any(name == b"set-cookie" for name, _ in answer.headers):
             request = httpx2.Request("POST", url)
             self._http.cookies.extract_cookies(httpx2.Response(answer.status, headers=answer.headers, request=request))
         return answer, answer.status
 
-    def _headers(self, more: Mapping[str, str]) -> Headers:
+    def _header_lines(self, target: Target, more: Mapping[str, str]) -> bytes:
         session = self._failover.session
-        given = (session, *more.items())
-        if self._lines[0] != given:
+        given = (target.authority, session, *more.items())
+        lines = self._lines.get(given)
+        if lines is None:
             session_header = {} if session is None else {MCP_SESSION_ID: session}
             named = {**self._own, **session_header, **{name.lower(): value for name, value in more.items()}}
-            self._lines = given, [(name.encode("ascii"), value.encode("ascii")) for name, value in named.items()]
-        lines = self._lines[1]
-        return [*lines, (b"cookie", self._cookies())] if self._http.cookies else lines
+            encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in named.items()]
+            lines = header_lines([(b"host", target.authority), *encoded])
+            if len(self._lines) >= KEPT_LINES:
+                self._lines.clear()
+            if len(lines) <= LONGEST_LINES:
+                self._lines[given] = lines
+        return lines + header_lines([(b"cookie", self._cookies())]) if self._http.cookies else lines
 
     def _cookies(self) -> bytes:
         request = httpx2.Request("POST", self._failover.address)

@@ -183,7 +183,7 @@ class OpenHttp:
 
     async def stream_ready(self) -> None:
         """The first calls of a new session wait for its stream; a server that does not answer delays one, not all."""
-        if self._has_stream and self.resumed is None:
+        if not self.tried.is_set() and self._has_stream and self.resumed is None:
             try:
                 async with asyncio.timeout(STREAM_READY_S):
                     await self.tried.wait()

@@ -9,7 +9,7 @@ Why not httpx2's own connections: they take seventeen times as much of a process
 is what a gateway is for. Proxies stay with it (`endpoints`). Knows nothing of JSON-RPC or MCP.
 """
 
-from switchboard.backends.transports.http_client.client import HttpClient, Target
+from switchboard.backends.transports.http_client.client import HttpClient, Target, header_lines
 from switchboard.backends.transports.http_client.connection import Answer, Headers, Timeouts
 
-__all__ = ["Answer", "Headers", "HttpClient", "Target", "Timeouts"]
+__all__ = ["Answer", "Headers", "HttpClient", "Target", "Timeouts", "header_lines"]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import httpx2
 
-from switchboard.backends.transports.http_client.client import HttpClient, Target
+from switchboard.backends.transports.http_client.client import HttpClient, Target, header_lines
 from switchboard.backends.transports.http_client.connection import Answer, Timeouts
 
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -25,7 +25,7 @@ class ClientTransport(httpx2.AsyncBaseTransport):
         headers = [(name.lower(), value) for name, value in request.headers.raw if name.lower() not in FRAMING]
         timeouts = _timeouts(request.extensions.get("timeout", {}))
         answer = await self._client.send(
-            Target.of(request.url), request.method.encode("ascii"), headers, body, timeouts
+            Target.of(request.url), request.method.encode("ascii"), header_lines(headers), body, timeouts
         )
         return response(answer)
 

@@ -41,6 +41,18 @@ class Target:
         return cls(tls, url.raw_host.decode("ascii"), url.port or (443 if tls else 80), url.raw_path, url.netloc)
 
 
+def header_lines(headers: Headers) -> bytes:
+    """Headers as they are sent.
+
+    Raises:
+        httpx2.LocalProtocolError: one has a line break in it.
+    """
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if len(_IN_NO_HEADER.findall(lines)) != 2 * len(headers):
+        raise httpx2.LocalProtocolError("a header has a line break in it")
+    return lines
+
+
 class HttpClient:
     """Connections that stay open between requests."""
 
@@ -62,7 +74,7 @@ class HttpClient:
         self,
         target: Target,
         method: bytes,
-        headers: Headers,
+        lines: bytes,
         body: bytes,
         timeouts: Timeouts,
         waiting: set[Answer] | None = None,
@@ -70,18 +82,14 @@ class HttpClient:
         """Send a request and wait for the head of its answer.
 
         Args:
-            headers: all but `content-length`.
+            lines: its headers, all but `content-length`, as `header_lines` writes them.
             waiting: has the answer once it is waited for, unless there is none.
 
         Raises:
             httpx2.ConnectError: nobody has seen it.
             httpx2.ConnectTimeout: nobody has seen it.
-            httpx2.LocalProtocolError: it is none.
             httpx2.TransportError: there is no answer; the server may have seen it.
         """
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if len(_IN_NO_HEADER.findall(lines)) != 2 * len(headers):
-            raise httpx2.LocalProtocolError("a header has a line break in it")
         length = b"content-length: %d\r\n" % len(body) if body or method == b"POST" else b""
         request = b"%b %b HTTP/1.1\r\n%b%b\r\n%b" % (method, target.path, lines, length, body)
         connection = self._idle_one(target) or await self._new(target, timeouts)
