@@ -49,11 +49,14 @@ LONG = tuple(
         "backends/connections": "shared_scope progress",
         "backends/transports": "backend_sessions hostile_child",
         "sources": "registries",
-        "sessions": "connections redis_away bad_input cluster streams",
+        "sessions": "bad_input owners",
+        "sessions/parking": "losses",
+        "sessions/redis": "connections redis_away cluster",
+        "sessions/streams": "replies",
         "project": "first_server deployment",
         "tasks": "fleet",
         "auth": "clocks",
-        "common": "http_bounds",
+        "common": "http_processes",
         "state": "pubsub servers",
         "auth/rfc9700_security_practice": "hostile_input",
     }.items()
@@ -71,7 +74,7 @@ WHOLE = frozenset(
         "journeys/test_inspector",
         "journeys/test_scratch",
         "journeys/test_separate_mode",
-        "sessions/test_cluster",
+        "sessions/redis/test_cluster",
         "state/test_servers",
     )
 )

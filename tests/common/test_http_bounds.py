@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
-from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
-from switchboard.cli.serving import uvicorn_config
 from switchboard.common.http_bounds import (
     BODY_RATE,
     BODY_S,
@@ -27,195 +14,21 @@ from switchboard.common.http_bounds import (
     LARGEST_HEAD,
     LINGER_S,
     LONGEST_PIPELINE,
-    BoundedHttp,
 )
-from switchboard.settings import Settings
-from tools.fleet.children import LOOPBACK, answers, free_port, start
-from tools.fleet.workers import COMMAND
-
-PATIENCE = 20
-HEAD = b"POST /read HTTP/1.1\r\nHost: localhost\r\n"
-GET = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-class Quick(BoundedHttp):
-    """Waits for no part longer than a moment."""
-
-    silent_s, head_s, body_s = 0.3, 0.3, 0.3
-
-
-class Patient(BoundedHttp):
-    """Waits for a head and a body for ever, as far as a test is concerned."""
-
-    silent_s, head_s, body_s = 600, 600, 600
-
-
-class Unfinished:
-    """An application that reads the body at `/read`, and answers at once elsewhere; knows what came of each request."""
-
-    def __init__(self) -> None:
-        self.seen: asyncio.Queue[str] = asyncio.Queue()
-        self.go_on = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/wait":
-            await self.go_on.wait()
-        if scope["path"] == "/read":
-            message = await receive()
-            while message.get("more_body"):
-                message = await receive()
-            self.seen.put_nowait(message["type"])
-        names = sorted(name.decode() for name, _ in scope["headers"])
-        await PlainTextResponse(",".join(names))(scope, receive, send)
-
-
-class Timer:
-    """What a `Clock` gives for a call that is to come."""
-
-    def __init__(self, when: float, call: Callable[[], None]) -> None:
-        self._when = when
-        self.call = call
-        self.cancelled = False
-
-    def when(self) -> float:
-        return self._when
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Clock:
-    """The part of an event loop that the protocol asks for, with a time that a test moves; nothing is ever served."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        self._timers: list[Timer] = []
-
-    def time(self) -> float:
-        return self._now
-
-    def call_at(self, when: float, call: Callable[[], None]) -> Timer:
-        self._timers.append(Timer(when, call))
-        return self._timers[-1]
-
-    def call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
-        return self.call_at(self._now + seconds, call)
-
-    def create_task(self, task: Coroutine[Any, Any, None]) -> Future[None]:
-        task.close()
-        return Future()
-
-    def advance(self, seconds: float) -> None:
-        end = self._now + seconds
-        while due := [each for each in self._timers if not each.cancelled and each.when() <= end]:
-            first = min(due, key=Timer.when)
-            self._timers.remove(first)
-            self._now = max(self._now, first.when())
-            first.call()
-        self._now = end
-
-
-class Transport(asyncio.Transport):
-    """Keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = self.aborted = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.aborted = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self.protocol
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
-    def pause_reading(self) -> None:
-        """The application has enough; here it takes it at once."""
-
-    def resume_reading(self) -> None:
-        """It wants more."""
-
-
-def begun(clock: Clock, transport: Transport) -> BoundedHttp:
-    """A connection that was just made."""
-    config = uvicorn.Config(Unfinished(), lifespan="off", log_config=None)
-    protocol = BoundedHttp(config, ServerState(), {}, _loop=clock)  # type: ignore[arg-type]
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    return protocol
-
-
-def bring(protocol: BoundedHttp, part: bytes) -> None:
-    """Bytes come, and the application takes them at once."""
-    protocol.data_received(part)
-    protocol.cycle.body.clear()
-    protocol.flow.resume_reading()
-
-
-@asynccontextmanager
-async def served(protocol: type[BoundedHttp]) -> AsyncIterator[tuple[int, Unfinished]]:
-    app = Unfinished()
-    port = free_port()
-    config = uvicorn.Config(
-        app, host=LOOPBACK, port=port, http=protocol, lifespan="off", log_config=None, timeout_keep_alive=600
-    )
-    async with running(config):
-        try:
-            yield port, app
-        finally:
-            app.go_on.set()
-
-
-@asynccontextmanager
-async def running(config: uvicorn.Config) -> AsyncIterator[None]:
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(LOOPBACK, port)
-        yield reader, writer
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-async def answered(port: int, part: bytes) -> bytes:
-    """All that comes until the server closes."""
-    async with connected(port) as (reader, writer):
-        writer.write(part)
-        return await reader.read()
-
-
-async def trickle(writer: asyncio.StreamWriter, part: bytes, until: asyncio.Future[Any]) -> None:
-    """Send a part again and again, until something has come."""
-    while not until.done():
-        with contextlib.suppress(ConnectionError):
-            writer.write(part)
-            await writer.drain()
-        await asyncio.wait({until}, timeout=0.05)
+from tests.common.connections import (
+    GET,
+    HEAD,
+    Clock,
+    Patient,
+    Quick,
+    Transport,
+    answered,
+    begun,
+    bring,
+    connected,
+    served,
+    trickle,
+)
 
 
 @pytest.mark.parametrize(
@@ -367,65 +180,3 @@ async def test_a_few_requests_sent_ahead_are_answered_in_turn() -> None:
     async with served(Patient) as (port, _):
         last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         assert (await answered(port, GET * 10 + last)).count(b"HTTP/1.1 200 ") == 11
-
-
-# -- the processes -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["worker", "authorization server"])
-def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
-    """The port of a process that strangers can reach."""
-    port = free_port()
-    what = "serve" if request.param == "worker" else "auth-server"
-    ports = {"PORT": str(port), "AUTH_SERVER_PORT": str(port), "SECRET_KEY": "k" * 43}
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    child = start("process", [COMMAND, what], tmp_path, kept | ports)
-    child.wait_until(lambda: answers(port, "/.well-known/oauth-authorization-server"), 120)
-    yield port
-    child.stop()
-
-
-def left_open(port: int, part: bytes) -> socket.socket:
-    connection = socket.create_connection((LOOPBACK, port), timeout=HEAD_S + BODY_S + PATIENCE)
-    connection.sendall(part)
-    return connection
-
-
-def test_a_process_closes_what_strangers_leave_unfinished_and_goes_on(process: int) -> None:
-    parts = (
-        b"POST /token HTTP/1.1\r\nHost: localhost\r\nX-Half: ",
-        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n" + b"x" * 100_000,
-        b"POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-        b"Content-Length: 4000\r\n\r\ngrant_type=",
-        b"POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-    )
-    unfinished = [left_open(process, part) for part in parts for _ in range(5)]
-    for connection in unfinished:
-        with connection, contextlib.suppress(ConnectionResetError):
-            while connection.recv(65_536):
-                pass
-    assert answers(process, "/.well-known/oauth-authorization-server")
-
-
-async def test_a_request_that_is_sent_ahead_finds_nothing_of_the_context_of_the_one_before() -> None:
-    kept: ContextVar[str] = ContextVar("kept", default="nothing")
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            for said in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{said}.complete"})
-            return
-        found = kept.get()
-        kept.set("something")
-        await PlainTextResponse(f"found {found}")(scope, receive, send)
-
-    settings = Settings(_env_file=None, host=LOOPBACK, port=free_port())
-    last = GET.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n"
-    async with running(uvicorn_config(app, settings)):
-        assert (await answered(settings.port, GET + last)).count(b"found nothing") == 2
-
-
-def test_a_worker_serves_within_these_bounds() -> None:
-    assert uvicorn_config("app", Settings(_env_file=None)).http is BoundedHttp

@@ -19,6 +19,9 @@ from tools.fleet.redis_cluster import RedisCluster, running_cluster
 HASTE = CallTiming(first=0.05, again=0.1, begin=20, silent=20, abandoned=20, away=30, kept=20, gap=0.01)
 """Repeats soon, and gives nobody up."""
 
+IMPATIENT = CallTiming(first=0.05, again=0.1, begin=0.3, silent=1, abandoned=1, away=2, kept=20, gap=0.01)
+"""Gives up soon as well."""
+
 Rule = Callable[[dict[str, Any], str], Sequence[str]]
 """What becomes of a frame: what is published instead, now, in that order."""
 

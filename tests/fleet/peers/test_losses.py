@@ -1,23 +1,20 @@
-"""Callers that leave, workers that die, restart or run another version: nothing is done twice, and each end is told."""
+"""Workers that die, restart or run another version: nothing is done twice, and each end is told."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from mcp.shared.exceptions import MCPError
 
 from switchboard.errors import StateUnavailable
-from switchboard.fleet.peers import CallTiming, PeerLost, frames, server
-from switchboard.fleet.peers.frames import PROTOCOL, Frame
+from switchboard.fleet.peers import CallTiming, PeerLost, frames
+from switchboard.fleet.peers.frames import PROTOCOL
 from switchboard.timing import Timing
+from tests.fleet.peers.conftest import IMPATIENT
 from tools.fleet.redis_server import RedisServer
-
-IMPATIENT = CallTiming(first=0.05, again=0.1, begin=0.3, silent=1, abandoned=1, away=2, kept=20, gap=0.01)
 
 
 def losing(*kinds: str) -> Callable[[dict[str, Any], str], Sequence[str]]:
@@ -159,69 +156,6 @@ async def test_workers_of_two_versions_do_not_begin_each_others_calls_and_say_wh
     assert work.calls == 0
 
 
-# -- callers that leave -----------------------------------------------------------------------------------------------
-
-
-async def left(call: asyncio.Task[Any]) -> None:
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-
-
-async def test_a_caller_that_leaves_cancels_the_handler(state_url: str | None, open_fleet: Any, work: Any) -> None:
-    async with open_fleet(state_url) as fleet:
-        one, two = await fleet.start("w1"), await fleet.start("w2")
-        async with two.peers.serving("work", work):
-            call = asyncio.create_task(one.peers.call("w2", "work", {}))
-            await work.began.wait()
-            await left(call)
-            await asyncio.wait_for(work.cancelled.wait(), 5)
-    assert work.lost is False
-
-
-async def test_a_cancellation_that_is_lost_is_sent_again_until_it_was_heard(fleet: Any, work: Any) -> None:
-    lost: list[str] = []
-
-    def lossy(frame: dict[str, Any], payload: str) -> Sequence[str]:
-        if frame["kind"] == "cancel" and len(lost) < 3:
-            lost.append(payload)
-            return ()
-        return (payload,)
-
-    one, two = await fleet.start("w1", lossy), await fleet.start("w2")
-    async with two.peers.serving("work", work):
-        call = asyncio.create_task(one.peers.call("w2", "work", {}))
-        await work.began.wait()
-        await left(call)
-        await asyncio.wait_for(work.cancelled.wait(), 5)
-        async with asyncio.timeout(60):
-            while one.peers._withdrawing:
-                await asyncio.sleep(0.01)
-    assert one.pubsub.kinds().count("cancel") == len(lost) + 1
-
-
-async def test_a_call_that_is_cancelled_before_it_arrives_never_begins(fleet: Any, work: Any) -> None:
-    held: list[str] = []
-
-    def late(frame: dict[str, Any], payload: str) -> Sequence[str]:
-        if frame["kind"] == "call":
-            held.append(payload)
-            return ()
-        return (payload, *held)
-
-    one, two = await fleet.start("w1", late), await fleet.start("w2")
-    async with two.peers.serving("work", work):
-        call = asyncio.create_task(one.peers.call("w2", "work", {}, once=False))
-        while not held:
-            await asyncio.sleep(0)
-        await left(call)
-        async with asyncio.timeout(60):
-            while one.peers._withdrawing:
-                await asyncio.sleep(0.01)
-    assert "cancel" in one.pubsub.kinds()
-    assert work.calls == 0
-
-
 async def test_the_handler_is_cancelled_and_told_when_its_caller_is_lost(fleet: Any, work: Any) -> None:
     one = await fleet.start("w1")
     two = await fleet.start("w2", timing=replace(IMPATIENT, abandoned=0.3))
@@ -233,140 +167,6 @@ async def test_the_handler_is_cancelled_and_told_when_its_caller_is_lost(fleet: 
         with pytest.raises(PeerLost, match="its caller was lost"):
             await asyncio.wait_for(call, 5)
     assert work.lost is True
-
-
-async def test_a_question_is_withdrawn_from_the_client_when_its_call_is_over(fleet: Any, person: Any) -> None:
-    async def impatient(params: Any, channel: Any) -> Any:
-        asking = asyncio.ensure_future(channel.ask("who", {}))
-        while not person.asked:
-            await asyncio.sleep(0)
-        asking.cancel()
-        return {"asked": True}
-
-    person.answering.clear()
-    one, two = await fleet.start("w1"), await fleet.start("w2")
-    async with two.peers.serving("ask", impatient), asyncio.timeout(60):
-        assert await one.peers.call("w2", "ask", {}, person) == {"asked": True}
-
-
-# -- what is bounded, and what is not understood ----------------------------------------------------------------------
-
-
-async def test_what_is_too_long_for_redis_is_refused_at_either_end_and_the_call_ends(
-    fleet: Any, person: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(frames, "FRAME_BYTES", 2_000)
-    long = "x" * 3_000
-    errors: list[MCPError] = []
-
-    async def wordy(params: Any, channel: Any) -> Any:
-        await channel.notify("notifications/message", {"data": long})
-        await channel.notify("notifications/message", {"data": "short"})
-        for asked in (long, "n"):
-            try:
-                await channel.ask("who", {"x": asked})
-            except MCPError as error:
-                errors.append(error)
-        return {"x": long}
-
-    class Wordy(type(person)):  # type: ignore[misc]
-        async def ask(self, method: str, params: Any) -> dict[str, Any]:
-            return {"x": long}
-
-    client = Wordy()
-    one, two = await fleet.start("w1"), await fleet.start("w2")
-    async with two.peers.serving("wordy", wordy), asyncio.timeout(60):
-        with pytest.raises(MCPError, match=r"request cannot be handed .* 2000 can be sent"):
-            await one.peers.call("w2", "wordy", {"x": long}, client)
-        with pytest.raises(MCPError, match=r"answer cannot be handed .* 2000 can be sent"):
-            await one.peers.call("w2", "wordy", {}, client)
-    assert client.told == ["short"]
-    assert ["client cannot be asked" in errors[0].message, "answer cannot be handed" in errors[1].message] == [True] * 2
-
-
-@pytest.mark.parametrize("result", ["\ud800", {1, 2}], ids=["half a surrogate", "no JSON"])
-async def test_what_cannot_be_sent_ends_the_call_with_an_error(fleet: Any, result: Any) -> None:
-    async def odd(params: Any, channel: Any) -> Any:
-        return result
-
-    one, two = await fleet.start("w1"), await fleet.start("w2")
-    async with two.peers.serving("odd", odd), asyncio.timeout(60):
-        with pytest.raises(MCPError, match="answer cannot be handed to another worker: it cannot be sent"):
-            await one.peers.call("w2", "odd", {})
-
-
-async def test_a_worker_serves_and_makes_only_so_many_calls_at_once(
-    fleet: Any, work: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "MAX_CALLS", 2)
-    one, two = await fleet.start("w1"), await fleet.start("w2")
-    async with two.peers.serving("work", work), asyncio.TaskGroup() as tasks:
-        for n in range(2):
-            tasks.create_task(one.peers.call("w2", "work", {"n": n}))
-        while work.calls < 2:
-            await asyncio.sleep(0)
-        with pytest.raises(PeerLost, match="serves too many calls; it did not begin"):
-            await one.peers.call("w2", "work", {})
-        work.release.set()
-    async with two.peers.serving("work", work):
-        assert await one.peers.call("w2", "work", {}) == {"did": {}}
-
-
-async def test_outcomes_are_kept_for_a_while_and_only_so_many(fleet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def echo(params: Any, channel: Any) -> Any:
-        return dict(params)
-
-    one, two = await fleet.start("w1"), await fleet.start("w2")
-    async with two.peers.serving("echo", echo):
-        for n in range(10):
-            await one.peers.call("w2", "echo", {"n": n})
-        kept = two.peers._server._served
-        assert len(kept) == 10
-        monkeypatch.setattr(server, "KEPT_BYTES", 3 * next(iter(kept.values())).kept)
-        await one.peers.call("w2", "echo", {"n": 10})
-        async with asyncio.timeout(60):
-            while len(kept) > 3:
-                await asyncio.sleep(0.01)
-        monkeypatch.setattr(server, "KEPT_BYTES", 1_000_000)
-        monkeypatch.setattr(server, "KEPT_CALLS", 2)
-        with pytest.raises(PeerLost, match="does not serve it"):
-            await one.peers.call("w2", "unknown", {})
-        assert len(kept) == 2
-    three = await fleet.start("w3", timing=replace(IMPATIENT, kept=0.1))
-    async with three.peers.serving("echo", echo), asyncio.timeout(60):
-        await one.peers.call("w3", "echo", {})
-        while three.peers._server._served:
-            await asyncio.sleep(0.01)
-
-
-def forged(**changes: Any) -> str:
-    frame = {"call": "c", "from": "w9", "kind": "call", "n": 1, "seen": 0, "again": False}
-    return json.dumps({**frame, "body": {"method": "work", "params": {}, "once": True}, **changes})
-
-
-GARBAGE = [
-    "", "null", "[]", "{}", "[" * 100_000, forged(call=5), forged(call="a b"), forged(**{"from": "\ud800"}),
-    forged(**{"from": "x" * 65}), forged(kind=["call"]), forged(kind="nonsense"), forged(n=-1), forged(n=True),
-    forged(n="1"), forged(seen=None), forged(body=None), forged(body={"method": "work", "params": [], "once": True}),
-    forged(body={"method": "work", "params": {}}), forged(body={"method": ["work"], "params": {}, "once": True}),
-]  # fmt: skip
-
-
-async def test_what_is_no_frame_of_this_version_begins_nothing_and_ends_nothing(fleet: Any, work: Any) -> None:
-    one, two = await fleet.start("w1"), await fleet.start("w2")
-    async with two.peers.serving("work", work):
-        call = asyncio.create_task(one.peers.call("w2", "work", {"x": 1}))
-        await work.began.wait()
-        [mine] = one.peers._calls
-        foreign = [forged(call=mine, kind=kind, n=2, body={}) for kind in ("result", "cancel", "answer", "error")]
-        foreign += [forged(call=mine, kind="result", n=1, body={"result": "not mine"})]  # of another worker
-        assert [payload for payload in GARBAGE if Frame.read(payload) is not None] == []
-        for worker in ("w1", "w2"):
-            for payload in (*GARBAGE, *foreign):
-                await two.pubsub.pubsub.publish(f"mcp:peer:{PROTOCOL}:{worker}", payload)
-        work.release.set()
-        assert await asyncio.wait_for(call, 5) == {"did": {"x": 1}}
-    assert work.calls == 1
 
 
 # -- Redis ------------------------------------------------------------------------------------------------------------
