@@ -139,7 +139,7 @@ async def test_an_emptied_redis_is_told_the_fleets_fingerprint_again_and_a_stran
 async def test_an_empty_redis_takes_its_first_worker_at_once(redis_cluster: RedisCluster, redis_url: str) -> None:
     redis_cluster.flush()
     for url in (redis_cluster.url, redis_url, None):
-        async with open_state(url) as state, asyncio.timeout(2):
+        async with open_state(url) as state, asyncio.timeout(0.9 * Timing().settled_s):
             await check_fingerprint(state, ["key-a"])
 
 

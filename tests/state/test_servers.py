@@ -143,6 +143,7 @@ async def test_the_master_that_sentinel_names_is_used_also_after_a_failover(watc
             with redis.Redis("127.0.0.1", watched.master()) as master:
                 while not master.get("after"):  # the old one still took writes, and lost them, until it was told
                     await _tried(state)
+                    await asyncio.sleep(0.02)  # ten seconds of it are nothing for a processor to be busy with
             await state.pubsub.publish("c", "after")
             while await heard.get() != "after":
                 pass

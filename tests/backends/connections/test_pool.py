@@ -18,6 +18,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 from switchboard.backends import Bounds, Patience, Watchdog
 from switchboard.backends.connections.connection_key import default_scope, key_for
 from switchboard.identity import ANONYMOUS, Caller, Principal
+from tests.backends.conftest import HASTE
 from tools.fleet.workers import offered
 from tools.messages import text
 
@@ -193,7 +194,7 @@ async def test_a_backend_that_hangs_at_its_start_delays_neither_the_list_nor_the
 ) -> None:
     many = [raw(f"b{number}") for number in range(5)]
     async with open_gateway(raw("stuck", "mute"), *many) as opened, Client(opened.server) as client:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(HASTE.start / 2):
             await client.list_tools()
         await opened.discovered(*(backend.name for backend in many))
         names = {tool.name.split("__")[0] for tool in (await client.list_tools(cache_mode="refresh")).tools}

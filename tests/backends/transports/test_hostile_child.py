@@ -95,6 +95,7 @@ async def test_a_child_finds_no_secret_of_the_workers_nor_of_their_parent(
         "REDIS_URL": redis_url,
         "CONFIG_FILE": str(file),
         "AUTH_MODE": "none",
+        "DRAIN_GRACE": "0",
         "PORT": str(free_ports[0]),
         "WORKERS": str(workers),
         "XDG_RUNTIME_DIR": str(tmp_path),
