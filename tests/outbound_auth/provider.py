@@ -429,7 +429,7 @@ class Provider:
 def _decoded(token: str, key: Any) -> Claims:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SecurityWarning)
-        return dict(jwt.decode(token, key, algorithms=["RS256", "ES256", "ES384", "EdDSA"]).claims)
+        return dict(jwt.decode(token, key, algorithms=["RS256", "PS256", "ES256", "ES384", "EdDSA"]).claims)
 
 
 def _error(code: str, status: int = 400) -> Response:

@@ -18,8 +18,9 @@ from starlette.routing import Route
 from switchboard.errors import ConfigurationError, CredentialUnavailable, NotConnected
 from switchboard.outbound_auth.oauth_providers import OAuthProvider, preset
 from switchboard.outbound_auth.registration import client_metadata
+from switchboard.vault import RecordKey
 from tests.auth.conftest import HOST, certificate
-from tests.outbound_auth.conftest import ALICE, CALLBACK, StartWorker, Worker, connect, described, visit
+from tests.outbound_auth.conftest import ALICE, BOB, CALLBACK, StartWorker, Worker, connect, described, visit
 from tests.outbound_auth.provider import Fault, Provider, served
 from tools.serving import serving
 
@@ -227,6 +228,26 @@ async def test_a_registration_that_the_provider_has_forgotten_is_made_again(work
     await connect(accounts)
     assert len(provider.of("register")) == 2
     assert provider.person((await accounts.token(ALICE)).access_token) == "alice"
+
+
+async def test_tokens_are_renewed_as_the_client_that_they_were_issued_to(worker: Worker, provider: Provider) -> None:
+    accounts = worker.accounts(described(provider, client_id="", client_secret=""))
+    provider.expires_in = 0
+    await connect(accounts)
+    await worker.vault.delete(RecordKey("server:tracker", "client"), purpose="two weeks have passed")
+    await accounts.begin(BOB, redirect_uri=CALLBACK)
+    provider.expires_in = 3600
+
+    assert provider.person((await accounts.token(ALICE)).access_token) == "alice"
+    first, second = (each for each in provider.clients if each != "gateway")
+    assert provider.of("token")[-1].form["client_id"] == first != second
+
+
+async def test_a_client_on_loopback_registers_as_a_native_application(worker: Worker, provider: Provider) -> None:
+    accounts = worker.accounts(described(provider, client_id="", client_secret=""))
+    for uri, kind in (("http://127.0.0.1:8000/oauth/callback/tracker", "native"), (CALLBACK, "web")):
+        await accounts.begin(ALICE, redirect_uri=uri)
+        assert json.loads(provider.of("register")[-1].form["json"])["application_type"] == kind
 
 
 async def test_a_gateway_that_describes_itself_needs_no_registration(worker: Worker, provider: Provider) -> None:

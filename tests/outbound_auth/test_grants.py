@@ -89,6 +89,18 @@ async def test_a_key_that_cannot_sign_is_refused_by_name(worker: Worker, provide
     assert text not in str(refused.value)
 
 
+async def test_a_key_signs_by_the_name_and_the_algorithm_that_the_operator_gives(
+    worker: Worker, provider: Provider
+) -> None:
+    key = RSAKey.generate_key(2048)
+    provider.clients["gateway"] = Client(keys=(key.as_dict(private=False),))
+    said = {"client_key_id": "key-7", "client_key_algorithm": "PS256"}
+    pem = key.as_pem(private=True).decode()
+    await worker.outbound.client(described(provider, client_secret="", client_key=pem, **said)).by_client_credentials()
+    header = jwt.decode(provider.of("token")[0].form["client_assertion"], key, algorithms=["PS256"]).header
+    assert (header["kid"], header["alg"]) == ("key-7", "PS256")
+
+
 async def test_a_token_is_exchanged_for_a_narrower_one_of_the_same_person(worker: Worker, provider: Provider) -> None:
     client = worker.outbound.client(described(provider, scopes=("read",), audience="tracker"))
     subject = provider.signed(sub="alice", aud="gateway")

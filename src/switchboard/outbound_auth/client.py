@@ -86,13 +86,24 @@ class OAuthClient:
         """Where the provider is asked. Raises `CredentialUnavailable`."""
         return await self._finder.find()
 
-    async def identity(self, redirect_uri: str = "") -> ClientIdentity:
-        """Which client this gateway is; with a redirect URI it registers itself where it has to."""
-        endpoints = await self.endpoints()
-        if self.provider.client_id:
+    async def identity(self, *, redirect_uri: str = "", client_id: str = "") -> ClientIdentity:
+        """Which client this gateway is: for people who connect now, or the one that tokens were issued to.
+
+        Args:
+            redirect_uri: with one, it registers itself where it has to.
+            client_id: to whom the tokens were issued.
+
+        Raises:
+            ProviderRefused: as `invalid_client`: tokens were issued to a client that it is not any more.
+            CredentialUnavailable: it is none.
+        """
+        endpoints, configured = await self.endpoints(), self.provider.client_id
+        if configured and client_id in ("", configured):
             return configured_identity(self.provider, endpoints.auth_methods)
-        if self._registrations is None:
+        if self._registrations is None or not (redirect_uri or client_id):
             raise CredentialUnavailable(f"{self.provider.name} needs a client_id: tell the operator of this gateway")
+        if client_id:
+            return await self._registrations.known(self.provider, endpoints.issuer, client_id)
         return await self._registrations.find(self.provider, endpoints, self._http, redirect_uri)
 
     async def forget_registration(self, client_id: str) -> None:
@@ -110,7 +121,7 @@ class OAuthClient:
             scopes: beyond those of the provider's description.
             parameters: more of them, such as `nonce` or `login_hint`.
         """
-        endpoints, identity = await self.endpoints(), await self.identity(redirect_uri)
+        endpoints, identity = await self.endpoints(), await self.identity(redirect_uri=redirect_uri)
         if not endpoints.authorization:
             raise CredentialUnavailable(f"{self.provider.name} has no page to sign in at: tell the operator")
         verifier, state = generate_token(VERIFIER_CHARACTERS), state or generate_token(STATE_CHARACTERS)
@@ -140,12 +151,12 @@ class OAuthClient:
 
         The caller has taken `kept` out of where it was, once, by the `state` of the very same browser.
         """
-        endpoints, identity = await self.endpoints(), await self.identity()
-        self._check(params, kept, endpoints, identity)
+        self._check(params, kept, await self.endpoints())
         return await self._ask(
             "sign you in",
             "authorization_code",
             kept["scopes"],
+            client_id=kept["client_id"],
             code=params["code"],
             redirect_uri=kept["redirect_uri"],
             code_verifier=kept["verifier"],
@@ -158,14 +169,16 @@ class OAuthClient:
         Raises:
             ProviderRefused: the provider does not renew them.
         """
-        endpoints, identity = await self.endpoints(), await self.identity()
-        if (endpoints.issuer, identity.client_id) != (before.issuer, before.client_id):
+        if (await self.endpoints()).issuer != before.issuer:
             # A refresh token is shown to nobody but who issued it.
-            raise refused(
-                self.provider.name, RENEW, "invalid_grant", "it was issued by another server, or to another client"
-            )
+            raise refused(self.provider.name, RENEW, "invalid_grant", "it was issued by another server")
         found, _ = await self._ask(
-            RENEW, "refresh_token", before.scopes, refresh_token=before.refresh_token, **self._targets()
+            RENEW,
+            "refresh_token",
+            before.scopes,
+            client_id=before.client_id,
+            refresh_token=before.refresh_token,
+            **self._targets(),
         )
         return replace(found, refresh_token=found.refresh_token or before.refresh_token, renewed=True)
 
@@ -216,7 +229,7 @@ class OAuthClient:
         token = tokens.refresh_token or tokens.access_token
         with explained(self.provider.name, REVOKE):
             async with asyncio.timeout(ANSWER_S):
-                session = self._session(await self.identity(), REVOKE, {})
+                session = self._session(await self.identity(client_id=tokens.client_id), REVOKE, {})
                 response = await session.revoke_token(endpoints.revocation, token=token, token_type_hint=hint)
         if not response.is_success:
             said = read_answer(self.provider.name, REVOKE, response)
@@ -231,10 +244,17 @@ class OAuthClient:
         return found
 
     async def _ask(
-        self, doing: str, grant_type: str, asked: Sequence[str], *, types: Sequence[str] = ("bearer",), **members: str
+        self,
+        doing: str,
+        grant_type: str,
+        asked: Sequence[str],
+        *,
+        client_id: str = "",
+        types: Sequence[str] = ("bearer",),
+        **members: str,
     ) -> tuple[TokenSet, dict[str, Any]]:
         """Send a token request; the other way of sending a secret is tried once, if the provider says nothing of it."""
-        endpoints, identity = await self.endpoints(), await self.identity()
+        endpoints, identity = await self.endpoints(), await self.identity(client_id=client_id)
         may_be_form = identity.method == "client_secret_basic" and not (
             self.provider.client_auth or endpoints.auth_methods
         )
@@ -309,16 +329,15 @@ class OAuthClient:
         named = {"resource": self.provider.resource, "audience": self.provider.audience}
         return {name: value for name, value in named.items() if value}
 
-    def _check(
-        self, params: Mapping[str, str], kept: Mapping[str, Any], endpoints: Endpoints, identity: ClientIdentity
-    ) -> None:
+    def _check(self, params: Mapping[str, str], kept: Mapping[str, Any], endpoints: Endpoints) -> None:
         """Whether a browser came back with an answer to this very request, from the issuer that it was sent to."""
         name, again = self.provider.name, "start again from where you connect"
         if not compare_digest(params.get("state", "").encode(), kept["state"].encode()):
             raise CredentialUnavailable(f"this answer of {name} belongs to another sign-in; {again}")
         if self._clock() > kept["until"]:
             raise CredentialUnavailable(f"signing in at {name} took longer than {SIGN_IN_S / 60:.0f} minutes; {again}")
-        if (endpoints.issuer, identity.client_id) != (kept["issuer"], kept["client_id"]):
+        changed = self.provider.client_id and self.provider.client_id != kept["client_id"]
+        if endpoints.issuer != kept["issuer"] or changed:
             raise CredentialUnavailable(f"how this gateway uses {name} was changed meanwhile; {again}")
         issuer = params.get("iss")
         if endpoints.has_issuer and issuer != kept["issuer"] and (issuer is not None or endpoints.iss_required):

@@ -6,7 +6,7 @@ import base64
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote_plus
@@ -36,11 +36,13 @@ class ClientIdentity:
     method: ClientAuth = "none"
     secret: str = field(default="", repr=False)
     key: Key | None = field(default=None, repr=False)
+    key_id: str = ""
+    algorithm: str = ""
 
     def proof(self) -> Callable[..., Prepared] | str:
         """What adds the proof to one request, as Authlib's clients take it; `none` and `client_secret_post` by name."""
         if self.method == "private_key_jwt" and self.key is not None:
-            return _by_key(self.key)
+            return _by_key(self.key, self.key_id or self.key.kid or self.key.thumbprint(), self.algorithm)
         return _by_basic if self.method == "client_secret_basic" else self.method
 
 
@@ -54,7 +56,11 @@ def configured_identity(provider: OAuthProvider, supported: Sequence[str]) -> Cl
         ConfigurationError: its key is none.
     """
     if provider.client_key and provider.client_auth in ("", "private_key_jwt"):
-        return ClientIdentity(provider.client_id, "private_key_jwt", key=signing_key(provider))
+        key = signing_key(provider)
+        algorithm = provider.client_key_algorithm or _algorithm(key)
+        return ClientIdentity(
+            provider.client_id, "private_key_jwt", key=key, key_id=provider.client_key_id, algorithm=algorithm
+        )
     if not provider.client_secret:
         return ClientIdentity(provider.client_id)
     return ClientIdentity(provider.client_id, provider.client_auth or secret_method(supported), provider.client_secret)
@@ -94,11 +100,10 @@ def _algorithm(key: Key) -> str:
     return str(key.alg or "EdDSA") if isinstance(key, OKPKey) and key.curve_name == "Ed25519" else ""
 
 
-def _by_key(key: Key) -> Callable[..., Prepared]:
+def _by_key(key: Key, key_id: str, algorithm: str) -> Callable[..., Prepared]:
     """RFC 7523 §2.2. Made for one request: Authlib keeps the `jti` in the claims that it is given."""
-    header: Mapping[str, str] = {"kid": key.kid or key.thumbprint()}
     claims = {"exp": int(time.time()) + ASSERTION_LIVES_S}
-    sign = PrivateKeyJWT(claims=claims, headers=dict(header), alg=_algorithm(key))
+    sign = PrivateKeyJWT(claims=claims, headers={"kid": key_id}, alg=algorithm)
 
     def prepare(client: Any, method: str, url: str, headers: Any, body: Any) -> Prepared:
         client.client_secret = key

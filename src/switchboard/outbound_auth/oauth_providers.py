@@ -48,6 +48,12 @@ class OAuthProvider:
     client_key: str = field(default="", repr=False)
     """A private key, PEM or JWK: the client proves who it is by a signature (RFC 7523 §2.2)."""
 
+    client_key_id: str = ""
+    """The name that the provider knows the key by (`kid`); its thumbprint when empty."""
+
+    client_key_algorithm: str = ""
+    """With what it signs; what fits its kind when empty."""
+
     client_auth: ClientAuth = ""
     """Empty: by its key, by its secret in whichever way the provider says it takes, or not at all."""
 

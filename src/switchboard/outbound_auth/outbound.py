@@ -69,7 +69,7 @@ class Outbound:
         if self._http is None:
             raise RuntimeError("outbound authorization is not running")
         transport = GuardedTransport(self._http, provider.origins, private=provider.private_addresses, **self._judged)
-        registrations = Registrations(self._vault, self._locks, namespace) if namespace else None
+        registrations = Registrations(self._vault, self._locks, namespace, self._clock) if namespace else None
         return OAuthClient(provider, transport, registrations, self._clock)
 
     def accounts(self, namespace: str, name: str, provider: OAuthProvider) -> OAuthAccounts:

@@ -166,7 +166,7 @@ class Renewals:
         try:
             renewed = await account.client.by_refresh_token(tokens)
         except ProviderRefused as error:
-            unknown = error.code == "invalid_client" and not provider.client_id
+            unknown = error.code == "invalid_client" and tokens.client_id != provider.client_id
             if unknown:
                 await account.client.forget_registration(tokens.client_id)
             elif error.code not in GONE:
