@@ -18,23 +18,26 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard import __version__
+from switchboard.account.personal import PersonalAccounts
+from switchboard.account.routes import account_routes, browser_sign_in
 from switchboard.assembly import Rooms, open_rooms
-from switchboard.authorization import authorize
+from switchboard.authorization import Authorization, authorize
 from switchboard.backends import Backend
 from switchboard.common.quota import Quota
 from switchboard.errors import StateUnavailable
 from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH
 from switchboard.http.landing import ForBrowsers, Landing
 from switchboard.http.middleware.access import ToolOf
-from switchboard.http.middleware.bearer import Gate
+from switchboard.http.middleware.bearer import Gate, digest_of
 from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.middleware.guards import default_hosts, default_origins, probes
 from switchboard.http.middleware.load_shedding import Load, LoadShedding, raise_limit, shortage
-from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
+from switchboard.http.middleware.rate_limit import Counting, Permits, RateLimit, by_address, by_principal
 from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap
+from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.settings import Settings
 from switchboard.state import State, awaiting_redis, join, open_state
 from switchboard.timing import Timing
@@ -158,6 +161,7 @@ class Application:
             Route(f"{base}/", landing.page),
             *health_routes(self._readiness, base),
             *authorization.routes,
+            *self._account(authorization, gate, rooms, quota, permits),
             *(Route(path, Elsewhere(settings.base_uri)) for path in (MCP_PATH, SSE_PATH, MESSAGE_PATH) if base),
         ]
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
@@ -172,6 +176,23 @@ class Application:
             lambda app: LoadShedding(app, load, probes(base)),
             lambda app: RateLimit(app, permits, addresses, by_address),
             shortened=lambda table: OnePass(table, router, policy, limits, protocol),
+        )
+
+    def _account(
+        self, authorization: Authorization, gate: Gate, rooms: Rooms, quota: Quota, permits: Permits
+    ) -> Sequence[Route]:
+        """The pages of people, and what programs ask for them."""
+        settings, state, credentials = self._settings, rooms.state, rooms.credentials
+        issuer = authorization.issuer(credentials.outbound) if authorization.issuer else None
+        locks = FleetLocks(state, rooms.worker)
+        return account_routes(
+            browser_sign_in(issuer, state, locks, settings.key_ring, settings.base_uri),
+            gate,
+            PersonalAccounts(credentials.connectables, credentials.vault, credentials.notices),
+            credentials.links,
+            state,
+            lambda principal: Counting(permits, quota, digest_of(principal)),
+            settings.base_uri,
         )
 
     async def _readiness(self) -> Readiness:
@@ -189,9 +210,9 @@ class Application:
             return said("degraded", details={"redis": "the connection for pub/sub does not answer; it is made anew"})
         state = rooms.state
         await rooms.cache.look()
-        await rooms.vault.look()
+        await rooms.credentials.vault.look()
         watched = (*state.replicas.warnings(), *state.clock.warnings(), *rooms.cache.warnings())
-        kept = (*rooms.servers.warnings(), *rooms.vault.warnings())
+        kept = (*rooms.servers.warnings(), *rooms.credentials.vault.warnings())
         warnings = (*await rooms.checks.warnings(), *watched, *kept, *self._shortage)
         return said("ready", warnings=warnings)
 

@@ -20,6 +20,7 @@ from mcp_types import Implementation
 from starlette.types import ASGIApp
 
 from switchboard import __version__, log
+from switchboard.account.connect_links import ConnectLinks
 from switchboard.aio import background
 from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.connections.roots_changes import tell_roots_changed
@@ -50,6 +51,9 @@ from switchboard.http.middleware.access import ToolOf
 from switchboard.http.stack import Selecting
 from switchboard.http.websocket import WebSocketEndpoint
 from switchboard.keys import derive
+from switchboard.outbound_auth.connectables import Connectables
+from switchboard.outbound_auth.connected import ConnectionNotices
+from switchboard.outbound_auth.outbound import Outbound
 from switchboard.outbound_credentials import CredentialsOfServers
 from switchboard.plugins import OpenStream, PluginLoader, PluginSources
 from switchboard.plugins.changes import follow_folder
@@ -78,9 +82,6 @@ from switchboard.worker_socket import answering_here
 class _Worker:
     """This worker's part in the fleet: its name, its heartbeat, its peers, and the streams of its clients."""
 
-    vault: Vault
-    """Set once it is open."""
-
     def __init__(self, settings: Settings, state: State) -> None:
         self.id = mint_worker_id()
         log.name_worker(self.id)
@@ -91,6 +92,19 @@ class _Worker:
         self.records = Records(state, settings.session_ttl, settings.max_sessions)
         self.streams = OpenStreams(state, self.bus, self.id, settings.session_ttl, settings.max_streams)
         self.checks = StateChecks(state)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What authorizes calls to backends and plugins: where credentials are kept, and whose they are."""
+
+    vault: Vault
+    outbound: Outbound
+    """Asks OAuth providers."""
+    connectables: Connectables
+    """What people connect to; backends and plugins put themselves in."""
+    notices: ConnectionNotices
+    links: ConnectLinks
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,6 @@ class Rooms:
     """Its id."""
 
     state: State
-    vault: Vault
     checks: StateChecks
     bus: RedisBus
     streams: OpenStreams
@@ -146,6 +159,7 @@ class Rooms:
     tool_of: ToolOf
     fast_path: FastPath | NoFastPath
     endpoints: Endpoints
+    credentials: Credentials
 
 
 async def open_rooms(settings: Settings, backends: Sequence[Backend], state: State, stack: AsyncExitStack) -> Rooms:
@@ -156,8 +170,8 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
         StateUnavailable: Redis cannot be reached.
     """
     worker = _Worker(settings, state)
-    worker.vault = await stack.enter_async_context(opened_vault(settings, state, worker.id))
-    offer = await _offer(settings, backends, worker, stack)
+    credentials = await _credentials(settings, worker, stack)
+    offer = await _offer(settings, backends, worker, credentials, stack)
     service = _service(settings, worker, offer)
     for part in _running(settings, worker, offer, service):
         await stack.enter_async_context(part)
@@ -165,7 +179,6 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
     return Rooms(
         worker.id,
         state,
-        worker.vault,
         worker.checks,
         worker.bus,
         worker.streams,
@@ -177,10 +190,24 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
         offer.selected.tool_of,
         service.fast_path,
         _endpoints(settings, worker, offer, service),
+        credentials,
     )
 
 
-async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worker, stack: AsyncExitStack) -> _Offer:
+async def _credentials(settings: Settings, worker: _Worker, stack: AsyncExitStack) -> Credentials:
+    state = worker.state
+    vault = await stack.enter_async_context(opened_vault(settings, state, worker.id))
+    notices = ConnectionNotices(state)
+    await stack.enter_async_context(notices.running())
+    outbound = await stack.enter_async_context(Outbound(state, vault, worker.id).running())
+    return Credentials(
+        vault, outbound, Connectables(), notices, ConnectLinks(settings.key_ring, settings.base_uri, state.clock)
+    )
+
+
+async def _offer(
+    settings: Settings, backends: Sequence[Backend], worker: _Worker, credentials: Credentials, stack: AsyncExitStack
+) -> _Offer:
     sources = PluginSources(settings.plugins_dir)
     watched = WatchedConfiguration(
         settings.config_file, partial(_variables, settings), Overlay(worker.state), sources.in_folder
@@ -196,7 +223,7 @@ async def _offer(settings: Settings, backends: Sequence[Backend], worker: _Worke
         ask_session=partial(ask, worker.state, worker.id),
     )
     fixed = tuple(map(provider, backends))
-    plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(worker.vault)))
+    plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(credentials)))
     plugins.adopt(await plugins.made(configuration))
     catalog = LiveCatalog(
         (*plugins.providers.values(), *fixed),
@@ -303,8 +330,8 @@ def _connected(provider: Callable[..., BackendProvider], backend: Backend, befor
     return provider(backend, last=before.last_offer() if isinstance(before, BackendProvider) else None)
 
 
-def _plugin_credentials(vault: Vault) -> MakeCredentials:
-    return lambda plugin, _section: VaultCredentials(plugin.name, vault)
+def _plugin_credentials(credentials: Credentials) -> MakeCredentials:
+    return lambda plugin, _section: VaultCredentials(plugin.name, credentials.vault)
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

@@ -70,6 +70,13 @@ class Settings(SharedSettings):
     scope_claims: Items = Field(("scope", "scp", "roles"), description="the claims that hold scopes")
     client_claims: Items = Field(("client_id", "azp", "cid"), description="the claims that may hold the client's id")
     required_claims: Names = Field(None, description="JSON object of claims and the values they must have")
+    sign_in_client_id: str | None = Field(
+        None, description="this server's own client id at the issuer in separate mode; it registers itself when not set"
+    )
+    sign_in_client_secret: SecretStr | None = Field(None, description="the secret of that client, if it has one")
+    sign_in_scopes: Items = Field(
+        (), description="what people who sign in at this server's pages are asked for, by the issuer's names"
+    )
     scope_map: Names = Field(None, description="JSON object, the issuer's names for scopes to ours")
     allow_insecure_no_auth: bool = Field(False, description="true lets AUTH_MODE=none be reached from other machines")
     allowed_origins: Annotated[Items, patterns(OriginPatterns)] = Field(

@@ -115,7 +115,7 @@ async def readyz(app: Any) -> Any:
 async def test_a_worker_whose_keys_decrypt_nothing_does_not_start(redis_url: str) -> None:
     context, app = serving_with(redis_url, vault_keys=KEY)
     async with context:
-        await app.rooms.vault.put(HERS, {"t": 1}, purpose="test")
+        await app.rooms.credentials.vault.put(HERS, {"t": 1}, purpose="test")
 
     context, app = serving_with(redis_url, vault_keys=OTHER)
     with pytest.raises(BaseExceptionGroup) as refused:
@@ -125,7 +125,7 @@ async def test_a_worker_whose_keys_decrypt_nothing_does_not_start(redis_url: str
 
     context, app = serving_with(redis_url, vault_keys=f"{OTHER},{KEY}")
     async with context:
-        assert await app.rooms.vault.get(HERS, purpose="test") is not None
+        assert await app.rooms.credentials.vault.get(HERS, purpose="test") is not None
         assert "run `switchboard vault rotate`" in str(await readyz(app))
 
 
@@ -133,12 +133,12 @@ async def test_keys_made_of_the_secret_key_are_warned_of_once_there_is_something
     context, app = serving_with(redis_url)
     async with context:
         assert "VAULT_KEYS" not in str(await readyz(app))
-        await app.rooms.vault.put(HERS, {"t": 1}, purpose="test")
+        await app.rooms.credentials.vault.put(HERS, {"t": 1}, purpose="test")
         assert "VAULT_KEYS is not set" in str(await readyz(app))
 
     context, app = serving_with(redis_url, vault_keys=KEY)
     async with context:
-        record = await app.rooms.vault.get(HERS, purpose="test")
+        record = await app.rooms.credentials.vault.get(HERS, purpose="test")
         assert record.value == {"t": 1}
         assert "VAULT_KEYS is not set" not in str(await readyz(app))
 
@@ -151,13 +151,13 @@ async def test_a_store_that_is_away_hinders_neither_the_start_nor_readiness(redi
         assert said["status"] == "ready"
         assert "The vault cannot be asked for credentials: HashiCorp Vault does not answer" in str(said["warnings"])
         with pytest.raises(StateUnavailable, match="HashiCorp Vault does not answer"):
-            await app.rooms.vault.get(HERS, purpose="test")
+            await app.rooms.credentials.vault.get(HERS, purpose="test")
 
 
 async def test_every_access_is_in_the_audit_log_of_the_fleet(redis_url: str) -> None:
     context, app = serving_with(redis_url)
     async with context:
-        await app.rooms.vault.put(HERS, {"t": "Vq7-not-to-be-seen"}, purpose="signing in")
+        await app.rooms.credentials.vault.put(HERS, {"t": "Vq7-not-to-be-seen"}, purpose="signing in")
         state = app.rooms.state
         (entry,) = [fields for _id, fields in await state.redis.xrange(state.keys.audit())]
 
@@ -173,9 +173,9 @@ async def test_every_access_is_in_the_audit_log_of_the_fleet(redis_url: str) -> 
 async def test_without_entries_to_keep_there_is_no_audit_log(redis_url: str) -> None:
     context, app = serving_with(redis_url, audit_entries=0)
     async with context:
-        await app.rooms.vault.put(HERS, {}, purpose="test")
+        await app.rooms.credentials.vault.put(HERS, {}, purpose="test")
         assert not await app.rooms.state.redis.exists(app.rooms.state.keys.audit())
-        assert isinstance(app.rooms.vault.cipher, Cipher)
+        assert isinstance(app.rooms.credentials.vault.cipher, Cipher)
 
 
 @pytest.mark.parametrize(

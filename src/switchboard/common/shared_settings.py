@@ -321,6 +321,7 @@ _HIDDEN: Mapping[str, Callable[[Any], str]] = {
     "vault_token": _length,
     "azure_client_secret": _length,
     "introspection_client_secret": _length,
+    "sign_in_client_secret": _length,
     "upstream_client_secret": _length,
     "auth_clients": _length,
     "redis_url": _scheme,

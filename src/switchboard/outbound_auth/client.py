@@ -19,7 +19,6 @@ from authlib.common.security import generate_token
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from switchboard.common.breaker import Breaker
-from switchboard.common.fetch.guarded_transport import GuardedTransport
 from switchboard.common.visible_text import excerpt
 from switchboard.errors import CredentialUnavailable
 from switchboard.outbound_auth.client_auth import ClientIdentity, configured_identity
@@ -55,7 +54,7 @@ class OAuthClient:
     """The client of one provider.
 
     Args:
-        transport: guarded; lets the provider's own origins be asked.
+        transport: guarded, and lets the provider's own origins be asked; or one that stays in this process.
         registrations: who this gateway is where `client_id` is empty; without it, it has to be given.
         clock: Unix seconds; the fleet's.
 
@@ -66,7 +65,7 @@ class OAuthClient:
     def __init__(
         self,
         provider: OAuthProvider,
-        transport: GuardedTransport,
+        transport: httpx2.AsyncBaseTransport,
         registrations: Registrations | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:

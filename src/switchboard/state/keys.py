@@ -39,6 +39,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:outbound:<digest>:lock` | string | `worker:epoch` that renews tokens, or registers | LEASE, renewed |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:roots` | pub/sub | whose roots changed | - |
+| `account:<kind>:{<hash>}` | string | a browser's session, or its way to a provider; sealed | 12 h, 10 min |
 | `mcp:connected` | pub/sub | who connected to a backend or plugin with an account of their own, or disconnected | - |
 | `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
@@ -192,6 +193,9 @@ class Keys:
 
     def outbound_lock(self, digest: str) -> str:
         return f"{self.prefix}mcp:outbound:{digest}:lock"
+
+    def account(self, kind: str, digest: str) -> str:
+        return f"{self.prefix}account:{kind}:{{{digest}}}"
 
     def connected(self) -> str:
         return f"{self.prefix}mcp:connected"
