@@ -54,20 +54,24 @@ def vault_settings(settings: Settings) -> VaultSettings:
 
 
 @asynccontextmanager
-async def opened_vault(settings: Settings, state: State | None, writer: str) -> AsyncIterator[Vault]:
+async def opened_vault(
+    settings: Settings, state: State | None, writer: str, *, checking: bool = True
+) -> AsyncIterator[Vault]:
     """The vault, with the audit log that it writes to, for as long as the block runs.
 
     Args:
         state: the fleet's; a command may go without, where the store is not Redis, and is then not audited.
         writer: this process, for the audit log.
+        checking: as for `open_vault`.
 
     Raises:
         ConfigurationError, StateUnavailable: see `open_vault`.
     """
+    told, clock = vault_settings(settings), state.clock if state else FleetClock()
     bounds = {"entries": settings.audit_entries, "days": settings.audit_days}
     async with (
         open_audit_log(state, settings.key_ring, writer, **bounds) as audit,
-        open_vault(vault_settings(settings), state, audit, state.clock if state else FleetClock()) as vault,
+        open_vault(told, state, audit, clock, checking=checking) as vault,
     ):
         yield vault
 

@@ -40,6 +40,8 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "config": Place("switchboard.cli.config_commands", "app", "The configuration file: check, show, import."),
     "servers": Place("switchboard.cli.servers_commands", "app", "The servers behind this one."),
     "plugins": Place("switchboard.cli.plugins_commands", "app", "Plugins: what there is, changes, a new one."),
+    "vault": Place("switchboard.cli.vault.vault_commands", "app", "The credentials: status, new keys, backups."),
+    "audit": Place("switchboard.cli.vault.audit_commands", "app", "The audit log: show it, and see that it is whole."),
     "presets": Place("switchboard.cli.config_commands", "presets", "Named selections of what is offered."),
     "version": Place("switchboard.cli.commands", "version", "Print the version."),
 }

@@ -89,7 +89,10 @@ class DocumentStore:
         if found is None:
             return False
         await self._documents.remove(_name(key))
-        return not _parsed(found[0], key.label)[1].expired(self._clock())
+        try:
+            return not _parsed(found[0], key.label)[1].expired(self._clock())
+        except Undecryptable:  # it was one all the same
+            return True
 
     async def keys(self, namespace: str | None = None, owner: str | None = None) -> list[RecordKey]:
         """See `Store`."""

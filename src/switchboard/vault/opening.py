@@ -55,13 +55,19 @@ class VaultSettings:
 
 @asynccontextmanager
 async def open_vault(
-    settings: VaultSettings, state: State | None, audit: AuditLog, clock: Callable[[], float]
+    settings: VaultSettings,
+    state: State | None,
+    audit: AuditLog,
+    clock: Callable[[], float],
+    *,
+    checking: bool = True,
 ) -> AsyncIterator[Vault]:
     """The vault, for as long as the block runs.
 
     Args:
         state: the fleet's; without it only stores outside of it can be opened.
         clock: Unix seconds; the fleet's.
+        checking: whether the keys must decrypt what is there.
 
     Raises:
         ConfigurationError: the store cannot be used as it is named, or what is in it was written with other keys.
@@ -70,7 +76,8 @@ async def open_vault(
     async with _store(settings, state, clock) as store:
         vault = Vault(store, Cipher(settings.keys), audit, clock, settings.advice)
         try:
-            await vault.check_keys()
+            if checking:
+                await vault.check_keys()
         except VaultUnavailable as error:
             vault.problem = str(error)
         for warning in vault.warnings():

@@ -18,10 +18,12 @@ from switchboard.vault.records import MAX_RECORDS, Conflict, RecordKey, RecordRe
 BATCH: Final = 50
 """Owners that are asked about at once."""
 
+# What was changed from outside counts as a record: whoever reads it is told.
 _LIVE: Final = """
 local function live(text, now)
-  local expires = text and tonumber(string.match(text, '^[^|]*|(%d+)|'))
-  return expires and (expires == 0 or expires > now)
+  if not text then return false end
+  local expires = tonumber(string.match(text, '^[^|]*|(%d+)|'))
+  return not expires or expires == 0 or expires > now
 end
 """
 

@@ -119,6 +119,28 @@ class Vault:
             said.outcome = "ok" if removed else "absent"
             return removed
 
+    async def reencrypt(self, key: RecordKey, *, purpose: str, who: str) -> bool:
+        """Encrypt a record with the newest key, if it is not; whether it was not. Its version stays.
+
+        Who writes it meanwhile wins, and whoever replaces the version that they have read can still do so.
+
+        Raises:
+            StateUnavailable: the store cannot be asked now.
+            Undecryptable: no key decrypts it.
+        """
+        while True:
+            sealed = await self.store.read(key)
+            if sealed is None or sealed.key_id == self.cipher.newest:
+                return False
+            with _Audited(self, "credential.reencrypted", key, purpose, who):
+                value = self.cipher.open(key, sealed).value
+                again = self.cipher.seal(key, value, sealed.version, sealed.expires_ms)
+                try:
+                    await self.store.write(key, again, replacing=sealed.version)
+                except Conflict:
+                    continue  # it was written or deleted meanwhile, or has expired: look again
+                return True
+
     async def names(self, namespace: str, owner: str = "") -> list[str]:
         """The names of the records that an owner has in a namespace, sorted."""
         return sorted(key.name for key in await self.store.keys(namespace, owner) if key != KEY_CHECK)
@@ -126,6 +148,10 @@ class Vault:
     async def owners(self, namespace: str) -> list[str]:
         """Who has records in a namespace, sorted; the empty one is the gateway."""
         return sorted({key.owner for key in await self.store.keys(namespace) if key != KEY_CHECK})
+
+    def now(self) -> float:
+        """Unix seconds by the fleet's clock, which records expire by."""
+        return self._clock()
 
     async def check_keys(self) -> bool:
         """See that the ring decrypts what was written before; whether anything was.

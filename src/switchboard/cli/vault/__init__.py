@@ -1,0 +1,1 @@
+"""`switchboard vault` and `switchboard audit`: the credentials and the audit log, looked after from a terminal."""

@@ -1,0 +1,66 @@
+"""`switchboard audit list|verify`: who used which credential and why, and whether the log is as it was written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from switchboard.audit.reading import Entry, newest, shown, verify
+from switchboard.cli.context import fleet
+from switchboard.cli.exit_codes import FAILED, ending_clearly
+from switchboard.common.visible_text import escaped
+from switchboard.settings import Settings, load_settings
+from switchboard.state import State
+
+app = typer.Typer(help="The audit log of the fleet: who did what to what, why, and how it ended.")
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@app.command("list")
+def list_entries(
+    last: Annotated[int, typer.Option("--last", min=1, max=100_000, help="How many, the newest.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show the newest entries, the newest last."""
+    found: list[Entry] = _run(lambda state, _settings: newest(state, last))
+    for id_, entry in found:
+        fields = dict(shown(entry))
+        typer.echo(json.dumps({"id": id_, **fields}, ensure_ascii=False) if as_json else _line(id_, fields))
+
+
+@app.command("verify")
+def verify_entries(as_json: Json = False) -> None:
+    """See whether any entry was changed, put in, or taken out between others. Ends with 1 if so.
+
+    What was written with a SECRET_KEY that is in the list no more cannot be told from what was put in.
+    """
+    found = _run(lambda state, settings: verify(state, settings.key_ring))
+    if as_json:
+        typer.echo(json.dumps({"entries": found.entries, "faults": list(found.faults)}, indent=2))
+    else:
+        typer.echo("\n".join([*found.faults, f"{found.entries} entries, {len(found.faults)} faults"]))
+    raise typer.Exit(FAILED if found.faults else 0)
+
+
+def _line(id_: str, fields: dict[str, str]) -> str:
+    at = datetime.fromtimestamp(int(id_.partition("-")[0]) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    first = [fields.pop(name, "") for name in ("event", "what", "outcome")]
+    fields.pop("at", None)
+    return escaped(" ".join([at, *first, *(f"{name}={value}" for name, value in fields.items())]))
+
+
+def _run(work: Callable[[State, Settings], Coroutine[Any, Any, Any]]) -> Any:
+    async def run() -> Any:
+        settings = load_settings()
+        async with fleet(settings) as state:
+            return await work(state, settings)
+
+    with ending_clearly():
+        return asyncio.run(run())
+    raise AssertionError("a command ends clearly, or not at all")

@@ -1,0 +1,189 @@
+"""`switchboard vault status|rotate|backup|restore`: they run where the server's settings are, beside running workers.
+
+Each ends with 0, with 1 when something could not be done, and with 2 when a setting is wrong. No value is ever shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from switchboard import log
+from switchboard.cli.context import fleet
+from switchboard.cli.exit_codes import FAILED, ending_clearly, say
+from switchboard.common.private_files import open_private
+from switchboard.errors import SwitchboardError
+from switchboard.settings import Settings, load_settings
+from switchboard.vault import Vault
+from switchboard.vault.backup import backup as backed_up
+from switchboard.vault.backup import restore as restored
+from switchboard.vault.rotation import inventory, told
+from switchboard.vault.rotation import rotate as rotated
+from switchboard.vault_settings import opened_vault
+
+app = typer.Typer(help="The credentials that this server keeps: what there is, new keys, backups.")
+
+WHO: Final = "command line"
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+File = Annotated[Path, typer.Argument(help="The backup.")]
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say how many credentials there are, and whether VAULT_KEYS decrypts them. Ends with 1 if not all."""
+
+    async def look(vault: Vault) -> dict[str, Any]:
+        found = await inventory(vault, WHO)
+        return {
+            "records": found.namespaces.total(),
+            "keys": [
+                {"id": key, "records": found.keys[key], "in_ring": key in vault.cipher.key_ids}
+                for key in dict.fromkeys((*vault.cipher.key_ids, *found.keys))
+            ],
+            "namespaces": {
+                name: {"records": count, "owners": len(found.owners[name])}
+                for name, count in sorted(found.namespaces.items())
+            },
+            "undecryptable": told(found.undecryptable),
+        }
+
+    settings, said = _run(look, checking=False)
+    said = {"vault": settings.vault, **said}
+    _print(said, _status_lines, as_json=as_json)
+    raise typer.Exit(FAILED if said["undecryptable"] else 0)
+
+
+@app.command()
+def rotate(
+    delete_undecryptable: Annotated[
+        bool, typer.Option("--delete-undecryptable", help="Delete what no key of VAULT_KEYS decrypts.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before anything is deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Encrypt all credentials with the first key of VAULT_KEYS, while the server runs.
+
+    Every worker must have that key first, and the one used before still in its list.
+    """
+    if delete_undecryptable and not yes:
+        _, found = _run(lambda vault: inventory(vault, WHO), checking=False)
+        if found.undecryptable:
+            lost, all_ = len(found.undecryptable), found.keys.total()
+            typer.confirm(
+                f"Delete {lost} of {all_} credentials, which VAULT_KEYS does not decrypt?", abort=True, err=True
+            )
+
+    async def change(vault: Vault) -> dict[str, Any]:
+        done = await rotated(vault, WHO, delete_undecryptable=delete_undecryptable)
+        return {**asdict(done), "undecryptable": told(done.undecryptable)}
+
+    _, said = _run(change, checking=False)
+    _print(said, _rotation_lines, as_json=as_json)
+    raise typer.Exit(FAILED if said["undecryptable"] else 0)
+
+
+@app.command()
+def backup(file: File, as_json: Json = False) -> None:
+    """Write all credentials into a new file, encrypted with the first key of VAULT_KEYS."""
+
+    async def save(vault: Vault) -> dict[str, Any]:
+        lines = [line async for line in backed_up(vault, WHO)]
+        _write(file, "".join(f"{line}\n" for line in lines))
+        return {"file": str(file), "records": len(lines) - 2, "key": vault.cipher.newest}
+
+    _, said = _run(save)
+    _print(said, lambda it: [f"{it['records']} credentials in {it['file']}"], as_json=as_json)
+
+
+@app.command()
+def restore(
+    file: File,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace credentials that are there, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put the credentials of a backup into the vault; nothing of a backup that is not whole.
+
+    The key that the backup was made with must be in VAULT_KEYS. Ends with 1 if the vault refused any.
+    """
+
+    async def load(vault: Vault) -> dict[str, Any]:
+        try:
+            lines = file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SwitchboardError(f"{file} cannot be read ({type(error).__name__})") from None
+        return asdict(await restored(vault, lines, WHO, replace=replace))
+
+    _, said = _run(load)
+    _print(said, lambda it: [", ".join(f"{count} {what}" for what, count in it.items())], as_json=as_json)
+    raise typer.Exit(FAILED if said["refused"] else 0)
+
+
+def _run(work: Callable[[Vault], Coroutine[Any, Any, Any]], *, checking: bool = True) -> tuple[Settings, Any]:
+    async def run(settings: Settings) -> Any:
+        async with _vault(settings, checking=checking) as vault:
+            return await work(vault)
+
+    with ending_clearly():
+        settings = load_settings()
+        log.configure(settings.log_level, settings.log_format)
+        return settings, asyncio.run(run(settings))
+    raise AssertionError("a command ends clearly, or not at all")
+
+
+@asynccontextmanager
+async def _vault(settings: Settings, *, checking: bool) -> AsyncIterator[Vault]:
+    """The vault; with the fleet's state where there is one."""
+    async with AsyncExitStack() as stack:
+        state = await stack.enter_async_context(fleet(settings)) if settings.state_url else None
+        if state is None:
+            say("REDIS_URL is not set: this is not audited")
+        else:
+            await state.greet()
+        yield await stack.enter_async_context(opened_vault(settings, state, "command", checking=checking))
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        descriptor = open_private(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        raise SwitchboardError(f"{file} is there already: name another file") from None
+    except OSError as error:
+        raise SwitchboardError(f"{file} cannot be written: {error.strerror or error}") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _print(said: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]], *, as_json: bool) -> None:
+    typer.echo(json.dumps(said, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(said)))
+
+
+def _status_lines(said: dict[str, Any]) -> list[str]:
+    keys = [
+        f"  key {key['id']}: {key['records']}{'' if key['in_ring'] else ', NOT IN VAULT_KEYS'}" for key in said["keys"]
+    ]
+    namespaces = [f"  {name}: {at['records']} of {at['owners']} owners" for name, at in said["namespaces"].items()]
+    return [f"{said['vault']}: {said['records']} credentials", *keys, *namespaces, *_undecryptable(said)]
+
+
+def _rotation_lines(said: dict[str, Any]) -> list[str]:
+    done = f"{said['reencrypted']} encrypted with the newest key, {said['current']} were already"
+    deleted = [f"{said['deleted']} deleted that could not be decrypted"] if said["deleted"] else []
+    return [done, *deleted, *_undecryptable(said)]
+
+
+def _undecryptable(said: dict[str, Any]) -> list[str]:
+    return [
+        f"  CANNOT BE DECRYPTED: {key['namespace']}/{key['name']} of {key['owner'] or 'the gateway'}"
+        for key in said["undecryptable"]
+    ]
