@@ -37,7 +37,7 @@ def run(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def invoke(*arguments: str, input: str = "", **env: str) -> Result:
         given = {"REDIS_URL": redis_url, "SECRET_KEY": "s" * 32, "VAULT_KEYS": OLD, **env}
-        group = [] if arguments[0] in ("audit",) else ["vault"]
+        group = [] if arguments[0] in ("audit", "doctor") else ["vault"]
         result = CliRunner().invoke(app, [*group, *arguments], env=given, input=input)
         assert SECRET not in result.output
         assert not result.exception or isinstance(result.exception, SystemExit), result.exc_info
@@ -205,6 +205,20 @@ def test_a_store_that_is_away_ends_with_1(run: Run) -> None:
 def test_files_need_no_redis(run: Run, tmp_path: Path) -> None:
     result = run("status", VAULT=f"file:{tmp_path}/vault", REDIS_URL="")
     assert (result.exit_code, "this is not audited" in result.output) == (0, True)
+
+
+def test_the_doctor_says_how_the_vault_is(run: Run, kept: Callable[..., Any]) -> None:
+    assert "ok       vault: redis: nothing is in it yet" in run("doctor").stdout
+    kept(two_records)
+    assert "ok       vault: redis: VAULT_KEYS decrypts what is there" in run("doctor").stdout
+    assert (
+        "warning  vault: Credentials are encrypted with an older key" in run("doctor", VAULT_KEYS=f"{NEW},{OLD}").stdout
+    )
+    wrong = run("doctor", VAULT_KEYS=NEW)
+    assert (wrong.exit_code, "FAILED   vault: VAULT_KEYS cannot decrypt what" in wrong.stdout) == (1, True)
+    away = run("doctor", VAULT="hashicorp:http://127.0.0.1:1/kv", VAULT_TOKEN="t")
+    assert "FAILED   vault: HashiCorp Vault does not answer" in away.stdout
+    assert "ok       vault: in memory" in run("doctor", REDIS_URL="").stdout
 
 
 def test_the_audit_log_is_shown_and_verified(run: Run, kept: Callable[..., Any], redis_url: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from switchboard.settings import Settings
 from switchboard.sources import unusable
 from switchboard.sources.table import PROGRAMS
 from switchboard.state import StateChecks
+from switchboard.vault_settings import opened_vault
 from switchboard.worker_control import ask
 from switchboard.worker_socket import ask_here
 
@@ -142,6 +144,35 @@ async def _answers(here: ConfigurationContext) -> tuple[list[Mapping[str, Any]],
         return await ask(state), await StateChecks(state).warnings()
 
 
+def _vault(here: ConfigurationContext) -> Iterator[Finding]:
+    """Whether the store of credentials can be asked, and VAULT_KEYS decrypts what is there."""
+    try:
+        holds, warnings = asyncio.run(_examined_vault(here.settings))
+    except (SwitchboardError, BaseExceptionGroup) as error:
+        cause = known_cause(error)
+        if cause is None:
+            raise
+        yield Finding("vault", "failed", str(cause))
+        return
+    if holds is None:
+        yield Finding("vault", "ok", "in memory: a running worker alone can say")
+        return
+    said = "VAULT_KEYS decrypts what is there" if holds else "nothing is in it yet"
+    yield Finding("vault", "ok", f"{here.settings.vault}: {said}")
+    for warning in warnings:
+        yield Finding("vault", "warning", warning)
+
+
+async def _examined_vault(settings: Settings) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether there is anything, and what to warn of; `None` for what is in a worker's memory."""
+    if settings.state_url is None and settings.vault == "redis":
+        return None, ()
+    async with AsyncExitStack() as stack:
+        state = await stack.enter_async_context(fleet(settings)) if settings.state_url else None
+        vault = await stack.enter_async_context(opened_vault(settings, state, "doctor", checking=False))
+        return await vault.check_keys(), tuple(vault.warnings())
+
+
 def _provider(here: ConfigurationContext) -> Iterator[Finding]:
     """Whoever signs people in, or issues the tokens."""
     yield from asyncio.run(provider_findings(here.settings))
@@ -157,7 +188,7 @@ def _reached(here: ConfigurationContext) -> Iterator[Finding]:
     yield Finding("server", "ok" if answer.status_code == 200 else "failed", f"{url} answers {answer.status_code}")
 
 
-CHECKS: tuple[Check, ...] = (_configuration, _cache, _fleet, _provider, _reached)
+CHECKS: tuple[Check, ...] = (_configuration, _cache, _fleet, _vault, _provider, _reached)
 
 
 CHECK = "provider"

@@ -90,11 +90,7 @@ async def restore(vault: Vault, lines: Iterable[str], who: str, *, replace: bool
 
 
 def _line(vault: Vault, id_: str, number: int, document: Mapping[str, Any]) -> str:
-    plain = bytearray(json.dumps(document, separators=(",", ":")).encode())
-    try:
-        return vault.cipher.encrypt(plain, _bound(id_, number))
-    finally:
-        wipe(plain)
+    return vault.cipher.encrypt(json.dumps(document, separators=(",", ":")).encode(), _bound(id_, number))
 
 
 def _parsed(vault: Vault, lines: Iterable[str]) -> Iterator[tuple[RecordKey, Mapping[str, Any]]]:

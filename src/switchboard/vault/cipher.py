@@ -48,11 +48,8 @@ class Cipher:
         Raises:
             RecordRefused: the value is no JSON object, or too large.
         """
-        plain = bytearray(_json(key, value))
-        try:
-            return SealedRecord(version, expires_ms, self.newest, self.encrypt(plain, _bound(key, version, expires_ms)))
-        finally:
-            wipe(plain)
+        box = self.encrypt(_json(key, value), _bound(key, version, expires_ms))
+        return SealedRecord(version, expires_ms, self.newest, box)
 
     def open(self, key: RecordKey, record: SealedRecord) -> Record:
         """Decrypt a record.
@@ -67,7 +64,7 @@ class Cipher:
             wipe(plain)
         return Record(value, record.version, record.expires_ms / 1000 if record.expires_ms else None)
 
-    def encrypt(self, plain: bytearray, bound: bytes) -> str:
+    def encrypt(self, plain: bytes, bound: bytes) -> str:
         """Nonce, ciphertext and tag in base64, under the newest key."""
         box = bytearray(_NONCE + len(plain) + _TAG)
         box[:_NONCE] = nonce = secrets.token_bytes(_NONCE)
@@ -75,7 +72,7 @@ class Cipher:
         return base64.b64encode(box).decode()
 
     def decrypt(self, key_id: str, box: str, bound: bytes, *, what: str) -> bytearray:
-        """What `encrypt` was given, in memory that the caller overwrites (`wipe`).
+        """What `encrypt` was given, in memory that the caller is to overwrite (`wipe`).
 
         Raises:
             Undecryptable: the key is not in the ring, or something was changed; the message calls it `what`.
