@@ -15,6 +15,9 @@ ARGS    ?=
 # Processes that share the tests: more than there are cores, since tests wait about as long as they work; none with JOBS=
 JOBS    ?= 4
 
+# Tests start hundreds of processes: what one of them compiled is kept for the others.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help serve test coverage check matrix reference conformance format separate fleet build bench chaos races mutants node clean
 
