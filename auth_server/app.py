@@ -33,7 +33,15 @@ from auth_server.grants.refresh_token import RefreshToken
 from auth_server.grants.token_exchange import TokenExchange
 from auth_server.http.error_middleware import Api, Page
 from auth_server.jwt.signing_keys import SigningKeys
-from auth_server.models import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, JWT_BEARER, REFRESH_TOKEN, TOKEN_EXCHANGE
+from auth_server.models import (
+    AUTHORIZATION_CODE,
+    CLIENT_CREDENTIALS,
+    JWT_BEARER,
+    REFRESH_TOKEN,
+    TOKEN_EXCHANGE,
+    KeepIdToken,
+    keep_nothing,
+)
 from auth_server.pages.browser import Browser
 from auth_server.pages.sessions import Sessions
 from auth_server.settings import AuthSettings
@@ -61,6 +69,7 @@ class AuthorizationServer:
         http: reaches the identity provider, when the settings name one; the caller closes it.
         hold: waits until a write will outlive its server.
         lookups: asks about access tokens; without them, `redis` is asked.
+        keep_id_token: takes what an OpenID provider said of a person, at each sign-in and renewal.
     """
 
     def __init__(
@@ -74,14 +83,23 @@ class AuthorizationServer:
         http: httpx2.AsyncClient | None = None,
         hold: Hold = at_once,
         lookups: Lookups | None = None,
+        keep_id_token: KeepIdToken = keep_nothing,
     ) -> None:
         self.settings = settings
         ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix, hold, lookups)
         self._signing = SigningKeys(connection, ring, clock)
-        self._shared = assemble(settings, connection, ring, self._signing, clock, fetcher or Fetcher(), http)
+        self._shared = assemble(
+            settings, connection, ring, self._signing, clock, fetcher or Fetcher(), http, keep_id_token
+        )
 
     @classmethod
-    def over(cls, settings: AuthSettings, state: State, http: httpx2.AsyncClient | None) -> AuthorizationServer:
+    def over(
+        cls,
+        settings: AuthSettings,
+        state: State,
+        http: httpx2.AsyncClient | None,
+        keep_id_token: KeepIdToken = keep_nothing,
+    ) -> AuthorizationServer:
         """The server of a process that holds this shared state open."""
         return cls(
             settings,
@@ -91,6 +109,7 @@ class AuthorizationServer:
             http=http,
             hold=state.replicas.hold,
             lookups=state.lookups,
+            keep_id_token=keep_id_token,
         )
 
     def routes(self) -> list[Route]:

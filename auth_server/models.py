@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 AUTHORIZATION_CODE = "authorization_code"
@@ -110,6 +111,16 @@ class Identity:
     """What this person may grant; `None` for everything."""
     aliases: tuple[str, ...] = ()
     """Other names of the person or the login at the identity provider, for its logout."""
+    id_token: str = field(default="", repr=False)
+    """What the identity provider said of the person, signed, if it speaks OpenID Connect."""
+
+
+KeepIdToken = Callable[[str, str], Awaitable[None]]
+"""Keeps the ID token of a subject for whoever runs this server; it was verified, and must not raise."""
+
+
+async def keep_nothing(_subject: str, _id_token: str) -> None:
+    """Where nobody wants ID tokens."""
 
 
 T = TypeVar("T", Client, Pending, Grant)

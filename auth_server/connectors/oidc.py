@@ -87,10 +87,11 @@ class OpenIdConnect:
                 "code_verifier": kept["verifier"],
             }
         )
-        claims = await self._id_token(str(tokens.get("id_token", "")))
+        id_token = str(tokens.get("id_token", ""))
+        claims = await self._id_token(id_token)
         if claims.get("nonce") != kept["nonce"]:
             raise SignInRefused("server_error", "the ID token was not made for this login")
-        return self._identity(claims, str(tokens.get("refresh_token") or ""))
+        return self._identity(claims, str(tokens.get("refresh_token") or ""), id_token)
 
     async def renew(self, kept: str) -> Identity:
         """Ask with the provider's refresh token."""
@@ -98,9 +99,10 @@ class OpenIdConnect:
         tokens = await self._tokens({"grant_type": "refresh_token", "refresh_token": before["refresh_token"]})
         refresh = str(tokens.get("refresh_token") or before["refresh_token"])
         # OpenID Connect Core §12.2: a new ID token is optional; without one, what was known still holds.
-        claims = await self._id_token(str(tokens["id_token"])) if tokens.get("id_token") else before["claims"]
+        id_token = str(tokens.get("id_token") or "")
+        claims = await self._id_token(id_token) if id_token else before["claims"]
         # By the settings' names: what is nested now must win over what was kept flat before.
-        return self._identity(before["claims"] | claims | self._known(claims), refresh)
+        return self._identity(before["claims"] | claims | self._known(claims), refresh, id_token)
 
     async def logged_out(self, token: str) -> str | None:
         """OpenID Connect Back-Channel Logout §2.6."""
@@ -163,7 +165,7 @@ class OpenIdConnect:
             return "azp"
         return "" if isinstance(expires, (int, float)) and expires > now - SKEW else "exp"
 
-    def _identity(self, claims: Mapping[str, Any], refresh: str) -> Identity:
+    def _identity(self, claims: Mapping[str, Any], refresh: str, id_token: str) -> Identity:
         subject = claim_at(claims, self._settings.subject_claim)
         if not isinstance(subject, str) or not subject:
             raise SignInRefused(
@@ -175,6 +177,7 @@ class OpenIdConnect:
             kept=json.dumps({"refresh_token": refresh, "claims": known}) if refresh else "",
             scopes=self._settings.allowed(claims),
             aliases=tuple(f"{name} {claims[name]}" for name in ("sub", "sid") if claims.get(name)),
+            id_token=id_token,
         )
 
     def _known(self, claims: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,8 @@ class Callback:
             return refused(
                 pending.redirect_uri, issuer, pending.state, Refusal("access_denied", "nothing of it may be granted")
             )
+        if identity.id_token:
+            await self._shared.keep_id_token(identity.subject, identity.id_token)
         client = await self._shared.clients.find(pending.client_id)
         name = (client.name if client else "") or "An application without a name"
         code = await self._shared.families.open(self._grant(pending, identity, scope), name)

@@ -15,7 +15,7 @@ from auth_server.audit import Audit
 from auth_server.authorization import scope_policy
 from auth_server.connectors import Connector
 from auth_server.errors import Refusal, SignInRefused
-from auth_server.models import Grant
+from auth_server.models import Grant, KeepIdToken
 from auth_server.store import Families
 from auth_server.store.connection import Connection, ms
 from auth_server.store.families import PresentedToken
@@ -37,6 +37,7 @@ class Renewal:
         upstream: Connector,
         families: Families,
         audit: Audit,
+        keep_id_token: KeepIdToken,
         admins: tuple[str, ...] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -44,6 +45,7 @@ class Renewal:
         self._upstream = upstream
         self._families = families
         self._audit = audit
+        self._keep_id_token = keep_id_token
         self._admins = admins
         self._clock = clock
 
@@ -88,6 +90,8 @@ class Renewal:
         if identity.subject != grant.subject or not scope:
             await self._end(found, grant, "another person, or none of the scopes is left")
             raise Refusal("invalid_grant", "the person may not do this any more")
+        if identity.id_token:
+            await self._keep_id_token(identity.subject, identity.id_token)
         return replace(grant, upstream=identity.kept or grant.upstream, scope=scope)
 
     async def _end(self, found: PresentedToken, grant: Grant, reason: str) -> None:

@@ -38,6 +38,7 @@ from switchboard.http.probes import LastRequests, Readiness, Starting, health_ro
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap
 from switchboard.outbound_auth.fleet_lock import FleetLocks
+from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
 from switchboard.state import State, awaiting_redis, join, open_state
 from switchboard.timing import Timing
@@ -142,7 +143,8 @@ class Application:
 
     async def _routed(self, rooms: Rooms, stack: AsyncExitStack) -> ASGIApp:
         settings, state = self._settings, rooms.state
-        authorization = await authorize(settings, state, stack)
+        id_tokens = KeptIdTokens(rooms.credentials.vault, settings.base_uri)
+        authorization = await authorize(settings, state, stack, id_tokens.keep)
         quota = Quota("mcp", settings.rate_limit)
         permits = Permits(state.redis, prefix=state.prefix, run=state.lookups.run)
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.connectors.provider_check import announce
 from auth_server.environment import issuing
+from auth_server.models import KeepIdToken, keep_nothing
 from auth_server.settings import StaticClient
 from switchboard.account.issuer_client import InProcess, IssuerClient
 from switchboard.account.routes import Issuer
@@ -62,19 +63,27 @@ class Authorization:
     """Where people sign in with a browser; `None` where nobody has a name."""
 
 
-async def authorize(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
-    """Set up `AUTH_MODE`; what must be closed again goes on `stack`."""
-    return await _MODES[settings.auth_mode](settings, state, stack)
+async def authorize(
+    settings: Settings, state: State, stack: AsyncExitStack, keep_id_token: KeepIdToken = keep_nothing
+) -> Authorization:
+    """Set up `AUTH_MODE`; what must be closed again goes on `stack`.
+
+    Args:
+        keep_id_token: takes what an OpenID provider says of people who sign in here.
+    """
+    return await _MODES[settings.auth_mode](settings, state, stack, keep_id_token)
 
 
-async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack) -> Authorization:
+async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack, _keep: KeepIdToken) -> Authorization:
     return Authorization(lambda app, _path: Anonymous(app))
 
 
-async def _integrated(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
+async def _integrated(
+    settings: Settings, state: State, stack: AsyncExitStack, keep_id_token: KeepIdToken
+) -> Authorization:
     issuing = _knowing_us(settings, issuing_settings(settings))
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
-    server = AuthorizationServer.over(issuing, state, http)
+    server = AuthorizationServer.over(issuing, state, http, keep_id_token)
     if http is not None:
         await announce(issuing, http)
     verifier = InProcessVerifier(
@@ -161,7 +170,7 @@ async def _client(stack: AsyncExitStack, timeout: float) -> httpx2.AsyncClient:
     return await stack.enter_async_context(httpx2.AsyncClient(timeout=timeout))
 
 
-async def _separate(settings: Settings, state: State, stack: AsyncExitStack) -> Authorization:
+async def _separate(settings: Settings, state: State, stack: AsyncExitStack, _keep: KeepIdToken) -> Authorization:
     issuer = settings.auth_server_url
     if issuer is None:  # settings refuse this; the type checker does not know
         raise ConfigurationError("AUTH_SERVER_URL is not set")
@@ -206,7 +215,7 @@ def _bearer(
     return Authorization(protect, [*metadata, *routes])
 
 
-_MODES: Final[dict[str, Callable[[Settings, State, AsyncExitStack], Awaitable[Authorization]]]] = {
+_MODES: Final[dict[str, Callable[[Settings, State, AsyncExitStack, KeepIdToken], Awaitable[Authorization]]]] = {
     "none": _none,
     "integrated": _integrated,
     "separate": _separate,

@@ -26,6 +26,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
 from auth_server import AuthorizationServer, AuthSettings
+from auth_server.models import KeepIdToken, keep_nothing
 from switchboard.common.fetch.fetcher import Fetcher
 
 ISSUER = "http://localhost:3001"
@@ -206,7 +207,12 @@ def make_world(redis: Redis) -> MakeWorld:
     clock = Clock()
 
     def make(
-        prefix: str = "", redis: Any = redis, fetcher: Fetcher | None = None, http: Any = None, **changes: Any
+        prefix: str = "",
+        redis: Any = redis,
+        fetcher: Fetcher | None = None,
+        http: Any = None,
+        keep_id_token: KeepIdToken = keep_nothing,
+        **changes: Any,
     ) -> World:
         plain: dict[str, Any] = {
             "issuer": ISSUER,
@@ -215,7 +221,9 @@ def make_world(redis: Redis) -> MakeWorld:
             "admins": ("alice",),
         }
         settings = AuthSettings(**(plain | changes))
-        server = AuthorizationServer(settings, redis, prefix=prefix, clock=clock, fetcher=fetcher, http=http)
+        server = AuthorizationServer(
+            settings, redis, prefix=prefix, clock=clock, fetcher=fetcher, http=http, keep_id_token=keep_id_token
+        )
         return World(redis, clock, settings, server)
 
     return make

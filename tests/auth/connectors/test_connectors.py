@@ -196,6 +196,28 @@ async def test_the_provider_is_asked_again_at_every_refresh(sso: Any, web: Any, 
     assert [sent.get("refresh_token") for sent in provider.asked] == [None, "sso-1", "sso-2"]
 
 
+@pytest.mark.parametrize("redis", ["memory"], indirect=True)
+async def test_what_the_provider_signed_about_a_person_is_handed_on_at_sign_in_and_refresh(
+    make_world: MakeWorld, web: Any, provider: Provider
+) -> None:
+    kept: list[tuple[str, str]] = []
+
+    async def keep(subject: str, id_token: str) -> None:
+        kept.append((subject, id_token))
+
+    world = make_world(upstream=oidc(subject_claim="oid"), http=web, keep_id_token=keep)
+    provider.forged = {"nonce": "another"}
+    await come_back(world, web, await world.register(), world.pkce())
+    assert kept == [], "not one that is not right"
+
+    provider.forged = {}
+    tokens = await sign_in(world, web)
+    await world.refresh(tokens["client"], tokens["refresh_token"])
+    assert [subject for subject, _ in kept] == ["42", "42"]
+    assert {jwt.decode(token, provider.key).claims["sub"] for _, token in kept} == {"s-1"}
+    assert len({token for _, token in kept}) == 2
+
+
 async def test_somebody_who_left_keeps_nothing(sso: Any, web: Any, provider: Provider) -> None:
     """AUTH.md row 28."""
     tokens = await sign_in(sso, web)
