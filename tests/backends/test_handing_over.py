@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from switchboard.backends.config import Backend
 from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.connections.connection_leases import ConnectionLease, ConnectionLeases
+from switchboard.backends.connections.inflight import InFlight
 from switchboard.backends.errors import Unreachable
 from switchboard.backends.handover import Moved, RemoteConnection, serving
+from switchboard.backends.routing import FIND_POLL_S, Routing
 from switchboard.fleet.peers import Peers
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
@@ -160,6 +163,95 @@ async def test_handing_a_call_over_takes_four_redis_commands(redis_url: str, raw
             assert seat == "w2-seat"
             await RemoteConnection(one, "w2-seat", "own", KEY).request("tools/call", {}, Quiet())
     assert seen == ["GET", "PUBLISH", "SET", "PUBLISH"]
+
+
+@asynccontextmanager
+async def routed(url: str, worker: str, backend: Backend, pool: Any = None) -> AsyncIterator[Routing]:
+    """How a worker's calls find their connections; those of its own are `pool`'s."""
+    async with open_state(url) as state, Peers(state, worker).running() as peers:
+        routing = Routing(backend, pool, state, peers)
+        async with routing.running():
+            yield routing
+
+
+class Pool:
+    """A pool of one connection, and that connection."""
+
+    version = "2025-11-25"
+    lost = over = False
+
+    def __init__(self) -> None:
+        self.calls = InFlight(owned=True)
+        self.served = 0
+
+    @asynccontextmanager
+    async def connection(self, _key: ConnectionKey, _capabilities: Any) -> AsyncIterator[Any]:
+        yield self
+
+    async def request(self, *_call: Any, **_options: Any) -> dict[str, Any]:
+        self.served += 1
+        return {}
+
+    def stop(self) -> None:
+        self.over = True
+
+    async def closed(self) -> None:
+        assert self.over
+
+
+async def bumped(route: Any) -> Any:
+    return await route.request("tools/call", {}, Quiet())
+
+
+async def test_calls_in_a_row_go_to_the_worker_that_answered_without_another_look(
+    redis_url: str, raw: Raw, commands: Any
+) -> None:
+    backend = raw("own")
+    async with routed(redis_url, "w2", backend, Pool()) as two, routed(redis_url, "w1", backend) as one:
+        await two.use(KEY, {}, bumped)
+        async with commands() as seen:
+            for _ in range(3):
+                await one.use(KEY, {}, bumped)
+    assert seen == ["GET", *["PUBLISH", "SET", "PUBLISH"] * 3]
+
+
+async def test_a_worker_that_has_the_child_no_more_is_not_waited_for(redis_url: str, raw: Raw) -> None:
+    first, second, backend = Pool(), Pool(), raw("own")
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(routed(redis_url, "w1", backend))
+        async with routed(redis_url, "w2", backend, first) as two:
+            await two.use(KEY, {}, bumped)
+            await one.use(KEY, {}, bumped)
+        # It has left in good order, and another has the child by now.
+        three = await stack.enter_async_context(routed(redis_url, "w3", backend, second))
+        await three.use(KEY, {}, bumped)
+        began = asyncio.get_running_loop().time()
+        await one.use(KEY, {}, bumped)
+        assert asyncio.get_running_loop().time() - began < FIND_POLL_S, "it waited before it looked again"
+    assert (first.served, second.served) == (2, 2)
+
+
+async def test_a_worker_that_gave_the_child_to_another_says_so_and_is_not_asked_again(
+    redis_url: str, raw: Raw, commands: Any
+) -> None:
+    first, second, backend = Pool(), Pool(), raw("own")
+    async with (
+        routed(redis_url, "w1", backend) as one,
+        routed(redis_url, "w2", backend, first) as two,
+        routed(redis_url, "w3", backend, second) as three,
+    ):
+        await two.use(KEY, {}, bumped)
+        await one.use(KEY, {}, bumped)
+        assert two._leases is not None
+        lease = two._leases.mine(KEY)
+        assert lease is not None
+        await two._leases._given_back(lease)
+        await three.use(KEY, {}, bumped)
+        await one.use(KEY, {}, bumped)
+        async with commands() as seen:
+            await one.use(KEY, {}, bumped)
+    assert seen == ["PUBLISH", "SET", "PUBLISH"]
+    assert (first.served, second.served) == (2, 3)
 
 
 async def test_an_answer_too_long_for_the_connection_of_look_ups_is_handed_over_too(redis_url: str) -> None:

@@ -176,3 +176,22 @@ async def test_the_worker_that_has_a_child_is_killed_and_the_session_goes_on(
 
 def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_a_call_for_the_child_of_another_worker_takes_three_commands_of_redis(
+    raw: Any, fleet: Any, connect: Any, redis_url: str, commands: Any
+) -> None:
+    urls, calls = await fleet([raw("own", scope="shared")], count=2, redis_url=redis_url), 5
+    taken: list[int] = []
+    for url in urls:
+        async with connect([url], "modern") as client:
+            await offered(client, "own__bump")
+            await client.call_tool("own__bump")
+            async with commands() as seen:
+                for _ in range(calls):
+                    await client.call_tool("own__bump")
+            taken.append(seen.count("PUBLISH"))
+            if taken[-1]:
+                assert seen.count("SET") <= calls + 2, "the worker that has the child notes that it began the call"
+                assert seen.count("GET") <= 2, "the worker that has it is not looked for again"
+    assert sorted(taken) == [0, 2 * calls], "one worker has the child, the other asks and is answered"

@@ -35,15 +35,17 @@ class RemoteConnection:
 
     Args:
         seat: who has it: a worker's id, `-`, and a suffix for each time that the backend was started on it.
+        listens: whether that worker is known to have listened a moment ago: if it does not, it is not waited for.
     """
 
-    def __init__(self, peers: Peers, seat: str, backend: str, key: ConnectionKey) -> None:
+    def __init__(self, peers: Peers, seat: str, backend: str, key: ConnectionKey, *, listens: bool = False) -> None:
         self.version = ""
         self.lost = False
         self._peers = peers
         self._seat = seat
         self._backend = backend
         self._key = key
+        self._listens = listens
 
     async def request(
         self, method: str, params: Params | None, client_channel: ClientChannel, *, headers: HeaderMap | None = None
@@ -65,7 +67,8 @@ class RemoteConnection:
         }
         worker = self._seat.rpartition("-")[0]
         try:
-            answer = await self._peers.call(worker, served_as(self._backend, self._seat), call, client_channel)
+            served = served_as(self._backend, self._seat)
+            answer = await self._peers.call(worker, served, call, client_channel, listens=self._listens)
         except StateUnavailable as error:
             raise errors.unavailable(self._backend, "shared state cannot be reached now", sent=True) from error
         except PeerLost as error:

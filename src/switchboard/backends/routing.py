@@ -100,11 +100,7 @@ class Routing:
             BackendFailure: there is none to be had.
         """
         if self._leases is not None:
-            try:
-                lease = await self._leases.claim(key)
-            except StateUnavailable as error:
-                raise Unreachable("shared state cannot be reached now, which knows where its connection is") from error
-            if isinstance(lease, str):
+            if isinstance(await self._claimed(self._leases, key), str):
                 raise Elsewhere("another worker has its connection")
             async with self._held(self._leases, key, capabilities) as connection:
                 yield connection
@@ -135,19 +131,31 @@ class Routing:
     ) -> Any:
         until = asyncio.get_running_loop().time() + FIND_S
         while True:
-            try:
-                lease = await leases.claim(key)
-            except StateUnavailable as error:
-                raise Unreachable("shared state cannot be reached now, which knows where its connection is") from error
+            lately = leases.seat_lately(key)
+            lease = lately or await self._claimed(leases, key)
             if not isinstance(lease, str):
                 async with self._held(leases, key, capabilities) as connection:
                     return await work(connection)
+            remote = RemoteConnection(peers, lease, self._backend.name, key, listens=lately is not None)
             try:
-                return await work(RemoteConnection(peers, lease, self._backend.name, key))
+                result = await work(remote)
             except Moved:
+                leases.forget_seat(key)
+                if lately is not None:
+                    continue
                 if asyncio.get_running_loop().time() >= until:
                     raise
                 await asyncio.sleep(FIND_POLL_S)
+            else:
+                leases.note_answer(key, lease)
+                return result
+
+    @staticmethod
+    async def _claimed(leases: ConnectionLeases, key: ConnectionKey) -> ConnectionLease | str:
+        try:
+            return await leases.claim(key)
+        except StateUnavailable as error:
+            raise Unreachable("shared state cannot be reached now, which knows where its connection is") from error
 
     @asynccontextmanager
     async def _hold(self, key: ConnectionKey, capabilities: Mapping[str, Any]) -> AsyncIterator[Connection | None]:

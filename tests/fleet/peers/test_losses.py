@@ -47,6 +47,17 @@ async def test_a_call_to_a_worker_that_is_not_there_did_not_begin(state_url: str
         assert (dead.value.begun, dead.value.dead) == (False, True)
 
 
+async def test_a_call_to_a_worker_that_listened_a_moment_ago_is_given_up_at_once_when_it_does_not(
+    state_url: str | None, open_fleet: Any
+) -> None:
+    async with open_fleet(state_url) as fleet:
+        one = await fleet.start("w1")  # whose patience would keep it waiting
+        with pytest.raises(PeerLost, match="does not listen") as lost:
+            await one.peers.call("w2", "work", {}, listens=True)
+        assert not lost.value.begun
+        assert one.pubsub.kinds() == ["call"]
+
+
 async def test_a_call_that_was_given_up_is_not_served_however_late_it_arrives(fleet: Any, work: Any) -> None:
     late: list[str] = []
 

@@ -31,6 +31,9 @@ DRAIN_S: Final = 5.0
 
 CLAIM_POLL_S: Final = 0.5
 
+REMEMBERED: Final = 4_096
+"""Connections of which it is remembered which worker answered last."""
+
 log = structlog.get_logger("switchboard.backends")
 
 # KEYS lease had · ARGV me lease_ms had_ms settled ('1', or '0' while a holder may still have to renew)
@@ -76,6 +79,8 @@ class ConnectionLeases:
         self._seat = seat
         self._backend = backend
         self._mine: dict[ConnectionKey, ConnectionLease] = {}
+        self._answered: dict[ConnectionKey, tuple[str, float]] = {}
+        """Which seat answered a call on a connection, and when."""
         self._claim = state.redis.register_script(_CLAIM)
         self._renew = state.redis.register_script(_RENEW)
         self._release = state.redis.register_script(RELEASE)
@@ -95,6 +100,25 @@ class ConnectionLeases:
         if claim is not None and asyncio.get_running_loop().time() - claim.renewed >= self._state.timing.lease_s:
             return None
         return claim
+
+    def seat_lately(self, key: ConnectionKey) -> str | None:
+        """The seat that answered a call on a connection within the last quarter of a lease, if another worker's did.
+
+        Whether it has the connection still is for it to say. Had it died since, its lease would still be in Redis.
+        """
+        seat, at = self._answered.get(key, ("", 0.0))
+        fresh = asyncio.get_running_loop().time() - at < self._state.timing.lease_s / 4
+        return seat if seat and fresh and key not in self._mine else None
+
+    def note_answer(self, key: ConnectionKey, seat: str) -> None:
+        """That seat answered a call on a connection."""
+        if len(self._answered) >= REMEMBERED:
+            self._answered.clear()
+        self._answered[key] = seat, asyncio.get_running_loop().time()
+
+    def forget_seat(self, key: ConnectionKey) -> None:
+        """Whoever answered last did not this time."""
+        self._answered.pop(key, None)
 
     async def claim(self, key: ConnectionKey) -> ConnectionLease | str:
         """This worker's claim, or the seat that has it.

@@ -64,8 +64,11 @@ class Call(End):
         """Something may have been missed."""
         self._behind.set()
 
-    async def outcome(self, method: str, params: Params) -> Any:
+    async def outcome(self, method: str, params: Params, *, listens: bool = False) -> Any:
         """What the handler returned.
+
+        Args:
+            listens: whether to give up at once where nobody listens.
 
         Raises:
             MCPError: what the handler raised, or that the parameters cannot be sent.
@@ -80,6 +83,8 @@ class Call(End):
         unsent = await self.flush()
         if unsent is not None and self._once:
             raise unsent
+        if listens and unsent is None and not self.reached and not await self._begun():
+            raise PeerLost(self._unanswered(), begun=False)
         try:
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(self._keep())

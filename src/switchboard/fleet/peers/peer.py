@@ -79,7 +79,14 @@ class Peers:
         return self._server.serving(method, handler, grace)
 
     async def call(
-        self, worker: str, method: str, params: Params, channel: Channel = NO_CLIENT, *, once: bool = True
+        self,
+        worker: str,
+        method: str,
+        params: Params,
+        channel: Channel = NO_CLIENT,
+        *,
+        once: bool = True,
+        listens: bool = False,
     ) -> Any:
         """Have another worker do something, and wait for what comes of it; leaving early cancels it there.
 
@@ -87,6 +94,7 @@ class Peers:
             channel: who gets notifications and progress, and answers questions.
             once: whether it must not begin twice, also when this worker cannot know whether it began. Such a call waits
                 longer while Redis is away; another one is given up earlier, since it may simply be made again.
+            listens: whether to give up at once where nobody listens, instead of waiting until somebody does.
 
         Raises:
             MCPError: what the handler raised.
@@ -99,7 +107,7 @@ class Peers:
         call = Call(self._link, worker, channel, once=once)
         self._calls[call.call] = call
         try:
-            return await call.outcome(method, params)
+            return await call.outcome(method, params, listens=listens)
         finally:
             self._leave(call)
 
