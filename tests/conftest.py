@@ -157,10 +157,13 @@ BACKGROUND = frozenset({"EVAL", "PING", "CLIENT", "SELECT", "HELLO"})
 
 @pytest.fixture
 def commands(redis_url: str) -> Callable[[], Any]:
-    """`async with commands() as seen`: after the block, the commands that all clients sent to Redis meanwhile."""
+    """`async with commands() as seen`: after the block, the commands that all clients sent to Redis meanwhile.
+
+    `commands(scripts=True)`: and those that scripts made of them.
+    """
 
     @asynccontextmanager
-    async def watching() -> AsyncIterator[list[str]]:
+    async def watching(*, scripts: bool = False) -> AsyncIterator[list[str]]:
         seen: list[str] = []
         async with (
             redis.asyncio.Redis.from_url(redis_url, decode_responses=True) as client,
@@ -170,7 +173,7 @@ def commands(redis_url: str) -> Callable[[], Any]:
             await client.echo("end")
             while (told := await monitor.next_command())["command"] != "ECHO end":
                 name = str(told["command"]).partition(" ")[0].upper()
-                if told["client_type"] != "lua" and name not in BACKGROUND:
+                if (scripts or told["client_type"] != "lua") and name not in BACKGROUND:
                     seen.append(name)
 
     return watching

@@ -208,6 +208,35 @@ async def test_a_renewed_lease_renews_the_record(state_url: str | None) -> None:
         assert await state.redis.pttl(session.record) > 100
 
 
+async def test_what_is_stored_of_a_reply_is_kept_as_long_as_its_session(state_url: str | None) -> None:
+    async with open_state(state_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        assert await state.redis.pttl(session.events) > 0
+        await state.redis.pexpire(session.events, 100)
+        keys = [session.record, session.lease, session.events]
+        await state.scripts.renew(keys, ["w1:1", str(TIMING.lease_ms), str(RECORD_MS)])
+        assert await state.redis.pttl(session.events) > 100
+        await state.redis.pexpire(session.events, 100)
+        await session.emit("w1:1", "frame", final=True)
+        assert await state.redis.pttl(session.events) > 100
+        await state.redis.delete(session.events, session.lease)  # as when Redis was away for longer than it is kept
+        await session.emit("w1:1", "frame")
+        assert await state.redis.pttl(session.events) > 0
+
+
+async def test_a_frame_that_is_neither_the_first_nor_the_last_takes_six_commands(redis_url: str, commands: Any) -> None:
+    async with open_state(redis_url) as state:
+        session = Session(state)
+        await session.begin()
+        await session.open("w1:1")
+        await session.emit("w1:1", "frame")
+        async with commands(scripts=True) as seen:
+            await session.emit("w1:1", "another")
+    assert seen == ["EVALSHA", "EXISTS", "XREVRANGE", "GET", "XADD", "PUBLISH"]
+
+
 async def test_frames_keep_their_order_and_only_the_newest_stay(state_url: str | None) -> None:
     async with open_state(state_url) as state:
         session = Session(state)

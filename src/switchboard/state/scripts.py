@@ -25,8 +25,7 @@ _BYTES: Final = """
 local function field(entry, name)
   for i = 1, #entry[2], 2 do if entry[2][i] == name then return entry[2][i + 1] end end
 end
-local function held(events, frame)
-  local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
+local function held(last, frame)
   return #frame + (last and tonumber(field(last, 'b') or 0) or 0)
 end
 local function trim(events, total, newest, limit)
@@ -56,7 +55,7 @@ local mark = ARGV[4] or ''
 for _, entry in ipairs(mark ~= '' and redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 16) or {}) do
   if field(entry, 'k') == mark then return {entry[1]} end
 end
-local total = held(KEYS[2], ARGV[3])
+local total = held(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1], ARGV[3])
 local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], '*', 'f', ARGV[3], 'b', string.format('%.0f', total),
   'k', mark)
 trim(KEYS[2], total, id, STREAM_BYTES)
@@ -84,25 +83,26 @@ return {'ok', id}
 
 # KEYS record events lease · ARGV epoch lease_ms channel max frame final number [requests still to be answered]
 # A reply's frames are numbered and written one at a time: repeated after a time-out, a frame is not stored twice.
+# The stream lives as long as the session; `renew` keeps it, so only its first and its last frame see to that.
 _EMIT: Final = (
     _BYTES
     + _ALIVE
     + """
-local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
-if last[1] and last[1][2][1] == 'n' and last[1][2][2] == ARGV[7] then return {'ok', last[1][1]} end
+local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+if last and last[2][1] == 'n' and last[2][2] == ARGV[7] then return {'ok', last[1]} end
 local holder = redis.call('GET', KEYS[3])
 if holder and holder ~= ARGV[1] then return {'fenced'} end
-local ttl = redis.call('PTTL', KEYS[1])
+local ttl = (ARGV[6] == '1' or not last) and redis.call('PTTL', KEYS[1])
 if ARGV[6] == '1' then
   redis.call('SET', KEYS[3], 'done', 'PX', ttl)
 elseif not holder then
   redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
 end
-local total = held(KEYS[2], ARGV[5])
+local total = held(last, ARGV[5])
 local id = redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], '*', 'n', ARGV[7], 'f', ARGV[5], 'e', ARGV[6],
   'b', string.format('%.0f', total), 'p', ARGV[8] or '')
 trim(KEYS[2], total, id, STREAM_BYTES)
-redis.call('PEXPIRE', KEYS[2], ttl)
+if ttl then redis.call('PEXPIRE', KEYS[2], ttl) end
 redis.call('WAKE', ARGV[3], '1')
 return {'ok', id}
 """
@@ -125,11 +125,12 @@ return {'ok', id}
 """
 )
 
-# KEYS record lease · ARGV epoch lease_ms record_ms
+# KEYS record lease [events] · ARGV epoch lease_ms record_ms
 _RENEW: Final = (
     _ALIVE
     + """
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if KEYS[3] then redis.call('PEXPIRE', KEYS[3], ARGV[3]) end
 local holder = redis.call('GET', KEYS[2])
 if holder == ARGV[1] then redis.call('PEXPIRE', KEYS[2], ARGV[2]) return {'ok'} end
 if not holder then redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) return {'ok'} end

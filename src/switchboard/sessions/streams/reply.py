@@ -246,27 +246,22 @@ class Reply:
 
     async def _watch(self) -> None:
         """Look for answers and cancellations, and renew the lease, from the commit until the reply is closed."""
-        pause = min(self._state.timing.poll_s, self._ttl_ms / 3000)
+        pause, renews = min(self._state.timing.poll_s, self._ttl_ms / 3000), False  # it was taken just now
         while not self._over:
             try:
-                await self._look()
+                await self._look(renews=renews)
+                renews = True
             except StateUnavailable as error:
                 log.warning(error.event, error=str(error))
             await wait_for_event(self._mail, pause)
 
-    async def _look(self) -> None:
+    async def _look(self, *, renews: bool) -> None:
         self._mail.clear()
         asked = list(self._asked)
         pending = {digest(request): request for request in self._pending}
         sid = self.record.sid
         with self._state.guard():
-            renewed = Scripts.written(
-                await self._state.scripts.renew(
-                    keys=[self._record_key(), self._keys.exchange(sid, self.name)],
-                    args=[self._epoch, self._state.timing.lease_ms, self._ttl_ms],
-                )
-            )
-            if renewed.verdict != "ok":
+            if renews and (await self._renewed()).verdict != "ok":
                 if not self.complete:
                     self._lose()
                 return
@@ -278,6 +273,16 @@ class Reply:
             self._settle(request, answer)
         for named in cancelled:
             self.on_cancelled(pending[named])
+
+    async def _renewed(self) -> Written:
+        """Keep the lease, and what is stored of the reply as long as its session."""
+        sid, keys = self.record.sid, self._keys
+        return Scripts.written(
+            await self._state.scripts.renew(
+                keys=[self._record_key(), keys.exchange(sid, self.name), keys.events(sid, self.name)],
+                args=[self._epoch, self._state.timing.lease_ms, self._ttl_ms],
+            )
+        )
 
     async def _cancelled(self, digests: list[str]) -> Any:
         """Those of the pending requests that the client cancelled on another worker."""
