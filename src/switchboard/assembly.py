@@ -22,7 +22,9 @@ from starlette.types import ASGIApp
 from switchboard import __version__, log
 from switchboard.account.connect_links import ConnectLinks
 from switchboard.aio import background
+from switchboard.backend_configs import CredentialsOfServers
 from switchboard.backends import Backend, BackendProvider, Watchdog
+from switchboard.backends.connecting import People
 from switchboard.backends.connections.roots_changes import tell_roots_changed
 from switchboard.backends.offer.resource_subscriptions import ClientSubscriptions
 from switchboard.catalog import shapes
@@ -50,11 +52,11 @@ from switchboard.http.mcp import McpEndpoint
 from switchboard.http.middleware.access import ToolOf
 from switchboard.http.stack import Selecting
 from switchboard.http.websocket import WebSocketEndpoint
+from switchboard.identity.principal import person_of
 from switchboard.keys import derive
 from switchboard.outbound_auth.connectables import Connectables
-from switchboard.outbound_auth.connected import ConnectionNotices
+from switchboard.outbound_auth.connected import ConnectionNotices, person_digest
 from switchboard.outbound_auth.outbound import Outbound
-from switchboard.outbound_credentials import CredentialsOfServers
 from switchboard.plugins import OpenStream, PluginLoader, PluginSources
 from switchboard.plugins.changes import follow_folder
 from switchboard.plugins.credentials import VaultCredentials
@@ -221,6 +223,7 @@ async def _offer(
         info=Implementation(name="switchboard", version=__version__),
         client_subscriptions=ClientSubscriptions(),
         ask_session=partial(ask, worker.state, worker.id),
+        people=People(credentials.links.link, credentials.notices.waiting, partial(_tell, worker.streams)),
     )
     fixed = tuple(map(provider, backends))
     plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(credentials)))
@@ -235,7 +238,11 @@ async def _offer(
     selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
     context = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
     connect = partial(_connected, provider)
-    servers = Servers(catalog, selected, context, connect, configuration, plugins, CredentialsOfServers(), fixed=fixed)
+    authorized = CredentialsOfServers(
+        credentials.outbound, credentials.vault, credentials.connectables, _issuer(settings), worker.state.clock
+    )
+    servers = Servers(catalog, selected, context, connect, configuration, plugins, authorized, fixed=fixed)
+    credentials.notices.on_change(servers.account_changed)
     return _Offer(watched, catalog, selected, servers, CacheWatch(settings.cache_dir, lambda: servers.installs))
 
 
@@ -332,6 +339,17 @@ def _connected(provider: Callable[..., BackendProvider], backend: Backend, befor
 
 def _plugin_credentials(credentials: Credentials) -> MakeCredentials:
     return lambda plugin, _section: VaultCredentials(plugin.name, credentials.vault)
+
+
+def _tell(streams: OpenStreams, digest: str, event: ServerEvent) -> None:
+    """Tell a person's streams alone; everybody's, if there is no digest."""
+    streams.tell(lambda owner: not digest or person_digest(person_of(owner)) == digest, event)
+
+
+def _issuer(settings: Settings) -> str:
+    """Who makes the tokens that people call this server with; empty if nobody signs in."""
+    issuers = {"integrated": settings.base_uri, "separate": settings.auth_server_url or "", "none": ""}
+    return issuers[settings.auth_mode]
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

@@ -1,19 +1,32 @@
-"""Sections of the configuration as what makes providers of them: the description of a backend, and what tells it apart.
+"""Sections of the configuration as what makes providers of them: the description of a backend, and its credentials.
 
-Part of the composition root: `config` does not know `backends`, nor they it.
+Part of the composition root: `config` does not know `backends` and `outbound_auth`, nor they it, nor each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from switchboard.backends import Backend, Bounds, Http, Patience, Sse, Stdio
-from switchboard.config import PluginSection, ServerSection
+from switchboard.config import Auth, OAuthClient, PluginSection, ServerSection, ServiceAuth
 from switchboard.config.model import digest
+from switchboard.errors import ConfigurationError, CredentialUnavailable
+from switchboard.identity import Caller
+from switchboard.outbound_auth.client import OAuthClient as Client
+from switchboard.outbound_auth.connectables import Connectable, Connectables
 from switchboard.outbound_auth.credentials import NO_CREDENTIALS, OutboundCredentials
+from switchboard.outbound_auth.oauth_providers import OAuthProvider, preset
+from switchboard.outbound_auth.outbound import Outbound
+from switchboard.outbound_auth.strategies.client_credentials import ClientCredentials
+from switchboard.outbound_auth.strategies.exchanged import Exchanged, IdentityAssertion, SubjectTokens, TokenExchange
+from switchboard.outbound_auth.strategies.fixed import fixed
+from switchboard.outbound_auth.strategies.user_oauth import SteppingUp, UserAccounts, WantedScopes
+from switchboard.outbound_auth.token_set import ACCESS_TOKEN, ID_TOKEN
 from switchboard.sources import Launch
+from switchboard.vault import Vault
 
 UNSHOWN: Final[Mapping[str, Any]] = {
     "enabled": True, "tags": (), "allow": (), "deny": (), "rename": {}, "tools": {}, "description": "",
@@ -56,6 +69,7 @@ def backend(
             connections_of_fleet=section.connections_of_fleet,
         ),
         credentials=credentials,
+        personal_offer=section.auth.discovers == "person",
     )
 
 
@@ -71,3 +85,169 @@ def _transport(section: ServerSection, launch: Launch | None) -> Stdio | Http | 
 def _ends_in_sse(addresses: tuple[str, ...]) -> bool:
     """Whether it is the one address at which servers of the older transport are found."""
     return len(addresses) == 1 and urlsplit(addresses[0]).path.rstrip("/").endswith("/sse")
+
+
+@dataclass(frozen=True, slots=True)
+class BearerSubjects:
+    """The token that the caller's request came with, shown to nobody but the issuer that made it."""
+
+    kind: str
+
+    async def token(self, caller: Caller, asked: Client) -> tuple[str, str]:
+        """See `SubjectTokens`."""
+        if not caller.bearer:
+            raise CredentialUnavailable("this call has no token of its person that could be exchanged: call it anew")
+        issuer, endpoints = caller.principal.issuer, await asked.endpoints()
+        if endpoints.issuer != issuer and _origin(endpoints.token) != _origin(issuer):
+            raise CredentialUnavailable(
+                f"your token is {issuer}'s, and is exchanged nowhere else: the operator of this gateway has to name"
+                f" that authorization server, and not {asked.provider.name}"
+            )
+        return caller.bearer, self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsOfServers:
+    """Makes the credentials of each configured server.
+
+    Args:
+        issuer: who makes the tokens that people call this gateway with; empty if nobody signs in (`AUTH_MODE=none`).
+        clock: the fleet's.
+    """
+
+    outbound: Outbound
+    vault: Vault
+    connectables: Connectables
+    issuer: str
+    clock: Callable[[], float]
+
+    def of(self, name: str, section: ServerSection) -> OutboundCredentials:
+        """Those of one row.
+
+        Raises:
+            ConfigurationError: it asks for what cannot be done.
+        """
+        self.forget(name)
+        auth = section.auth
+        try:
+            if auth.strategy == "none":
+                return NO_CREDENTIALS
+            if auth.strategy == "service":
+                return self._service(name, auth, section, auth.env)
+            if not self.issuer:
+                raise ConfigurationError(
+                    f"the strategy {auth.strategy!r} is for people who sign in at this gateway, and AUTH_MODE is none"
+                )
+            return self._user_oauth(name, section) if auth.strategy == "user_oauth" else self._exchanged(name, section)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"mcpServers.{name}.auth: {error}") from error
+
+    def forget(self, name: str) -> None:
+        """Nobody can connect an account there any more; what people connected stays in the vault."""
+        self.connectables.remove(_namespace(name))
+
+    # -- the gateway's own ----------------------------------------------------------------------------------------
+
+    def _service(
+        self, name: str, auth: ServiceAuth, section: ServerSection, variable: str | None
+    ) -> OutboundCredentials:
+        if auth.client_id is None:
+            return fixed(auth, variable)
+        provider = self._provider(f"{name}'s authorization server", auth, section, **_targets(auth, section))
+        return ClientCredentials(self.outbound.client(provider), repr(auth), variable, self.clock)
+
+    def _itself(self, name: str, section: ServerSection) -> OutboundCredentials:
+        auth = section.auth
+        if auth.service is None or auth.discovers != "service":
+            return NO_CREDENTIALS
+        return self._service(name, auth.service, section, auth.env)
+
+    # -- each person's --------------------------------------------------------------------------------------------
+
+    def _user_oauth(self, name: str, section: ServerSection) -> OutboundCredentials:
+        auth, namespace = section.auth, _namespace(name)
+        accounts = self.outbound.accounts(namespace, name, self._account_provider(name, section))
+        wanted = WantedScopes(self.vault, namespace)
+        self.connectables.put(
+            Connectable(
+                name,
+                namespace,
+                description=section.description,
+                scopes=accounts.client.provider.scopes,
+                accounts=SteppingUp(accounts, wanted),
+            )
+        )
+        return UserAccounts(accounts, wanted, self._itself(name, section), repr(auth), auth.env)
+
+    def _account_provider(self, name: str, section: ServerSection) -> OAuthProvider:
+        auth = section.auth
+        if auth.provider:
+            said = {"audience": auth.audience or "", "resource": auth.resource or ""}
+            return preset(auth.provider, **_client(auth), scopes=auth.scopes, **said)
+        urls = {"authorization_url": auth.authorization_url or "", "revocation_url": auth.revocation_url or ""}
+        found = {} if auth.issuer or auth.token_url or not section.addresses else {"resource_url": section.addresses[0]}
+        return self._provider(name, auth, section, **urls, **found, **_targets(auth, section))
+
+    def _exchanged(self, name: str, section: ServerSection) -> OutboundCredentials:
+        auth, namespace = section.auth, _namespace(name)
+        targets = _targets(auth, section)
+        exchange: TokenExchange | IdentityAssertion
+        if auth.strategy == "token_exchange":
+            stated = auth if auth.issuer or auth.token_url else auth.model_copy(update={"issuer": self.issuer})
+            client = self.outbound.client(self._provider(f"{name}'s authorization server", stated, section, **targets))
+            exchange = TokenExchange(client, self._subjects(auth))
+        else:
+            exchange = self._assertion(name, section, targets)
+        itself = self._itself(name, section)
+        return Exchanged(exchange, self.vault, namespace, itself, repr(auth), auth.env, self.clock)
+
+    def _assertion(self, name: str, section: ServerSection, targets: dict[str, str]) -> IdentityAssertion:
+        auth = section.auth
+        if auth.idp is None:
+            raise ConfigurationError("needs 'idp'")
+        at_idp = auth.idp if auth.idp.client_id else auth.idp.model_copy(update=_stated(auth))
+        idp = self._provider("the company's identity provider", at_idp, section)
+        found = {} if auth.issuer or auth.token_url or not section.addresses else {"resource_url": section.addresses[0]}
+        there = self._provider(f"{name}'s authorization server", auth, section, **found, **targets)
+        clients = self.outbound.client(idp), self.outbound.client(there)
+        return IdentityAssertion(*clients, self._subjects(auth), auth.idp.audience or "")
+
+    @staticmethod
+    def _subjects(auth: Auth) -> SubjectTokens:
+        default = "id_token" if auth.strategy == "enterprise" else "access_token"
+        return BearerSubjects(ID_TOKEN if (auth.subject or default) == "id_token" else ACCESS_TOKEN)
+
+    @staticmethod
+    def _provider(name: str, auth: OAuthClient, section: ServerSection, **more: Any) -> OAuthProvider:
+        scopes = getattr(auth, "scopes", ()) or section.auth.scopes
+        said: dict[str, Any] = {**_client(auth), **more}
+        return OAuthProvider(name, auth.issuer or "", token_url=auth.token_url or "", scopes=scopes, **said)
+
+
+def _namespace(name: str) -> str:
+    return f"server:{name}"
+
+
+def _client(auth: OAuthClient) -> dict[str, str]:
+    return {
+        "client_id": auth.client_id or "",
+        "client_secret": auth.client_secret or "",
+        "client_key": auth.private_key or "",
+    }
+
+
+def _stated(auth: OAuthClient) -> dict[str, str | None]:
+    """The client that is one at both authorization servers."""
+    return {name: getattr(auth, name) for name in ("client_id", "client_secret", "private_key")}
+
+
+def _targets(auth: ServiceAuth, section: ServerSection) -> dict[str, str]:
+    """For whom tokens are to be: for this server alone."""
+    address = section.addresses[0] if section.addresses else ""
+    resource = address if auth.resource is None and auth.audience is None else auth.resource or ""
+    return {"audience": auth.audience or "", "resource": resource}
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc

@@ -21,15 +21,15 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.aio import Start, background
-from switchboard.backend_configs import backend, server_key
+from switchboard.backend_configs import CredentialsOfServers, backend, server_key
 from switchboard.backends import Backend, BackendProvider, errors
+from switchboard.backends.offer.personal_offers import CONNECT
 from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.configured_plugins import ConfiguredPlugins
 from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
-from switchboard.outbound_credentials import CredentialsOfServers
 from switchboard.sources import SourceContext, prepare
 from switchboard.sources.cache_health import INSTALLED
 
@@ -164,11 +164,19 @@ class Servers:
                 continue
             if (why := _why_absent(server)) is not None:
                 return errors.unavailable(server.name, why, sent=False)
+            if exposed == f"{server.name}{self._configuration.separator}{CONNECT}" and _is_personal(server):
+                return errors.unavailable(server.name, "an account is connected: list the tools anew", sent=False)
         return None
 
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with plugins in this worker."""
         return tuple(f"the plugin {each.name} has failed: {each.problem}" for each in self.plugins if each.problem)
+
+    def account_changed(self, digest: str, name: str) -> None:
+        """A person, given as a digest, connected an account at a server or ended it; both empty: any may have."""
+        for server in self._servers.values():
+            if isinstance(server.provider, BackendProvider) and name in ("", server.name):
+                server.provider.account_changed(digest)
 
     def restart(self, name: str) -> bool:
         """Start a server anew, also one that failed for good; whether there is one of that name."""
@@ -194,6 +202,7 @@ class Servers:
             self._servers[name] = server
         for gone in before.values():
             _cancel(gone)
+            self._credentials.forget(gone.name)
 
     def _begun(self, server: ConfiguredServer, before: ConfiguredServer | None) -> ConfiguredServer:
         if before is not None:
@@ -307,6 +316,10 @@ def _why_absent(server: ConfiguredServer) -> str | None:
     health = server.provider.health
     told = {"starting": "it has not started yet", "failing": f"it has not started yet: {health.reason}"}
     return told.get(health.condition)
+
+
+def _is_personal(server: ConfiguredServer) -> bool:
+    return isinstance(server.provider, BackendProvider) and server.provider.personal is not None
 
 
 def _cancel(server: ConfiguredServer) -> None:

@@ -123,6 +123,9 @@ class Backend:
     credentials: OutboundCredentials = NO_CREDENTIALS
     """What every request to it carries."""
 
+    personal_offer: bool = False
+    """Whether each person is offered what the backend offers to them, and the gateway itself asks for nothing."""
+
     @property
     def digest(self) -> str:
         """Equal for equal descriptions: what is kept for one is not found by another of the same name."""

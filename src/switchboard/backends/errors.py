@@ -76,8 +76,15 @@ def unavailable(backend: str, reason: str, *, sent: bool) -> MCPError:
     return MCPError(BACKEND_UNAVAILABLE, f"Backend {backend!r}: {reason}", {"backend": backend, "maybeDone": sent})
 
 
+def not_begun(backend: str, failure: BackendFailure) -> MCPError:
+    """The error for a request that never came to be sent."""
+    if isinstance(failure, AccessRefused):
+        return access_refused(backend, str(failure))
+    return unavailable(backend, str(failure), sent=False)
+
+
 def access_refused(backend: str, reason: str) -> MCPError:
-    """The error for a request whose person's credential a backend did not accept: it did nothing."""
+    """The error for a request whose credential a backend did not accept, or that has none: it did nothing."""
     data = {"backend": backend, "maybeDone": False, ACCESS_REFUSED_KEY: True}
     return MCPError(BACKEND_UNAVAILABLE, f"Backend {backend!r}: {reason}", data)
 

@@ -84,7 +84,7 @@ class Forwarding:
         try:
             result: HandlerResult = await self._use(key_for(scope, current(), capabilities), capabilities, work)
         except BackendFailure as error:
-            raise errors.unavailable(self._backend.name, str(error), sent=False) from error
+            raise errors.not_begun(self._backend.name, error) from error
         return result
 
     async def _sent(

@@ -106,7 +106,7 @@ def serving(peers: Peers, seat: str, backend: str, hold: Hold) -> AbstractAsyncC
                 lost, connection.lost = connection.lost, False
                 return {"result": result, "version": connection.version, "lost": lost}
         except BackendFailure as error:
-            raise errors.unavailable(backend, str(error), sent=False) from error
+            raise errors.not_begun(backend, error) from error
 
     return peers.serving(served_as(backend, seat), served)
 

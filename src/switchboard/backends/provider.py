@@ -19,9 +19,17 @@ from pydantic import BaseModel
 from switchboard.aio import background
 from switchboard.backends.caller import ClientChannel, Params, RequestClient
 from switchboard.backends.config import Backend, Sse, Stdio, urls
+from switchboard.backends.connecting import AuthorizedForwarding, People
 from switchboard.backends.connections.connection import Connection
-from switchboard.backends.connections.connection_key import ConnectionKey, credentials_for, single_connection
+from switchboard.backends.connections.connection_key import (
+    ALL_CAPABILITIES,
+    ConnectionKey,
+    credentials_for,
+    digest,
+    single_connection,
+)
 from switchboard.backends.connections.connection_quota import FleetConnectionQuota, Unlimited
+from switchboard.backends.connections.inbound import InboundListener
 from switchboard.backends.connections.pool import ConnectionPool
 from switchboard.backends.connections.roots_changes import pass_on_roots_changes
 from switchboard.backends.direct import DirectCalls
@@ -31,6 +39,7 @@ from switchboard.backends.gateway_connection import DISCOVERY, GatewayConnection
 from switchboard.backends.health import Health
 from switchboard.backends.offer.discovery import OfferDiscovery
 from switchboard.backends.offer.offer import BackendOffer
+from switchboard.backends.offer.personal_offers import CONNECT, PersonalOffers, PersonListener
 from switchboard.backends.offer.resource_subscriptions import SUBSCRIPTIONS_READ_S, ClientSubscriptions, Stream, follow
 from switchboard.backends.offer.resource_updates import ResourceUpdates
 from switchboard.backends.routing import Routing, Work
@@ -41,6 +50,8 @@ from switchboard.backends.transports.opening import for_connection
 from switchboard.backends.transports.session_store import SessionStore
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.fleet.peers import Peers
+from switchboard.identity import Caller, current
+from switchboard.outbound_auth.connected import person_digest
 from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.direct_requests import DirectTool
 from switchboard.state import State
@@ -75,6 +86,7 @@ class BackendProvider:
         last: what it offered under another description; stays until it was asked.
         jitter: gives numbers between 0 and 1.
         ask_session: asks the client of a session on its own stream: session, method and parameters.
+        people: how people are asked to connect accounts, for a backend that needs such.
     """
 
     def __init__(
@@ -89,6 +101,7 @@ class BackendProvider:
         last: BackendOffer | None = None,
         jitter: Callable[[], float] = random.random,
         ask_session: Callable[[str, str, Params | None], Awaitable[dict[str, Any] | None]] | None = None,
+        people: People | None = None,
     ) -> None:
         self.backend = backend
         self._watchdog = watchdog
@@ -105,8 +118,13 @@ class BackendProvider:
         self._endpoints: Endpoints | None = None
         self._host: BackendHost | None = None
         self._client_subscriptions = client_subscriptions or ClientSubscriptions()
-        self._forwarding = Forwarding(backend, self._use, self.last_offer)
-        self._direct = DirectCalls(self._forward)
+        self._forwarding = Forwarding(backend, self._use, self._current_offer)
+        self.personal = (
+            PersonalOffers(backend, self._connection_of, people.tell) if backend.personal_offer and people else None
+        )
+        self._authorized = AuthorizedForwarding(backend.name, backend.credentials, self._forward, people)
+        self._serve = self._serve_person if backend.credentials.per_person else self._forward
+        self._direct = DirectCalls(self._serve)
 
     @property
     def name(self) -> str:
@@ -142,6 +160,20 @@ class BackendProvider:
         """What it offers as last known, at once."""
         return self._discovery.offer
 
+    def _current_offer(self) -> BackendOffer:
+        """What it offers to whoever makes the call that is served."""
+        found = None if self.personal is None else self.personal.offer_of(current().principal.person)
+        return found or self._discovery.offer
+
+    def account_changed(self, digest: str) -> None:
+        """A person, given as a digest, connected an account there or ended it; any may have, if it is empty."""
+        if self.personal is not None:
+            self.personal.forget(digest)
+        for connection in self._pool.open:  # a child has the credential that it was started with
+            user = connection.key.user if connection.key is not None else ""
+            if isinstance(self.backend.transport, Stdio) and user and digest in ("", person_digest(user)):
+                connection.stop()
+
     async def offer(self) -> BackendOffer:
         """What it offers as last known; asking it is a background task's work."""
         return await self._discovery.current()
@@ -159,7 +191,17 @@ class BackendProvider:
         if not self._forwarding.serves(method):
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
         body = params.model_dump(by_alias=True, mode="json", exclude_none=True)
-        return await self._forward(method, body, RequestClient(ctx))
+        return await self._serve(method, body, RequestClient(ctx))
+
+    async def _serve_person(self, method: str, body: Mapping[str, Any], client_channel: ClientChannel) -> HandlerResult:
+        """Pass one request on with a credential of its person; or serve the tool that connects."""
+        person = current().principal.person
+        connects = method == "tools/call" and body.get("name") == CONNECT
+        if self.personal is None or not connects or not self.personal.is_unconnected(person):
+            return await self._authorized.call(method, body, client_channel)
+        result = await self._authorized.connect(body, client_channel)
+        await self.personal.learn(current())
+        return result
 
     async def _forward(self, method: str, body: Mapping[str, Any], client_channel: ClientChannel) -> HandlerResult:
         try:
@@ -189,6 +231,8 @@ class BackendProvider:
             start = await stack.enter_async_context(
                 background(self._keep_subscriptions_read(host), self._updates.keep_publishing())
             )
+            if self.personal is not None:
+                self.personal.start = start
             if self._state is not None:
                 start(pass_on_roots_changes(self._state, self._pool))
             yield
@@ -212,11 +256,22 @@ class BackendProvider:
             raise Unreachable("this worker is not running")
         return await self._gateway_connection.routing.use(key, capabilities, work)
 
+    @asynccontextmanager
+    async def _connection_of(self, caller: Caller) -> AsyncIterator[Connection]:
+        """A connection on which it is asked what a person is offered; no calls go over it."""
+        person = caller.principal.person
+        key = ConnectionKey("user", person, digest(ALL_CAPABILITIES), person, once=True)
+        async with self._pool.connection(key, ALL_CAPABILITIES) as connection:
+            yield connection
+
     def _make_connection(self, key: ConnectionKey, capabilities: Params) -> Connection:
+        listener: InboundListener = self
+        if self.personal is not None:
+            listener = PersonListener(self.personal, key.user, heard=not key.once)
         return Connection(
             self.backend,
             self._open(key),
-            self,
+            listener,
             declared=capabilities,
             owned=key.kind != "shared",
             info=self._info,
@@ -228,10 +283,15 @@ class BackendProvider:
         """Follow the changes in a child, as long as its connection is open.
 
         A child of the handshake era tells of them unasked; in the modern era it tells those who listen, and each child
-        may change by itself. Over HTTP the connection for discovery follows them for all.
+        may change by itself. Over HTTP the connection for discovery follows them for all; where there is none, each
+        person's follows what they are offered.
         """
         async with anyio.create_task_group() as tasks:
-            if connection.rpc.modern and isinstance(self.backend.transport, Stdio):
+            key = connection.key
+            if connection.rpc.modern and self.personal is not None and key is not None and not key.once:
+                listener = PersonListener(self.personal, key.user)
+                tasks.start_soon(follow, connection, listener, self._discovery.wanted)
+            elif connection.rpc.modern and isinstance(self.backend.transport, Stdio):
                 tasks.start_soon(follow, connection, self, self._discovery.wanted)
             await connection.ended()
             tasks.cancel_scope.cancel()

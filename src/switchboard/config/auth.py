@@ -25,8 +25,6 @@ STRATEGIES: Mapping[str, Strategy] = {
 PER_PERSON: Final = frozenset({"user_oauth", "token_exchange", "enterprise"})
 """Strategies by which each person has a credential of their own."""
 
-Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
-
 VARIABLE: Final = matching(r"^[A-Za-z_][A-Za-z0-9_]*$", "is no name of a variable: letters, digits and '_' only")
 HEADER: Final = matching(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "is no name of a header: letters, digits and '-' only")
 VISIBLE: Final = matching(r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$", "must be visible ASCII characters on one line")
@@ -45,11 +43,7 @@ class OAuthClient(BaseModel):
     client_secret: Secret = None
     """Write it as `${VARIABLE}`."""
     private_key: Secret = None
-    """Instead of a secret: a private key in PEM, with which the gateway signs who it is (`private_key_jwt`)."""
-    key_id: str | None = None
-    """The name under which the authorization server knows the key."""
-    algorithm: Algorithm | None = None
-    """With what the key signs. Default: by the kind of key."""
+    """Instead of a secret: a private key, PEM or JWK, with which the gateway signs who it is (`private_key_jwt`)."""
     issuer: str | None = None
     """The authorization server. Its metadata says where tokens are got; what is stated here is stronger."""
     token_url: str | None = None
@@ -72,7 +66,7 @@ class ServiceAuth(OAuthClient):
     audience: str | None = None
     """For whom a token is to be."""
     resource: str | None = None
-    """The same as a URL (RFC 8707). Default: the server's URL, where tokens are asked for."""
+    """The same as a URL (RFC 8707). Default, without an `audience`: the server's URL; `""` for none."""
     scopes: tuple[Scope, ...] = ()
     """What a token is to be good for."""
 
@@ -212,9 +206,6 @@ def _belonging(auth: BaseModel, field: str, to: str, way: str) -> Iterator[str]:
 def _client_mistakes(client: OAuthClient) -> Iterator[str]:
     if client.client_secret and client.private_key:
         yield "only one of 'client_secret' and 'private_key' can be given"
-    for field in ("key_id", "algorithm"):
-        if getattr(client, field) and not client.private_key:
-            yield f"{field!r} means nothing without 'private_key'"
     if (client.client_secret or client.private_key) and not client.client_id:
         yield "'client_id' is missing"
 

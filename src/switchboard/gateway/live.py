@@ -18,10 +18,12 @@ from pydantic import BaseModel
 
 from switchboard.aio import task_group
 from switchboard.catalog import Catalog, Entry, Naming, Offer, Rejection, Shape, build
+from switchboard.catalog.personal import PersonalCatalogs
 from switchboard.errors import ConfigurationError, StateUnavailable
 from switchboard.gateway.links import Links, NoLinks
 from switchboard.gateway.provider_lifecycle import GRACE_S, Life
-from switchboard.gateway.source import Context, LiveTool, Provider
+from switchboard.gateway.source import Context, LiveTool, PersonalOffers, PersonalProvider, Provider
+from switchboard.identity import current
 from switchboard.plugins import Host, OpenStream
 from switchboard.protocol.changes import LIST_CHANGES
 
@@ -57,6 +59,9 @@ class LiveCatalog:
         self._tasks: asyncio.TaskGroup | None = None
         self._host: AnnouncingHost | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._personal: dict[str, PersonalOffers] = {}
+        self._catalogs = PersonalCatalogs({}, self._with)
+        self._follow_personal()
         self.absent: Callable[[str], MCPError | None] = lambda _exposed: None
         """Why there is no tool of that name, where that is known."""
         self.left_out: Callable[[str, str], bool] = lambda _name, _reason: False
@@ -88,11 +93,34 @@ class LiveCatalog:
     @property
     def stale(self) -> bool:
         """Whether a change was announced that the snapshot may not have."""
-        return self._stale
+        return self._stale or (bool(self._personal) and self._person_is_stale())
 
     def current(self) -> Catalog:
-        """The last snapshot, at once."""
-        return self._catalog
+        """The last snapshot, at once, with what the person is offered whose request is served."""
+        return self._catalogs.of(self.person, self._catalog) if self._personal else self._catalog
+
+    def connecting(self, exposed: str) -> Entry | None:
+        """The tool by which the caller connects an account, if there may be a tool of that name after that."""
+        if not self._personal:
+            return None
+        return self._catalogs.connecting(self.person, exposed, self._naming, self._catalog)
+
+    @property
+    def person(self) -> str:
+        """Whose catalog the request being served sees; nobody's in particular, where all see the same."""
+        return current().principal.person if self._personal else ""
+
+    def _person_is_stale(self) -> bool:
+        person = self.person
+        return any(offers.is_stale(person) for offers in self._personal.values())
+
+    def _follow_personal(self) -> None:
+        self._personal = {
+            provider.name: provider.personal
+            for provider in self.providers
+            if isinstance(provider, PersonalProvider) and provider.personal is not None
+        }
+        self._catalogs = PersonalCatalogs(self._personal, self._with)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after each new snapshot, and when providers come and go."""
@@ -102,7 +130,10 @@ class LiveCatalog:
         """A snapshot that has every change announced so far."""
         if self._stale:
             await self.refresh()
-        return self._catalog
+        if self._personal:
+            caller = current()
+            await asyncio.gather(*(offers.learn(caller) for offers in self._personal.values()))
+        return self.current()
 
     async def refresh(self) -> Catalog:
         """Ask every provider what it offers; swap the snapshot in if it differs from the current one."""
@@ -122,6 +153,12 @@ class LiveCatalog:
             for listener in self._listeners:
                 listener()
             return self._catalog
+
+    def _with(self, offers: Mapping[str, Offer]) -> Catalog:
+        """The snapshot that these offers, in place of what their providers offer to all, would make."""
+        offered = {**self._offers, **offers}
+        in_order = tuple(offered[name] for name in self._providers if name in offered)
+        return build(in_order, self._naming, self._shapes, self._catalog)
 
     async def _built(self) -> Catalog:
         """The next snapshot: made here, or of a large offer in a thread, so that requests are served meanwhile."""
@@ -176,6 +213,7 @@ class LiveCatalog:
             self._offers = {name: offer for name, offer in self._offers.items() if name in kept}
             self._naming = self._naming if separator is None else Naming(separator)
             self._shapes = self._shapes if shapes is None else shapes
+            self._follow_personal()
             # Before anything that can be cancelled: nobody else knows of those that are gone.
             self._tasks.create_task(self._end(gone, GRACE_S))
             before = self._catalog

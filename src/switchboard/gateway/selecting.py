@@ -41,7 +41,7 @@ class SelectedCatalog:
         self._live = live
         self._presets = presets or {}
         self._search = search or ToolSearch()
-        self._views: OrderedDict[Wish, tuple[Catalog, Catalog]] = OrderedDict()
+        self._views: OrderedDict[tuple[Wish, str], tuple[Catalog, Catalog]] = OrderedDict()
         self._latest: tuple[Wish, Catalog, Catalog] | None = None
         """The view that was looked at last, found without working out the hash of its wish."""
         self._searcher = Searcher(self)
@@ -87,6 +87,11 @@ class SelectedCatalog:
         """Why there is no tool of that name, where that is known; a selection tells of nothing else."""
         return self._live.absent(exposed) if _wish.get(EVERYTHING) == EVERYTHING else None
 
+    def connecting(self, exposed: str) -> Entry | None:
+        """The tool by which the caller connects an account, if the selection shows it."""
+        found = self._live.connecting(exposed)
+        return None if found is None else self.current().tools.find(found.exposed)
+
     def change(self, presets: Mapping[str, Preset], search: ToolSearch) -> None:
         """Go on with other presets."""
         self._presets, self._search = presets, search
@@ -129,13 +134,14 @@ class SelectedCatalog:
         wished = _wish.get(EVERYTHING)
         if self._latest is not None and self._latest[0] is wished and self._latest[1] is whole:
             return self._latest[2]
-        base, view = self._views.get(wished, (None, None))
+        key = wished, self._live.person
+        base, view = self._views.get(key, (None, None))
         if base is not whole or view is None:
             view = select(whole, self._resolved(wished))
-            self._views[wished] = whole, view
+            self._views[key] = whole, view
             if len(self._views) > REMEMBERED:
                 self._views.popitem(last=False)
-        self._views.move_to_end(wished)
+        self._views.move_to_end(key)
         self._latest = wished, whole, view
         return view
 

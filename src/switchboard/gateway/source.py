@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -15,9 +15,10 @@ from pydantic import BaseModel
 
 from switchboard.catalog import Catalog, Offer
 from switchboard.catalog.pages import Entry
+from switchboard.catalog.personal import KnownOffers
 from switchboard.catalog.search import SEARCHER
 from switchboard.gateway.links import Links, has_links, to_note
-from switchboard.identity import current
+from switchboard.identity import Caller, current
 from switchboard.identity.scopes import missing
 from switchboard.plugins import Host
 from switchboard.protocol.direct_requests import DirectTool, NeedsContext
@@ -66,6 +67,28 @@ class Provider(Protocol):
 
     def running(self, host: Host) -> AbstractAsyncContextManager[None]:
         """Its life in one worker."""
+        ...
+
+
+class PersonalOffers(KnownOffers, Protocol):
+    """What a provider offers to each person, beyond what it offers to everybody."""
+
+    def is_stale(self, person: str) -> bool:
+        """Whether it has to be asked what the person is offered."""
+        ...
+
+    async def learn(self, caller: Caller) -> None:
+        """Ask, for a moment at most."""
+        ...
+
+
+@runtime_checkable
+class PersonalProvider(Protocol):
+    """A provider that may offer something else to each person."""
+
+    @property
+    def personal(self) -> PersonalOffers | None:
+        """What it offers to each; `None` if that is the same for all."""
         ...
 
 
@@ -123,6 +146,10 @@ class CatalogSource(Protocol):
 
     def absent(self, exposed: str) -> MCPError | None:
         """Why there is no tool of that name, where that is known."""
+        ...
+
+    def connecting(self, exposed: str) -> Entry | None:
+        """The tool by which the caller connects an account, if there may be a tool of that name after that."""
         ...
 
     async def handle(self, name: str, method: str, ctx: Context, params: BaseModel) -> HandlerResult:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from mcp.server.context import HandlerResult
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, CallToolRequestParams
+from mcp_types import INVALID_PARAMS, CallToolRequestParams, CallToolResult
 
 from switchboard.gateway import list_pages
 from switchboard.gateway.source import CatalogSource, Context, Row, ask, find
@@ -21,6 +21,12 @@ def rows(source: CatalogSource) -> Iterable[Row]:
     async def call(ctx: Context, params: CallToolRequestParams) -> HandlerResult:
         exposed = params.name
         entry = source.current().tools.find(exposed) or await find(source, lambda catalog: catalog.tools.find(exposed))
+        if entry is None and (connect := source.connecting(exposed)) is not None:
+            own = params.model_copy(update={"name": connect.name, "arguments": {}})
+            result = await ask(source, connect, "tools/call", ctx, own)
+            if not isinstance(result, CallToolResult) or result.is_error:
+                return fitted_result(ctx.protocol_version, result)
+            entry = await find(source, lambda catalog: catalog.tools.find(exposed))
         if entry is None:
             # A protocol error, not an `isError` result: the model cannot mend a name that was never listed.
             # https://modelcontextprotocol.io/specification/2025-11-25/server/tools#error-handling

@@ -39,6 +39,11 @@ class Principal:
         return self._person  # type: ignore[return-value]  # it was just set
 
 
+def person_of(owner: str) -> str:
+    """The person of an `owner`."""
+    return json.dumps(json.loads(owner)[:2])
+
+
 ANONYMOUS = Principal(issuer="", subject="anonymous", client_id="", scopes=frozenset({"mcp"}))
 """The principal of every request when `AUTH_MODE=none`."""
 
@@ -78,6 +83,8 @@ class Caller:
     """The handshake session, or `None` in the modern era."""
     still_valid: Callable[[], Awaitable[bool]] | None = None
     """Asks whether the token of this request is still valid; `None` where there is no token."""
+    bearer: str = field(default="", repr=False, compare=False)
+    """The token itself, to be exchanged at the issuer that made it; shown to nobody else, and never passed on."""
 
 
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("switchboard_caller")

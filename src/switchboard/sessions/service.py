@@ -119,7 +119,7 @@ class SessionService:
         connection = Connection.for_loop(NotificationContext(None, self._state, sid or "", None), session_id=sid)
         runner = ServerRunner(self._server, connection, self._lifespan_state, init_options=self._options)
         try:
-            with serving(Caller(principal, sid)):
+            with serving(Caller(principal, sid, bearer=current().bearer)):
                 result = await runner.on_request(
                     NotificationContext(message["id"], self._state, sid or "", None),
                     "initialize",
@@ -162,7 +162,7 @@ class SessionService:
         reply = Reply(self._state, record, self.worker, self.records.ttl_ms, ids, self._tasks)
         exchanges = {m["id"]: Exchange(reply, self._outlet(record), m, headers, prepared) for m in messages}
         self._running.update((each, (record.sid, coerce_request_id(name))) for name, each in exchanges.items())
-        with serving(Caller(principal, record.sid)):
+        with serving(Caller(principal, record.sid, bearer=current().bearer)):
             self._tasks.create_task(self._serve(reply, exchanges))
         return reply
 
@@ -195,7 +195,7 @@ class SessionService:
         self._running[request] = record.sid, coerce_request_id(prepared.id)
         self._overdue.add(request.attend)
         try:
-            with serving(Caller(principal, record.sid)):
+            with serving(Caller(principal, record.sid, bearer=current().bearer)):
                 response = await request.response(prepared)
             self._overdue.discard(request.attend)
             return DirectOutcome(response, await request.streamed(prepared, response))
@@ -233,7 +233,7 @@ class SessionService:
         connection = notice.connection(record)
         runner = ServerRunner(self._server, connection, self._lifespan_state)
         try:
-            with serving(Caller(principal, record.sid)):
+            with serving(Caller(principal, record.sid, bearer=current().bearer)):
                 await runner.on_notify(notice, message["method"], message.get("params"))
         finally:
             await aclose_shielded(connection)

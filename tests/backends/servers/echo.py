@@ -40,6 +40,8 @@ class Echo:
     """The arguments of the calls that were served."""
 
     transport: str = "http"
+    url: str = ""
+    """Where it is, once it is served."""
 
     def server(self) -> MCPServer[Any]:
         """A new one."""
@@ -49,6 +51,14 @@ class Echo:
         def headers(ctx: Context[Any], tag: str = "") -> str:
             self.calls.append(tag)
             return _all(ctx)
+
+        @echo.tool(structured_output=False)
+        async def grow(ctx: Context[Any]) -> str:
+            if "grown" not in [tool.name for tool in await echo.list_tools()]:
+                echo.add_tool(lambda: "grown", name="grown", structured_output=False)
+            await ctx.session.send_tool_list_changed()  # who speaks the handshake era hears this
+            await ctx.notify_tools_changed()  # and who listens in the modern one, this
+            return "grown"
 
         @echo.resource("echo:///listed")
         def listed() -> str:

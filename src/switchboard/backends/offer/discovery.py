@@ -102,6 +102,10 @@ class OfferDiscovery:
     @asynccontextmanager
     async def running(self, state: State | None, worker: str) -> AsyncIterator[None]:
         """Keep what is known true until the context ends; entered at once, or once the last known was read."""
+        if self._backend.personal_offer:  # there is nothing to ask for nobody in particular
+            self.health = self.health.ready()
+            yield
+            return
         async with AsyncExitStack() as stack:
             if state is not None:
                 self._cache = OfferCache(

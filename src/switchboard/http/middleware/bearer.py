@@ -173,7 +173,7 @@ class Bearer:
             raise Refused(401, _INVALID, self._invalid)
         if not self._required <= principal.scopes and self._needed.missing(principal.scopes):
             raise Refused(403, _INSUFFICIENT, self.challenge.insufficient(self._needed.required))
-        return Caller(principal, still_valid=partial(self._is_good, token))
+        return Caller(principal, still_valid=partial(self._is_good, token), bearer=token)
 
     def note(self, caller: Caller, scope: Scope) -> None:
         """See `Gate`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -27,6 +27,9 @@ log = structlog.get_logger("switchboard.sessions")
 
 CHUNK: Final = 256
 
+Concerns = Callable[[str], bool]
+"""Whether something concerns an owner."""
+
 
 class OpenStreams:
     """Registers open streams, passes change notices to the handshake ones, and looks after idle ones.
@@ -41,9 +44,10 @@ class OpenStreams:
         self._state = state
         self._bus = bus
         self._pause = min(state.timing.poll_s, ttl / 3)
-        self._standalone: dict[StandaloneStream, None] = {}
-        self._listening: dict[ListenStream, None] = {}
-        self._notices: asyncio.Queue[ServerEvent] = asyncio.Queue()
+        self._standalone: dict[StandaloneStream, str] = {}
+        self._listening: dict[ListenStream, str] = {}
+        """With whose they are."""
+        self._notices: asyncio.Queue[tuple[ServerEvent, Concerns | None]] = asyncio.Queue()
 
     def __iter__(self) -> Iterator[OpenStream]:
         yield from list(self._standalone)
@@ -55,7 +59,7 @@ class OpenStreams:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Sweep and pass on notices until the context ends, then end every stream."""
-        remove = self._bus.subscribe(self._notices.put_nowait)
+        remove = self._bus.subscribe(lambda event: self._notices.put_nowait((event, None)))
         remove_too = self._bus.on_interruption(self._interrupted)
         async with background(self._sweep_for_ever(), self._pass_on(), self.revocation.run()):
             try:
@@ -73,7 +77,7 @@ class OpenStreams:
             TooMany: the owner has as many streams as one may have.
         """
         await self._quota.add(owner)
-        self._standalone[stream] = None
+        self._standalone[stream] = owner
         self.revocation.add(stream, stream.still_valid, partial(stream.end, "revoked"))
         try:
             yield
@@ -90,7 +94,7 @@ class OpenStreams:
             TooMany: as `standalone`.
         """
         await self._quota.add(owner)
-        self._listening[stream] = None
+        self._listening[stream] = owner
         self.revocation.add(stream, stream.still_valid, partial(stream.end, "revoked"))
         try:
             yield
@@ -98,6 +102,13 @@ class OpenStreams:
             self.revocation.remove(stream)
             del self._listening[stream]
             self._quota.remove(owner)
+
+    def tell(self, concerns: Concerns, event: ServerEvent) -> None:
+        """Tell the streams of some owners alone, on this worker, that something changed for them."""
+        self._notices.put_nowait((event, concerns))
+        for stream, owner in list(self._listening.items()):
+            if concerns(owner):
+                stream.deliver(event)
 
     def end_all(self) -> None:
         """End every stream; their clients open them again on another worker."""
@@ -108,17 +119,17 @@ class OpenStreams:
 
     def _interrupted(self) -> None:
         for change in LIST_CHANGES.values():
-            self._notices.put_nowait(change.event)
+            self._notices.put_nowait((change.event, None))
         for stream in list(self._listening):
             stream.interrupted()
 
     async def _pass_on(self) -> None:
         """Listen streams hear the bus by themselves; standalone streams are stored, so that they can be replayed."""
         while True:
-            event = await self._notices.get()
+            event, concerns = await self._notices.get()
             notice = event_to_notification(event, {}).model_dump(by_alias=True, mode="json", exclude_none=True)
             params = {key: value for key, value in (notice.get("params") or {}).items() if key != "_meta"}
-            for stream in list(self._standalone):
+            for stream in [each for each, owner in self._standalone.items() if concerns is None or concerns(owner)]:
                 forms: list[dict[str, str]] = [{}]
                 if isinstance(event, ResourceUpdated):  # told under the form of the URI that the client used
                     forms = [{"uri": uri} for uri in equal(event.uri, stream.subscriptions)]
