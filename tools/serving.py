@@ -87,14 +87,14 @@ async def serving(
     """
     given = {"log_config": None, "timeout_graceful_shutdown": 1, "timeout_keep_alive": IDLE_S, **config}
     server = Server(uvicorn.Config(app, port=port, **given))
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(server._serve())  # `serve` would take over the signal handlers of who runs this
+    running = asyncio.create_task(server._serve())  # `serve` would take over the signal handlers of who runs this
+    try:
         while not server.started:
             if running.done():
                 raise RuntimeError("the server did not start")
             await asyncio.sleep(PAUSE_S)
-        try:
-            yield server
-        finally:
-            on_exit()
-            server.leave()
+        yield server
+    finally:  # a test that fails must not cancel it: its sockets would be left open, to be told of in another test
+        on_exit()
+        server.leave()
+        await running
