@@ -13,12 +13,12 @@ from urllib.parse import urljoin, urlsplit
 import httpx2
 import pytest
 
+from switchboard.cli.login import obtain_token
 from switchboard.outbound_auth.connectables import Connectable, CredentialField
 from switchboard.outbound_auth.oauth_providers import OAuthProvider
 from tests.outbound_auth.provider import Provider, served
 from tests.sessions.conftest import Worker, serving
 from tools.fleet.children import free_port
-from tools.fleet.workers import drive_token
 
 KEY = CredentialField("key", "API key", pattern="sk-[a-z0-9]+", description="It begins with sk-")
 SITE = CredentialField("site", "Address", "url", required=False)
@@ -156,10 +156,10 @@ def furnish(worker: Worker, provider: Provider) -> None:
 
 
 @pytest.fixture
-def mcp_token() -> Callable[[House, str], Awaitable[str]]:
-    """`await mcp_token(house, name)`: an access token that somebody's MCP client got."""
+def mcp_token() -> Callable[..., Awaitable[str]]:
+    """`await mcp_token(house, name, scope)`: an access token that somebody's MCP client got."""
 
-    async def get(house: House, name: str) -> str:
-        return await asyncio.to_thread(drive_token, f"{house.base}/mcp", name)
+    async def get(house: House, name: str, scope: str | None = None) -> str:
+        return await asyncio.to_thread(obtain_token, f"{house.base}/mcp", user=name, scope=scope)
 
     return get

@@ -115,8 +115,6 @@ class Api:
             return Problem(503, "What this needs cannot be reached now; try again soon", headers=retry).response()
         except ClientDisconnect:
             return Response(status_code=400)
-        except HTTPException as error:  # the body is larger than the route takes (413)
-            return Problem(error.status_code, error.detail).response()
         except Exception:  # as above
             log.exception("request.failed", path=request.url.path)
             return Problem(500, "Something went wrong; the error has been noted").response()

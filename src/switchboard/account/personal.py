@@ -93,7 +93,8 @@ class PersonalAccounts:
             status = await connectable.accounts.status(person)
         except Undecryptable:  # logged by the vault; the other accounts are shown all the same
             return Account(connectable, "reconnect", stored=stored, reason=_UNREADABLE)
-        return Account(connectable, _STATES[status.state], status.scopes, status.expires_at, stored, status.reason)
+        reason = "" if status.state == "not_connected" else status.reason
+        return Account(connectable, _STATES[status.state], status.scopes, status.expires_at, stored, reason)
 
     async def store(self, person: str, connectable: Connectable, typed: Mapping[str, str]) -> None:
         """Keep what was typed; a field that is left empty keeps what it had.

@@ -43,7 +43,7 @@ from switchboard.state import State
 INITIATE: Final = "/api/auth/oauth/initiate/{id}"
 
 MAX_BODY: Final = 262_144
-"""Bytes: all the fields that a person may type at once."""
+"""Bytes of a form: all the fields that a person may type at once."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,6 @@ def account_routes(
     path = urlsplit(base_uri).path
     return [
         *(Route(path + at, Page(respond, pages), methods=how, max_body_size=MAX_BODY) for at, respond, how in people),
-        *(Route(path + at, Api(respond), methods=how, max_body_size=MAX_BODY) for at, respond, how in programs),
+        *(Route(path + at, Api(respond), methods=how) for at, respond, how in programs),
         Route(path + INITIATE, ByCaller(Api(api.initiate), Page(oauth.initiate, pages)), methods=["GET"]),
     ]
