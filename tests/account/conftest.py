@@ -97,7 +97,9 @@ class Browser:
 
     async def submit(self, page: httpx2.Response, headers: dict[str, str] | None = None, /, **chosen: str) -> Any:
         """Send the last form of a page; its answer, not followed."""
-        action = _ACTION.findall(page.text)[-1]
+        shown = str(page.url)
+        ours = any(urlsplit(shown).port == worker.port for worker in self.house.workers)
+        action = urljoin(self.house.base if ours else shown, _ACTION.findall(page.text)[-1])
         return await self.send("POST", action, data=dict(_HIDDEN.findall(page.text)) | chosen, headers=headers or {})
 
     async def connect(self, name: str = "tracker") -> httpx2.Response:
@@ -122,8 +124,8 @@ async def open_house(redis_url: str, provider: Provider) -> AsyncIterator[OpenHo
     async with AsyncExitStack() as stack:
 
         async def opened(workers: int = 2, path: str = "", **settings: Any) -> House:
-            port = free_port()
-            base = f"http://localhost:{port}{path}"
+            port = urlsplit(settings.get("base_uri", "")).port or free_port()
+            base = settings.pop("base_uri", f"http://localhost:{port}{path}")
             given = {"auth_mode": "integrated", "base_uri": base} | settings
             running = [
                 await stack.enter_async_context(serving(redis_url, port if number == 0 else 0, **given))

@@ -133,8 +133,8 @@ async def test_every_page_is_named_structured_and_fits(
 
 FAINT = """() => {
   const parts = (c) => c.match(/[\\d.]+/g).map(Number);
-  const lit = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+  const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const lit = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
   const behind = (e) => {
     for (; e; e = e.parentElement) {
       const style = getComputedStyle(e), colour = parts(style.backgroundColor);

@@ -15,6 +15,7 @@ from switchboard.account.records import Records
 from switchboard.authorization import issuing_settings
 from switchboard.settings import Settings
 from tests.account.conftest import Browser, House, OpenHouse
+from tools.fleet.children import free_port
 
 API = "/api/auth/credentials"
 
@@ -164,10 +165,10 @@ async def test_cookies_are_out_of_reach_of_scripts_and_of_other_sites_posts(hous
 
 
 async def test_https_ties_cookies_to_the_host(open_house: OpenHouse) -> None:
-    house = await open_house(1, base_uri="https://localhost:8443", auth_mode="none")
+    house = await open_house(1, base_uri=f"https://localhost:{free_port()}", auth_mode="none")
     async with house.browser() as somebody:
-        house.base = f"http://localhost:{house.workers[0].port}"
-        answer = await somebody.send("GET", "/connections", headers={"Host": "localhost:8443"})
+        house.base = house.base.replace("https:", "http:")
+        answer = await somebody.send("GET", "/connections")
 
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith("__Host-switchboard-anonymous=")
