@@ -134,6 +134,40 @@ def test_nothing_is_deleted_without_being_asked_for_twice(run: Run, kept: Callab
     kept(two_records, OLD)
 
 
+async def of_several_people(vault: Vault) -> None:
+    for namespace in ("server:github", "server:drive"):
+        for owner in ("", '["i", "alice"]', '["j", "alice"]', '["i", "bob"]'):
+            await vault.put(RecordKey(namespace, "oauth", owner), {"t": SECRET}, purpose="test")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "deleted"),
+    [
+        (["--owner", "alice"], 4),
+        (["--owner", '["i", "alice"]'], 2),
+        (["--owner", "bob", "--namespace", "server:drive"], 1),
+        (["--namespace", "server:drive"], 4),
+        (["--owner", ""], 0),
+        (["--owner", "i"], 0),
+        (["--namespace", "plugin:none"], 0),
+    ],
+)
+def test_what_a_person_or_a_server_has_is_deleted_and_nothing_else(
+    run: Run, kept: Callable[..., Any], wanted: list[str], deleted: int
+) -> None:
+    kept(of_several_people)
+
+    asked = run("delete", *wanted, input="n\n")
+    assert (asked.exit_code, f"Delete {deleted} credentials" in asked.output) == (1, True)
+    assert json.loads(run("delete", *wanted, "--yes", "--json").stdout) == {"deleted": deleted}
+    assert json.loads(run("status", "--json").stdout)["records"] == 8 - deleted
+
+
+def test_deleting_names_what(run: Run) -> None:
+    result = run("delete", "--yes")
+    assert (result.exit_code, "name an owner, or a namespace" in result.output) == (2, True)
+
+
 def test_a_backup_is_a_private_file_and_is_restored(
     run: Run, kept: Callable[..., Any], redis_url: str, tmp_path: Path
 ) -> None:

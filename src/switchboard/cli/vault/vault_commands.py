@@ -1,4 +1,4 @@
-"""`switchboard vault status|rotate|backup|restore`: they run where the server's settings are, beside running workers.
+"""`switchboard vault status|rotate|delete|backup|restore`: beside running workers, where their settings are.
 
 Each ends with 0, with 1 when something could not be done, and with 2 when a setting is wrong. No value is ever shown.
 """
@@ -18,20 +18,22 @@ import typer
 
 from switchboard import log
 from switchboard.cli.context import fleet
-from switchboard.cli.exit_codes import FAILED, ending_clearly, say
+from switchboard.cli.exit_codes import FAILED, WRONG_SETTING, ending_clearly, say
 from switchboard.common.private_files import open_private
 from switchboard.errors import SwitchboardError
 from switchboard.settings import Settings, load_settings
-from switchboard.vault import Vault
+from switchboard.vault import RecordKey, Vault
 from switchboard.vault.backup import backup as backed_up
 from switchboard.vault.backup import restore as restored
 from switchboard.vault.rotation import inventory, told
 from switchboard.vault.rotation import rotate as rotated
+from switchboard.vault.vault import KEY_CHECK
 from switchboard.vault_settings import opened_vault
 
 app = typer.Typer(help="The credentials that this server keeps: what there is, new keys, backups.")
 
 WHO: Final = "command line"
+DELETING: Final = "deleted by an administrator"
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 File = Annotated[Path, typer.Argument(help="The backup.")]
@@ -89,6 +91,42 @@ def rotate(
     _, said = _run(change, checking=False)
     _print(said, _rotation_lines, as_json=as_json)
     raise typer.Exit(FAILED if said["undecryptable"] else 0)
+
+
+@app.command()
+def delete(
+    owner: Annotated[
+        str | None, typer.Option("--owner", help="Whose: the subject of a person, or both issuer and subject as JSON.")
+    ] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", help="Of what: server:NAME, plugin:NAME.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete the credentials of a person, or of a server or plugin, or of both together.
+
+    They are not revoked where they came from: people do that on their page of connections.
+    """
+    if owner is None and namespace is None:
+        say("name an owner, or a namespace, or both")
+        raise typer.Exit(WRONG_SETTING)
+
+    async def found(vault: Vault) -> list[RecordKey]:
+        return [key for key in await vault.store.keys(namespace) if key != KEY_CHECK and _is(key.owner, owner)]
+
+    async def remove(vault: Vault) -> dict[str, Any]:
+        return {"deleted": sum([await vault.delete(key, purpose=DELETING, who=WHO) for key in await found(vault)])}
+
+    if not yes:
+        _, keys = _run(found)
+        owners = len({key.owner for key in keys})
+        typer.confirm(f"Delete {len(keys)} credentials of {owners} owners?", abort=True, err=True)
+    _, said = _run(remove)
+    _print(said, lambda it: [f"{it['deleted']} deleted"], as_json=as_json)
+
+
+def _is(owner: str, wanted: str | None) -> bool:
+    """Whether somebody is who is meant; the gateway itself never is, but where nobody is named."""
+    return wanted is None or (owner != "" and wanted in (owner, json.loads(owner)[1]))
 
 
 @app.command()
