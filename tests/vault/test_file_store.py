@@ -104,6 +104,17 @@ async def test_a_file_that_was_cut_short_is_no_record_and_hides_no_other(file_va
     assert await file_vault.names(KEY.namespace, KEY.owner) == ["oauth"]
 
 
+async def test_no_file_stays_open(file_vault: Vault) -> None:
+    async def use() -> int:
+        await file_vault.put(KEY, {"t": 1}, purpose="test")
+        await file_vault.get(KEY, purpose="test")
+        await file_vault.names(KEY.namespace, KEY.owner)
+        await file_vault.delete(KEY, purpose="test")
+        return len(os.listdir("/dev/fd"))
+
+    assert await use() == await use()
+
+
 WRITER = """
 import asyncio, sys
 from pathlib import Path

@@ -112,6 +112,22 @@ async def test_a_value_stands_in_no_repr_and_in_no_traceback(redis_vault: Any) -
     assert [each for each in said if SECRET in each] == []
 
 
+def test_what_was_decrypted_is_overwritten_once_it_was_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cipher, buffers = Cipher([OLD]), []
+    decrypt = cipher.decrypt
+
+    def seen(*given: Any, **named: Any) -> bytearray:
+        buffers.append(decrypt(*given, **named))
+        assert SECRET.encode() in buffers[-1]
+        return buffers[-1]
+
+    sealed = cipher.seal(HERS, {"t": SECRET}, "1", 0)
+    monkeypatch.setattr(cipher, "decrypt", seen)
+
+    assert cipher.open(HERS, sealed).value == {"t": SECRET}
+    assert [set(buffer) for buffer in buffers] == [{0}]
+
+
 def test_keys_stand_in_no_repr() -> None:
     assert SECRET not in repr(vars(Cipher([SECRET * 2])))
 

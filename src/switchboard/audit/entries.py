@@ -92,4 +92,6 @@ def _mac(key: bytes, entry: Mapping[str, str]) -> str:
 
 def cut(text: str) -> str:
     """As much of a field as an entry takes."""
+    if len(text) <= MAX_FIELD_BYTES and text.isascii():
+        return text
     return text.encode(errors="replace")[:MAX_FIELD_BYTES].decode(errors="ignore")

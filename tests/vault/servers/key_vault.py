@@ -83,7 +83,9 @@ class KeyVault:
         start = int(request.query_params.get("$skiptoken", "0"))
         names = list(self.secrets)[start : start + PAGE]
         more = f"{self.url}/secrets?api-version=7.4&$skiptoken={start + PAGE}"
-        value = [{"id": f"{self.url}/secrets/{name}", "tags": self.secrets[name][-1].get("tags")} for name in names]
+        value = [
+            {"id": f"{self.url}/secrets/{name}", "tags": self.secrets[name][-1].get("tags") or None} for name in names
+        ]
         link = (self.next_link or more) if start + PAGE < len(self.secrets) else None
         return JSONResponse({"value": value, "nextLink": link})
 
