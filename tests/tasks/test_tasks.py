@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -48,6 +49,15 @@ async def test_a_tool_error_completes_a_task_and_a_protocol_error_fails_it(openi
     assert failed["error"] == {"code": -32050, "message": "crashed"}
     assert failed["statusMessage"] == "crashed"
     assert "result" not in failed
+
+
+async def test_a_client_that_leaves_before_its_call_is_a_task_ends_the_handler(opening: Any, gates: Any) -> None:
+    a = await opening()
+    calling = asyncio.create_task(a.call("hold"))
+    async with asyncio.timeout(60):
+        await gates.entered.wait()
+        calling.cancel()
+        await gates.cancelled.wait()
 
 
 async def test_a_task_is_cancelled_through_another_worker_and_its_handler_hears_of_it(opening: Any, gates: Any) -> None:
