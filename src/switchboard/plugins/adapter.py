@@ -155,11 +155,13 @@ class PluginProvider:
         """
         try:
             result: HandlerResult = await tool.run(arguments, self._no_context, convert_result=True)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # a boundary: `_clean` says what becomes of each
             return await self._called(name, arguments, self._failed(name, arguments, error))
         return self._worded(name, arguments, result)
 
-    async def _failed(self, name: str, arguments: dict[str, Any], error: Exception) -> HandlerResult:
+    async def _failed(self, name: str, arguments: dict[str, Any], error: BaseException) -> HandlerResult:
         """The boundary of the tool: the SDK's handler logs and words it, as for any tool."""
         params = CallToolRequestParams(name=name, arguments=arguments)
         failed: Any = _Failed(error)
@@ -279,7 +281,7 @@ class PluginTool:
 class _Failed:
     """Stands for a server whose tool has failed, where the SDK's handler asks it to call the tool."""
 
-    error: Exception
+    error: BaseException
     _subscriptions: None = None
 
     async def call_tool(self, _name: str, _arguments: dict[str, Any], _context: object) -> HandlerResult:
