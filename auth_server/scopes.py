@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 
 ADMIN = "admin"
-SCOPES = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", ADMIN)
+ADMIN_READ = "admin:read"
+ADMIN_SCOPES = frozenset({ADMIN, ADMIN_READ})
+"""For those who run the server: not advertised, and granted to administrators alone."""
+
+SCOPES = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", ADMIN_READ, ADMIN)
 """What can be granted when the settings add nothing."""
 
 OPENID = ("openid", "profile", "email", "address", "phone", "offline_access")
@@ -16,6 +20,7 @@ SCOPE_TEXTS = {
     "mcp:tools": ("Tools", "Run tools on your behalf"),
     "mcp:resources": ("Resources", "Read resources and follow their changes"),
     "mcp:prompts": ("Prompts", "Use prompt templates"),
+    ADMIN_READ: ("Looking at everything", "For operators: see the fleet, its configuration, sessions and audit log"),
     ADMIN: ("Administration", "For administrators only: manage the server, its configuration and its sessions"),
 }
 

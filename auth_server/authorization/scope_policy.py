@@ -1,7 +1,7 @@
 """Which scopes are granted: those that exist and are held, and of these what the person may grant. Pure.
 
-Clients ask for all that a server offers, and people click on "Allow". So `admin` is
-not granted for the asking: it takes a group at the identity provider, or a subject in the settings.
+Clients ask for all that a server offers, and people click on "Allow". So `admin` and `admin:read` are
+not granted for the asking: they take a group at the identity provider, or a subject in the settings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from auth_server.errors import Refusal
 from auth_server.models import Grant, Identity
-from auth_server.scopes import ADMIN, OPENID, well_formed
+from auth_server.scopes import ADMIN_SCOPES, OPENID, well_formed
 
 
 def granted(requested: str, held: Sequence[str], default: str, known: Sequence[str]) -> str:
@@ -35,17 +35,17 @@ def allowed(scope: str, identity: Identity, admins: Collection[str]) -> str:
     """Those of the scopes that this person may grant, in the same order."""
 
     def may(item: str) -> bool:
-        if item == ADMIN and identity.subject in admins:
+        if item in ADMIN_SCOPES and identity.subject in admins:
             return True
-        return item != ADMIN if identity.scopes is None else item in identity.scopes
+        return item not in ADMIN_SCOPES if identity.scopes is None else item in identity.scopes
 
     return " ".join(item for item in scope.split() if may(item))
 
 
 def held(grant: Grant, *, groups_decide: bool, admins: Collection[str]) -> list[str]:
-    """The scopes that a grant still has at refresh: `admin` goes when the person is no administrator any more.
+    """The scopes that a grant still has at refresh: those of operators go with the role.
 
     Where groups decide (`groups_decide`), the identity provider is asked instead, if it can be.
     """
     keeps = groups_decide or grant.subject in admins
-    return [item for item in grant.scope.split() if item != ADMIN or keeps]
+    return [item for item in grant.scope.split() if item not in ADMIN_SCOPES or keeps]

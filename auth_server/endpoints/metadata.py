@@ -12,7 +12,7 @@ from auth_server.clients.registration import AUTH_METHODS
 from auth_server.crypto import PKCE_METHOD
 from auth_server.grants import GRANT_TYPES
 from auth_server.jwt.signing_keys import SigningKeys
-from auth_server.scopes import ADMIN
+from auth_server.scopes import ADMIN_SCOPES
 from auth_server.settings import AuthSettings
 from switchboard.common.jose import ALGORITHMS
 
@@ -39,8 +39,8 @@ def document(settings: AuthSettings) -> dict[str, Any]:
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
         "jwks_uri": f"{base}/jwks",
-        # Clients ask for all that they find here; `admin` is for those who know that they need it.
-        "scopes_supported": [scope for scope in settings.scopes if scope != ADMIN],
+        # Clients ask for all that they find here; those of operators are for who knows to need them.
+        "scopes_supported": [scope for scope in settings.scopes if scope not in ADMIN_SCOPES],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANT_TYPES),

@@ -7,20 +7,26 @@ in the reverse order; requests are served in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
 import structlog
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard import __version__
 from switchboard.account.personal import PersonalAccounts
 from switchboard.account.routes import account_routes, browser_sign_in
+from switchboard.admin.administration import Administration
+from switchboard.admin.api import PATH as API_PATH
+from switchboard.admin.api import Api
 from switchboard.assembly import Rooms, open_rooms
+from switchboard.audit.entries import signing_key
 from switchboard.authorization import Authorization, authorize
 from switchboard.backends import Backend
 from switchboard.common.quota import Quota
@@ -42,6 +48,7 @@ from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
 from switchboard.state import State, awaiting_redis, join, open_state
 from switchboard.timing import Timing
+from switchboard.worker_control import ask_all, ask_some
 
 events = structlog.get_logger(__name__)
 
@@ -128,7 +135,7 @@ class Application:
         """Open the rooms, serve, and close them; `StateUnavailable` while Redis cannot be reached."""
         async with AsyncExitStack() as stack:
             state = await _joined(self._settings, self._timing, stack)
-            self._rooms = await open_rooms(self._settings, self._backends, state, stack)
+            self._rooms = await open_rooms(self._settings, self._backends, state, stack, leave)
             served = await self._routed(self._rooms, stack)
             self._shortage = shortage(raise_limit())
             for warning in self._shortage:
@@ -164,6 +171,7 @@ class Application:
             *health_routes(self._readiness, base),
             *authorization.routes,
             *self._account(authorization, gate, rooms, quota, permits),
+            Mount(base + API_PATH, Api(_administration(settings, rooms), partial(guarded, MCP_PATH))),
             *(Route(path, Elsewhere(settings.base_uri)) for path in (MCP_PATH, SSE_PATH, MESSAGE_PATH) if base),
         ]
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
@@ -249,6 +257,30 @@ def build(settings: Settings, backends: Sequence[Backend] = (), timing: Timing |
         timing: how long workers wait for one another; the same for all that share a Redis.
     """
     return Application(settings, backends, timing or Timing())
+
+
+def leave() -> None:
+    """Have this process end as whoever started it would have it end: the worker drains first."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _administration(settings: Settings, rooms: Rooms) -> Administration:
+    async def ask_worker(worker: str, question: Mapping[str, object]) -> Mapping[str, object] | None:
+        return (await ask_some(rooms.peers, [worker], question))[worker]
+
+    return Administration(
+        state=rooms.state,
+        watched=rooms.watched,
+        catalog=rooms.catalog.current,
+        ask_workers=partial(ask_all, rooms.state, rooms.peers),
+        ask_worker=ask_worker,
+        sessions=rooms.handshake,
+        audit=rooms.credentials.audit,
+        audit_keys=[signing_key(key) for key in settings.key_ring],
+        mcp_url=settings.mcp_url,
+        version=__version__,
+        everybody=settings.auth_mode == "none" and settings.is_local,
+    )
 
 
 def _policy(settings: Settings, public: tuple[str, ...], tool_of: ToolOf) -> Policy:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from switchboard import __version__, log
 from switchboard.account.connect_links import ConnectLinks
 from switchboard.aio import background
+from switchboard.audit import AuditLog
 from switchboard.backend_configs import CredentialsOfServers
 from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.connecting import People
@@ -76,7 +77,7 @@ from switchboard.sources import CacheWatch, SourceContext
 from switchboard.state import State, StateChecks
 from switchboard.tasks import Tasks
 from switchboard.vault import Vault
-from switchboard.vault_settings import opened_vault
+from switchboard.vault_settings import opened_audit_log, opened_vault
 from switchboard.worker_control import WorkerControl, answering
 from switchboard.worker_socket import answering_here
 
@@ -100,6 +101,7 @@ class _Worker:
 class Credentials:
     """What authorizes calls to backends and plugins: where credentials are kept, and whose they are."""
 
+    audit: AuditLog
     vault: Vault
     outbound: Outbound
     """Asks OAuth providers."""
@@ -150,12 +152,14 @@ class Rooms:
     """Its id."""
 
     state: State
+    peers: Peers
     checks: StateChecks
     bus: RedisBus
     streams: OpenStreams
     handshake: SessionService
     tasks: Tasks
     watched: WatchedConfiguration
+    catalog: LiveCatalog
     servers: Servers
     cache: CacheWatch
     tool_of: ToolOf
@@ -164,8 +168,13 @@ class Rooms:
     credentials: Credentials
 
 
-async def open_rooms(settings: Settings, backends: Sequence[Backend], state: State, stack: AsyncExitStack) -> Rooms:
+async def open_rooms(
+    settings: Settings, backends: Sequence[Backend], state: State, stack: AsyncExitStack, leave: Callable[[], None]
+) -> Rooms:
     """Open the rooms, the lower ones first; `stack` closes them in reverse.
+
+    Args:
+        leave: has this worker drain and end.
 
     Raises:
         ConfigurationError: the configuration, or a plugin, cannot be used.
@@ -175,18 +184,20 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
     credentials = await _credentials(settings, worker, stack)
     offer = await _offer(settings, backends, worker, credentials, stack)
     service = _service(settings, worker, offer)
-    for part in _running(settings, worker, offer, service):
+    for part in _running(settings, worker, offer, service, leave):
         await stack.enter_async_context(part)
     await worker.checks.warnings()
     return Rooms(
         worker.id,
         state,
+        worker.peers,
         worker.checks,
         worker.bus,
         worker.streams,
         service.handshake,
         service.tasks,
         offer.watched,
+        offer.catalog,
         offer.servers,
         offer.cache,
         offer.selected.tool_of,
@@ -198,13 +209,13 @@ async def open_rooms(settings: Settings, backends: Sequence[Backend], state: Sta
 
 async def _credentials(settings: Settings, worker: _Worker, stack: AsyncExitStack) -> Credentials:
     state = worker.state
-    vault = await stack.enter_async_context(opened_vault(settings, state, worker.id))
+    audit = await stack.enter_async_context(opened_audit_log(settings, state, worker.id))
+    vault = await stack.enter_async_context(opened_vault(settings, state, worker.id, audit))
     notices = ConnectionNotices(state)
     await stack.enter_async_context(notices.running())
     outbound = await stack.enter_async_context(Outbound(state, vault, worker.id).running())
-    return Credentials(
-        vault, outbound, Connectables(), notices, ConnectLinks(settings.key_ring, settings.base_uri, state.clock)
-    )
+    links = ConnectLinks(settings.key_ring, settings.base_uri, state.clock)
+    return Credentials(audit, vault, outbound, Connectables(), notices, links)
 
 
 async def _offer(
@@ -283,13 +294,18 @@ def _service(settings: Settings, worker: _Worker, offer: _Offer) -> _Service:
 
 
 def _running(
-    settings: Settings, worker: _Worker, offer: _Offer, service: _Service
+    settings: Settings, worker: _Worker, offer: _Offer, service: _Service, leave: Callable[[], None]
 ) -> Iterable[AbstractAsyncContextManager[Any]]:
     """What runs while requests are served, in the order in which it starts."""
 
     def tell() -> Mapping[str, Any]:
         problems = {"problem": offer.watched.problem, "cache": offer.cache.problem}
-        return {"worker": worker.id, **problems, **offer.servers.tell()}
+        load = {
+            "streams": len(worker.streams),
+            "requests": service.handshake.busy,
+            "draining": service.handshake.draining,
+        }
+        return {"worker": worker.id, **load, **problems, **offer.servers.tell()}
 
     yield worker.heartbeat.running()
     yield worker.peers.running()
@@ -298,7 +314,7 @@ def _running(
     yield offer.servers.running(offer.watched)
     if settings.plugins_reload:
         yield background(follow_folder(offer.servers.plugins.sources, offer.watched.look, offer.servers.reload))
-    control = WorkerControl(tell, offer.servers.restart, offer.servers.reload)
+    control = WorkerControl(tell, offer.servers.restart, offer.servers.reload, leave)
     yield answering(worker.peers, control)
     if not settings.redis_url:
         yield answering_here(settings.port, control)

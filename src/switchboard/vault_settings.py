@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 from pydantic import SecretStr
 
-from switchboard.audit import open_audit_log
+from switchboard.audit import AuditLog, open_audit_log
 from switchboard.errors import ConfigurationError
 from switchboard.keys import derive
 from switchboard.settings import Settings
@@ -55,25 +55,36 @@ def vault_settings(settings: Settings) -> VaultSettings:
 
 @asynccontextmanager
 async def opened_vault(
-    settings: Settings, state: State | None, writer: str, *, checking: bool = True
+    settings: Settings,
+    state: State | None,
+    writer: str,
+    audit: AuditLog | None = None,
+    *,
+    checking: bool = True,
 ) -> AsyncIterator[Vault]:
     """The vault, with the audit log that it writes to, for as long as the block runs.
 
     Args:
         state: the fleet's; a command may go without, where the store is not Redis, and is then not audited.
         writer: this process, for the audit log.
+        audit: the audit log, where the process has it open.
         checking: as for `open_vault`.
 
     Raises:
         ConfigurationError, StateUnavailable: see `open_vault`.
     """
     told, clock = vault_settings(settings), state.clock if state else FleetClock()
-    bounds = {"entries": settings.audit_entries, "days": settings.audit_days}
     async with (
-        open_audit_log(state, settings.key_ring, writer, **bounds) as audit,
-        open_vault(told, state, audit, clock, checking=checking) as vault,
+        nullcontext(audit) if audit is not None else opened_audit_log(settings, state, writer) as log,
+        open_vault(told, state, log, clock, checking=checking) as vault,
     ):
         yield vault
+
+
+def opened_audit_log(settings: Settings, state: State | None, writer: str) -> AbstractAsyncContextManager[AuditLog]:
+    """The audit log for as long as the block runs; see `open_audit_log`."""
+    bounds = {"entries": settings.audit_entries, "days": settings.audit_days}
+    return open_audit_log(state, settings.key_ring, writer, **bounds)
 
 
 def _clear(secret: SecretStr | None) -> str:

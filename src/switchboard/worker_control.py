@@ -1,12 +1,13 @@
-"""Asking the workers of a fleet how their servers and plugins are doing, and telling them to start one anew.
+"""Asking the workers of a fleet how they are doing, and telling them to start a server or plugin anew, or to leave.
 
-Part of the composition root. The command line asks with `ask`, a worker answers while it runs `answering`.
+Part of the composition root. The command line asks with `ask`, a worker with `ask_all` or `ask_some`, and answers while
+it runs `answering`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,6 +39,8 @@ class WorkerControl:
     """Starts a server anew; whether there is one of that name."""
     reload: Reload
     """Makes plugins anew; whether there is one of these names. Raises ConfigurationError."""
+    leave: Callable[[], None]
+    """Has this worker leave, as on SIGTERM."""
 
     async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Do what is asked for, and say how everything is doing then."""
@@ -49,6 +52,8 @@ class WorkerControl:
                 done = await self.reload([reload])
             except ConfigurationError as error:
                 done, refused = True, str(error)
+        if question.get("drain") is True:
+            self.leave()
         return {**self.tell(), "restarted": done, "refused": refused}
 
 
@@ -79,3 +84,21 @@ async def ask(state: State, **question: str | None) -> list[Mapping[str, Any]]:
         answers = await peers.broadcast(await living(state), METHOD, question, patience(question))
     told = (answers[worker] for worker in sorted(answers))
     return [{"worker": "", "servers": [], "plugins": [], **answer} for answer in told if isinstance(answer, Mapping)]
+
+
+async def ask_all(state: State, peers: Peers, question: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
+    """What every living worker answered, by its id; `None` for one that did not in time.
+
+    Raises:
+        StateUnavailable: Redis cannot be reached.
+    """
+    return await ask_some(peers, await living(state), question)
+
+
+async def ask_some(
+    peers: Peers, workers: Sequence[str], question: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any] | None]:
+    """As `ask_all`, of these workers."""
+    answers = await peers.broadcast(workers, METHOD, dict(question), patience(question))
+    found = {worker: answers.get(worker) for worker in workers}
+    return {worker: answer if isinstance(answer, Mapping) else None for worker, answer in found.items()}

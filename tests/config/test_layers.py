@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from switchboard.config import read
-from switchboard.config.layers import patched
-from switchboard.config.overlay import Layered, Overlay, composed
+from switchboard.config.layers import Layer, merged, patched
+from switchboard.config.overlay import KEPT_REVISIONS, Layered, Overlay, composed
 from switchboard.errors import ConfigurationError
 from switchboard.state import State, open_state
 
@@ -121,10 +121,40 @@ async def test_forgetting_gives_the_lower_layers_their_word_back(state: State) -
 
 
 async def test_what_a_check_refuses_never_comes_into_the_overlay(state: State) -> None:
-    def check(_next: Layered) -> None:
+    def check(_before: Layered, _after: Layered) -> None:
         raise ConfigurationError("no")
 
     overlay = Overlay(state)
     with pytest.raises(ConfigurationError):
         await overlay.change({"separator": "."}, check)
     assert (await overlay.read()).revision == 0
+
+
+async def test_the_last_revisions_are_kept_with_who_made_them_and_can_be_brought_back(state: State) -> None:
+    overlay = Overlay(state)
+    for number in range(KEPT_REVISIONS + 5):
+        await overlay.change({"separator": str(number)}, who=f"person {number}")
+    history = await overlay.history()
+    assert [each.layered.revision for each in history] == list(range(KEPT_REVISIONS + 5, 5, -1))
+    assert (history[0].who, history[0].layered.stated) == ("person 54", {"separator": "54"})
+    restored = await overlay.restore(history[-1].layered, who="somebody")
+    assert (restored.revision, restored.stated) == (KEPT_REVISIONS + 6, {"separator": "5"})
+    assert await overlay.read() == restored
+
+
+async def test_what_is_put_somewhere_takes_the_place_of_what_lower_layers_say_there(state: State) -> None:
+    overlay, below = Overlay(state), {"mcpServers": {"x": {"command": "a", "args": ["b"]}, "y": {}}}
+    after = await overlay.put(("mcpServers", "x"), {"command": "c"})
+    assert merged([Layer("file", below), *(Layer("overlay", patch) for patch in after.patches)]) == {
+        "mcpServers": {"x": {"command": "c"}, "y": {}}
+    }
+    assert after.revision == 1
+
+
+async def test_large_revisions_are_kept_for_less_long(state: State) -> None:
+    overlay = Overlay(state)
+    for number in range(12):
+        await overlay.change({"presets": {"a": {"description": str(number) * 900_000}}})
+    kept = await overlay.history()
+    assert len(kept) < 10
+    assert kept[0].layered.revision == 12

@@ -164,7 +164,9 @@ async def test_what_a_dead_worker_left_is_replaced_and_a_living_one_is_not(own_r
     file = socket_file(45_003)
 
     def tell(name: str) -> WorkerControl:
-        return WorkerControl(lambda: {"worker": name, "servers": []}, lambda _name: True, nothing_reloaded)
+        return WorkerControl(
+            lambda: {"worker": name, "servers": []}, lambda _name: True, nothing_reloaded, lambda: None
+        )
 
     async with answering_here(45_003, tell("first")):
         async with answering_here(45_003, tell("second")):
@@ -185,5 +187,5 @@ async def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkey
     (tmp_path / "switchboard").mkdir()
     (tmp_path / "switchboard").chmod(0o777)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    async with answering_here(45_004, WorkerControl(dict, bool, nothing_reloaded)):
+    async with answering_here(45_004, WorkerControl(dict, bool, nothing_reloaded, lambda: None)):
         assert await ask_here(45_004) == []

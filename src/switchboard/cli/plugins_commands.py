@@ -147,7 +147,7 @@ def _change(name: str, patch: Mapping[str, Any], config: Path | None, *, as_json
 
 async def _overlay(here: ConfigurationContext, name: str, document: Mapping[str, Any]) -> None:
     async with fleet(here.settings) as state:
-        await Overlay(state).change(document, lambda after: _check(here, name, after.patches))
+        await Overlay(state).change(document, lambda _before, after: _check(here, name, after.patches))
 
 
 def _patch(patch: Mapping[str, Any], document: dict[str, Any]) -> None:

@@ -10,9 +10,9 @@ old x. They do add up to two, one that only takes away and one that only states,
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from redis.asyncio.client import Pipeline
@@ -24,6 +24,14 @@ Document = Mapping[str, Any]
 
 LARGEST: Final = 1024 * 1024
 """Characters."""
+
+KEPT_REVISIONS: Final = 50
+KEPT_CHARACTERS: Final = 8 * LARGEST
+"""Of all revisions that are kept; the newest is always."""
+
+_NOW: Final = ("removed", "stated", "revision")
+_WAS: Final = "was:"
+"""Before a revision's number: its field in the hash."""
 
 UNREADABLE: Final = (
     "the overlay in Redis (the key mcp:config) is not one that Switchboard wrote: restore it, or delete it"
@@ -49,12 +57,22 @@ class Layered:
         return self.removed, self.stated
 
 
-Check = Callable[[Layered], object]
-"""Raises `ConfigurationError` for an overlay that must not come into force."""
+Check = Callable[[Layered, Layered], object]
+"""`(before, after)`: raises for an overlay that must not come into force."""
 
 
-def _unchecked(_next: Layered) -> None:
+def _unchecked(_before: Layered, _after: Layered) -> None:
     """Where anything may come into force: each worker checks for itself once more."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One overlay of those that were in force, and who brought it into force."""
+
+    layered: Layered
+    who: str
+    at: float
+    """Unix seconds."""
 
 
 class Overlay:
@@ -70,25 +88,60 @@ class Overlay:
             StateUnavailable: Redis cannot be reached.
         """
         with self._state.guard():
-            found = await self._state.redis.hgetall(self._state.keys.overlay())
+            found: Any = await self._state.redis.hmget(self._state.keys.overlay(), _NOW)
         return _layered(found)
 
-    async def change(self, patch: Document, check: Check = _unchecked) -> Layered:
+    async def history(self) -> list[Revision]:
+        """The last revisions, the newest first; those that were in force before this was noted are not there.
+
+        Raises:
+            StateUnavailable: Redis cannot be reached.
+        """
+        with self._state.guard():
+            found: Any = await self._state.redis.hgetall(self._state.keys.overlay())
+        kept = sorted((int(key.removeprefix(_WAS)), value) for key, value in found.items() if key.startswith(_WAS))
+        return [_revision(number, value) for number, value in reversed(kept)]
+
+    async def change(self, patch: Document, check: Check = _unchecked, *, who: str = "") -> Layered:
         """Lay a merge patch onto the overlay. A `null` takes away also what lower layers say; `forget` does not.
+
+        Args:
+            who: makes the change, for the history.
 
         Raises:
             ConfigurationError: what `check` says, or the overlay would grow too large.
             StateUnavailable: Redis cannot be reached.
         """
-        return await self._replace(lambda before: composed(before, patch), check)
+        return await self._replace(lambda before: composed(before, patch), check, who)
 
-    async def forget(self, place: tuple[str, ...], check: Check = _unchecked) -> Layered:
+    async def put(self, place: tuple[str, ...], value: object, check: Check = _unchecked, *, who: str = "") -> Layered:
+        """Have nothing but `value` stand at `place`, whatever lower layers say there.
+
+        Raises:
+            ConfigurationError, StateUnavailable: as `change`.
+        """
+
+        def made(before: Layered) -> Layered:
+            emptied = composed(before, _at(place, None))
+            return replace(composed(emptied, _at(place, value)), revision=before.revision + 1)
+
+        return await self._replace(made, check, who)
+
+    async def forget(self, place: tuple[str, ...], check: Check = _unchecked, *, who: str = "") -> Layered:
         """Take away what the overlay itself says at `place`, so that the lower layers' word counts again.
 
         Raises:
             ConfigurationError, StateUnavailable: as `change`.
         """
-        return await self._replace(lambda before: forgotten(before, place), check)
+        return await self._replace(lambda before: forgotten(before, place), check, who)
+
+    async def restore(self, revision: Layered, check: Check = _unchecked, *, who: str = "") -> Layered:
+        """Bring an earlier overlay into force again, as a new revision.
+
+        Raises:
+            ConfigurationError, StateUnavailable: as `change`.
+        """
+        return await self._replace(lambda before: replace(revision, revision=before.revision + 1), check, who)
 
     @asynccontextmanager
     async def watched(self, changed: Callable[[], None]) -> AsyncIterator[None]:
@@ -96,20 +149,45 @@ class Overlay:
         async with self._state.pubsub.subscribed(self._state.keys.overlay_changed(), lambda _payload: changed()):
             yield
 
-    async def _replace(self, make: Callable[[Layered], Layered], check: Check) -> Layered:
+    async def _replace(self, make: Callable[[Layered], Layered], check: Check, who: str) -> Layered:
         key = self._state.keys.overlay()
 
         async def step(pipe: Pipeline) -> Layered:
-            after = make(_layered(await pipe.hgetall(key)))
-            check(after)
+            found: Any = await pipe.hgetall(key)
+            before = _layered([found.get(name) for name in _NOW])
+            after = make(before)
+            check(before, after)
+            now = _written(after)
+            kept = json.dumps([now["removed"], now["stated"], who, self._state.clock()], separators=(",", ":"))
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.hset(key, mapping=_written(after))
+            pipe.hset(key, mapping={**now, f"{_WAS}{after.revision}": kept})
+            if gone := _too_old(found, len(kept)):
+                pipe.hdel(key, *gone)
             return after
 
         with self._state.guard():
             after: Layered = await self._state.redis.transaction(step, key, value_from_callable=True)
         await self._state.pubsub.publish(self._state.keys.overlay_changed(), str(after.revision))
         return after
+
+
+def _too_old(found: Mapping[str, str], room: int) -> list[str]:
+    """The fields of revisions that are kept no longer, once one more of `room` characters is."""
+    fields = sorted((key for key in found if key.startswith(_WAS)), key=lambda key: -int(key.removeprefix(_WAS)))
+    gone: list[str] = []
+    for index, key in enumerate(fields):
+        room += len(found[key])
+        if index >= KEPT_REVISIONS - 1 or room > KEPT_CHARACTERS:
+            gone.append(key)
+    return gone
+
+
+def _at(place: tuple[str, ...], value: object) -> Document:
+    for part in reversed(place):
+        value = {part: value}
+    if not isinstance(value, dict):
+        raise ValueError("no place")
+    return value
 
 
 def composed(before: Layered, patch: Document) -> Layered:
@@ -153,17 +231,22 @@ def without(document: Document, place: tuple[str, ...]) -> Document:
     return {**others, first: inner} if inner else others
 
 
-def _layered(found: Mapping[Any, Any]) -> Layered:
-    if not found:
+def _layered(found: Sequence[str | None]) -> Layered:
+    """Of the three fields; none of them is there before the first change."""
+    if found[2] is None:
         return Layered()
     try:
-        removed, stated = json.loads(found["removed"]), json.loads(found["stated"])
-        revision = int(found["revision"])
-    except (ValueError, KeyError, RecursionError) as error:
+        removed, stated, revision = json.loads(found[0] or ""), json.loads(found[1] or ""), int(found[2])
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(UNREADABLE) from error
     if not isinstance(removed, dict) or not isinstance(stated, dict):
         raise ConfigurationError(UNREADABLE)
     return Layered(removed, stated, revision)
+
+
+def _revision(number: int, kept: str) -> Revision:
+    removed, stated, who, at = json.loads(kept)
+    return Revision(Layered(json.loads(removed), json.loads(stated), number), who, at)
 
 
 def _written(layered: Layered) -> dict[Any, Any]:

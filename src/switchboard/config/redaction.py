@@ -29,6 +29,11 @@ def shown(configuration: Configuration, written: Sequence[Layer]) -> dict[str, A
     return {key: _shown(value, (key,), merged(written)) for key, value in document.items()}
 
 
+def shown_as_written(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of a configuration as it is written, without a secret."""
+    return {key: _shown(value, (key,), document) for key, value in document.items()}
+
+
 def _shown(value: Any, place: Place, written: Any) -> Any:
     source = value_at(written, place)
     if isinstance(source, str) and _REFERENCE.search(source) and _only_references(source):

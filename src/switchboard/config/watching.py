@@ -14,9 +14,10 @@ from typing import Final
 import structlog
 from watchfiles import Change, awatch
 
-from switchboard.config.files import read
+from switchboard.config.files import layers, read
+from switchboard.config.layers import Layer
 from switchboard.config.model import Configuration
-from switchboard.config.overlay import Overlay
+from switchboard.config.overlay import Layered, Overlay
 from switchboard.errors import ConfigurationError, StateUnavailable
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,22 @@ class WatchedConfiguration:
     def current(self) -> Configuration:
         """What is in force."""
         return self._current
+
+    def checked(self, overlay: Layered) -> Configuration:
+        """The configuration that there would be under this overlay, on this worker; reads the file.
+
+        Raises:
+            ConfigurationError: something else than a server is wrong.
+        """
+        return read(self._path, self._variables(), overlay=overlay.patches)
+
+    def written(self, overlay: Layered) -> tuple[Layer, ...]:
+        """The layers as they are written, under this overlay; reads the file.
+
+        Raises:
+            ConfigurationError: one cannot be read.
+        """
+        return layers(self._path, self._variables(), overlay=overlay.patches)
 
     async def load(self) -> Configuration:
         """Read everything for the first time.

@@ -7,14 +7,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-SCOPES: Final = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin")
+SCOPES: Final = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin:read", "admin")
 """All scopes of Switchboard itself; configuration may add some per tool."""
 
-ADVERTISED: Final = tuple(scope for scope in SCOPES if scope != "admin")
-"""The scopes in metadata: some clients ask for all of them, so `admin` is not among them."""
+OPERATORS: Final = frozenset({"admin", "admin:read"})
+
+ADVERTISED: Final = tuple(scope for scope in SCOPES if scope not in OPERATORS)
+"""The scopes in metadata: some clients ask for all of them, so those of operators are not among them."""
 
 IMPLIES: Final[Mapping[str, Collection[str]]] = {
-    "admin": frozenset({"mcp"}),
+    "admin": frozenset({"mcp", "admin:read"}),
     "mcp": frozenset({"mcp:tools", "mcp:resources", "mcp:prompts"}),
 }
 
@@ -65,8 +67,8 @@ class ScopeNames:
         return tuple(dict.fromkeys(found))
 
     def _name(self, scope: str) -> str | None:
-        """The name of the scope itself, or of one that includes it, save `admin`: clients are not told of it."""
-        wider = [each for each, implied in IMPLIES.items() if each != "admin" and scope in implied]
+        """The name of the scope itself, or of one that includes it, but for those of operators."""
+        wider = [each for each, implied in IMPLIES.items() if each not in OPERATORS and scope in implied]
         for ours in (scope, *wider):
             for theirs, meant in self.to_ours.items():
                 if meant == ours and _SCOPE_TOKEN.fullmatch(theirs):

@@ -93,6 +93,11 @@ class SessionService:
         if self._leave_at is None:
             self._leave_at = asyncio.get_running_loop().time() + patience
 
+    @property
+    def draining(self) -> bool:
+        """Whether this worker will stop."""
+        return self._leave_at is not None
+
     async def _finish(self) -> None:
         try:
             async with asyncio.timeout_at(self._leave_at or 0):

@@ -41,13 +41,14 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:roots` | pub/sub | whose roots changed | - |
 | `account:<kind>:{<hash>}` | string | a browser's session, or its way to a provider; sealed | 12 h, 10 min |
 | `mcp:connected` | pub/sub | who connected to a backend or plugin with an account of their own, or disconnected | - |
-| `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision` | - |
+| `mcp:config` | hash | the configuration's overlay: `removed`, `stated`, `revision`, and what it `was:<revision>` | - |
 | `mcp:config:changed` | pub/sub | "read the overlay again" | - |
 | `vault:namespaces` | set | the namespaces in which there were credentials | - |
 | `vault:{<namespace>}:owners` | set | who has credentials there | - |
 | `vault:{<namespace>}:<digest>` | hash | one owner's credentials by name, encrypted | each as it says |
 | `vault:lock:<digest>` | string | who writes that credential to a store without conditional writes | LEASE |
 | `audit` | stream | who did what to what, why, and how it ended | AUDIT_ENTRIES, AUDIT_DAYS |
+| `api:idempotency:<digest>` | string | what a POST with an idempotency key was answered | a day |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
@@ -220,6 +221,9 @@ class Keys:
 
     def audit(self) -> str:
         return f"{self.prefix}audit"
+
+    def idempotency(self, digest: str) -> str:
+        return f"{self.prefix}api:idempotency:{digest}"
 
     def worker(self, worker: str) -> str:
         return f"{self.prefix}worker:{worker}"

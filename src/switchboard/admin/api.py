@@ -1,0 +1,81 @@
+"""The API as an ASGI application: made when it is first asked for, since its library takes a moment to import."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from switchboard.admin.administration import Administration
+
+PATH: Final = "/api"
+
+
+class Api:
+    """Serves `/api`: what is about the API itself to everybody, all else behind `guard`."""
+
+    def __init__(self, administration: Administration, guard: Callable[[ASGIApp], ASGIApp]) -> None:
+        self._administration = administration
+        self._guard = guard
+        self._made: Mapping[str, ASGIApp] = {}
+        self._making = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._made:
+            async with self._making:
+                self._made = self._made or await asyncio.to_thread(self._make)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        await self._made.get(path, self._made[""])(scope, receive, send)
+
+    def _make(self) -> Mapping[str, ASGIApp]:
+        from switchboard.admin.reference import PATHS, reference
+
+        api = made(self._administration)
+        return {**dict.fromkeys(PATHS, reference(api, self._administration.version)), "": self._guard(api)}
+
+
+def made(administration: Administration) -> FastAPI:
+    """The application, with all its routes."""
+    from fastapi import Depends, FastAPI
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    from switchboard.admin import audit, configuration, offer, problems, servers, sessions, workers
+    from switchboard.admin.access import Access
+    from switchboard.admin.idempotency import Idempotency
+
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": problems.SCHEMA}}}
+        for status, text in (
+            (400, "The body is no JSON"),
+            (403, "The token lacks a scope"),
+            (404, "There is no such thing"),
+            (409, "Not as things are now"),
+            (412, "It was changed meanwhile; `current` is what it is now"),
+            (422, "The request is wrong; `mistakes` says where"),
+            (428, "If-Match is missing"),
+            (503, "Redis, or a worker, does not answer now"),
+        )
+    }
+    api = FastAPI(
+        title="Switchboard",
+        version=administration.version,
+        description="The fleet, and what it serves. A token needs the scope `admin`, or `admin:read` to look.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        root_path_in_servers=False,
+        servers=[{"url": f"{administration.mcp_url.removesuffix('/mcp')}{PATH}"}],
+        dependencies=[Depends(Access(administration))],
+        responses=errors,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    problems.handle(api)
+    api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state).__call__)
+    for room in (workers, servers, offer, sessions, configuration, audit):
+        api.include_router(room.routes(administration))
+    return api

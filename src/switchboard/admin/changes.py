@@ -1,0 +1,111 @@
+"""Changes of the configuration through the fleet's overlay: checked before they come into force, and against whoever
+changed the same thing meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import Header
+
+from switchboard.admin.access import who
+from switchboard.admin.administration import Administration
+from switchboard.admin.problems import Problem
+from switchboard.config import Configuration
+from switchboard.config.layers import Place, merged, value_at
+from switchboard.config.overlay import Check, Layered, Overlay
+from switchboard.config.redaction import HIDDEN, shown
+from switchboard.errors import ConfigurationError
+
+IfMatch = Annotated[
+    str | None, Header(description="The ETag that was seen. It is needed to change or remove what is there.")
+]
+
+ABSENT: Final = '"absent"'
+"""The entity tag of what is not there."""
+
+
+class Changes:
+    """Reads and changes places of the configuration."""
+
+    def __init__(self, administration: Administration) -> None:
+        self._administration = administration
+        self._watched = administration.watched
+        self.overlay = Overlay(administration.state)
+
+    def document(self, layered: Layered) -> dict[str, Any]:
+        """The values in force under an overlay, without a secret."""
+        return shown(self._watched.checked(layered), self._watched.written(layered))
+
+    def tag(self, layered: Layered, place: Place) -> str:
+        """The entity tag of what is written at a place."""
+        found = value_at(merged(self._watched.written(layered)), place)
+        if found is ...:
+            return ABSENT
+        text = json.dumps(found, sort_keys=True, separators=(",", ":"), default=str)
+        return f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+
+    async def make(
+        self, place: Place, seen: str | None, change: Callable[[Check], Awaitable[Layered]], event: str, what: str
+    ) -> Layered:
+        """Make a change of what stands at `place`.
+
+        Args:
+            seen: the entity tag that the caller saw; not needed for what is not there.
+            change: makes it, given what checks it.
+
+        Raises:
+            Problem: 428, no tag was given; 412, something else is there now; 422, the result would not be valid.
+        """
+
+        def check(before: Layered, after: Layered) -> None:
+            now = self.tag(before, place)
+            if seen is None and now != ABSENT:
+                raise Problem(428, f"{what} is there: say in If-Match which state of it you saw", headers={"ETag": now})
+            if seen is not None and seen != now:
+                current = value_at(self.document(before), place)
+                changed = "was changed meanwhile" if now != ABSENT else "is not there any more"
+                raise Problem(
+                    412, f"{what} {changed}", current=None if current is ... else current, headers={"ETag": now}
+                )
+            self.check(before, after)
+
+        outcome = "ok"
+        try:
+            return await change(check)
+        except (Problem, ConfigurationError) as error:
+            outcome = str(error)
+            raise
+        finally:
+            self._administration.audit.record(event, who=who(), what=what, outcome=outcome)
+
+    def check(self, before: Layered, after: Layered) -> Configuration:
+        """Refuse an overlay that would break something that is not broken now.
+
+        Raises:
+            ConfigurationError: with a line for each mistake.
+        """
+        earlier, found = self._watched.checked(before), self._watched.checked(after)
+        wrong = [row.reason for name, row in found.broken.items() if earlier.broken.get(name) != row]
+        if wrong:
+            raise ConfigurationError("\n".join(wrong))
+        return found
+
+
+def without_placeholders(value: Any, where: str = "body") -> None:
+    """Refuse what was shown in place of a secret, so that it is not stored as one.
+
+    Raises:
+        Problem: 422, naming the place.
+    """
+    if isinstance(value, str) and HIDDEN in value:
+        raise Problem(422, f"{where} is {HIDDEN!r}, which stands for a secret: write the secret, or ${{VARIABLE}}")
+    if isinstance(value, dict):
+        for key, each in value.items():
+            without_placeholders(each, f"{where}.{key}")
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            without_placeholders(each, f"{where}.{index}")

@@ -1,0 +1,52 @@
+"""Pages of lists: a cursor says after which item to go on, so that nothing is shown twice when a list changes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel
+
+from switchboard.admin.problems import Mistake, Problem
+
+Item = TypeVar("Item")
+
+Limit = Annotated[int, Query(ge=1, le=500, description="Items of a page.")]
+Cursor = Annotated[str, Query(max_length=1024, description="`next_cursor` of the page before.")]
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+    """Of the next page; none on the last one."""
+    total: int
+    """Items of all pages."""
+
+
+def cut(names: Sequence[str], cursor: str, limit: int) -> tuple[Sequence[str], str | None]:
+    """Of sorted names those of one page, and the cursor of the next.
+
+    Raises:
+        Problem: 422, the cursor is none of ours.
+    """
+    start = bisect_right(names, _decoded(cursor)) if cursor else 0
+    shown = names[start : start + limit]
+    return shown, _encoded(shown[-1]) if start + limit < len(names) else None
+
+
+def _encoded(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        mistake = Mistake(where="query.cursor", reason="not one that a page gave as next_cursor")
+        raise Problem(422, "the cursor is not valid", mistakes=[mistake]) from error

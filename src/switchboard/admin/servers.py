@@ -1,0 +1,216 @@
+"""`/api/servers`: the servers of the configuration, how each worker is doing with them, and changes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Response
+from pydantic import BaseModel
+
+from switchboard.admin.access import who
+from switchboard.admin.administration import Administration, Told
+from switchboard.admin.changes import Changes, IfMatch, without_placeholders
+from switchboard.admin.problems import Problem, not_found
+from switchboard.config import Configuration, provider_name
+from switchboard.config.layers import merged, value_at
+from switchboard.config.overlay import Layered
+
+SECTION = "mcpServers"
+
+
+class OnWorker(BaseModel):
+    """How one worker is doing with a server."""
+
+    phase: str
+    """`preparing`, `running`, `failed` or `disabled`."""
+    condition: str = ""
+    """Of a running one: as the worker that looks after it sees it."""
+    reason: str = ""
+    connections: int = 0
+    pinned: str = ""
+    """The version that is installed."""
+
+
+class ConfiguredServer(BaseModel):
+    """One server."""
+
+    name: str
+    source: str
+    enabled: bool
+    description: str = ""
+    tags: list[str] = []
+    problem: str = ""
+    """Why its row is not valid."""
+    row: dict[str, Any]
+    """As it is written, without its secrets."""
+    workers: dict[str, OnWorker] = {}
+    notes: list[str] = []
+    """What of its offer clients see otherwise than it says, or not at all, and why."""
+
+
+class ConfiguredServers(BaseModel):
+    """All servers, in the order of the configuration."""
+
+    items: list[ConfiguredServer]
+
+
+class Lines(BaseModel):
+    """What a server said on one worker."""
+
+    steps: list[str] = []
+    """Of its installation."""
+    stderr: list[str] = []
+    """Its last lines of standard error."""
+
+
+class ServerLog(BaseModel):
+    """By worker."""
+
+    workers: dict[str, Lines]
+
+
+class Restarted(BaseModel):
+    """Where it was started anew."""
+
+    workers: list[str]
+
+
+Row = Annotated[dict[str, Any], Body(description="The row as the configuration file has it below `mcpServers`.")]
+
+
+class ServerRoutes:
+    """The routes' handlers."""
+
+    def __init__(self, administration: Administration) -> None:
+        self._administration = administration
+        self._watched = administration.watched
+        self._changes = Changes(administration)
+        self._overlay = self._changes.overlay
+
+    async def list_servers(self) -> ConfiguredServers:
+        """Every server of the configuration, with its state on each worker that answers."""
+        layered = await self._overlay.read()
+        found, document = self._watched.checked(layered), self._changes.document(layered)
+        answers = await self._told()
+        names = [*found.servers, *(name for name in found.broken if name not in found.servers)]
+        return ConfiguredServers(items=[_server(name, found, document, answers) for name in names])
+
+    async def get_server(self, name: str, response: Response) -> ConfiguredServer:
+        """One server; its ETag is needed to change it."""
+        return await self._one(await self._written_name(name), await self._overlay.read(), response)
+
+    async def put_server(self, name: str, row: Row, response: Response, if_match: IfMatch = None) -> ConfiguredServer:
+        """Add a server, or replace the row of one."""
+        without_placeholders(row)
+        place = (SECTION, name)
+        put = partial(self._overlay.put, place, row, who=who())
+        event = "server.changed" if if_match else "server.added"
+        return await self._one(name, await self._changes.make(place, if_match, put, event, name), response)
+
+    async def delete_server(self, name: str, if_match: IfMatch = None) -> None:
+        """Remove a server."""
+        place = (SECTION, await self._written_name(name))
+        below = value_at(merged(self._watched.written(Layered())), place)
+        if below is ...:  # only the overlay speaks of it
+            remove = partial(self._overlay.forget, place, who=who())
+        else:
+            remove = partial(self._overlay.change, {SECTION: {place[1]: None}}, who=who())
+        await self._changes.make(place, if_match, remove, "server.removed", place[1])
+
+    async def enable_server(self, name: str, response: Response) -> ConfiguredServer:
+        """Start a server that was switched off, on every worker."""
+        return await self._switched(name, response, enabled=True)
+
+    async def disable_server(self, name: str, response: Response) -> ConfiguredServer:
+        """Switch a server off on every worker; its row stays."""
+        return await self._switched(name, response, enabled=False)
+
+    async def restart_server(self, name: str) -> Restarted:
+        """Start a server anew on every worker, also one that failed for good."""
+        called = provider_name(await self._written_name(name))
+        answers = await self._administration.ask_workers({"restart": called})
+        done = sorted(worker for worker, answer in answers.items() if answer and answer.get("restarted"))
+        outcome = "ok" if done else "nowhere"
+        self._administration.audit.record("server.restarted", who=who(), what=called, outcome=outcome)
+        if not done:
+            raise Problem(409, f"{called} runs on no worker that answered: is it enabled?")
+        return Restarted(workers=done)
+
+    async def server_logs(self, name: str) -> ServerLog:
+        """The last lines of a server, and of its installation, by worker."""
+        called = provider_name(await self._written_name(name))
+        rows = {worker: _of(called, answer) for worker, answer in (await self._told()).items()}
+        lines = {
+            worker: Lines(steps=row["steps"], stderr=row["stderr"]) for worker, row in rows.items() if row is not None
+        }
+        return ServerLog(workers=lines)
+
+    async def _told(self) -> Mapping[str, Told | None]:
+        return await self._administration.ask_workers({})
+
+    async def _one(self, written: str, layered: Layered, response: Response) -> ConfiguredServer:
+        response.headers["ETag"] = self._changes.tag(layered, (SECTION, written))
+        found, document = self._watched.checked(layered), self._changes.document(layered)
+        return _server(written, found, document, await self._told())
+
+    async def _switched(self, name: str, response: Response, *, enabled: bool) -> ConfiguredServer:
+        written = await self._written_name(name)
+        place, seen = (SECTION, written), await self._overlay.read()
+        change = partial(self._overlay.change, {SECTION: {written: {"enabled": enabled}}}, who=who())
+        event = "server.enabled" if enabled else "server.disabled"
+        layered = await self._changes.make(place, self._changes.tag(seen, place), change, event, written)
+        return await self._one(written, layered, response)
+
+    async def _written_name(self, name: str) -> str:
+        """The name as it is written of the server that is called `name`."""
+        written = value_at(merged(self._watched.written(await self._overlay.read())), (SECTION,))
+        names = list(written) if isinstance(written, Mapping) else []
+        found = next((each for each in names if name in (each, provider_name(each))), None)
+        if found is None:
+            raise not_found("server", name)
+        return str(found)
+
+
+def routes(administration: Administration) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/servers", tags=["servers"])
+    served = ServerRoutes(administration)
+    router.get("")(served.list_servers)
+    router.get("/{name}")(served.get_server)
+    router.put("/{name}")(served.put_server)
+    router.delete("/{name}", status_code=204)(served.delete_server)
+    router.post("/{name}/enable")(served.enable_server)
+    router.post("/{name}/disable")(served.disable_server)
+    router.post("/{name}/restart")(served.restart_server)
+    router.get("/{name}/logs")(served.server_logs)
+    return router
+
+
+def _of(called: str, answer: Told | None) -> Mapping[str, Any] | None:
+    """A server's part of what a worker told."""
+    return next((row for row in (answer or {}).get("servers", ()) if row["name"] == called), None)
+
+
+def _server(
+    name: str, found: Configuration, document: Mapping[str, Any], answers: Mapping[str, Told | None]
+) -> ConfiguredServer:
+    rows = {worker: _of(provider_name(name), answer) for worker, answer in answers.items()}
+    here = {worker: row for worker, row in rows.items() if row is not None}
+    section, fault = found.servers.get(name), found.broken.get(name)
+    row = value_at(document, (SECTION, name))
+    return ConfiguredServer(
+        name=name,
+        source=section.source if section else "",
+        enabled=section.enabled if section else False,
+        description=section.description if section else "",
+        tags=list(section.tags) if section else [],
+        problem=fault.reason if fault else "",
+        row=row if isinstance(row, dict) else {},
+        workers={
+            worker: OnWorker(**{key: row[key] for key in ("phase", "condition", "reason", "connections", "pinned")})
+            for worker, row in here.items()
+        },
+        notes=list(dict.fromkeys(note for row in here.values() for note in row["notes"])),
+    )

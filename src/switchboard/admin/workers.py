@@ -1,0 +1,94 @@
+"""`/api/workers`: the fleet, by asking every worker; one that is asked and does not answer shows as such."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from switchboard.admin.access import who
+from switchboard.admin.administration import Administration, Told
+from switchboard.admin.problems import Problem, not_found
+
+
+class Worker(BaseModel):
+    """One worker of the fleet."""
+
+    id: str
+    state: Literal["serving", "draining", "silent"]
+    """`silent` has a heartbeat, and did not answer: it is busy, stopped, or was lost within the last seconds."""
+    version: str = ""
+    uptime_s: int | None = None
+    streams: int | None = None
+    """Streams that clients hold open there."""
+    requests: int | None = None
+    """Requests of sessions that run there."""
+    servers: dict[str, str] = {}
+    """How it is doing with each server: the phase, or the condition of a running one."""
+    problem: str | None = None
+    """Why the configuration that is written is not in force there."""
+
+
+class Fleet(BaseModel):
+    """All workers."""
+
+    items: list[Worker]
+
+
+def routes(administration: Administration) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/workers", tags=["workers"])
+
+    @router.get("")
+    async def list_workers() -> Fleet:
+        """Every worker that has a heartbeat."""
+        told = await administration.ask_workers({})
+        beats = await _heartbeats(administration, list(told))
+        return Fleet(items=[_worker(worker, told[worker], beats[worker]) for worker in sorted(told)])
+
+    @router.post("/{worker}/drain", status_code=202)
+    async def drain_worker(worker: str) -> Worker:
+        """Have a worker leave as on SIGTERM: its streams move to others, its requests finish, then it ends."""
+        beats = (await _heartbeats(administration, [worker]))[worker]
+        if not beats:
+            raise not_found("worker", worker)
+        told = await administration.ask_worker(worker, {"drain": True})
+        outcome = "ok" if told is not None else "no answer"
+        administration.audit.record("worker.drained", who=who(), what=worker, outcome=outcome)
+        if told is None:
+            raise Problem(503, f"worker {worker} did not answer; it may have left", headers={"Retry-After": "1"})
+        return _worker(worker, told, beats)
+
+    return router
+
+
+async def _heartbeats(administration: Administration, workers: list[str]) -> dict[str, dict[str, str]]:
+    state = administration.state
+    with state.guard():
+        async with state.redis.pipeline(transaction=False) as pipe:
+            for worker in workers:
+                pipe.hgetall(state.keys.worker(worker))
+            found: list[Any] = await pipe.execute() if workers else []
+    return dict(zip(workers, found, strict=True))
+
+
+def _worker(worker: str, told: Told | None, beats: dict[str, str]) -> Worker:
+    started = beats.get("started", "")
+    common = {
+        "id": worker,
+        "version": beats.get("version", ""),
+        "uptime_s": max(0, int(time.time()) - int(started)) if started.isdigit() else None,
+    }
+    if told is None:
+        return Worker(**common, state="silent")
+    servers = {each["name"]: each["condition"] or each["phase"] for each in told.get("servers", ())}
+    return Worker(
+        **common,
+        state="draining" if told.get("draining") else "serving",
+        streams=told.get("streams"),
+        requests=told.get("requests"),
+        servers=servers,
+        problem=told.get("problem"),
+    )
