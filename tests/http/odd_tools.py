@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -18,7 +19,7 @@ from mcp_types import (
     ResourceLink,
     TextContent,
 )
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from switchboard.identity import current
 from switchboard.plugins import Plugin
@@ -113,6 +114,38 @@ def half_key() -> dict[str, str]:
     return {"\udc00": "é\u2028"}
 
 
+class Word(str):
+    """A text, and more."""
+
+
+async def a_word() -> str:
+    return Word("a word")
+
+
+async def bounded_text() -> Annotated[str, Field(max_length=3)]:
+    return "four"
+
+
+async def louder_text(text: str) -> Annotated[str, AfterValidator(str.upper)]:
+    return text
+
+
+async def no_text() -> str:
+    return 3  # type: ignore[return-value]
+
+
+async def maybe_a_text(text: str | None = None) -> str | None:
+    return text
+
+
+async def bare_text(text: str):  # type: ignore[no-untyped-def]
+    return text
+
+
+async def leaves() -> str:
+    sys.exit(3)
+
+
 def link() -> ResourceLink:
     return ResourceLink(name="a", uri="odd://given/1")
 
@@ -177,6 +210,13 @@ PLAIN = (
     foreign,
     half_pair,
     half_key,
+    a_word,
+    bounded_text,
+    louder_text,
+    no_text,
+    maybe_a_text,
+    bare_text,
+    leaves,
     link,
     image,
     large,

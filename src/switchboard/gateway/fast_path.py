@@ -54,6 +54,7 @@ from switchboard.protocol.direct_requests import (
     KnownResponse,
     NeedsContext,
     PreparedInContext,
+    TextResult,
     ToolCall,
     Unfinished,
     Work,
@@ -121,9 +122,12 @@ class PreparedCall:
                     result = await answered(self._path.source, self._tool.entry, CALL, self._work())
             except NeedsContext as waiting:
                 raise Unfinished(self._going_on(waiting, noted)) from None
-            if self._version in MODERN_PROTOCOL_VERSIONS and is_input_required(result):
+            if isinstance(result, TextResult):
+                shaped = self._path.of_text(self._version, result)
+            elif self._version in MODERN_PROTOCOL_VERSIONS and is_input_required(result):
                 raise Unfinished(self._path.finishing(self._params, result))
-        shaped = self._path.serialized(self._version, result)
+            else:
+                shaped = self._path.serialized(self._version, result)
         return {**noted, **shaped} if noted else shaped
 
     def _going_on(self, waiting: NeedsContext, noted: Mapping[str, Any]) -> PreparedInContext:
@@ -315,6 +319,19 @@ class FastPath:
                 self._metas.clear()
             self._metas.add(key)
         return True
+
+    def of_text(self, version: str, result: TextResult) -> dict[str, Any]:
+        """A text as it goes out, in the order in which the kernel has the members of a result."""
+        text = result.text
+        said: dict[str, Any] = {"content": [{"text": text, "type": "text"}], "isError": False}
+        modern = version in MODERN_PROTOCOL_VERSIONS
+        if modern:
+            said["resultType"] = "complete"
+        if result.structured:
+            said["structuredContent"] = {"result": text}
+        if modern:
+            said["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
+        return said
 
     def serialized(self, version: str, result: HandlerResult) -> dict[str, Any]:
         """The result as it goes out.

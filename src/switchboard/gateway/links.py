@@ -20,6 +20,7 @@ from mcp_types import (
 
 from switchboard.catalog import Catalog
 from switchboard.catalog.snapshot import page_links
+from switchboard.protocol.direct_requests import TextResult
 
 
 class Links(Protocol):
@@ -48,7 +49,7 @@ class NoLinks:
 def has_links(result: Any) -> bool:
     """Whether there may be links in a result: not in one of texts, which most are."""
     if type(result) is not CallToolResult or result.meta is not None:
-        return True
+        return type(result) is not TextResult
     return any(type(block) is not TextContent for block in result.content)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 Context = ServerRequestContext[Any, Any]
 Row = tuple[str, type[BaseModel], Callable[[Context, Any], Awaitable[HandlerResult]]]
 """A method, the type of its parameters, and what serves it."""
+
+
+Answer = TypeVar("Answer")
 
 
 class Provider(Protocol):
@@ -168,7 +171,7 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
     return await answered(source, entry, method, source.handle(entry.provider, method, ctx, params))
 
 
-async def answered(source: CatalogSource, entry: Entry, method: str, answer: Awaitable[HandlerResult]) -> HandlerResult:
+async def answered(source: CatalogSource, entry: Entry, method: str, answer: Awaitable[Answer]) -> Answer:
     """What an entry's provider answers; the links in it are noted.
 
     Raises:

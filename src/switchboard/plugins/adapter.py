@@ -48,7 +48,8 @@ from switchboard.config import Prefix
 from switchboard.errors import NotConnected, PluginFailure, plainly, without_links
 from switchboard.plugins.api import Host, Kind, Plugin, PluginContext
 from switchboard.plugins.bus import HostBus, forwarded
-from switchboard.protocol.direct_requests import DirectTool, ToolCall, Work
+from switchboard.plugins.plain_tools import PlainTool
+from switchboard.protocol.direct_requests import DirectTool, TextResult, ToolCall, Work
 
 START_S: Final = 30.0
 STOP_S: Final = 10.0
@@ -140,26 +141,27 @@ class PluginProvider:
         tool = self._server._tool_manager.get_tool(name)
         if tool is None or tool.context_kwarg is not None or tool.resolved_params:
             return None
-        return PluginTool(self, name, tool) if self._calls_tools_plainly() else None
+        return PluginTool(self, name, PlainTool(tool, self._no_context)) if self._calls_tools_plainly() else None
 
     def has(self, tool: SdkTool, name: str) -> bool:
         """Whether this is still the tool of that name, and still called as when it was looked up."""
         return self._server._tool_manager.get_tool(name) is tool and self._calls_tools_plainly()
 
-    async def call(self, tool: SdkTool, name: str, arguments: dict[str, Any]) -> HandlerResult:
+    async def call(self, tool: PlainTool, name: str, arguments: dict[str, Any]) -> HandlerResult | TextResult:
         """Call a tool that needs no context, as `MCPServer.call_tool` does; what `handle` does for `tools/call`,
         without making a context.
 
         Raises:
             MCPError: what the tool raises.
+            NotConnected, PluginFailure: as `handle`.
         """
         try:
-            result: HandlerResult = await tool.run(arguments, self._no_context, convert_result=True)
+            result = await tool.run(arguments)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # a boundary: `_clean` says what becomes of each
+        except BaseException as error:  # a boundary: `_called` says what becomes of it
             return await self._called(name, arguments, self._failed(name, arguments, error))
-        return self._worded(name, arguments, result)
+        return result if isinstance(result, TextResult) else self._worded(name, arguments, result)
 
     async def _failed(self, name: str, arguments: dict[str, Any], error: BaseException) -> HandlerResult:
         """The boundary of the tool: the SDK's handler logs and words it, as for any tool."""
@@ -268,11 +270,11 @@ class PluginTool:
 
     _provider: PluginProvider
     _name: str
-    _tool: SdkTool
+    _tool: PlainTool
 
     def prepare(self, call: ToolCall) -> Work | None:
         """Its call, unless another tool has its name by now."""
-        if not self._provider.has(self._tool, self._name):
+        if not self._provider.has(self._tool.tool, self._name):
             return None
         return partial(self._provider.call, self._tool, self._name, call.arguments)
 

@@ -37,7 +37,17 @@ class ToolCall:
     """Whether the client sent arguments, be they empty."""
 
 
-Work = Callable[[], Awaitable[HandlerResult]]
+@dataclass(slots=True)
+class TextResult:
+    """The result of a tool that gave a text: what the SDK's `CallToolResult` of one says, without its models."""
+
+    text: str
+    """Characters that UTF-8 has, all of them."""
+    structured: bool
+    """Whether the text is also the structured content, as `result`."""
+
+
+Work = Callable[[], Awaitable[HandlerResult | TextResult]]
 """Calls a tool, once.
 
 Raises `MCPError` for what is no result, and `NeedsContext` when the tool wants to ask or tell its client something; it
