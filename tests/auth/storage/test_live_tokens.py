@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from mcp_types import InitializeRequestParams
@@ -18,6 +16,7 @@ from switchboard.identity import InProcessVerifier
 from switchboard.sessions.records import Records
 from switchboard.state import State, open_state
 from tests.auth.conftest import ISSUER, KEY, RESOURCE, MakeWorld, World
+from tests.state.relay import Relay
 
 CLIENT = InitializeRequestParams.model_validate(
     {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
@@ -172,38 +171,6 @@ async def test_a_token_that_nobody_minted_costs_no_command(workers: Workers, com
     assert seen == []
 
 
-class Relay:
-    """Passes bytes between clients and Redis, and keeps what clients say, piece by piece."""
-
-    def __init__(self, url: str) -> None:
-        self._port = urlsplit(url).port or 0
-        self.said: list[bytes] = []
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
-        """Gives the URL to use instead."""
-        passing: list[asyncio.Task[None]] = []
-
-        async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            there, back = await asyncio.open_connection("127.0.0.1", self._port)
-            passing.append(tasks.create_task(self._passed(reader, back, self.said)))
-            passing.append(tasks.create_task(self._passed(there, writer, [])))
-
-        async with asyncio.TaskGroup() as tasks:
-            server = await asyncio.start_server(met, "127.0.0.1", 0)
-            yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-            server.close()
-            for task in passing:
-                task.cancel()
-
-    @staticmethod
-    async def _passed(source: asyncio.StreamReader, sink: asyncio.StreamWriter, said: list[bytes]) -> None:
-        while data := await source.read(65536):
-            said.append(data)
-            sink.write(data)
-        sink.close()
-
-
 async def test_a_token_and_a_session_are_asked_about_in_one_write(redis_url: str, make_world: MakeWorld) -> None:
     relay = Relay(redis_url)
     async with relay.running() as url, open_state(url) as state:
@@ -218,4 +185,4 @@ async def test_a_token_and_a_session_are_asked_about_in_one_write(redis_url: str
         principal = await verdict
         assert principal is not None
         assert (await records.load(sid, principal.owner, begun)).sid == sid
-    assert [(b"EXISTS" in said, b"HMGET" in said) for said in relay.said if b"{" in said] == [(True, True)]
+    assert [(b"EXISTS" in said, b"HMGET" in said) for _, said in relay.said if b"{" in said] == [(True, True)]
