@@ -20,6 +20,7 @@ from auth_server.crypto import new_family
 from auth_server.store import Issued
 from switchboard.app import Application, build
 from switchboard.authorization import issuing_settings
+from switchboard.common.whole_response import WHOLE_RESPONSE
 from switchboard.http.one_pass import OnePass
 from switchboard.identity import current
 from switchboard.settings import Settings, load_settings
@@ -75,6 +76,26 @@ class Told:
     body: Any = b""
     logged: list[Any] = field(default_factory=list)
     raised: str = ""
+    at_once: bool = field(default=False, compare=False)
+    """Whether the server was given the whole of it."""
+
+
+@dataclass
+class Taken:
+    """A server that takes whole responses."""
+
+    told: Told
+    closes: bool = False
+
+    async def __call__(self, status: int, head: bytes, body: bytes) -> None:
+        lines = [line.partition(b": ") for line in head.removesuffix(b"\r\n").split(b"\r\n")]
+        self.told.status, self.told.headers = status, [(name, value) for name, _, value in lines]
+        self.told.headers += [(b"connection", b"close")] * self.closes
+        self.told.body += body
+        self.told.at_once = True
+
+    def close(self) -> None:
+        self.closes = True
 
 
 CHANGES = re.compile(r"\b[0-9a-f]{16}\b|\b[0-9a-f]{48}\b|\b[0-9a-f]{8}\b|\d+ ms|in \d+ s")
@@ -145,8 +166,12 @@ class World:
             "state": {},
         }
 
-    async def send(self, app: ASGIApp, asked: Asked, *, named: bool = True) -> Told:
-        """What one way answers and logs; streams are left after their first event."""
+    async def send(self, app: ASGIApp, asked: Asked, *, named: bool = True, at_once: bool = False) -> Told:
+        """What one way answers and logs; streams are left after their first event.
+
+        Args:
+            at_once: whether the server takes whole responses at once.
+        """
         told, left, body, ended = Told(), asyncio.Event(), [asked.body], asyncio.Event()
 
         async def receive() -> Message:
@@ -164,10 +189,11 @@ class World:
                     ended.set()
                     left.set()
 
+        taken = {WHOLE_RESPONSE: Taken(told)}
         async with asyncio.timeout(20):
             with capture_logs() as logged:
                 try:
-                    await app(self.scope(asked), receive, send)
+                    await app({**self.scope(asked), **({"extensions": taken} if at_once else {})}, receive, send)
                 except Exception as error:
                     told.raised = repr(error)
         if named:

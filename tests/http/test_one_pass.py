@@ -145,6 +145,23 @@ async def test_an_ordinary_request_is_answered_and_logged_as_by_the_table_and_do
     assert elsewhere == []
 
 
+@pytest.mark.parametrize("draining", [False, True])
+async def test_an_answer_that_is_sent_at_once_is_the_same(world: World, draining: bool) -> None:
+    world.app._last_requests.draining = draining
+    differ, given = {}, set()
+    for name, (asked, _) in ORDINARY.items():
+        if name not in IN_ONE or asked.body == OLD_CALL:
+            await world.open_session()
+            at_once = await world.send(world.app, asked, at_once=True)
+            await world.open_session()
+            by_messages = await world.send(world.app, asked)
+            given |= {name} if at_once.at_once else set()
+            if at_once != by_messages:
+                differ[name] = at_once, by_messages
+    assert differ == {}
+    assert given > {"a call", "a call in a session", "no token", "a foreign host"}
+
+
 async def test_without_authorization_everything_is_answered_alike_too(redis_url: str) -> None:
     async with opened(redis_url=redis_url, auth_mode="none") as world:
         for name in ("a call", "an initialize", "no such path", "a foreign host", "two tokens", "no such preset"):

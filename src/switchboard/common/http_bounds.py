@@ -23,6 +23,8 @@ from typing import Final
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from switchboard.common.whole_response import offer
+
 SILENT_S: Final = 75.0
 """As long as an unused connection is kept: some balancers open connections before they need them."""
 HEAD_S: Final = 20.0
@@ -39,7 +41,7 @@ log = structlog.get_logger(__name__)
 class BoundedHttp(HttpToolsProtocol):
     """One connection. It has one timer at most, which is set again only when it fires or would fire too late."""
 
-    __slots__ = ("_due", "_gathered", "_in_body", "_refusal", "_timer")  # a dictionary of 30 names would double
+    __slots__ = ("_due", "_gathered", "_in_body", "_most", "_refusal", "_timer")  # a dictionary would double it
     silent_s, head_s, body_s = SILENT_S, HEAD_S, BODY_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -50,6 +52,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_body = False
         self._gathered = 0
         """Bytes since the last that was body, or the end of a request."""
+        self._most = 0
+        """The same as when the last bytes came: no head among them is larger."""
         self._refusal = (400, "Invalid HTTP request received.")
         self._wait(self.silent_s)
 
@@ -62,6 +66,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Read on; what is gathered without being a request or a body has an end."""
         idle = self.timeout_keep_alive_task is not None
         self._gathered += len(data)
+        self._most = self._gathered
         super().data_received(data)
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
@@ -84,13 +89,16 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD:
+        if self._most > LARGEST_HEAD and self._head() > LARGEST_HEAD:
             self._refuse_head()
             raise ValueError("the head is too large")
         if len(self.pipeline) >= LONGEST_PIPELINE:
             self._refusal = (400, f"More than {LONGEST_PIPELINE} requests were sent ahead of their answers.")
             raise ValueError("too many requests at once")
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            offer(self.scope, self.cycle)
         self._in_body = True
         self._wait(self.body_s)
 
@@ -118,6 +126,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Refuse what cannot be read, or is too much, and close."""
         status, text = self._refusal
         self._close_with(status, text)
+
+    def _head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _refuse_head(self) -> None:
         self._refusal = (431, f"The request line and headers are larger than {LARGEST_HEAD} bytes.")

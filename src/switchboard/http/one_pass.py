@@ -15,6 +15,7 @@ each answer through one wrapper. Trusted proxies stand before both.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from switchboard.common.hosts import HostPatterns
 from switchboard.common.networks import bucket_of
 from switchboard.common.quota import Quota
+from switchboard.common.whole_response import WHOLE_RESPONSE, WholeResponse
 from switchboard.http.event_stream import expect_rest, rest_of
 from switchboard.http.jsonrpc import BEGUN
 from switchboard.http.landing import opened_by_browser
@@ -49,6 +51,7 @@ from switchboard.log import request_id
 
 _LONGEST_HOST: Final = 260
 _LONGEST_NUMBER: Final = 18
+_BROKEN_LINE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS) | {None}
 _NOT_FOUND: Final = PlainTextResponse("Not Found", 404)
 _BROKEN: Final = PlainTextResponse("Internal Server Error", 500)
@@ -115,7 +118,7 @@ class OnePass:
         state = scope.setdefault("state", {})
         about = state["about"] = About(self._policy.tool_of)
         expect_rest(state)
-        answer = Answer(send, self._security, name)
+        answer = Answer(send, self._security, name, scope.get("extensions"))
         bound = request_id.set(name.decode("ascii"))
         try:
             await self._serve(found, scope, receive, answer)
@@ -229,10 +232,11 @@ async def _drawn(counting: Counting, scope: Scope, answer: Send) -> bool:
 class Answer:
     """The one wrapper on the way out: remembers the status, adds the headers of every answer."""
 
-    __slots__ = ("_name", "_security", "_send", "status")
+    __slots__ = ("_name", "_security", "_send", "_whole", "status")
 
-    def __init__(self, send: Send, security: SecurityDefaults, name: bytes) -> None:
+    def __init__(self, send: Send, security: SecurityDefaults, name: bytes, extensions: dict[str, Any] | None) -> None:
         self._send = send
+        self._whole: WholeResponse | None = extensions.get(WHOLE_RESPONSE) if extensions else None
         self._security = security
         self._name = name
         self.status = 0
@@ -249,12 +253,26 @@ class Answer:
     async def whole(self, status: int, body: bytes, content_type: bytes, headers: Headers) -> None:
         """Send one whole response, which is no page; `headers` are in lower case."""
         self.status = status
+        send, close = self._send, False
+        if isinstance(send, Closing):
+            close, send = send.draining, send.send
+        if self._whole is not None and _are_lines(headers) and not self._security.says_any(headers):
+            head = b"content-type: %b\r\ncontent-length: %d\r\n" % (content_type, len(body))
+            for header in headers:
+                head += b"%b: %b\r\n" % header
+            head += b"%b%b: %b\r\n" % (self._security.lines_of_json, HEADER, self._name)
+            if close:
+                self._whole.close()
+            await self._whole(status, head, body)
+            return
         fixed, length = (b"content-type", content_type), (b"content-length", b"%d" % len(body))
         said = [fixed, length, *headers, *self._security.of_json(headers), (HEADER, self._name)]
-        send = self._send
-        if type(send) is Closing:
-            if send.draining:
-                said.append(CLOSE)
-            send = send.send
+        if close:
+            said.append(CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": said})
         await send({"type": "http.response.body", "body": body})
+
+
+def _are_lines(headers: Headers) -> bool:
+    """Whether nothing in these headers would end their lines; what is odd is left to the server to refuse."""
+    return not any(_BROKEN_LINE(value) for _, value in headers)

@@ -84,13 +84,18 @@ class SecurityDefaults:
         self._api = api_headers(https=https)
         self._page = page_headers(https=https)
         self._names = frozenset(name for name, _ in (*self._api, *self._page))
+        self.lines_of_json = b"".join(b"%b: %b\r\n" % pair for pair in self._api)
+        """What `of_json` gives for a response that says none of it, as lines of its head."""
 
     def of_json(self, headers: Collection[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
         """What a response leaves unsaid that is JSON, and has these headers besides, in lower case."""
-        for name, _ in headers:
-            if name in self._names:
-                return [pair for pair in self._api if all(pair[0] != said for said, _ in headers)]
+        if self.says_any(headers):
+            return [pair for pair in self._api if all(pair[0] != said for said, _ in headers)]
         return self._api
+
+    def says_any(self, headers: Collection[tuple[bytes, bytes]]) -> bool:
+        """Whether any of it is among these headers, which are in lower case."""
+        return any(name in self._names for name, _ in headers)
 
     def added_to(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """`headers`, and after them what they leave unsaid."""
