@@ -9,8 +9,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from switchboard.common.http_bounds import BoundedHttp
-from switchboard.common.whole_response import WHOLE_RESPONSE
+from switchboard.common.http_bounds import WHOLE_RESPONSE, BoundedHttp
 from tests.common.connections import connected, running
 from tools.fleet.children import LOOPBACK, free_port
 

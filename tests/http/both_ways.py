@@ -20,7 +20,7 @@ from auth_server.crypto import new_family
 from auth_server.store import Issued
 from switchboard.app import Application, build
 from switchboard.authorization import issuing_settings
-from switchboard.common.whole_response import WHOLE_RESPONSE
+from switchboard.common.http_bounds import WHOLE_RESPONSE
 from switchboard.http.one_pass import OnePass
 from switchboard.identity import current
 from switchboard.settings import Settings, load_settings

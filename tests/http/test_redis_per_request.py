@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.http.both_ways import CALL, META, MODERN, OLD_CALL, Asked, Pairs, message, opened
-from tests.http.test_one_pass import IN_SESSION
+from tests.http.both_ways import CALL, IN_SESSION, META, MODERN, OLD_CALL, Asked, Pairs, message, opened
 from tests.state.relay import Relay, commands
 
 LISTED: Pairs = ((b"mcp-protocol-version", b"2026-07-28"), (b"mcp-method", b"tools/list"))

@@ -44,11 +44,15 @@ class Relay:
                 task.cancel()
 
     async def _passed(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int | None) -> None:
-        while data := await source.read(65536):
-            if number is not None:
-                self.said.append((number, data))
-            sink.write(data)
-        sink.close()
+        try:
+            while data := await source.read(65536):
+                if number is not None:
+                    self.said.append((number, data))
+                sink.write(data)
+        except OSError:  # it was ended without being closed
+            pass
+        finally:
+            sink.close()
 
 
 def commands(said: bytes) -> list[str]:

@@ -18,12 +18,10 @@ tokens first.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-
-from switchboard.common.whole_response import offer
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 SILENT_S: Final = 75.0
 """As long as an unused connection is kept: some balancers open connections before they need them."""
@@ -36,6 +34,54 @@ LINGER_S: Final = 5.0
 """How long a client may take to read the refusal."""
 
 log = structlog.get_logger(__name__)
+
+
+WHOLE_RESPONSE: Final = "switchboard.whole_response"
+"""Its name, under which a request has its `WholeResponse`."""
+
+
+class WholeResponse:
+    """Sends one whole response of a request: what uvicorn does for its two messages, which look at each header twice.
+
+    Args:
+        cycle: uvicorn's, of that request.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    async def __call__(self, status: int, head: bytes, body: bytes) -> None:
+        """Send it.
+
+        Args:
+            head: the lines of all headers, Content-Length among them, without the empty one; right as they are.
+        """
+        cycle = self._cycle
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        if cycle.response_started:
+            raise RuntimeError("a response has begun already")
+        cycle.response_started, cycle.waiting_for_100_continue = True, False
+        lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in cycle.default_headers), head]
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        if cycle.scope["method"] != "HEAD":
+            lines.append(body)
+        cycle.transport.write(b"".join(lines))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+
+    def close(self) -> None:
+        """Let no further request follow on the connection."""
+        self._cycle.keep_alive = False
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -98,7 +144,8 @@ class BoundedHttp(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
-            offer(self.scope, self.cycle)
+            extensions: Any = self.scope.setdefault("extensions", {})
+            extensions[WHOLE_RESPONSE] = WholeResponse(self.cycle)
         self._in_body = True
         self._wait(self.body_s)
 

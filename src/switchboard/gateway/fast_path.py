@@ -31,10 +31,8 @@ from mcp_types import (
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
     CallToolRequestParams,
-    CallToolResult,
     ClientCapabilities,
     RequestId,
-    TextContent,
 )
 from mcp_types.methods import is_input_required, validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -60,6 +58,7 @@ from switchboard.protocol.direct_requests import (
     Work,
     close,
 )
+from switchboard.protocol.text_results import of_text, of_texts
 from switchboard.protocol.unknown_members import Noting, note
 from switchboard.protocol.versions import LINKS_SINCE, fitted_result
 
@@ -86,10 +85,6 @@ _META: Final = frozenset(
 METAS: Final = 1024
 LONGEST_META: Final = 2_048
 """Envelopes that are known to be right, and the bytes of the longest that is remembered: clients repeat theirs."""
-
-_PLAIN: Final = (str, int, bool, type(None))
-"""Types of values that are their own JSON."""
-
 
 Handler = Callable[[Context, CallToolRequestParams], Awaitable[HandlerResult]]
 
@@ -321,17 +316,8 @@ class FastPath:
         return True
 
     def of_text(self, version: str, result: TextResult) -> dict[str, Any]:
-        """A text as it goes out, in the order in which the kernel has the members of a result."""
-        text = result.text
-        said: dict[str, Any] = {"content": [{"text": text, "type": "text"}], "isError": False}
-        modern = version in MODERN_PROTOCOL_VERSIONS
-        if modern:
-            said["resultType"] = "complete"
-        if result.structured:
-            said["structuredContent"] = {"result": text}
-        if modern:
-            said["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
-        return said
+        """A text as it goes out."""
+        return of_text(version, result, self._stamp)
 
     def serialized(self, version: str, result: HandlerResult) -> dict[str, Any]:
         """The result as it goes out.
@@ -344,7 +330,7 @@ class FastPath:
     def _shaped(
         self, version: str, result: HandlerResult, fit: Callable[[str, HandlerResult], HandlerResult] | None = None
     ) -> dict[str, Any]:
-        plain = _of_texts(version, result)
+        plain = of_texts(version, result)
         if plain is None:
             shaped: dict[str, Any] = self._kernel._serialize(CALL, version, fit(version, result) if fit else result)
             return shaped
@@ -384,27 +370,3 @@ def _is_traced() -> bool:
     """Whether somebody sees spans: a provider was set. While there is none, OpenTelemetry's own function for this looks
     into the environment each time, which takes as long as all else that is decided here."""
     return trace._TRACER_PROVIDER is not None
-
-
-def _of_texts(version: str, result: HandlerResult) -> dict[str, Any] | None:
-    """A result of texts, in wire form without the models, which would leave it as it is; None for any other."""
-    if type(result) is not CallToolResult or result.meta is not None or result.result_type != "complete":
-        return None
-    content = []
-    for block in result.content:
-        if type(block) is not TextContent or block.annotations or block.meta or type(block.text) is not str:
-            return None
-        content.append({"text": block.text, "type": "text"})
-    said: dict[str, Any] = {"content": content, "isError": result.is_error}  # in the order in which the kernel has it
-    if version in MODERN_PROTOCOL_VERSIONS:
-        said["resultType"] = "complete"
-    structured = result.structured_content
-    if structured is not None:
-        if type(structured) is not dict or not all(map(_is_plain_member, structured.items())):
-            return None
-        said["structuredContent"] = structured
-    return said
-
-
-def _is_plain_member(member: tuple[Any, Any]) -> bool:
-    return type(member[0]) is str and type(member[1]) in _PLAIN

@@ -29,9 +29,9 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.common.hosts import HostPatterns
+from switchboard.common.http_bounds import WHOLE_RESPONSE, WholeResponse
 from switchboard.common.networks import bucket_of
 from switchboard.common.quota import Quota
-from switchboard.common.whole_response import WHOLE_RESPONSE, WholeResponse
 from switchboard.http.event_stream import expect_rest, rest_of
 from switchboard.http.jsonrpc import BEGUN
 from switchboard.http.landing import opened_by_browser
