@@ -17,7 +17,7 @@ from typing import Literal
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from switchboard.common.client_secret import resource_server_secret
+from switchboard.common.client_auth.by_secret import resource_server_secret
 from switchboard.common.sealing import b64, seal, unb64, unseal
 
 Kind = Literal["code", "access", "refresh"]

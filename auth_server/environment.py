@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 import structlog
 from pydantic import Field
 
-from auth_server.connectors.client import signing_key
 from auth_server.scopes import SCOPES
 from auth_server.settings import AuthSettings, GithubSettings, OidcSettings, StaticClient, TrustedIssuer
+from switchboard.common.client_auth.by_key import signing_key
 from switchboard.common.shared_settings import Items, SharedSettings, load
 from switchboard.errors import ConfigurationError
 from switchboard.state import State, open_state

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
-
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
-from joserfc.jws import JWSRegistry
+from typing import Any
 
 from auth_server.connectors.base import provider_error
 from auth_server.connectors.provider_http import ProviderHttp
-from auth_server.models import CLIENT_ASSERTION
 from auth_server.settings import OidcSettings
-from switchboard.common.client_secret import ClientSecret
-from switchboard.common.sealing import random_token
-
-LIVES: Final = 60
-"""Seconds: an assertion is made for one request."""
-
-_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+from switchboard.common.client_auth.by_key import client_assertion, signing_key
+from switchboard.common.client_auth.by_secret import ClientSecret
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -40,21 +28,13 @@ class ProviderClient:
         """The provider's answer."""
         endpoint = metadata["token_endpoint"]
         if self._key is not None:
-            return await self._web.post(endpoint, form | self._assertion(self._key, endpoint))
+            proof = client_assertion(self._key, self._id, endpoint, self._clock())
+            return await self._web.post(endpoint, form | proof)
 
         async def post(sent: dict[str, str], auth: Any) -> Answer:
             return await self._web.post(endpoint, sent, auth)
 
         return await self._secret.send(form, post, refuses_us, metadata.get("token_endpoint_auth_methods_supported"))
-
-    def _assertion(self, key: Key, endpoint: str) -> dict[str, str]:
-        now = int(self._clock())
-        claims = {"iss": self._id, "sub": self._id, "aud": endpoint, "jti": random_token(), "iat": now}
-        header = {"alg": _algorithm(key), "kid": key.kid or key.thumbprint()}
-        signed = jwt.encode(
-            header, claims | {"exp": now + LIVES}, key, registry=JWSRegistry(algorithms=[header["alg"]])
-        )
-        return {"client_id": self._id, "client_assertion_type": CLIENT_ASSERTION, "client_assertion": signed}
 
 
 def refuses_us(answer: Answer) -> bool:
@@ -73,31 +53,3 @@ def trouble(answer: Answer) -> str:
         f"the provider does not take this server as its client: {status}{heard}."
         " Check UPSTREAM_CLIENT_ID, UPSTREAM_CLIENT_SECRET and UPSTREAM_CLIENT_AUTH"
     )
-
-
-def signing_key(text: str) -> Key:
-    """A private key out of PEM or a JWK.
-
-    Raises:
-        ValueError: it is none, or one that cannot sign.
-    """
-    problem = "must hold a private key, RSA, EC or Ed25519, as PEM without a password or as a JWK"
-    kinds: tuple[type[Any], ...] = (RSAKey, ECKey, OKPKey)
-    for kind in kinds:
-        try:
-            key: Key = kind.import_key(json.loads(text) if text.lstrip().startswith("{") else text)
-            if key.is_private and _algorithm(key):
-                return key
-        except (JoseError, ValueError, TypeError, KeyError):
-            continue
-    raise ValueError(problem)
-
-
-def _algorithm(key: Key) -> str:
-    if isinstance(key, RSAKey):
-        return str(key.alg or "RS256")
-    if isinstance(key, ECKey):
-        return _CURVES[key.curve_name]
-    if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
-        return "EdDSA"
-    raise ValueError("a key of this kind cannot sign")

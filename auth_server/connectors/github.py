@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from starlette.routing import Route
 
 from auth_server.connectors.base import LoginRedirect, check_error
@@ -30,13 +30,10 @@ class GitHub:
     async def begin(self, state: str) -> LoginRedirect:
         """To GitHub. No scope is asked for: who it is can be read without one."""
         verifier = random_token()
-        asked = {
-            "client_id": self._settings.client_id,
-            "redirect_uri": self._callback,
-            "state": state,
-            **pkce_parameters(pkce_challenge(verifier)),
-        }
-        return LoginRedirect(f"{self._settings.site}/login/oauth/authorize?{urlencode(asked)}", {"verifier": verifier})
+        proof = pkce_parameters(pkce_challenge(verifier))
+        page = f"{self._settings.site}/login/oauth/authorize"
+        url = prepare_grant_uri(page, self._settings.client_id, "code", self._callback, state=state, **proof)
+        return LoginRedirect(url, {"verifier": verifier})
 
     async def finish(self, params: Mapping[str, str], kept: Mapping[str, Any]) -> Identity:
         """Who came back."""

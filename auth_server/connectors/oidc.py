@@ -10,9 +10,9 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import httpx2
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from starlette.routing import Route
 
 from auth_server.connectors.base import LoginRedirect, check_error
@@ -60,19 +60,18 @@ class OpenIdConnect:
         """To the provider."""
         metadata = await self._discovered()
         nonce, verifier = random_token(), random_token()
-        asked = {
-            "response_type": "code",
-            "client_id": self._settings.client_id,
-            "redirect_uri": self._callback,
-            "scope": " ".join(self._settings.scopes),
-            "state": state,
-            "nonce": nonce,
+        url = prepare_grant_uri(
+            metadata["authorization_endpoint"],
+            self._settings.client_id,
+            "code",
+            self._callback,
+            self._settings.scopes,
+            state,
+            nonce=nonce,
             # Always sent: some providers know PKCE without saying so, and the others ignore it.
             **pkce_parameters(pkce_challenge(verifier)),
-        }
-        endpoint = metadata["authorization_endpoint"]
-        joint = "&" if "?" in endpoint else "?"
-        return LoginRedirect(f"{endpoint}{joint}{urlencode(asked)}", {"nonce": nonce, "verifier": verifier})
+        )
+        return LoginRedirect(url, {"nonce": nonce, "verifier": verifier})
 
     async def finish(self, params: Mapping[str, str], kept: Mapping[str, Any]) -> Identity:
         """Who came back."""

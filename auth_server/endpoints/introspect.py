@@ -12,7 +12,7 @@ from auth_server.errors import InvalidClient
 from auth_server.http.error_middleware import NO_STORE
 from auth_server.params import Params, form
 from auth_server.shared import Shared
-from switchboard.common.client_secret import RESOURCE_SERVER
+from switchboard.common.client_auth.by_secret import RESOURCE_SERVER
 
 
 class Introspect:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx2
 import structlog
 
-from switchboard.common.client_secret import RESOURCE_SERVER, resource_server_secret
+from switchboard.common.client_auth.by_secret import RESOURCE_SERVER, resource_server_secret
 from switchboard.common.discovery import Discovery
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError
 from switchboard.identity import (

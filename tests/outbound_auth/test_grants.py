@@ -84,7 +84,7 @@ async def test_a_client_with_a_key_proves_who_it_is_by_a_new_signature_each_time
 
 @pytest.mark.parametrize("text", ["nonsense", "{}", ECKey.generate_key("P-256").as_pem(private=False).decode()])
 async def test_a_key_that_cannot_sign_is_refused_by_name(worker: Worker, provider: Provider, text: str) -> None:
-    with pytest.raises(ConfigurationError, match="Tracker Inc: client_key must be a private key") as refused:
+    with pytest.raises(ConfigurationError, match="Tracker Inc: client_key must hold a private key") as refused:
         worker.outbound.client(described(provider, client_secret="", client_key=text))
     assert text not in str(refused.value)
 

@@ -13,7 +13,7 @@ import httpx2
 
 from switchboard.common import strict_json
 from switchboard.common.breaker import Breaker
-from switchboard.common.client_secret import ClientSecret
+from switchboard.common.client_auth.by_secret import ClientSecret
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.cache import MOST_TOKENS, ExpiringCache, KeyedLocks, TokenNames
 from switchboard.identity.claims import ClaimRules, UnacceptableToken

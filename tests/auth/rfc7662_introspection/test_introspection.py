@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from switchboard.common.client_secret import RESOURCE_SERVER, resource_server_secret
+from switchboard.common.client_auth.by_secret import RESOURCE_SERVER, resource_server_secret
 from tests.auth.conftest import MakeWorld, World
 
 KEY = "test key, not a secret: 0123456789"
