@@ -37,6 +37,7 @@ from switchboard.gateway import Gateway, LiveCatalog, build_gateway
 from switchboard.plugins import OpenStream
 from switchboard.settings import load_settings
 from switchboard.state import State
+from switchboard.timing import Timing
 from tools.fleet.workers import unmeasured
 from tools.serving import serving as served
 
@@ -190,12 +191,17 @@ async def fleet() -> AsyncIterator[Fleet]:
     async with AsyncExitStack() as stack:
 
         async def started(
-            backends: list[Backend], *, count: int = 1, redis_url: str | None = None, **settings: Any
+            backends: list[Backend],
+            *,
+            count: int = 1,
+            redis_url: str | None = None,
+            timing: Timing | None = None,
+            **settings: Any,
         ) -> list[str]:
             urls = []
             for _ in range(count):
                 given = {"auth_mode": "none", "rate_limit": 0, "secret_key": KEY, "redis_url": redis_url, **settings}
-                app = build(load_settings(None, **given), backends)
+                app = build(load_settings(None, **given), backends, timing=timing)
                 port = await stack.enter_async_context(_serving(app, app.drain))
                 urls.append(f"http://localhost:{port}/mcp")
             return urls

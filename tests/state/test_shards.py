@@ -15,7 +15,7 @@ from redis.crc import key_slot
 from structlog.testing import capture_logs
 
 from switchboard.errors import StateUnavailable
-from switchboard.state import State, open_state
+from switchboard.state import State, open_state, servers
 from switchboard.state.redis_compat import AWAY
 from tools.fleet.children import LOOPBACK, free_port
 from tools.fleet.redis_cluster import MASTERS, RedisCluster, running_cluster
@@ -246,6 +246,23 @@ async def test_an_unreachable_cluster_is_told_of_and_looked_for_again() -> None:
     assert len([entry for entry in logs if entry["event"] == "redis.cluster_unknown"]) > 1
 
 
+async def test_every_connection_is_closed_at_the_end_though_a_master_did_not_answer(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "COMMAND_TIMEOUT_S", 0.3)  # four attempts are over before another takes its place
+    before, silent = operator.connections(), operator.master(CHANNELS[0])
+    node = operator.cluster.nodes[operator.cluster.ports.index(silent)]
+    async with open_state(operator.cluster.url) as state:
+        await asyncio.gather(*(state.redis.exists(name) for name in CHANNELS), return_exceptions=True)
+        node.freeze()
+        try:
+            with pytest.raises(StateUnavailable), state.guard():
+                await state.redis.get(CHANNELS[0])
+        finally:
+            node.thaw()
+    await until(lambda: operator.connections() <= before)
+
+
 async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are_heard_again(
     operator: Operator,
 ) -> None:
@@ -262,12 +279,8 @@ async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are
         for each in (state, idle):
             await asyncio.gather(*(each.lookups.ask("EXISTS", name) for name in CHANNELS))
         operator.cluster.nodes[operator.cluster.ports.index(killed)].kill()
-        connected = operator.connections()
         async with open_state(operator.cluster.url) as another:  # a worker may start just now
             await another.redis.set(spared[0], "x")
-            with pytest.raises(StateUnavailable), another.guard():
-                await another.redis.set(lost, "x")
-        await until(lambda: operator.connections() <= connected)
         served: Counter[bool] = Counter()
         while await asyncio.to_thread(operator.master, lost) == killed:
             for name in (lost, *spared[:10]):
@@ -283,7 +296,8 @@ async def test_while_a_master_is_dead_the_others_serve_and_then_its_channels_are
         for name, queue in queues.items():
             await heard(state, name, queue, "after")
         assert killed not in (operator.master(name) for name in CHANNELS)
-        assert await idle.lookups.ask("EXISTS", lost) == 0, "it learned by asking who has taken over"
+        # One of the writes above may have come to the new master before anybody else had heard of it.
+        assert await idle.lookups.ask("EXISTS", lost) in (0, 1), "it learned by asking who has taken over"
         await until(lambda: sum(operator.subscribers().values()) == MASTERS)
         await state.redis.set(lost, "x")
         assert await asyncio.gather(*(state.lookups.ask("GET", name) for name in (lost, *spared[:10]))) == ["x"] * 11

@@ -21,7 +21,7 @@ from switchboard.backends.transports import opening
 from switchboard.state import State, open_state
 from switchboard.state.contact import Contact
 from tests.backends.conftest import Connect, Fleet, Open, Serve
-from tools.fleet.workers import offered
+from tools.fleet.workers import HASTE, offered
 from tools.messages import text
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -138,7 +138,7 @@ async def test_an_upstream_session_ends_with_the_clients_and_no_other_does(
     stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful()
-    urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
+    urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url, timing=HASTE)
     async with connect(urls, "handshake") as carol:
         await offered(carol, "own__count", times=4)
         await carol.call_tool("own__count")
@@ -160,7 +160,7 @@ async def test_an_upstream_session_that_nobody_uses_ends_and_the_client_is_told_
     stateful: Any, serve: Serve, fleet: Fleet, connect: Connect, state: State, redis_url: str
 ) -> None:
     server = stateful()
-    urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url)
+    urls = await fleet([backend(await serve(server.app))], count=2, redis_url=redis_url, timing=HASTE)
     async with connect(urls, "handshake") as client:
         await offered(client, "own__count", times=4)
         for _ in range(2):
