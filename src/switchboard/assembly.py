@@ -62,7 +62,7 @@ from switchboard.plugins import OpenStream, PluginLoader, PluginSources
 from switchboard.plugins.changes import follow_folder
 from switchboard.plugins.credentials import VaultCredentials
 from switchboard.plugins.loading import MakeCredentials
-from switchboard.servers import Servers
+from switchboard.servers import LISTS, Servers
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.links import GivenLinks
 from switchboard.sessions.one_stream import OneStreamSessions
@@ -226,6 +226,10 @@ async def _offer(
         settings.config_file, partial(_variables, settings), Overlay(worker.state), sources.in_folder
     )
     configuration = await watched.load()
+
+    async def announce(person: str, server: str) -> None:
+        await credentials.notices.tell(person, server + LISTS)
+
     provider = partial(
         BackendProvider,
         watchdog=await stack.enter_async_context(Watchdog().running()),
@@ -234,7 +238,7 @@ async def _offer(
         info=Implementation(name="switchboard", version=__version__),
         client_subscriptions=ClientSubscriptions(),
         ask_session=partial(ask, worker.state, worker.id),
-        people=People(credentials.links.link, credentials.notices.waiting, partial(_tell, worker.streams)),
+        people=People(credentials.links.link, credentials.notices.waiting, partial(_tell, worker.streams), announce),
     )
     fixed = tuple(map(provider, backends))
     plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(credentials)))
@@ -250,7 +254,12 @@ async def _offer(
     context = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
     connect = partial(_connected, provider)
     authorized = CredentialsOfServers(
-        credentials.outbound, credentials.vault, credentials.connectables, _issuer(settings), worker.state.clock
+        credentials.outbound,
+        credentials.vault,
+        credentials.connectables,
+        _issuer(settings),
+        settings.auth_mode == "integrated",
+        worker.state.clock,
     )
     servers = Servers(catalog, selected, context, connect, configuration, plugins, authorized, fixed=fixed)
     credentials.notices.on_change(servers.account_changed)

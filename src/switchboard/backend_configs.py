@@ -18,6 +18,7 @@ from switchboard.identity import Caller
 from switchboard.outbound_auth.client import OAuthClient as Client
 from switchboard.outbound_auth.connectables import Connectable, Connectables
 from switchboard.outbound_auth.credentials import NO_CREDENTIALS, OutboundCredentials
+from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.outbound_auth.oauth_providers import OAuthProvider, preset
 from switchboard.outbound_auth.outbound import Outbound
 from switchboard.outbound_auth.strategies.client_credentials import ClientCredentials
@@ -112,6 +113,7 @@ class CredentialsOfServers:
 
     Args:
         issuer: who makes the tokens that people call this gateway with; empty if nobody signs in (`AUTH_MODE=none`).
+        is_ours: whether that is our authorization server, which keeps what the company's says of people.
         clock: the fleet's.
     """
 
@@ -119,6 +121,7 @@ class CredentialsOfServers:
     vault: Vault
     connectables: Connectables
     issuer: str
+    is_ours: bool
     clock: Callable[[], float]
 
     def of(self, name: str, section: ServerSection) -> OutboundCredentials:
@@ -212,10 +215,11 @@ class CredentialsOfServers:
         clients = self.outbound.client(idp), self.outbound.client(there)
         return IdentityAssertion(*clients, self._subjects(auth), auth.idp.audience or "")
 
-    @staticmethod
-    def _subjects(auth: Auth) -> SubjectTokens:
+    def _subjects(self, auth: Auth) -> SubjectTokens:
         default = "id_token" if auth.strategy == "enterprise" else "access_token"
-        return BearerSubjects(ID_TOKEN if (auth.subject or default) == "id_token" else ACCESS_TOKEN)
+        if (auth.subject or default) == "access_token":
+            return BearerSubjects(ACCESS_TOKEN)
+        return KeptIdTokens(self.vault, self.issuer) if self.is_ours else BearerSubjects(ID_TOKEN)
 
     @staticmethod
     def _provider(name: str, auth: OAuthClient, section: ServerSection, **more: Any) -> OAuthProvider:

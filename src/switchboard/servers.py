@@ -35,6 +35,9 @@ from switchboard.sources.cache_health import INSTALLED
 
 log = structlog.get_logger(__name__)
 
+LISTS: Final = "/lists"
+"""After a server's name in a notice, which no name of a server has in it."""
+
 Phase = Literal["preparing", "running", "failed", "disabled"]
 
 FIRST_PAUSE_S: Final = 5.0
@@ -173,10 +176,16 @@ class Servers:
         return tuple(f"the plugin {each.name} has failed: {each.problem}" for each in self.plugins if each.problem)
 
     def account_changed(self, digest: str, name: str) -> None:
-        """A person, given as a digest, connected an account at a server or ended it; both empty: any may have."""
+        """A person, given as a digest, connected an account at a server or ended it; both empty: any may have.
+
+        With `LISTS` after the server's name: what it offers to that person changed.
+        """
         for server in self._servers.values():
-            if isinstance(server.provider, BackendProvider) and name in ("", server.name):
-                server.provider.account_changed(digest)
+            provider = server.provider
+            if isinstance(provider, BackendProvider) and name in ("", server.name):
+                provider.account_changed(digest)
+            elif isinstance(provider, BackendProvider) and name == server.name + LISTS and provider.personal:
+                provider.personal.forget(digest)
 
     def restart(self, name: str) -> bool:
         """Start a server anew, also one that failed for good; whether there is one of that name."""

@@ -65,17 +65,15 @@ class Gateway(House):
         return self.tokens[name]
 
     @asynccontextmanager
-    async def client(
-        self, name: str, era: str, user: User | None = None, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[Client]:
+    async def client(self, name: str, era: str, user: User | None = None, **options: Any) -> AsyncIterator[Client]:
         """Somebody's MCP client, whose requests go to the workers in turn."""
-        sent = {"authorization": f"Bearer {await self.token(name)}", **(headers or {})}
+        sent = {"authorization": f"Bearer {await self.token(name)}"}
         ports = [worker.port for worker in self.workers]
         async with httpx2.AsyncClient(transport=Rotating(ports, sent), timeout=60) as http:
             streams = streamable_http_client(f"{self.base}/mcp", http_client=http)
             callback: Any = user.elicit if user is not None else None
             mode: Any = "legacy" if era == "handshake" else "auto"
-            async with Client(streams, mode=mode, elicitation_callback=callback) as client:
+            async with Client(streams, mode=mode, elicitation_callback=callback, **options) as client:
                 yield client
 
     async def connect(self, name: str, server: str = "echo", url: str = "", worker: int = 0) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from mcp import Client
+from mcp.client.subscriptions import listen
+from mcp_types import TextContent, TextResourceContents, ToolListChangedNotification
 
 from tests.authorized.conftest import ERAS, Gateway, Open, guard
 from tests.backends.servers.echo import Echo
@@ -30,6 +33,9 @@ CLIENT: Final = {"client_id": "gateway", "client_secret": "secret", "scopes": ["
 
 Whose = Callable[[str, dict[str, str]], bool]
 """Whether a backend got what it should in the call of a person: their name and the headers."""
+
+Check = Callable[["Heard", str, str, Whose], Awaitable[bool]]
+"""Whether something works: client, person, strategy, what the backend should get."""
 
 
 @dataclass
@@ -55,7 +61,7 @@ async def setup(opened: Open, provider: Provider) -> AsyncIterator[Setup]:
             {"strategy": "none"},
             workers=3,
             sso=True,
-            others={name: Echo(guards.get(name, lambda _: None)) for name in STRATEGIES},
+            others={name: Echo(guards.get(name, lambda _: None), scheme=name.replace("_", "-")) for name in STRATEGIES},
             rows={name: {"auth": row} for name, row in auth.items()},
         )
         for name in PEOPLE:
@@ -106,3 +112,94 @@ async def test_a_thousand_calls_of_two_people_on_three_workers_cross_nowhere(set
         turns = itertools.cycle(itertools.product(clients, STRATEGIES))
         await asyncio.gather(*(call(number, *next(turns)) for number in range(CALLS)))
         assert wrong == []
+
+
+# -- the matrix -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Heard:
+    """A client, and which lists it was told to look at."""
+
+    client: Client
+    era: str
+    lists: asyncio.Event
+
+
+@asynccontextmanager
+async def hearing(gateway: Gateway, name: str, era: str) -> AsyncIterator[Heard]:
+    """A client that listens for changes of the list of tools."""
+    told = asyncio.Event()
+
+    async def hear(message: Any) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            told.set()
+
+    async with gateway.client(name, era, message_handler=hear) as client, asyncio.TaskGroup() as tasks:
+
+        async def follow() -> None:
+            async with listen(client.session, tools_list_changed=True) as events:
+                async for _ in events:
+                    told.set()
+
+        following = tasks.create_task(follow()) if era == "modern" else None
+        await ready(client)
+        yield Heard(client, era, told)
+        if following is not None:
+            following.cancel()
+
+
+async def called(heard: Heard, name: str, strategy: str, whose: Whose) -> bool:
+    return whose(name, json.loads(text(await heard.client.call_tool(f"{strategy}__headers", {}))))
+
+
+async def listed(heard: Heard, _name: str, strategy: str, _whose: Whose) -> bool:
+    return f"{strategy}__headers" in {tool.name for tool in (await heard.client.list_tools()).tools}
+
+
+async def read(heard: Heard, name: str, strategy: str, whose: Whose) -> bool:
+    [content] = (await heard.client.read_resource(f"{strategy.replace('_', '-')}://headers")).contents
+    return isinstance(content, TextResourceContents) and whose(name, json.loads(content.text))
+
+
+async def prompted(heard: Heard, name: str, strategy: str, whose: Whose) -> bool:
+    content = (await heard.client.get_prompt(f"{strategy}__said", {"of": "x"})).messages[0].content
+    return isinstance(content, TextContent) and whose(name, json.loads(content.text))
+
+
+async def told(heard: Heard, _name: str, strategy: str, _whose: Whose) -> bool:
+    """Whether the client hears that there is another tool, and finds it."""
+    heard.lists.clear()
+    tool = f"grown_{heard.era}"
+    await heard.client.call_tool(f"{strategy}__grow", {"name": tool})
+    async with asyncio.timeout(30):
+        await heard.lists.wait()
+        while f"{strategy}__{tool}" not in {each.name for each in (await heard.client.list_tools()).tools}:
+            heard.lists.clear()
+            await heard.lists.wait()
+    return True
+
+
+COLUMNS: Final[Mapping[str, Check]] = {
+    "call": called,
+    "list": listed,
+    "read": read,
+    "prompt": prompted,
+    "listen": told,
+}
+
+
+async def test_the_page_says_what_works_with_each_strategy_in_each_era(setup: Setup) -> None:
+    rows = []
+    for era in ERAS:
+        async with hearing(setup.gateway, "alice", era) as heard:
+            for strategy in STRATEGIES:
+                works = [await check(heard, "alice", strategy, setup.expected[strategy]) for check in COLUMNS.values()]
+                rows.append([era, f"`{strategy}`", *("yes" if each else "no" for each in works)])
+    lines = [["client", "strategy", *COLUMNS], ["---"] * (2 + len(COLUMNS)), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    marked = re.compile(r"(<!-- strategies -->\n).*?(\n<!-- /strategies -->)", re.DOTALL)
+    page = PAGE.read_text()
+    written = marked.sub(lambda found: f"{found[1]}{table}{found[2]}", page)
+    PAGE.write_text(written)
+    assert page == written, "docs/gateway.md was written anew"

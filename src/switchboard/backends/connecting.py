@@ -58,11 +58,13 @@ class People:
         link: the address of the page for a person and a backend's name.
         waiting: an event that is set when that person connected to it, or may have.
         tell: tells the streams that a person, given as a digest (empty for everybody), has open on this worker.
+        announce: tells every worker that a backend offers something else to a person: the person and its name.
     """
 
     link: Callable[[str, str], str]
     waiting: Callable[[str, str], AbstractContextManager[asyncio.Event]]
     tell: Callable[[str, ServerEvent], None]
+    announce: Callable[[str, str], Awaitable[None]]
 
 
 class AuthorizedForwarding:

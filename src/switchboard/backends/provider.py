@@ -119,9 +119,9 @@ class BackendProvider:
         self._host: BackendHost | None = None
         self._client_subscriptions = client_subscriptions or ClientSubscriptions()
         self._forwarding = Forwarding(backend, self._use, self._current_offer)
-        self.personal = (
-            PersonalOffers(backend, self._connection_of, people.tell) if backend.personal_offer and people else None
-        )
+        self.personal: PersonalOffers | None = None
+        if backend.personal_offer and people is not None:
+            self.personal = PersonalOffers(backend, self._connection_of, people.tell, people.announce)
         self._authorized = AuthorizedForwarding(backend.name, backend.credentials, self._forward, people)
         self._serve = self._serve_person if backend.credentials.per_person else self._forward
         self._direct = DirectCalls(self._serve)

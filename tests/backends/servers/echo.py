@@ -40,6 +40,8 @@ class Echo:
     """The arguments of the calls that were served."""
 
     transport: str = "http"
+    scheme: str = "echo"
+    """Of its resources."""
     url: str = ""
     """Where it is, once it is served."""
 
@@ -53,18 +55,17 @@ class Echo:
             return _all(ctx)
 
         @echo.tool(structured_output=False)
-        async def grow(ctx: Context[Any]) -> str:
-            if "grown" not in [tool.name for tool in await echo.list_tools()]:
-                echo.add_tool(lambda: "grown", name="grown", structured_output=False)
+        async def grow(ctx: Context[Any], name: str) -> str:
+            echo.add_tool(lambda: "grown", name=name, structured_output=False)
             await ctx.session.send_tool_list_changed()  # who speaks the handshake era hears this
             await ctx.notify_tools_changed()  # and who listens in the modern one, this
             return "grown"
 
-        @echo.resource("echo:///listed")
+        @echo.resource(f"{self.scheme}:///listed")
         def listed() -> str:
             return "listed"
 
-        @echo.resource("echo://{name}")
+        @echo.resource(self.scheme + "://{name}")
         def named(ctx: Context[Any], name: str) -> str:
             return _all(ctx)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from mcp.shared.exceptions import MCPError
-from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
+from mcp.shared.subscriptions import ServerEvent
 from mcp_types import Tool, ToolAnnotations
 
 from switchboard.aio import Start
@@ -24,7 +24,7 @@ from switchboard.backends.connections.connection import Connection
 from switchboard.backends.errors import AccessRefused, BackendFailure
 from switchboard.backends.offer.listing import discover
 from switchboard.backends.offer.offer import BackendOffer
-from switchboard.errors import CredentialUnavailable, NotConnected
+from switchboard.errors import CredentialUnavailable, NotConnected, StateUnavailable
 from switchboard.identity import Caller
 from switchboard.outbound_auth.connected import person_digest
 from switchboard.protocol.changes import LIST_CHANGES
@@ -46,6 +46,9 @@ log = structlog.get_logger("switchboard.backends")
 ConnectionOf = Callable[[Caller], AbstractAsyncContextManager[Connection]]
 """A connection with the person's credential."""
 
+Announce = Callable[[str, str], Awaitable[None]]
+"""Takes a person and the backend's name."""
+
 Tell = Callable[[str, ServerEvent], None]
 """Tells the streams that a person, given as a digest, has open on this worker."""
 
@@ -65,12 +68,14 @@ class PersonalOffers:
     Args:
         connection_of: a connection on which the backend can be asked with a person's credential.
         tell: tells that person's clients, on this worker.
+        announce: has every worker `forget` what the person was offered.
     """
 
-    def __init__(self, backend: Backend, connection_of: ConnectionOf, tell: Tell) -> None:
+    def __init__(self, backend: Backend, connection_of: ConnectionOf, tell: Tell, announce: Announce) -> None:
         self._backend = backend
         self._connection_of = connection_of
         self._tell = tell
+        self._announce_everywhere = announce
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._changed: set[str] = set()
@@ -114,12 +119,16 @@ class PersonalOffers:
         self._announce(digest)
 
     def changed(self, person: str) -> None:
-        """The backend said on a connection of the person's that something changed."""
-        self.forget(person_digest(person))
+        """The backend said on a connection of the person's that something changed: their streams may be anywhere."""
+        if self.start is not None:
+            self.start(self._announce_change(person))
 
-    def updated(self, person: str, uri: str) -> None:
-        """It said so of a resource."""
-        self._tell(person_digest(person), ResourceUpdated(uri))
+    async def _announce_change(self, person: str) -> None:
+        try:
+            await self._announce_everywhere(person, self._backend.name)
+        except StateUnavailable as error:
+            log.warning(error.event, error=str(error), lost="a change of what a person is offered")
+            self.forget(person_digest(person))
 
     def _announce(self, digest: str) -> None:
         for change in LIST_CHANGES.values():
@@ -202,5 +211,4 @@ class PersonListener:
             self.offers.changed(self.person)
 
     async def updated(self, uri: str) -> None:
-        """A resource changed."""
-        self.offers.updated(self.person, uri)
+        """A resource changed: nobody subscribed on this connection."""
