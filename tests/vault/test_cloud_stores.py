@@ -83,6 +83,21 @@ async def test_a_record_that_was_deleted_leaves_no_version_behind(
     assert [len(versions) for versions in hashicorp.secrets.values()] == [1]  # the proof of the keys
 
 
+async def test_where_somebody_deleted_a_version_by_hand_a_record_can_be_kept_again(
+    opened: Opened, vault_over: Callable[[Store], Vault], hashicorp: KeyValueEngine
+) -> None:
+    async with opened("hashicorp") as store:
+        vault = vault_over(store)
+        await vault.put(HERS, {"t": 1}, purpose="test")
+        for versions in hashicorp.secrets.values():
+            versions[-1] = None
+        assert await vault.get(HERS, purpose="test") is None
+        await vault.put(HERS, {"t": 2}, purpose="test", replacing="")
+        record = await vault.get(HERS, purpose="test")
+        assert record is not None
+        assert record.value == {"t": 2}
+
+
 # -- Azure Key Vault ---------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +209,21 @@ async def test_a_secret_that_aws_still_deletes_is_waited_for(
             await vault.put(RecordKey("server:github", "other", ALICE), {}, purpose="test")
 
 
+async def test_a_secret_that_somebody_deletes_in_aws_is_none_and_its_name_is_told_to_be_taken(
+    opened: Opened, vault_over: Callable[[Store], Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchboard.vault.aws_store.DELETING_S", ())
+    async with opened("aws") as store:
+        vault = vault_over(store)
+        await vault.put(HERS, {"t": 1}, purpose="test")
+        client: Any = store._documents._client  # type: ignore[attr-defined]
+        for each in client.list_secrets()["SecretList"]:
+            client.delete_secret(SecretId=each["Name"], RecoveryWindowInDays=7)
+        assert await vault.get(HERS, purpose="test") is None
+        with pytest.raises(VaultUnavailable, match=r"wait, or restore it there|is there, and shows none"):
+            await vault.put(HERS, {"t": 2}, purpose="test")
+
+
 async def test_what_aws_refuses_is_named_by_its_code_alone(
     opened: Opened, vault_over: Callable[[Store], Vault], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +257,25 @@ async def test_an_answer_that_is_none_is_told_without_what_is_in_it(answer: Resp
         with pytest.raises(VaultUnavailable, match=said) as refused:
             await StoreHttp(http, "the store").ask("GET", served.url, headers={"x-vault-token": SECRET})
     assert SECRET not in str(refused.value)
+
+
+async def test_a_write_to_an_engine_that_is_not_there_is_no_write(hashicorp: KeyValueEngine) -> None:
+    async with serving(hashicorp.app) as served, httpx2.AsyncClient() as http:
+        with pytest.raises(VaultUnavailable, match="has no key-value engine at"):
+            await HashicorpDocuments(f"{served.url}/other/folder", http, lambda: TOKEN).set("a", "b", None)
+
+
+async def test_what_somebody_else_keeps_under_our_name_is_told(
+    opened: Opened, vault_over: Callable[[Store], Vault], hashicorp: KeyValueEngine, key_vault: KeyVault
+) -> None:
+    for kind in ("hashicorp", "azure"):
+        async with opened(kind) as store:
+            vault = vault_over(store)
+            await vault.put(HERS, {"t": 1}, purpose="test")
+            for versions in (*hashicorp.secrets.values(), *key_vault.secrets.values()):
+                versions.append({"id": "other"})
+            with pytest.raises(VaultUnavailable, match=r"answers without what was asked for \(KeyError\)"):
+                await vault.get(HERS, purpose="test")
 
 
 async def test_an_engine_of_the_first_version_is_told_apart() -> None:

@@ -66,9 +66,9 @@ class AwsDocuments:
         self._client.close()
 
     async def get(self, name: str) -> tuple[str, str] | None:
-        """See `Documents`."""
+        """See `Documents`. A secret that AWS is to delete is none."""
         found = await self._ask(
-            self._client.get_secret_value, _ABSENT, SecretId=self._prefix + name, VersionStage=_CURRENT
+            self._client.get_secret_value, (*_ABSENT, _DELETED), SecretId=self._prefix + name, VersionStage=_CURRENT
         )
         return None if isinstance(found, str) else (str(found["SecretString"]), str(found["VersionId"]))
 
@@ -127,16 +127,16 @@ class AwsDocuments:
         for pause in (*DELETING_S, None):
             made = await self._ask(
                 self._client.create_secret,
-                ("ResourceExistsException", "InvalidRequestException"),
+                ("ResourceExistsException", _DELETED),
                 Name=name,
                 SecretString=text,
             )
-            if made != "InvalidRequestException":
+            if made != _DELETED:
                 return not isinstance(made, str)
             if pause is None:
                 break
             await asyncio.sleep(pause)
-        raise VaultUnavailable("AWS Secrets Manager still deletes the secret of that name: try again in a minute")
+        raise VaultUnavailable("AWS Secrets Manager still deletes the secret of that name: wait, or restore it there")
 
     async def _ask(self, method: Callable[..., Any], expected: tuple[str, ...], **arguments: Any) -> Any:
         """What AWS answers, or the code of an error that is one of those expected."""
@@ -154,3 +154,5 @@ class AwsDocuments:
 
 
 _ABSENT: Final = ("ResourceNotFoundException",)
+_DELETED: Final = "InvalidRequestException"
+"""A secret of that name is to be deleted."""

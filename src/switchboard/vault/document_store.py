@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import structlog
 
+from switchboard.errors import VaultUnavailable
 from switchboard.vault.records import MAX_RECORDS, Conflict, RecordKey, RecordRefused, SealedRecord, Undecryptable
 
 CONCURRENT: Final = 8
@@ -65,14 +67,14 @@ class DocumentStore:
 
     async def read(self, key: RecordKey) -> SealedRecord | None:
         """See `Store`."""
-        found = await self._documents.get(_name(key))
+        found = await self._get(_name(key))
         return _parsed(found[0], key.label)[1] if found else None
 
     async def write(self, key: RecordKey, record: SealedRecord, *, replacing: str | None) -> None:
         """See `Store`."""
         name, text = _name(key), _text(key, record)
         for _ in range(ATTEMPTS if replacing is None else 1):
-            found = await self._documents.get(name)
+            found = await self._get(name)
             before = _parsed(found[0], key.label)[1] if found else None
             version = before.version if before and not before.expired(self._clock()) else ""
             if replacing is not None and replacing != version:
@@ -85,7 +87,7 @@ class DocumentStore:
 
     async def delete(self, key: RecordKey) -> bool:
         """See `Store`."""
-        found = await self._documents.get(_name(key))
+        found = await self._get(_name(key))
         if found is None:
             return False
         await self._documents.remove(_name(key))
@@ -102,9 +104,17 @@ class DocumentStore:
         found = await self._listed(prefix)
         return [key for key in found if owner is None or key.owner == owner]
 
+    async def _get(self, name: str) -> tuple[str, str] | None:
+        with _understood():
+            return await self._documents.get(name)
+
+    async def _names(self, prefix: str) -> list[str]:
+        with _understood():
+            return await self._documents.names(prefix)
+
     async def _make_room(self, key: RecordKey) -> None:
         prefix = f"{_digest(key.namespace)}-{_digest(key.owner)}-"
-        names = await self._documents.names(prefix)
+        names = await self._names(prefix)
         if len(names) >= MAX_RECORDS and len(await self._listed(prefix, forgetting=True)) >= MAX_RECORDS:
             raise RecordRefused(f"{key.namespace} has {MAX_RECORDS} credentials of one owner already; delete one first")
 
@@ -114,7 +124,7 @@ class DocumentStore:
 
         async def one(name: str) -> RecordKey | None:
             async with limit:
-                found = await self._documents.get(name)
+                found = await self._get(name)
                 if found is None:
                     return None
                 try:
@@ -128,8 +138,19 @@ class DocumentStore:
                     await self._documents.remove(name)
                 return None
 
-        found = await asyncio.gather(*map(one, await self._documents.names(prefix)))
+        found = await asyncio.gather(*map(one, await self._names(prefix)))
         return sorted((key for key in found if key), key=lambda key: (key.namespace, key.owner, key.name))
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """An answer that lacks what every answer has is as none."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise VaultUnavailable(
+            f"The vault's store answers without what was asked for ({type(error).__name__})"
+        ) from None
 
 
 def _digest(text: str) -> str:

@@ -46,9 +46,18 @@ class HashicorpDocuments:
 
     async def set(self, name: str, text: str, expected: str | None) -> bool:
         """See `Documents`."""
-        body = {"options": {"cas": int(expected or 0)}, "data": {"document": text}}
-        status, _ = await self._ask("POST", f"data/{self._folder}/{name}", body, also=(400,))
+        version = int(expected) if expected else await self._deleted_version(name)
+        body = {"options": {"cas": version}, "data": {"document": text}}
+        status, _ = await self._ask("POST", f"data/{self._folder}/{name}", body)
+        if status == 404:
+            raise VaultUnavailable(f"{WHAT} has no key-value engine at {self._base}")
         return status != 400
+
+    async def _deleted_version(self, name: str) -> int:
+        """What a write must name where nothing is: 0, or the version that somebody deleted and did not destroy."""
+        _, found = await self._ask("GET", f"data/{self._folder}/{name}")
+        data = found.get("data") or {}
+        return int(data["metadata"]["version"]) if data and not data.get("data") else 0
 
     async def remove(self, name: str) -> None:
         """See `Documents`: with all versions."""
@@ -60,14 +69,13 @@ class HashicorpDocuments:
         names = [] if status == 404 else found["data"]["keys"]
         return sorted(name for name in names if name.startswith(prefix) and not name.endswith("/"))
 
-    async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, also: tuple[int, ...] = ()
-    ) -> tuple[int, Any]:
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+        """The answer; 404 and, for a check-and-set that failed, 400 among them."""
         headers = {"x-vault-token": self._token(), "x-vault-request": "true"}
         if self._namespace:
             headers["x-vault-namespace"] = self._namespace
         status, found = await self._http.ask(
-            method, f"{self._base}/{path}", headers=headers, body=body, also=(404, *also)
+            method, f"{self._base}/{path}", headers=headers, body=body, also=(400, 404)
         )
         if status == 400 and "check-and-set" not in str(found):
             raise VaultUnavailable(f"{WHAT} refuses a request (400): is {self._base} a key-value engine of version 2?")

@@ -22,6 +22,7 @@ KEY_CHECK: Final = RecordKey("gateway", ".key-check")
 """A record of nothing: whoever cannot decrypt it has other keys than who wrote to this vault before."""
 
 CHECK_S: Final = 1.0
+PROOFS: Final = 3
 
 _WRONG_KEYS: Final = (
     "VAULT_KEYS cannot decrypt what the vault holds: give every worker the same list, with the keys that were used"
@@ -197,14 +198,17 @@ class Vault:
 
     async def _prove_keys(self) -> None:
         """Before anything is written: as `check_keys`, and leave the proof for the next."""
-        while not await self.check_keys():
+        for _ in range(PROOFS):
+            if await self.check_keys():
+                return
             proof = self.cipher.seal(KEY_CHECK, {}, secrets.token_hex(8), 0)
             try:
                 await self.store.write(KEY_CHECK, proof, replacing="")
-            except Conflict:
+            except Conflict:  # another worker left it meanwhile
                 continue
             self._checked = self.cipher.newest
             return
+        raise VaultUnavailable("The store of the vault says that a record is there, and shows none: try again later")
 
 
 class _Audited:

@@ -39,6 +39,8 @@ class KeyValueEngine:
         if request.method == "GET":
             if not versions:
                 return JSONResponse({"errors": []}, 404)
+            if versions[-1] is None:  # deleted, and not destroyed
+                return JSONResponse({"data": {"data": None, "metadata": {"version": len(versions)}}}, 404)
             return JSONResponse({"data": {"data": versions[-1], "metadata": {"version": len(versions)}}})
         body = await request.json()
         if "cas" in body.get("options", {}) and body["options"]["cas"] != len(versions):
