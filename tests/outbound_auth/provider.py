@@ -126,6 +126,8 @@ class Provider:
     """Whether there are refresh tokens."""
     basic: bool = True
     """Whether it takes secrets in the header."""
+    cookies: bool = False
+    """Whether its answers set a cookie."""
     says_iss: bool = True
     issuer_said: str | None = None
     """What it calls itself in the redirect, instead of the truth."""
@@ -211,7 +213,10 @@ class Provider:
                 if fault == "silence":
                     await self._go.wait()
                     return Response(status_code=504)
-                return FAULTS[fault]() if fault else serve(asked)
+                response = FAULTS[fault]() if fault else serve(asked)
+                if self.cookies:
+                    response.set_cookie("session", secrets.token_hex(4))
+                return response
 
             return Route(path, answer, methods=methods)
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from switchboard.errors import CredentialUnavailable, NotConnected
+from switchboard.vault import Cipher
 from tests.outbound_auth.conftest import ALICE, BOB, CALLBACK, Worker, connect, described, visit
 from tests.outbound_auth.provider import Fault, Provider
 
@@ -150,6 +151,33 @@ async def test_less_than_was_asked_for_is_refused_and_ended_at_the_provider(work
         await connect(worker.accounts(described(provider)))
     assert await worker.vault.owners("server:tracker") == []
     assert all(grant.revoked for grant in provider.refresh.values())
+
+
+async def test_scopes_that_only_the_backends_metadata_names_may_be_left_out(worker: Worker, provider: Provider) -> None:
+    provider.narrows_to = ("read",)
+    accounts = worker.accounts(described(provider, scopes=("read",)))
+    url, kept = await accounts.begin(ALICE, redirect_uri=CALLBACK, scopes=["write"])
+    await accounts.finish(ALICE, await visit(url), kept)
+    assert (await accounts.token(ALICE)).scopes == ("read",)
+
+
+async def test_an_account_that_no_key_opens_says_so_and_can_be_ended(worker: Worker, provider: Provider) -> None:
+    await connect(worker.accounts(described(provider)))
+    worker.vault.cipher = Cipher(["l" * 32])
+    accounts = worker.accounts(described(provider))
+    with pytest.raises(CredentialUnavailable, match="check VAULT_KEYS"):
+        await accounts.token(ALICE)
+    assert (await accounts.status(ALICE)).state == "reauthorization_needed"
+    await accounts.revoke(ALICE)
+    assert (await accounts.status(ALICE)).state == "not_connected"
+
+
+async def test_cookies_of_a_provider_are_not_kept(worker: Worker, provider: Provider) -> None:
+    provider.cookies, provider.metadata_issuer = True, "https://other.example"  # so it is asked at each place
+    with pytest.raises(CredentialUnavailable):
+        await worker.outbound.client(described(provider)).endpoints()
+    assert len(provider.asked) > 1
+    assert all("cookie" not in each.headers for each in provider.asked)
 
 
 async def test_scopes_that_providers_do_not_mention_are_not_missed(worker: Worker, provider: Provider) -> None:

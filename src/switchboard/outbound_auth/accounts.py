@@ -7,6 +7,7 @@ worker. They are renewed by one worker for the fleet (`renewals`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -17,7 +18,7 @@ from switchboard.outbound_auth.client import OAuthClient
 from switchboard.outbound_auth.provider_errors import ProviderRefused
 from switchboard.outbound_auth.renewals import RECORD, Account, Renewals
 from switchboard.outbound_auth.token_set import TokenSet, missing_scopes
-from switchboard.vault import RecordKey, RecordRefused, Vault
+from switchboard.vault import RecordKey, RecordRefused, Undecryptable, Vault
 
 JUST_RENEWED_S: Final = 10.0
 """A token that was renewed more lately and is refused all the same is not renewed again: it would be refused, too."""
@@ -98,7 +99,7 @@ class OAuthAccounts:
             if error.code == "invalid_client":
                 await self.client.forget_registration(kept["client_id"])
             raise
-        if missing := missing_scopes(tokens, kept["scopes"]):
+        if missing := missing_scopes(tokens, provider.scopes):
             await self._end_at_provider(tokens)
             raise CredentialUnavailable(
                 f"{provider.name} granted less than is needed: {', '.join(missing)} is missing. Connect again, and"
@@ -122,7 +123,7 @@ class OAuthAccounts:
             StateUnavailable: the vault cannot be asked.
         """
         account = self._account(person)
-        tokens = account.tokens(await self._vault.get(account.key, purpose="call in the person's name"))
+        tokens = account.tokens(await account.record(self._vault, "call in the person's name"))
         if not account.is_stale(tokens, fresher_than):
             return tokens
         if tokens.renewed and tokens.access_token == fresher_than and self._clock() < tokens.issued_at + JUST_RENEWED_S:
@@ -136,11 +137,13 @@ class OAuthAccounts:
     async def status(self, person: str) -> Status:
         """How the person's account stands."""
         account = self._account(person)
-        record = await self._vault.get(account.key, purpose="show the state of an account")
         try:
+            record = await account.record(self._vault, "show the state of an account")
+            if record is None:
+                return Status("not_connected")
             tokens = account.tokens(record)
-        except NotConnected as error:
-            return Status("not_connected" if record is None else "reauthorization_needed", reason=error.reason)
+        except CredentialUnavailable as error:
+            return Status("reauthorization_needed", reason=error.reason)
         ended = tokens.expires_at is not None and tokens.expires_at <= self._clock() and not tokens.refresh_token
         missing = missing_scopes(tokens, self.client.provider.scopes)
         return Status("expired" if ended else "connected", tokens.scopes, tokens.expires_at, missing)
@@ -148,7 +151,9 @@ class OAuthAccounts:
     async def revoke(self, person: str) -> str:
         """End the account here at once, and at the provider; what the person should know of the latter, or nothing."""
         account = self._account(person)
-        record = await self._vault.get(account.key, purpose="revoke an account")
+        record = None
+        with suppress(Undecryptable):
+            record = await self._vault.get(account.key, purpose="revoke an account")
         await self._vault.delete(account.key, purpose="revoked by the person")
         try:
             return await self._end_at_provider(account.tokens(record))

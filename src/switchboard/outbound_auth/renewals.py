@@ -24,7 +24,7 @@ from switchboard.outbound_auth.client import OAuthClient
 from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.outbound_auth.provider_errors import ProviderRefused
 from switchboard.outbound_auth.token_set import TokenSet
-from switchboard.vault import Conflict, Record, RecordKey, RecordRefused, Vault
+from switchboard.vault import Conflict, Record, RecordKey, RecordRefused, Undecryptable, Vault
 
 RECORD: Final = "oauth"
 """The name of a person's tokens among their records of a namespace."""
@@ -62,6 +62,20 @@ class Account:
     person: str
     name: str
     clock: Callable[[], float]
+
+    async def record(self, vault: Vault, purpose: str) -> Record | None:
+        """What the vault has.
+
+        Raises:
+            CredentialUnavailable: it cannot be decrypted.
+        """
+        try:
+            return await vault.get(self.key, purpose=purpose)
+        except Undecryptable as error:
+            raise CredentialUnavailable(
+                f"What you allowed {self.name} cannot be read: its operator has to check VAULT_KEYS. Connect again if"
+                " the keys are lost"
+            ) from error
 
     def tokens(self, record: Record | None) -> TokenSet:
         """The tokens of a record.
@@ -143,7 +157,7 @@ class Renewals:
         await account.client.endpoints()  # before the lock: it may take longer than the lease of one who dies
         async with self._locks.hold(account.key.namespace, RECORD, account.person):
             for _ in range(AGAIN):
-                record = await self._vault.get(account.key, purpose=PURPOSE)
+                record = await account.record(self._vault, PURPOSE)
                 tokens = account.tokens(record)
                 if record is None or not account.is_stale(tokens, refused):
                     return tokens  # another worker was here

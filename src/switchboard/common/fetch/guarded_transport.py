@@ -1,8 +1,9 @@
 """HTTP to addresses that partly come from others: what the operator named is asked, anything else in public alone.
 
-Whatever is asked, redirects are not followed, and an answer is as small as it is allowed to be, and not compressed: a
-few bytes could become many. What the operator did not name is asked over https alone, and all addresses of its host
-must be public; the connection is made to the address that was checked, the certificate is checked for the name.
+Whatever is asked, redirects are not followed, cookies are not kept, and an answer is as small as it is allowed to be,
+and not compressed: a few bytes could become many. What the operator did not name is asked over https alone, and all
+addresses of its host must be public; the connection is made to the address that was checked, the certificate is checked
+for the name.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         request.headers["Accept-Encoding"] = "identity"
         if self._private or origin_of(str(request.url)) in self._own:
             response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
+            self._http.cookies.clear()  # nobody would send them, and whoever answers could fill our memory
             return await self._bounded(response, response.aclose)
         # One for each request: a pool would share connections by address, while certificates are checked by name.
         transport = httpx2.AsyncHTTPTransport(verify=self._context or authorities(), trust_env=False)
@@ -116,8 +118,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         if response.headers.get("content-encoding", "identity") != "identity":
             await close()
             raise FetchRefused("its answer is compressed, which was not asked for")
-        body = _Bounded(response, close, self._limit)
-        return httpx2.Response(response.status_code, headers=response.headers, stream=body)
+        headers = [(name, value) for name, value in response.headers.multi_items() if name != "set-cookie"]
+        return httpx2.Response(response.status_code, headers=headers, stream=_Bounded(response, close, self._limit))
 
 
 class _Bounded(httpx2.AsyncByteStream):
