@@ -218,6 +218,7 @@ class Servers:
             _cancel(before)
         if not server.section.enabled:
             server.phase = "disabled"
+            self._credentials.forget(server.name)
         elif self._start is not None:
             server.provider = before.provider if before is not None else None  # serves until its successor can
             server.task = self._start(self._keep_preparing(server))
