@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp.shared.exceptions import MCPError
 
 from switchboard.backends import Backend, Patience, Stdio, texts
 from switchboard.backends.errors import passed_on
-from switchboard.common.visible_text import plain
+from switchboard.common.visible_text import ANSI, DRIVING, plain
 from tools.fleet.workers import offered
 
 HIDDEN = "\x1b[31mred\x1b[0m \u202eabc\x07\U000e0041"
@@ -47,6 +49,21 @@ def test_the_text_of_a_result_loses_what_drives_a_terminal_or_turns_the_directio
 )
 def test_a_text_that_may_be_data_keeps_what_belongs_to_languages_and_files(text: str) -> None:
     assert plain(text) == text
+
+
+ODD = st.sampled_from(
+    ["\x1b[31m", "\x1b]0;t\x07", "\x85", "\u202e", "\u2066", "\u2019", "\ud800", "\U000e0041", "\U0001f3f4", "é"]
+)
+
+
+@given(st.lists(ODD | st.text(max_size=3), max_size=6).map("".join))
+def test_nothing_that_drives_a_terminal_is_overlooked_where_a_text_looks_plain(text: str) -> None:
+    assert plain(text) == DRIVING.sub("", ANSI.sub("", text))
+
+
+@given(st.sampled_from([chr(code) for code in range(0x110000) if DRIVING.match(chr(code))]))
+def test_each_character_that_is_taken_out_is_found(character: str) -> None:
+    assert plain(f"a{character}b") == "ab"
 
 
 @pytest.mark.parametrize("member", ["structuredContent", "contents"])

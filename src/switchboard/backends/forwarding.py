@@ -98,7 +98,8 @@ class Forwarding:
         raw = await send({})
         if client_channel.era == "handshake":
             raw = await input_required.driven(self._backend.name, raw, client_channel, send)
-        if method == "tools/call" and not route.lost and leniency.is_of_texts(raw):
+        plain = method == "tools/call" and not route.lost and leniency.is_of_texts(raw)
+        if plain and leniency.is_json(raw.get("structuredContent")):
             return texts.result_of_texts(raw, route.version)
         raw = self._cleaned(raw)
         if route.lost:

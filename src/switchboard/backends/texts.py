@@ -52,7 +52,7 @@ def result(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def result_of_texts(raw: Mapping[str, Any], version: str) -> CallToolResult:
-    """What `result` and `leniency.parsed` make of the result of a tool that is texts and nothing else."""
+    """What `result` and `leniency.parsed` make of the result of a tool for which `leniency.is_of_texts` holds."""
     fit = {**raw, "content": [{"type": "text", "text": plain(block["text"])} for block in raw["content"]]}
     if version in MODERN_PROTOCOL_VERSIONS:
         fit["resultType"] = "complete"

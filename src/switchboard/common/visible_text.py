@@ -29,6 +29,13 @@ DRIVING: Final = re.compile(
     "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
 )
 
+_CONTROLS: Final = bytes(code for code in (*range(0x20), 0x7F) if chr(code) not in "\t\n\r")
+_OTHERS: Final = tuple(
+    re.compile(sequence)
+    for sequence in (rb"\xc2[\x80-\x9f]", rb"\xe2\x80[\xaa-\xae]", rb"\xe2\x81[\xa6-\xa9]", rb"\xf3\xa0[\x80\x81]")
+)
+"""What ANSI begins with and DRIVING takes out, in UTF-8."""
+
 
 def text(value: str) -> str:
     """A text without what is not seen."""
@@ -37,7 +44,7 @@ def text(value: str) -> str:
 
 def plain(value: str) -> str:
     """A text that may be data: without what drives a terminal, turns the direction, or is a text in tags."""
-    return DRIVING.sub("", ANSI.sub("", value))
+    return DRIVING.sub("", ANSI.sub("", value)) if _may_drive(value) else value
 
 
 def escaped(value: str) -> str:
@@ -50,6 +57,17 @@ def escaped(value: str) -> str:
 def excerpt(value: object, longest: int = 300) -> str:
     """The beginning of what others said, in one line for a log, as `escaped`."""
     return escaped(str(value)[:longest])
+
+
+def _may_drive(value: str) -> bool:
+    """Whether there may be anything for `plain` to take out: looked for in UTF-8, some ten times as fast as it is."""
+    try:
+        written = value.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return True
+    if len(written.translate(None, _CONTROLS)) < len(written):
+        return True
+    return not value.isascii() and any(sequence.search(written) for sequence in _OTHERS)
 
 
 def _is_seen(char: str) -> bool:

@@ -34,7 +34,7 @@ RESULTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     optional={
         "isError": st.sampled_from([True, False, None, 1, "true"]),
         "resultType": st.sampled_from(["complete", "input_required", None]),
-        "structuredContent": st.sampled_from([{}, {"a": 1}, []]),
+        "structuredContent": st.sampled_from([{}, {"a": 1}, {"a": {"b": [None, 1.5]}}, [], None]),
         "_meta": st.sampled_from([{}, [], None]),
         "more": st.just(1),
     },
@@ -57,6 +57,8 @@ def test_a_result_of_texts_alone_is_read_as_every_other(raw: dict[str, Any], ver
     [
         ({"content": [{"type": "text", "text": "a"}], "isError": False, "resultType": "complete"}, True),
         ({"content": []}, True),
+        ({"content": [], "structuredContent": {"a": [1]}}, True),
+        ({"content": [], "structuredContent": []}, False),
         ({"content": [{"type": "text", "text": "a"}], "_meta": {}}, False),
         ({"content": [{"type": "text", "text": "a"}], "resultType": "input_required"}, False),
         ({"content": [{"type": "text", "text": "a", "annotations": []}]}, False),

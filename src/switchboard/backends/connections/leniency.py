@@ -14,7 +14,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 KNOWN: Final = frozenset({"text", "image", "audio", "resource", "resource_link"})
 """Types of content blocks."""
 
-_OF_TEXTS: Final = frozenset({"content", "isError", "resultType"})
+_OF_TEXTS: Final = frozenset({"content", "isError", "resultType", "structuredContent"})
 
 UNSTATED: Final = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 """What a modern result must state, as it is when a server does not."""
@@ -48,11 +48,13 @@ def parsed(method: str, version: str, raw: Mapping[str, Any]) -> Result:
 
 
 def is_of_texts(raw: Mapping[str, Any]) -> bool:
-    """Whether the result of a tool is texts and nothing else, as most are: there is nothing in it to be lenient about.
+    """Whether the result of a tool is texts, and an object for programs, as most are: nothing to be lenient about.
 
-    Such a result is its own model's; `with_objects` and `parsed` leave it as it is.
+    `with_objects` and `parsed` leave such a result as it is.
     """
     if not _OF_TEXTS.issuperset(raw) or type(raw.get("content")) is not list:
+        return False
+    if type(raw.get("structuredContent", {})) is not dict:
         return False
     if type(raw.get("isError", False)) is not bool or raw.get("resultType", "complete") != "complete":
         return False
