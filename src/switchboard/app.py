@@ -34,11 +34,11 @@ from switchboard.errors import StateUnavailable
 from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH
 from switchboard.http.landing import ForBrowsers, Landing
 from switchboard.http.middleware.access import ToolOf
-from switchboard.http.middleware.bearer import Gate, digest_of
+from switchboard.http.middleware.bearer import Gate
 from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.middleware.guards import default_hosts, default_origins, probes
 from switchboard.http.middleware.load_shedding import Load, LoadShedding, raise_limit, shortage
-from switchboard.http.middleware.rate_limit import Counting, Permits, RateLimit, by_address, by_principal
+from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
 from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
 from switchboard.http.responses import Elsewhere
@@ -201,7 +201,8 @@ class Application:
             PersonalAccounts(credentials.connectables, credentials.vault, credentials.notices),
             credentials.links,
             state,
-            lambda principal: Counting(permits, quota, digest_of(principal)),
+            permits,
+            quota,
             settings.base_uri,
         )
 

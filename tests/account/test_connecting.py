@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from switchboard.account.connect_links import ConnectLinks
-from tests.account.conftest import Browser, House
+from tests.account.conftest import Browser, House, OpenHouse
 from tests.outbound_auth.provider import Endpoint, Fault
 
 
@@ -206,6 +206,20 @@ async def test_disconnecting_ends_it_here_and_at_the_provider(house: House) -> N
     assert "is disconnected" in done.text
     assert await state_of(house, "alice") == "not_connected"
     assert house.provider.person(tokens.access_token) is None
+
+
+async def test_setting_out_again_and_again_is_refused_before_much_is_kept(open_house: OpenHouse) -> None:
+    house = await open_house(1, auth_mode="none", rate_limit=6000)
+    async with house.browser() as person:
+        page = await person.get("/connections/connect/tracker")
+        answers = [await person.submit(page, decision="connect") for _ in range(40)]
+
+    statuses = [each.status_code for each in answers]
+    assert statuses[:5] == [303] * 5
+    assert statuses[-1] == 429
+    assert int(answers[-1].headers["retry-after"]) > 0
+    redis = house.workers[0].app.rooms.state.redis
+    assert len([key async for key in redis.scan_iter("account:connect:*")]) == statuses.count(303) <= 32
 
 
 async def test_what_is_unknown_is_a_page_that_leads_back(house: House) -> None:

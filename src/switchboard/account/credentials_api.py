@@ -6,7 +6,6 @@ problem details (RFC 9457).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from switchboard.account.browser import origin
 from switchboard.account.connect_links import ConnectLinks
-from switchboard.account.errors import NO_STORE, Problem
+from switchboard.account.errors import NO_STORE, Count, Problem
 from switchboard.account.personal import FieldErrors, PersonalAccounts
 from switchboard.account.sign_in import SignIn
 from switchboard.common import strict_json
@@ -27,15 +26,13 @@ CSRF_HEADER: Final = "x-csrf-token"
 NEEDED: Final = frozenset({"mcp"})
 """The scope of a token that may look after credentials: one for tools alone may not."""
 
-Count = Callable[[Principal], Awaitable[None]]
-"""Counts a request of a person; raises `Problem` when there are too many."""
-
 
 class CredentialsApi:
     """The endpoints.
 
     Args:
         gate: verifies access tokens as at `/mcp`.
+        count: counts each request of a person; raises `RateLimited` when there were too many.
         anonymous: whether there are no tokens at all (`AUTH_MODE=none`).
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +18,13 @@ from starlette.types import Receive, Scope, Send
 from switchboard.common.pages.renderer import Pages
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
 from switchboard.http.middleware.bearer import RETRY_AFTER, Refused
+from switchboard.http.middleware.rate_limit import RateLimited
+from switchboard.identity import Principal
 
 Respond = Callable[[Request], Awaitable[Response]]
+
+Count = Callable[[Principal], Awaitable[None]]
+"""Counts something that a person did; raises `RateLimited`."""
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 PROBLEM: Final = "application/problem+json"
@@ -70,6 +76,10 @@ class Page:
             return await self._respond(request)
         except PageError as error:
             return self._error(error)
+        except RateLimited as limited:
+            response = self._error(PageError("That was too much at once", f"{limited.message}.", 429))
+            response.headers.update(_after(limited))
+            return response
         except (StateUnavailable, AuthorizationUnavailable) as error:
             log.warning("page.unanswered", path=request.url.path, reason=str(error))
             again = f"{request.url.path}?{request.url.query}".rstrip("?") if request.method == "GET" else ""
@@ -105,6 +115,8 @@ class Api:
             return await self._respond(request)
         except Problem as problem:
             return problem.response()
+        except RateLimited as limited:
+            return Problem(429, limited.message, headers=_after(limited)).response()
         except Refused as refused:
             log.info("request.refused", status=refused.status, reason=refused.message)
             headers = {name.decode(): value.decode() for name, value in refused.headers}
@@ -130,6 +142,10 @@ class ByCaller:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         token = any(name == b"authorization" for name, _ in scope["headers"])
         await (self._program if token else self._browser)(scope, receive, send)
+
+
+def _after(limited: RateLimited) -> dict[str, str]:
+    return {} if math.isinf(limited.wait) else {"Retry-After": str(max(1, math.ceil(limited.wait)))}
 
 
 _AWAY: Final = ("One moment, please", "The server cannot be reached right now. Try again.", 503)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from switchboard.account.browser import see, single
 from switchboard.account.connect_links import connect_path
-from switchboard.account.errors import PageError
+from switchboard.account.errors import Count, PageError
 from switchboard.account.personal import PersonalAccounts
 from switchboard.account.records import Records
 from switchboard.account.sessions import Session
@@ -47,12 +47,19 @@ log = structlog.get_logger("switchboard.account")
 
 
 class OAuthConnect:
-    """Sends people to providers, and takes them back."""
+    """Sends people to providers, and takes them back.
 
-    def __init__(self, sign_in: SignIn, accounts: PersonalAccounts, records: Records, base_uri: str) -> None:
+    Args:
+        count: counts each time; raises `RateLimited` when there were too many.
+    """
+
+    def __init__(
+        self, sign_in: SignIn, accounts: PersonalAccounts, records: Records, count: Count, base_uri: str
+    ) -> None:
         self._sign_in = sign_in
         self._accounts = accounts
         self._records = records
+        self._count = count
         self._base, self._path = base_uri, urlsplit(base_uri).path
 
     async def begin(self, session: Session, connectable: Connectable) -> Response:
@@ -61,6 +68,7 @@ class OAuthConnect:
         Raises:
             PageError: it cannot be found out where that is.
         """
+        await self._count(session.principal)
         accounts, again = self._provider(connectable), self._path + connect_path(connectable.id)
         try:
             url, kept = await accounts.begin(session.person, redirect_uri=self._back(connectable))

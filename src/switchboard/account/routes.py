@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,7 +24,7 @@ from switchboard.account import oauth_connect, sign_in
 from switchboard.account.connect_links import CONNECT_PATH, ConnectLinks
 from switchboard.account.connections_page import CONNECTED_PATH, SIGN_OUT_PATH, ConnectionsPage
 from switchboard.account.credentials_api import CredentialsApi
-from switchboard.account.errors import Api, ByCaller, Page, Problem
+from switchboard.account.errors import Api, ByCaller, Page
 from switchboard.account.issuer_client import IssuerClient
 from switchboard.account.oauth_connect import OAuthConnect
 from switchboard.account.personal import PersonalAccounts
@@ -34,11 +33,15 @@ from switchboard.account.sessions import LIVES_S, AnonymousSessions, IssuedSessi
 from switchboard.account.sign_in import SIGN_IN_S, IssuerSignIn, NoSignIn, SignIn
 from switchboard.account.signing import Cookie, Signer
 from switchboard.common.pages.renderer import Pages
-from switchboard.http.middleware.bearer import Gate
-from switchboard.http.middleware.rate_limit import Counting, RateLimited
+from switchboard.common.quota import Quota
+from switchboard.http.middleware.bearer import Gate, digest_of
+from switchboard.http.middleware.rate_limit import Counting, Permits
 from switchboard.identity import Principal, TokenVerifier
 from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.state import State
+
+CONNECTS_A_MINUTE: Final = 30
+"""How often a person may set out for a provider; each time something is kept for ten minutes."""
 
 INITIATE: Final = "/api/auth/oauth/initiate/{id}"
 
@@ -79,25 +82,26 @@ def account_routes(
     accounts: PersonalAccounts,
     links: ConnectLinks,
     state: State,
-    count: Callable[[Principal], Counting],
+    permits: Permits,
+    quota: Quota,
     base_uri: str,
 ) -> list[Route]:
     """All routes, below the path of the public URL.
 
     Args:
         gate: of `/mcp`.
-        count: the bucket that a person's requests count in, as at `/mcp`.
+        permits, quota: in which a person's requests count, as at `/mcp`.
     """
+    connects = Quota("connect", min(CONNECTS_A_MINUTE, quota.limit))
 
     async def counted(principal: Principal) -> None:
-        try:
-            await count(principal).spend(1)
-        except RateLimited as limited:
-            after = {} if math.isinf(limited.wait) else {"Retry-After": str(max(1, math.ceil(limited.wait)))}
-            raise Problem(429, limited.message, headers=after) from limited
+        await Counting(permits, quota, digest_of(principal)).spend(1)
+
+    async def begun(principal: Principal) -> None:
+        await Counting(permits, connects, digest_of(principal)).spend(1)
 
     pages = Pages(Path(__file__).parent / "templates", "Switchboard")
-    oauth = OAuthConnect(signing_in, accounts, Records(state), base_uri)
+    oauth = OAuthConnect(signing_in, accounts, Records(state), begun, base_uri)
     shown = ConnectionsPage(signing_in, accounts, oauth, links, pages, base_uri)
     anonymous = isinstance(signing_in, NoSignIn)
     api = CredentialsApi(signing_in, gate, accounts, links, counted, base_uri, anonymous=anonymous)
