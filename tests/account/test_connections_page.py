@@ -56,7 +56,7 @@ async def test_an_account_whose_record_cannot_be_read_does_not_hide_the_others(h
 
     assert changed
     assert page.status_code == 200
-    assert "cannot be read any more: connect again" in page.text
+    assert "Needs reconnecting" in page.text
     assert "Weather" in page.text
 
 

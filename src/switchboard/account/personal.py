@@ -9,13 +9,11 @@ from typing import Any, Final, Literal
 
 from switchboard.outbound_auth.connectables import Connectable, Connectables, CredentialField
 from switchboard.outbound_auth.connected import ConnectionNotices
-from switchboard.vault import RecordKey, RecordRefused, Undecryptable, Vault
+from switchboard.vault import RecordKey, RecordRefused, Vault
 
 State = Literal["connected", "expired", "reconnect", "not_connected"]
 
 PURPOSE: Final = "the person's own page"
-
-_UNREADABLE: Final = "What is stored for it cannot be read any more: connect again"
 
 
 @dataclass(eq=False)
@@ -89,10 +87,7 @@ class PersonalAccounts:
         stored = frozenset(each.name for each in connectable.fields if each.name in names)
         if connectable.accounts is None:
             return Account(connectable, _by_fields(connectable.fields, stored), stored=stored)
-        try:
-            status = await connectable.accounts.status(person)
-        except Undecryptable:  # logged by the vault; the other accounts are shown all the same
-            return Account(connectable, "reconnect", stored=stored, reason=_UNREADABLE)
+        status = await connectable.accounts.status(person)
         reason = "" if status.state == "not_connected" else status.reason
         return Account(connectable, _STATES[status.state], status.scopes, status.expires_at, stored, reason)
 
