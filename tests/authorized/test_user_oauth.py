@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.authorized.conftest import ERAS, Gateway, Open, User
+from tests.authorized.conftest import ERAS, Gateway, Open, User, listed
+from tests.backends.servers.echo import Echo
+from tests.backends.test_credentials import CHILD
 from tests.outbound_auth.provider import Provider
 from tools.messages import text
 
@@ -176,3 +179,24 @@ async def test_an_account_that_was_ended_is_refused_by_the_next_call_on_every_wo
             result = await client.call_tool("echo__headers", {"tag": "two"})
             assert "You are not connected to echo yet. Open " in text(result)
     assert gateway.echo.calls == ["one"]
+
+
+async def test_a_child_gets_its_persons_token_and_ends_when_the_account_does(
+    opened: Open, account: dict[str, Any], provider: Provider
+) -> None:
+    child = {"command": sys.executable, "args": ["-S", "-c", CHILD], "auth": {**account, "env": "TOKEN_VARIABLE"}}
+    gateway = await opened({"strategy": "none"}, others={"child": Echo()}, rows={"child": {**child, "url": None}})
+    for name in ("alice", "bob"):
+        await gateway.connect_directly(name, "child")
+    async with gateway.client("alice", "handshake") as alice, gateway.client("bob", "modern") as bob:
+        for client, name in ((alice, "alice"), (bob, "bob")):
+            await listed(client, "child__environment")
+            found = json.loads(text(await client.call_tool("child__environment", {})))
+            assert provider.person(found["TOKEN_VARIABLE"]) == f"{name}-there"
+        await gateway.accounts("child").revoke(gateway.person("alice"))
+        await gateway.of(0).notices.tell(gateway.person("alice"), "child")
+        async with asyncio.timeout(20):
+            while "child__connect" not in await names(alice):
+                await asyncio.sleep(0.05)
+        assert (await alice.call_tool("child__environment", {})).is_error
+        assert not (await bob.call_tool("child__environment", {})).is_error
