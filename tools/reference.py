@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from switchboard.config import Configuration, Preset, ServerSection, ToolSearch
 from switchboard.config.auth import Auth, IdentityProvider
 from switchboard.config.exposure import Exposure, ToolRule
-from switchboard.config.model import PluginSection
+from switchboard.config.model import PluginLimits, PluginSection
 from switchboard.config.servers import NEEDS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -28,6 +28,7 @@ PARTS: Final[tuple[tuple[str, str, type[BaseModel], type[BaseModel] | None], ...
     ("The file", "", Configuration, None),
     ("Plugins and servers alike", "In each row of `plugins` and of `mcpServers`.", Exposure, None),
     ("`plugins.NAME`", "Beside those above.", PluginSection, Exposure),
+    ("`plugins.NAME.limits`", "Of a plugin with `isolation: process`.", PluginLimits, None),
     ("`mcpServers.NAME`", "Beside those above.", ServerSection, Exposure),
     ("`mcpServers.NAME.auth`", "[gateway.md](gateway.md#credentials) says which strategy is for what.", Auth, None),
     ("`mcpServers.NAME.auth.idp`", "A URL, which is its `issuer`, or an object.", IdentityProvider, None),

@@ -32,7 +32,6 @@ from switchboard.catalog import shapes
 from switchboard.config.layers import OVERRIDES, variables
 from switchboard.config.overlay import Overlay
 from switchboard.config.watching import WatchedConfiguration
-from switchboard.configured_plugins import ConfiguredPlugins
 from switchboard.fleet import Heartbeat, mint_worker_id
 from switchboard.fleet.peers import Peers
 from switchboard.gateway import (
@@ -58,10 +57,9 @@ from switchboard.keys import derive
 from switchboard.outbound_auth.connectables import Connectables
 from switchboard.outbound_auth.connected import ConnectionNotices, person_digest
 from switchboard.outbound_auth.outbound import Outbound
+from switchboard.plugin_set import ConfiguredPlugins, IsolatedPlugin, PluginCredentials, PluginProcesses
 from switchboard.plugins import OpenStream, PluginLoader, PluginSources
 from switchboard.plugins.changes import follow_folder
-from switchboard.plugins.credentials import VaultCredentials
-from switchboard.plugins.loading import MakeCredentials
 from switchboard.servers import LISTS, Servers
 from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.links import GivenLinks
@@ -241,7 +239,12 @@ async def _offer(
         people=People(credentials.links.link, credentials.notices.waiting, partial(_tell, worker.streams), announce),
     )
     fixed = tuple(map(provider, backends))
-    plugins = ConfiguredPlugins(sources, PluginLoader(_plugin_credentials(credentials)))
+    keep = PluginCredentials(credentials.vault, credentials.outbound)
+    processes = PluginProcesses(
+        settings, partial(IsolatedPlugin, **provider.keywords), keep, worker.id, credentials.links.link
+    )
+    loader = PluginLoader(keep, credentials.links.link)
+    plugins = ConfiguredPlugins(sources, loader, processes, keep, credentials.connectables)
     plugins.adopt(await plugins.made(configuration))
     catalog = LiveCatalog(
         (*plugins.providers.values(), *fixed),
@@ -360,10 +363,6 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
 def _connected(provider: Callable[..., BackendProvider], backend: Backend, before: Provider | None) -> Provider:
     """A provider that offers what its predecessor did until it was asked itself: nothing is missing in between."""
     return provider(backend, last=before.last_offer() if isinstance(before, BackendProvider) else None)
-
-
-def _plugin_credentials(credentials: Credentials) -> MakeCredentials:
-    return lambda plugin, _section: VaultCredentials(plugin.name, credentials.vault)
 
 
 def _tell(streams: OpenStreams, digest: str, event: ServerEvent) -> None:

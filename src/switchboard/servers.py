@@ -2,7 +2,7 @@
 
 Part of the composition root (`app.py`), in a file of its own because it is a subject of its own: `config` says what is
 wanted, `sources` makes it ready, `backends` and `plugins` make providers, `gateway` serves them; none of these knows
-the others. Plugins (`configured_plugins`) are there at once. A server joins when it is ready, so one that is being
+the others. Plugins (`plugin_set`) are there at once. A server joins when it is ready, so one that is being
 installed, or cannot be, keeps nobody waiting. What a change does not concern goes on as it is; what it does concern
 serves until its successor can.
 """
@@ -27,9 +27,9 @@ from switchboard.backends.offer.personal_offers import CONNECT
 from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
-from switchboard.configured_plugins import ConfiguredPlugins
 from switchboard.errors import ConfigurationError, SwitchboardError, plainly
 from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
+from switchboard.plugin_set import ConfiguredPlugins
 from switchboard.sources import SourceContext, prepare
 from switchboard.sources.cache_health import INSTALLED
 
@@ -173,7 +173,11 @@ class Servers:
 
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with plugins in this worker."""
-        return tuple(f"the plugin {each.name} has failed: {each.problem}" for each in self.plugins if each.problem)
+        failed = (f"the plugin {each.name} has failed: {each.problem}" for each in self.plugins if each.problem)
+        return (
+            *failed,
+            *(f"the process of the plugin {each.name}: {note}" for each in self.plugins for note in each.notes),
+        )
 
     def account_changed(self, digest: str, name: str) -> None:
         """A person, given as a digest, connected an account at a server or ended it; both empty: any may have.

@@ -22,16 +22,23 @@ def files(folder: Path) -> None:
         path.write_text(code)
 
 
-async def called(folder: Path, name: str, tool: str, config: dict[str, object], **arguments: str) -> str:
+async def called(
+    folder: Path,
+    name: str,
+    tool: str,
+    config: dict[str, object],
+    entered: dict[str, str] | None = None,
+    **arguments: str,
+) -> str:
     code = PluginSources(folder / "plugins").find([name])[name]
     plugin = PluginLoader.declared(code, PluginSection(), code.load())
-    async with served(plugin, config=config) as server, Client(server) as client:
+    async with served(plugin, config=config, credentials=entered) as server, Client(server) as client:
         return str((await client.call_tool(tool, arguments)).content[0].text)  # type: ignore[union-attr]
 
 
 async def test_the_first_tool_works_as_it_is_written(tmp_path: Path) -> None:
     files(tmp_path)
-    assert PluginSources(tmp_path / "plugins").in_folder() == ("hello", "weather")
+    assert PluginSources(tmp_path / "plugins").in_folder() == ("hello", "letters", "weather")
     assert await called(tmp_path, "hello", "greet", {}, who="Ada") == "Hello, Ada!"
 
 
@@ -43,3 +50,10 @@ async def test_the_configuration_of_the_second_is_what_its_command_says(tmp_path
         key: int(value) if value.isdigit() else value for key, value in (pair.split("=") for pair in words[1].split())
     }
     assert await called(tmp_path, "weather", "forecast", config) == "Bergen: rain for 3 days"
+
+
+async def test_what_a_person_entered_is_what_the_third_uses(tmp_path: Path) -> None:
+    files(tmp_path)
+    assert await called(tmp_path, "letters", "send", {}, {"api_key": "abcdef42"}, text="Hi") == (
+        "sent with the key that ends in 42: Hi"
+    )

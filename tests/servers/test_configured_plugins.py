@@ -325,8 +325,10 @@ async def test_what_a_worker_tells_has_its_plugins(setup: Any, plugins: Any) -> 
         "version": "1",
         "description": "",
         "where": str(path),
+        "isolation": "none",
         "phase": "running",
         "serving": True,
         "reason": "",
+        "notes": [],
     }
     assert told["everything"]["phase"] == "disabled"

@@ -19,8 +19,8 @@ May import: outbound_auth, config, fleet, identity, state, leaves.
 Never imports: sessions, gateway, catalog, http, starlette.
 """
 
-from switchboard.backends.config import Backend, Bounds, Http, Patience, Sse, Stdio
+from switchboard.backends.config import Backend, Bounds, Channel, Http, Patience, Sse, Stdio
 from switchboard.backends.provider import BackendProvider
 from switchboard.backends.transports.watchdog import Watchdog
 
-__all__ = ["Backend", "BackendProvider", "Bounds", "Http", "Patience", "Sse", "Stdio", "Watchdog"]
+__all__ = ["Backend", "BackendProvider", "Bounds", "Channel", "Http", "Patience", "Sse", "Stdio", "Watchdog"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from mcp_types import LoggingLevel
@@ -16,6 +18,17 @@ from switchboard.errors import ConfigurationError
 from switchboard.outbound_auth.credentials import NO_CREDENTIALS, OutboundCredentials
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A socket that a child inherits, besides its standard streams."""
+
+    variable: str
+    """The variable of its environment with the socket's number."""
+
+    serve: Callable[[socket.socket], Coroutine[Any, Any, None]]
+    """Is given the other end, which it closes; cancelled when the child has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,9 @@ class Stdio:
 
     own_cwd: bool = False
     """Whether the folder is one connection's own, and made when it is not there."""
+
+    channel: Channel | None = field(default=None, repr=False, compare=False)
+    """Of a child that is ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from switchboard.config.layers import patched
 from switchboard.config.overlay import Overlay
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.plugins import PluginLoader, PluginSources
+from switchboard.plugins.isolation.parent import PluginProcess
 from switchboard.plugins.loading import configured
 from switchboard.settings import Settings
 from switchboard.worker_control import ask
@@ -163,7 +165,11 @@ def _check(here: ConfigurationContext, name: str, above: Sequence[Mapping[str, A
     """
     section = here.configuration(above).plugins[name]
     code = PluginSources(here.settings.plugins_dir).find([name])[name]
-    if section.enabled:
+    if section.enabled and section.isolation == "process":  # its code is never read in this process
+        process = PluginProcess(code, section, here.settings.cache_dir / "plugins" / name)
+        with ThreadPoolExecutor(1) as thread:  # beside the event loop that this may run in
+            thread.submit(asyncio.run, process.described()).result()
+    elif section.enabled:
         configured(PluginLoader.declared(code, section, code.load()), section.config)
 
 

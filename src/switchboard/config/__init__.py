@@ -11,7 +11,15 @@ Never imports: plugins, backends, sources.
 from switchboard.config.auth import Auth, IdentityProvider, OAuthClient, ServiceAuth
 from switchboard.config.exposure import Exposure, Prefix, ToolRule
 from switchboard.config.files import read
-from switchboard.config.model import BUILT_IN, Configuration, PluginSection, Preset, ToolSearch, provider_name
+from switchboard.config.model import (
+    BUILT_IN,
+    Configuration,
+    PluginLimits,
+    PluginSection,
+    Preset,
+    ToolSearch,
+    provider_name,
+)
 from switchboard.config.servers import ConnectionScope, Era, ServerSection, SourceKind, Transport
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "Exposure",
     "IdentityProvider",
     "OAuthClient",
+    "PluginLimits",
     "PluginSection",
     "Prefix",
     "Preset",

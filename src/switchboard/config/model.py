@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter, ValidationInfo, model_validator
 
@@ -20,6 +20,7 @@ __all__ = [
     "BUILT_IN",
     "ENTRY_POINTS",
     "Configuration",
+    "PluginLimits",
     "PluginSection",
     "Prefix",
     "Preset",
@@ -38,11 +39,36 @@ ServerName = Annotated[str, matching(r"^[^\x00-\x1f\x7f]{1,64}$", "must be a tex
 SERVER_NAME: TypeAdapter[str] = TypeAdapter(ServerName)
 
 
+class PluginLimits(BaseModel):
+    """What the process of a plugin may use."""
+
+    model_config = STRICT
+
+    memory_mb: Annotated[int, Field(ge=256, le=65_536)] = 1024
+    """MiB of address space."""
+
+    cpu_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3600
+    """Seconds of processor time, after which it is ended, and started anew for the next call."""
+
+    open_files: Annotated[int, Field(ge=32, le=65_536)] = 256
+    """Files and connections that it may have open."""
+
+
 class PluginSection(Exposure):
     """One row of `plugins`."""
 
     config: Annotated[Mapping[str, object], Field(repr=False)] = Field(default_factory=dict)
     """Handed to the plugin, which knows what it means."""
+
+    auth: Annotated[Mapping[str, object], Field(repr=False)] = Field(default_factory=dict)
+    """Of a plugin that people sign in for: its OAuth provider's `client_id` and `client_secret`, or another `provider`,
+    `issuer` or URLs. Laid over what the plugin says."""
+
+    isolation: Literal["none", "process"] = "none"
+    """`process`: it runs in a process of its own, which has its own credentials and none of the gateway's secrets."""
+
+    limits: PluginLimits = PluginLimits()
+    """What that process may use."""
 
 
 DEMO = "everything"

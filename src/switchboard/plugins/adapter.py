@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +29,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
     METHOD_NOT_FOUND,
     CallToolRequestParams,
     CallToolResult,
@@ -50,6 +51,9 @@ from switchboard.plugins.api import Host, Kind, Plugin, PluginContext
 from switchboard.plugins.bus import HostBus, forwarded
 from switchboard.plugins.plain_tools import PlainTool
 from switchboard.protocol.direct_requests import DirectTool, TextResult, ToolCall, Work
+
+ConnectPage = Callable[[str, str], str]
+"""`(person, plugin)` → the address of the page where that person connects; empty where there is none."""
 
 START_S: Final = 30.0
 STOP_S: Final = 10.0
@@ -73,6 +77,22 @@ class PluginOffer:
     cache_hints: Mapping[str, CacheHint]
 
 
+def no_page(_person: str, _name: str) -> str:
+    """Where there is none."""
+    return ""
+
+
+def asked(missing: NotConnected, page: ConnectPage) -> str:
+    """Says to a person what is missing, and where to go."""
+    url = page(missing.person, missing.name)
+    return f"{missing.reason}. Open {url} to connect, then try again" if url else missing.reason
+
+
+def asking(missing: NotConnected, page: ConnectPage) -> CallToolResult:
+    """The same as a tool's error, which a model reads and passes on."""
+    return CallToolResult(content=[TextContent(type="text", text=asked(missing, page))], is_error=True)
+
+
 class PluginProvider:
     """A plugin as the gateway calls it: in this process, with the request's own context.
 
@@ -80,14 +100,23 @@ class PluginProvider:
         plugin: its `server` is made.
         context: what its `start` and `stop` are called with; without one they are not called.
         prefix: when its name stands before the names of its tools.
+        connect_page: gives the address where a person connects.
     """
 
-    def __init__(self, plugin: Plugin, context: PluginContext[Any] | None = None, *, prefix: Prefix = "always") -> None:
+    def __init__(
+        self,
+        plugin: Plugin,
+        context: PluginContext[Any] | None = None,
+        *,
+        prefix: Prefix = "always",
+        connect_page: ConnectPage = no_page,
+    ) -> None:
         if not isinstance(plugin.server, MCPServer):
             raise TypeError(f"the server of {plugin.name} is not made yet")
         self._plugin = plugin
         self._context = context
         self._prefix = prefix
+        self._connect_page = connect_page
         self._server: MCPServer[Any] = plugin.server
         self.failure = ""
         """Why it does not run any more, though it was not stopped."""
@@ -181,7 +210,6 @@ class PluginProvider:
 
         Raises:
             MCPError: `METHOD_NOT_FOUND` when the plugin does not serve the method; else what the plugin raises.
-            NotConnected: the person has to connect first.
             PluginFailure: the plugin would have ended the process.
         """
         entry = self._kernel.get_request_handler(method)
@@ -194,6 +222,8 @@ class PluginProvider:
             return await self._called(params.name, params.arguments or {}, answer)
         try:
             return await _clean(answer)
+        except NotConnected as missing:
+            raise MCPError(INVALID_REQUEST, asked(missing, self._connect_page)) from missing
         except ValueError as error:
             _raise_for_prompt_arguments(params, error)
             raise
@@ -241,7 +271,10 @@ class PluginProvider:
         await stack.enter_async_context(self._plugin.running(host))
 
     async def _called(self, name: str, arguments: dict[str, Any], answer: Awaitable[HandlerResult]) -> HandlerResult:
-        return self._worded(name, arguments, await _clean(answer))
+        try:
+            return self._worded(name, arguments, await _clean(answer))
+        except NotConnected as missing:
+            return asking(missing, self._connect_page)
 
     def _worded(self, name: str, arguments: dict[str, Any], result: HandlerResult) -> HandlerResult:
         """What a tool gave; what it says of an error in words for its caller."""
@@ -300,8 +333,13 @@ async def _clean(answer: Awaitable[HandlerResult]) -> HandlerResult:
         raise MCPError(error.code, without_links(error.message), error.data) from error
     except (Exception, asyncio.CancelledError):
         raise
-    except BaseException as error:  # a boundary: a handler that calls sys.exit() would end the worker
-        raise PluginFailure(f"{type(error).__name__}: {plainly(error)}") from error
+    except BaseException as error:
+        raise _contained(error) from error
+
+
+def _contained(error: BaseException) -> PluginFailure:
+    """The boundary of handlers: one that calls sys.exit() would end the worker."""
+    return PluginFailure(f"{type(error).__name__}: {plainly(error)}")
 
 
 def _without_links(failed: CallToolResult) -> CallToolResult:

@@ -41,7 +41,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ServerEvent
-from mcp_types import INVALID_REQUEST, ErrorData, LoggingLevel
+from mcp_types import INVALID_REQUEST, LoggingLevel
 from pydantic import BaseModel
 
 from switchboard.errors import CredentialUnavailable, NotConnected
@@ -58,6 +58,9 @@ TASK_SUPPORT = "switchboard/taskSupport"
 
 EVERYBODY: Final = ""
 """The user whose credentials hold for whoever has none of their own."""
+
+NOT_CONNECTED: Final = "switchboard/notConnected"
+"""In the data of the error by which a plugin's process says that the person has to connect first."""
 
 TOKENS: Final = "oauth"
 """Where the tokens of `access_token` are kept; no credential may be called so."""
@@ -196,8 +199,11 @@ class PersonNotConnected(NotConnected, MCPError):
     """
 
     def __init__(self, person: str, name: str, reason: str) -> None:
-        NotConnected.__init__(self, person, name, reason)
-        self.error = ErrorData(code=INVALID_REQUEST, message=reason)
+        MCPError.__init__(self, INVALID_REQUEST, reason, {NOT_CONNECTED: reason})
+        self.person, self.name, self.reason, self.retry = person, name, reason, False
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 C = TypeVar("C")
@@ -250,7 +256,7 @@ class PluginContext(Generic[C]):
         """
         found = await self.get_credential(name, user)
         if found is None:
-            raise PersonNotConnected(self._of(user), self.id, f"{self.id} needs a {name} of yours")
+            raise PersonNotConnected(self._of(user), self.id, f"{self.id} needs a credential of yours: {name}")
         return found
 
     async def set_credential(self, name: str, value: str, user: str | None = None) -> None:

@@ -36,8 +36,8 @@ class TokenAccounts(Protocol):
         """How the account stands."""
         ...
 
-    async def revoke(self, person: str) -> None:
-        """End the account."""
+    async def require_reauth(self, person: str) -> None:
+        """Have the person connect again before the next call."""
         ...
 
 
@@ -77,8 +77,8 @@ class VaultCredentials:
         return TokenInfo(_STATES[status.state], tuple(status.scopes), status.expires_at)
 
     async def forget_token(self, user: str) -> None:
-        """End the person's account."""
-        await self._accounts.revoke(user)
+        """Have the person sign in again before the next call."""
+        await self._accounts.require_reauth(user)
 
     @property
     def _accounts(self) -> TokenAccounts:

@@ -19,7 +19,7 @@ from switchboard.common.validation_messages import complaints
 from switchboard.config import PluginSection
 from switchboard.errors import ConfigurationError, PluginFailure, plainly
 from switchboard.identity import current
-from switchboard.plugins.adapter import PluginProvider
+from switchboard.plugins.adapter import ConnectPage, PluginProvider, no_page
 from switchboard.plugins.api import Credentials, Plugin, PluginContext
 from switchboard.plugins.discovery import PluginCode
 
@@ -32,10 +32,12 @@ class PluginLoader:
 
     Args:
         credentials: gives each plugin its own.
+        connect_page: gives the address where a person connects.
     """
 
-    def __init__(self, credentials: MakeCredentials) -> None:
+    def __init__(self, credentials: MakeCredentials, connect_page: ConnectPage = no_page) -> None:
         self._credentials = credentials
+        self._connect_page = connect_page
 
     @staticmethod
     def declared(code: PluginCode, section: PluginSection, found: object) -> Plugin:
@@ -72,7 +74,8 @@ class PluginLoader:
             if not isinstance(server, MCPServer):
                 raise PluginFailure(f"plugins.{plugin.name}: made {type(server).__name__}, not an MCPServer")
             made = server
-        return PluginProvider(replace(plugin, server=made), context, prefix=section.prefix)
+        made_plugin = replace(plugin, server=made)
+        return PluginProvider(made_plugin, context, prefix=section.prefix, connect_page=self._connect_page)
 
     def context(self, plugin: Plugin, section: PluginSection) -> PluginContext[Any]:
         """What a plugin gets at Switchboard by.

@@ -7,15 +7,16 @@ import contextlib
 import os
 import re
 import signal
+import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, cast
 
 import anyio
 import structlog
 
-from switchboard.aio import wait_for_event
+from switchboard.aio import Start, background, wait_for_event
 from switchboard.backends.config import Stdio
 from switchboard.backends.errors import Broken
 from switchboard.backends.transports.child_environment import environment
@@ -243,26 +244,41 @@ async def running(
     Raises:
         Broken: it cannot be started.
     """
-    try:
-        if what.own_cwd and what.cwd is not None:
-            os.makedirs(what.cwd, mode=0o700, exist_ok=True)
-        _, child = await asyncio.get_running_loop().subprocess_exec(
-            lambda: Child(StderrTail(backend, is_quiet)),
-            what.command,
-            *what.args,
-            cwd=what.cwd,
-            env=environment(what.env, os.environ),
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        raise Broken(f"{what.command!r} cannot be started: {error}") from error
-    watchdog.guard(child.pid)
-    try:
-        yield child
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _end(child, patience)
-        watchdog.release(child.pid)
+    async with background() as start:
+        try:
+            if what.own_cwd and what.cwd is not None:
+                os.makedirs(what.cwd, mode=0o700, exist_ok=True)
+            with _inherited(what, start) as (variables, descriptors):
+                _, child = await asyncio.get_running_loop().subprocess_exec(
+                    lambda: Child(StderrTail(backend, is_quiet)),
+                    what.command,
+                    *what.args,
+                    cwd=what.cwd,
+                    env=environment({**what.env, **variables}, os.environ),
+                    pass_fds=descriptors,
+                    start_new_session=True,
+                )
+        except (OSError, ValueError) as error:
+            raise Broken(f"{what.command!r} cannot be started: {error}") from error
+        watchdog.guard(child.pid)
+        try:
+            yield child
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _end(child, patience)
+            watchdog.release(child.pid)
+
+
+@contextlib.contextmanager
+def _inherited(what: Stdio, start: Start) -> Iterator[tuple[dict[str, str], tuple[int, ...]]]:
+    """What a child gets besides its standard streams: variables, and descriptors that are open while it is started."""
+    if what.channel is None:
+        yield {}, ()
+        return
+    ours, theirs = socket.socketpair()
+    with theirs:
+        start(what.channel.serve(ours))
+        yield {what.channel.variable: str(theirs.fileno())}, (theirs.fileno(),)
 
 
 async def _end(child: Child, patience: float) -> None:

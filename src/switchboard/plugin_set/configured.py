@@ -15,10 +15,15 @@ from typing import Any, Literal
 import structlog
 
 from switchboard.backend_configs import plugin_key
+from switchboard.backends import BackendProvider
 from switchboard.config import Configuration, PluginSection
 from switchboard.errors import ConfigurationError
 from switchboard.gateway import Provider
+from switchboard.outbound_auth.connectables import Connectable, Connectables
+from switchboard.plugin_set.credentials import PluginCredentials
+from switchboard.plugin_set.processes import PluginProcesses
 from switchboard.plugins import Plugin, PluginLoader, PluginProvider, PluginSources
+from switchboard.plugins.credentials import namespace
 from switchboard.plugins.discovery import PluginCode
 from switchboard.plugins.loading import start_order
 
@@ -36,6 +41,7 @@ class ConfiguredPlugin:
     where: str = ""
     """Where its code is."""
 
+    code: PluginCode | None = None
     plugin: Plugin | None = None
     """What it says of itself, once its code was read."""
 
@@ -44,6 +50,12 @@ class ConfiguredPlugin:
 
     reason: str = ""
     """Why it does not run, or not as it is now."""
+
+    connectable: Connectable | None = None
+    """What people connect to, if it asks them for something."""
+
+    notes: tuple[str, ...] = ()
+    """What its process cannot be kept from on this machine."""
 
     key: str = ""
     """Of its section when it was made; empty if it is to be made anew at the next occasion."""
@@ -58,8 +70,11 @@ class ConfiguredPlugin:
     @property
     def problem(self) -> str:
         """What is wrong with it, now."""
-        broken = self.provider.failure if isinstance(self.provider, PluginProvider) else ""
-        return self.reason or broken
+        if isinstance(self.provider, PluginProvider):
+            return self.reason or self.provider.failure
+        if isinstance(self.provider, BackendProvider) and self.provider.health.condition == "failing":
+            return self.reason or self.provider.health.reason
+        return self.reason
 
     def shown(self) -> dict[str, Any]:
         """How it is doing in this worker, as a document."""
@@ -68,9 +83,11 @@ class ConfiguredPlugin:
             "version": self.plugin.version if self.plugin else "",
             "description": self.plugin.description if self.plugin else "",
             "where": self.where,
+            "isolation": self.section.isolation,
             "phase": self.phase,
             "serving": self.provider is not None,
             "reason": self.problem,
+            "notes": list(self.notes),
         }
 
 
@@ -79,12 +96,25 @@ class ConfiguredPlugins:
 
     Args:
         sources: where their code is.
-        loader: makes them.
+        loader: makes those that run in this process.
+        processes: runs those that have one of their own.
+        credentials: says what people connect to.
+        connectables: has that, while the plugin serves.
     """
 
-    def __init__(self, sources: PluginSources, loader: PluginLoader) -> None:
+    def __init__(
+        self,
+        sources: PluginSources,
+        loader: PluginLoader,
+        processes: PluginProcesses,
+        credentials: PluginCredentials,
+        connectables: Connectables,
+    ) -> None:
         self.sources = sources
         self._loader = loader
+        self._processes = processes
+        self._credentials = credentials
+        self._connectables = connectables
         self._plugins: dict[str, ConfiguredPlugin] = {}
 
     def __iter__(self) -> Iterator[ConfiguredPlugin]:
@@ -103,6 +133,12 @@ class ConfiguredPlugins:
                 log.error(
                     "plugin.failed", plugin=name, reason=each.reason, predecessor_serves=each.provider is not None
                 )
+        for name in self._plugins.keys() | plugins.keys():
+            now = plugins.get(name)
+            if now is not None and now.connectable is not None and now.provider is not None:
+                self._connectables.put(now.connectable)
+            else:
+                self._connectables.remove(namespace(name))
         self._plugins = dict(plugins)
 
     def put(self, plugin: ConfiguredPlugin) -> None:
@@ -149,23 +185,32 @@ class ConfiguredPlugins:
         if before is not None and before.key == key and not anew and not before.reason:
             return replace(before, section=section)
         kept = before.provider if before is not None else None
-        read = ConfiguredPlugin(code.name, section, code.where, provider=kept)
+        read = ConfiguredPlugin(code.name, section, code.where, code, provider=kept)
         known = before.plugin if before is not None else None
         again = anew or (known is not None and not callable(known.server))
-        try:  # an import may take seconds, in which a worker that serves goes on
+        try:
+            if section.isolation == "process":
+                plugin, notes = await self._processes.described(code, section)
+                return replace(read, plugin=plugin, notes=notes)
+            # An import may take seconds, in which a worker that serves goes on.
             found = await asyncio.to_thread(code.load, anew=again) if self._plugins else code.load(anew=again)
             return replace(read, plugin=self._loader.declared(code, section, found))
         except ConfigurationError as error:
             return replace(read, plugin=known, reason=str(error))
 
     def _provided(self, read: ConfiguredPlugin) -> ConfiguredPlugin:
-        if read.plugin is None or read.key or read.reason:
+        if read.plugin is None or read.code is None or read.key or read.reason:
             return read
         try:
-            provider = self._loader.provider(read.plugin, read.section)
+            connectable = self._credentials.connectable(read.plugin, read.section)
+            provider: Provider = (
+                self._processes.provider(read.plugin, read.code, read.section)
+                if read.section.isolation == "process"
+                else self._loader.provider(read.plugin, read.section)
+            )
         except ConfigurationError as error:
             return replace(read, reason=str(error))
-        return replace(read, provider=provider, key=plugin_key(read.section))
+        return replace(read, provider=provider, connectable=connectable, key=plugin_key(read.section))
 
 
 def _ordered(sections: Mapping[str, PluginSection], names: tuple[str, ...]) -> Iterator[tuple[str, PluginSection]]:
