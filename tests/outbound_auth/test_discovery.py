@@ -125,7 +125,7 @@ async def test_an_address_that_a_backend_names_must_be_public(
 
     backend.document = {"authorization_servers": [issuer.format(port=provider.url.rpartition(":")[2])]}
     worker = await start_worker(resolve=resolve)
-    with pytest.raises(CredentialUnavailable, match="cannot be found out") as told:
+    with pytest.raises(CredentialUnavailable, match=r"is not in the configuration.* named there, as `issuer`") as told:
         await worker.accounts(behind(backend, private_addresses=False)).begin(ALICE, redirect_uri=CALLBACK)
     assert not told.value.retry
     assert provider.of("metadata") == []

@@ -31,6 +31,9 @@ MAX_ANSWER: Final = 1_048_576
 """Bytes of an answer."""
 
 
+_NAME_IT: Final = " (if it is right, it has to be named there, as `issuer` or `token_url`)"
+
+
 def origin_of(url: str) -> str:
     """`scheme://host:port` of a URL, the port always there; empty for what is no web address."""
     try:
@@ -101,9 +104,13 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def _pinned(self, request: httpx2.Request) -> httpx2.Request:
         """The request, to an address of its host that was checked."""
         parts = safe_url(str(request.url))
+        host = request.url.host
         if parts is None:
-            raise FetchRefused(f"{request.url.host} was not named by the operator, so it may be asked over https alone")
-        address = await public_address(parts, self._resolve, self._public)
+            raise FetchRefused(f"{host} is not in the configuration, so it is asked over https alone{_NAME_IT}")
+        try:
+            address = await public_address(parts, self._resolve, self._public)
+        except FetchRefused:
+            raise FetchRefused(f"{host} is not in the configuration, nor on the public internet{_NAME_IT}") from None
         headers = request.headers.copy()
         headers["Host"] = parts.netloc
         return httpx2.Request(
