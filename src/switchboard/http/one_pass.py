@@ -50,6 +50,7 @@ from switchboard.identity import serving
 from switchboard.log import request_id
 
 _LONGEST_HOST: Final = 260
+_LONGEST_PATH: Final = 260
 _LONGEST_NUMBER: Final = 18
 _BROKEN_LINE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS) | {None}
@@ -106,6 +107,7 @@ class OnePass:
         )
         plain = (route.path for route in router.routes if isinstance(route, Route) and not route.param_convertors)
         self._exact = frozenset(plain)
+        self._known = lru_cache(maxsize=1024)(self._is_known)
         self._patterns = [route for route in router.routes if not isinstance(route, Route) or route.param_convertors]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,7 +167,7 @@ class OnePass:
         path = scope["path"]
         if path == self._path:
             await self._serve_protocol(found, scope, receive, answer)
-        elif self._is_known(path):
+        elif self._known(path) if len(path) <= _LONGEST_PATH else self._is_known(path):
             await self._router(scope, receive, answer)
         else:
             await _NOT_FOUND(scope, receive, answer)
