@@ -75,7 +75,8 @@ def provider_of(plugin: Plugin, section: PluginSection) -> OAuthProvider:
             )
         said = {**({} if section.isolation == "process" else named), **said}
         named = None
-    known = said.pop("provider", named)
+    elsewhere = {"issuer", "token_url"} & said.keys()  # the operator names another than the plugin does
+    known = said.pop("provider", None if elsewhere else named)
     said["scopes"] = tuple(said.get("scopes", plugin.auth.scopes if plugin.auth is not None else ()))
     try:
         return preset(str(known), **said) if known else OAuthProvider(name=plugin.name, **said)
