@@ -350,7 +350,7 @@ class Plugin:
     """One line for operators."""
 
     dependencies: tuple[str, ...] = ()
-    """Names of plugins that are started before this one and stopped after it, and without which it does not start."""
+    """Names of plugins that are started before this one, and without which it does not start."""
 
     config: type[BaseModel] | None = None
     """The model of `plugins.NAME.config`. What does not fit is refused, naming field and reason."""
