@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from switchboard.common import strict_json
 from switchboard.common.process import bare
 from switchboard.config import PluginSection
 from switchboard.errors import PluginFailure
@@ -73,9 +74,20 @@ class PluginProcess:
                 answer = await self._answer()
         except TimeoutError:
             raise PluginFailure(f"plugins.{self.code.name}: it cannot be read within {DESCRIBE_S:g} s") from None
-        if "failed" in answer:
-            raise PluginFailure(str(answer["failed"]))
-        return plugin_from(answer["plugin"]), tuple(answer["lacking"])
+        try:
+            if "failed" in answer:
+                raise PluginFailure(str(answer["failed"]))
+            plugin, lacking = plugin_from(answer["plugin"]), tuple(map(str, answer["lacking"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._unreadable() from error
+        if plugin.name != self.code.name:  # its code may answer by itself; by its name it gets at its credentials
+            raise PluginFailure(
+                f"plugins.{self.code.name}: the plugin calls itself {plugin.name!r}; the names must be equal"
+            )
+        return plugin, lacking
+
+    def _unreadable(self) -> PluginFailure:
+        return PluginFailure(f"plugins.{self.code.name}: what its process says of it cannot be understood")
 
     async def _answer(self) -> Mapping[str, Any]:
         ours, theirs = socket.socketpair()
@@ -103,7 +115,10 @@ class PluginProcess:
             raise PluginFailure(
                 f"plugins.{self.code.name}: its process ended with {process.returncode}: {' '.join(last)}"
             )
-        answer: Mapping[str, Any] = json.loads(said)
+        try:
+            answer: Mapping[str, Any] = strict_json.read_object(said)
+        except ValueError as error:
+            raise self._unreadable() from error
         return answer
 
 

@@ -2,12 +2,14 @@
 
 Resource limits hold everywhere. On Linux it also gives up all capabilities, cannot be traced, and is confined by
 Landlock (https://docs.kernel.org/userspace-api/landlock.html): to the files that it is given, away from the ports that
-it is not, and from the processes outside. What Landlock of this kernel cannot do is told, not passed over.
+it is not, and from the processes outside. A filter of system calls leaves it the sockets that Landlock knows about:
+of TCP and UDP. What this kernel cannot do is told, not passed over.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import struct
@@ -21,10 +23,22 @@ from typing import Any, Final
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 """The numbers of these system calls, the same on all architectures."""
 
+_PR_SET_SECCOMP, _SECCOMP_FILTER = 22, 2
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 24, 47, 4
 _CAPABILITIES: Final = 64
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _CAPSET: Final = {"x86_64": 126, "aarch64": 91}
+
+_CALLS: Final = {"x86_64": (0xC000003E, 41, 44, 46, 307), "aarch64": (0xC00000B7, 198, 206, 211, 269)}
+"""What the kernel calls an architecture (AUDIT_ARCH), and there the numbers of socket, sendto, sendmsg and sendmmsg."""
+_IO_URING_SETUP: Final = 425
+_X32: Final = 0x40000000
+"""From here on x86-64 counts the system calls of its x32 programs."""
+
+_LOAD, _IF_EQUAL, _IF_NOT_LESS, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_CALL, _MACHINE, _ARGUMENTS = 0, 4, range(16, 64, 8)
+"""Where a filter finds the number of a call, the architecture, and the lower half of each argument."""
+_AF_INET, _AF_INET6, _AF_NETLINK, _TCP, _UDP, _MSG_FASTOPEN = 2, 10, 16, 6, 17, 0x20000000
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
 _FS_RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
@@ -77,7 +91,7 @@ def confine(confinement: Confinement) -> tuple[str, ...]:
         return ("only Linux keeps it from the files and processes of this user",)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    lacking = tuple(_landlocked(libc, confinement))
+    lacking = (*_landlocked(libc, confinement), *_without_other_sockets(libc))
     _drop_capabilities(libc)
     return lacking
 
@@ -133,6 +147,53 @@ def _allow(libc: Any, rules: int, paths: Iterable[str], rights: int) -> None:
                 libc.syscall(_ADD_RULE, rules, _RULE_PATH, struct.pack("=Qi", fit, descriptor), 0)
             finally:
                 os.close(descriptor)
+
+
+def _without_other_sockets(libc: Any) -> Iterator[str]:
+    """Refuse what would get around Landlock to Redis or a worker: MPTCP, TCP Fast Open, Unix sockets, io_uring.
+
+    https://docs.kernel.org/userspace-api/seccomp_filter.html
+    """
+    calls = _CALLS.get(os.uname().machine)
+    rules = b"" if calls is None else b"".join(_instructions(*calls))
+    if rules:
+        kept = ctypes.create_string_buffer(rules)
+        program = struct.pack("@HP", len(rules) // 8, ctypes.addressof(kept))
+        if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_FILTER, program, 0, 0) == 0:
+            return
+    yield "this kernel does not filter system calls: by MPTCP or a Unix socket it can connect to Redis and to workers"
+
+
+def _instructions(machine: int, socket: int, sendto: int, sendmsg: int, sendmmsg: int) -> Iterator[bytes]:
+    """The filter: a call that it does not know, or with arguments that do no harm, is allowed."""
+    allowed, refused = 21, 22
+    rules = (  # what to do, a number, and where to go on if it holds, and if not
+        (_LOAD, _MACHINE, 0, 0),
+        (_IF_EQUAL, machine, 2, refused),
+        (_LOAD, _CALL, 0, 0),
+        (_IF_NOT_LESS, _X32, refused, 4),
+        (_IF_EQUAL, _IO_URING_SETUP, refused, 5),
+        (_IF_EQUAL, socket, 13, 6),
+        (_IF_EQUAL, sendto, 11, 7),
+        (_IF_EQUAL, sendmmsg, 11, 8),
+        (_IF_EQUAL, sendmsg, 9, allowed),
+        (_LOAD, _ARGUMENTS[2], 0, 0),
+        (_IF_ANY_BIT, _MSG_FASTOPEN, refused, allowed),
+        (_LOAD, _ARGUMENTS[3], 0, 0),
+        (_IF_ANY_BIT, _MSG_FASTOPEN, refused, allowed),
+        (_LOAD, _ARGUMENTS[0], 0, 0),
+        (_IF_EQUAL, _AF_NETLINK, allowed, 15),  # the C library asks which addresses there are
+        (_IF_EQUAL, _AF_INET, 17, 16),
+        (_IF_EQUAL, _AF_INET6, 17, refused),
+        (_LOAD, _ARGUMENTS[2], 0, 0),
+        (_IF_EQUAL, 0, allowed, 19),
+        (_IF_EQUAL, _TCP, allowed, 20),
+        (_IF_EQUAL, _UDP, allowed, refused),
+        (_RETURN, 0x7FFF0000, 0, 0),
+        (_RETURN, 0x00050000 | errno.EACCES, 0, 0),
+    )
+    for place, (code, number, holds, not_) in enumerate(rules):
+        yield struct.pack("=HBBI", code, max(0, holds - place - 1), max(0, not_ - place - 1), number)
 
 
 def _drop_capabilities(libc: Any) -> None:
