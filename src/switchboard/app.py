@@ -31,6 +31,7 @@ from switchboard.authorization import Authorization, authorize
 from switchboard.backends import Backend
 from switchboard.common.quota import Quota
 from switchboard.errors import StateUnavailable
+from switchboard.fleet import FleetLocks
 from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH
 from switchboard.http.landing import ForBrowsers, Landing
 from switchboard.http.middleware.access import ToolOf
@@ -43,7 +44,6 @@ from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap
-from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
 from switchboard.state import State, awaiting_redis, join, open_state

@@ -34,10 +34,10 @@ from switchboard.account.sign_in import SIGN_IN_S, IssuerSignIn, NoSignIn, SignI
 from switchboard.account.signing import Cookie, Signer
 from switchboard.common.pages.renderer import Pages
 from switchboard.common.quota import Quota
+from switchboard.fleet import FleetLocks
 from switchboard.http.middleware.bearer import Gate, digest_of
 from switchboard.http.middleware.rate_limit import Counting, Permits
 from switchboard.identity import Principal, TokenVerifier
-from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.state import State
 
 CONNECTS_A_MINUTE: Final = 30

@@ -19,8 +19,8 @@ from switchboard.account.records import Records
 from switchboard.account.signing import Cookie
 from switchboard.common.sealing import b64, random_token
 from switchboard.errors import AuthorizationUnavailable, CredentialUnavailable
+from switchboard.fleet import FleetLocks
 from switchboard.identity import ANONYMOUS, KeyBoundToken, Principal, TokenVerifier
-from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.outbound_auth.token_set import TokenSet
 
 LIVES_S: Final = 12 * 3600

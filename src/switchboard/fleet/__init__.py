@@ -1,6 +1,6 @@
 """What the workers of one fleet do together.
 
-Owns `peers`, one call to another worker; fenced leases, who leads, and heartbeats.
+Owns `peers`, one call to another worker; fenced leases, locks, who leads, and heartbeats.
 
 May import: state, leaves.
 Never imports: sessions, backends, http, settings.
@@ -8,5 +8,6 @@ Never imports: sessions, backends, http, settings.
 
 from switchboard.fleet.heartbeat import Heartbeat, mint_worker_id
 from switchboard.fleet.leases import Lease
+from switchboard.fleet.locks import FleetLocks
 
-__all__ = ["Heartbeat", "Lease", "mint_worker_id"]
+__all__ = ["FleetLocks", "Heartbeat", "Lease", "mint_worker_id"]

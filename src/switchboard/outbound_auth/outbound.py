@@ -15,9 +15,9 @@ import httpx2
 from switchboard.common.fetch.fetcher import Resolve, system_resolver
 from switchboard.common.fetch.guarded_transport import GuardedTransport
 from switchboard.common.fetch.public_addresses import is_public
+from switchboard.fleet import FleetLocks
 from switchboard.outbound_auth.accounts import OAuthAccounts
 from switchboard.outbound_auth.client import WAIT_S, OAuthClient
-from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.outbound_auth.oauth_providers import OAuthProvider
 from switchboard.outbound_auth.registration import Registrations
 from switchboard.outbound_auth.renewals import Renewals

@@ -17,9 +17,9 @@ import httpx2
 
 from switchboard.common.visible_text import excerpt
 from switchboard.errors import CredentialUnavailable
+from switchboard.fleet import FleetLocks
 from switchboard.outbound_auth.client_auth import ClientIdentity, secret_method
 from switchboard.outbound_auth.endpoints import Endpoints
-from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.outbound_auth.oauth_providers import ClientAuth, OAuthProvider
 from switchboard.outbound_auth.provider_errors import ANSWER_S, explained, read_answer, refused
 from switchboard.outbound_auth.token_set import fits

@@ -20,8 +20,8 @@ import structlog
 
 from switchboard.aio import Start, background
 from switchboard.errors import CredentialUnavailable, NotConnected, StateUnavailable, SwitchboardError
+from switchboard.fleet import FleetLocks
 from switchboard.outbound_auth.client import OAuthClient
-from switchboard.outbound_auth.fleet_lock import FleetLocks
 from switchboard.outbound_auth.provider_errors import ProviderRefused
 from switchboard.outbound_auth.token_set import TokenSet
 from switchboard.vault import Conflict, Record, RecordKey, RecordRefused, Undecryptable, Vault

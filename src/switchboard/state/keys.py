@@ -36,7 +36,6 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:offer:{<backend>:<digest>}:lead` | string | `worker:epoch` that asks what it offers | LEASE, renewed |
 | `mcp:links:{<digest>}` | hash | links that one owner was given, by digest: backend and URI | LINKS_LIFE, sliding |
 | `mcp:links:{<digest>}:order` | sorted set | in which order they were given | LINKS_LIFE, sliding |
-| `mcp:outbound:<digest>:lock` | string | `worker:epoch` that renews tokens, or registers | LEASE, renewed |
 | `mcp:bus` | pub/sub | change notices for listen streams and standalone streams | - |
 | `mcp:roots` | pub/sub | whose roots changed | - |
 | `account:<kind>:{<hash>}` | string | a browser's session, or its way to a provider; sealed | 12 h, 10 min |
@@ -46,7 +45,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `vault:namespaces` | set | the namespaces in which there were credentials | - |
 | `vault:{<namespace>}:owners` | set | who has credentials there | - |
 | `vault:{<namespace>}:<digest>` | hash | one owner's credentials by name, encrypted | each as it says |
-| `vault:lock:<digest>` | string | who writes that credential to a store without conditional writes | LEASE |
+| `mcp:lock:<digest>` | string | `worker:epoch` that does what one worker at a time may do | LEASE, renewed |
 | `audit` | stream | who did what to what, why, and how it ended | AUDIT_ENTRIES, AUDIT_DAYS |
 | `api:idempotency:<digest>` | string | what a POST with an idempotency key was answered | a day |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
@@ -192,9 +191,6 @@ class Keys:
     def roots_changed(self) -> str:
         return f"{self.prefix}mcp:roots"
 
-    def outbound_lock(self, digest: str) -> str:
-        return f"{self.prefix}mcp:outbound:{digest}:lock"
-
     def account(self, kind: str, digest: str) -> str:
         return f"{self.prefix}account:{kind}:{{{digest}}}"
 
@@ -216,8 +212,8 @@ class Keys:
     def vault_records(self, tag: str, digest: str) -> str:
         return f"{self.prefix}vault:{{{tag}}}:{digest}"
 
-    def vault_lock(self, digest: str) -> str:
-        return f"{self.prefix}vault:lock:{digest}"
+    def lock(self, digest: str) -> str:
+        return f"{self.prefix}mcp:lock:{digest}"
 
     def audit(self) -> str:
         return f"{self.prefix}audit"

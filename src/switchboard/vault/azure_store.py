@@ -24,7 +24,7 @@ API: Final = "api-version=7.4"
 REMOVED: Final = "removed"
 """What a secret says whose record was removed, and its tag."""
 
-Lock = Callable[[str], AbstractAsyncContextManager[None]]
+Lock = Callable[[str], AbstractAsyncContextManager[object]]
 
 
 class AzureDocuments:

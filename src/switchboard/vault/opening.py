@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import httpx2
 import structlog
 
 from switchboard.audit import AuditLog
 from switchboard.errors import ConfigurationError, VaultUnavailable
-from switchboard.fleet import Lease
+from switchboard.fleet import FleetLocks
 from switchboard.state import State
 from switchboard.vault.aws_store import AwsDocuments, aws_client
 from switchboard.vault.azure_identity import AzureIdentity
@@ -28,10 +25,6 @@ from switchboard.vault.location import Location
 from switchboard.vault.records import Store
 from switchboard.vault.redis_store import RedisStore
 from switchboard.vault.vault import Vault
-
-LOCK_POLL_S: Final = 0.1
-LOCK_S: Final = 10.0
-"""How long a writer waits for its turn."""
 
 log = structlog.get_logger("switchboard.vault")
 
@@ -133,19 +126,5 @@ def _unlocked(_name: str) -> nullcontext[None]:
 
 def _fleet_lock(state: State) -> Lock:
     """Writers of one document take turns, on all workers."""
-
-    @asynccontextmanager
-    async def locked(name: str) -> AsyncIterator[None]:
-        lease = Lease(state, state.keys.vault_lock(hashlib.sha256(name.encode()).hexdigest()[:32]), "vault")
-        try:
-            async with asyncio.timeout(LOCK_S):
-                while not await lease.claim():  # noqa: ASYNC110 - another worker has it
-                    await asyncio.sleep(LOCK_POLL_S)
-        except TimeoutError:
-            raise VaultUnavailable("Another worker has been writing the same credential for too long") from None
-        try:
-            yield
-        finally:
-            await lease.release()
-
-    return locked
+    locks = FleetLocks(state, "vault")
+    return lambda name: locks.hold("vault", name)

@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from switchboard.aio import background
-from switchboard.errors import CredentialUnavailable, StateUnavailable
-from switchboard.fleet import Lease
-from switchboard.state import State
+from switchboard.errors import StateBusy, StateUnavailable
+from switchboard.fleet.leases import Lease
+
+if TYPE_CHECKING:
+    from switchboard.state.connect import State
 
 FIRST_LOOK_S: Final = 0.03
 SLOWEST_LOOK_S: Final = 0.5
@@ -34,16 +36,16 @@ class FleetLocks:
         """Wait until no other worker has this lock, and have it for the body; it is renewed as long as that takes.
 
         Raises:
-            CredentialUnavailable: others have it for longer than a dead worker could.
+            StateBusy: others have it for longer than a dead worker could.
             StateUnavailable: Redis cannot be reached.
         """
         digest = hashlib.sha256("\\0".join(name).encode()).hexdigest()[:32]
-        lease = Lease(self._state, self._state.keys.outbound_lock(digest), self._worker)
+        lease = Lease(self._state, self._state.keys.lock(digest), self._worker)
         timing = self._state.timing
         pause, waited = FIRST_LOOK_S, 0.0
         while not await lease.claim():
             if waited > 2 * timing.lease_s:
-                raise CredentialUnavailable("Another worker is at it for too long; try again in a moment", retry=True)
+                raise StateBusy("Another worker is at it for too long; try again in a moment")
             await asyncio.sleep(pause)
             waited += pause
             pause = min(SLOWEST_LOOK_S, pause * 1.5)
