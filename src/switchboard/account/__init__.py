@@ -4,6 +4,6 @@ Owns the sign-in (this server is a client of the issuer that MCP clients use), t
 `/connections`, the links that calls hand out, and `/api/auth/…`. Other pages of this server sign people in with the
 same `SignIn`.
 
-May import: http, outbound_auth, vault, identity, state, leaves.
+May import: fleet, http, outbound_auth, vault, identity, state, leaves.
 Never imports: auth_server, settings, sessions, gateway, backends, plugins.
 """
