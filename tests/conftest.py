@@ -151,6 +151,19 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+@pytest.fixture(scope="session")
+def _redis_of_fleets(start_private_redis: Callable[..., RedisServer]) -> RedisServer:
+    return start_private_redis()
+
+
+@pytest.fixture(scope="module")
+def fleet_redis(_redis_of_fleets: RedisServer) -> str:
+    """The URL of a real Redis for workers that all tests of a module share: empty at first, not between the tests."""
+    with redis.Redis.from_url(_redis_of_fleets.url) as client:
+        client.flushall()
+    return _redis_of_fleets.url
+
+
 BACKGROUND = frozenset({"EVAL", "PING", "CLIENT", "SELECT", "HELLO"})
 """What workers send to Redis whether or not they call each other."""
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
 import pytest
+import pytest_asyncio
+import redis.asyncio
 
 from switchboard.cli.login import obtain_token
 from switchboard.outbound_auth.connectables import Connectable, CredentialField
@@ -112,36 +114,68 @@ class Browser:
 OpenHouse = Callable[..., Awaitable[House]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def provider() -> AsyncIterator[Provider]:
     async with served(Provider(signed_in="alice-there")) as running:
         yield running
 
 
-@pytest.fixture
+@asynccontextmanager
+async def opening(redis_url: str, workers: int = 2, path: str = "", **settings: Any) -> AsyncIterator[House]:
+    """Workers that have nothing to connect to yet."""
+    port = urlsplit(settings.get("base_uri", "")).port or free_port()
+    base = settings.pop("base_uri", f"http://localhost:{port}{path}")
+    given = {"auth_mode": "integrated", "base_uri": base} | settings
+    async with AsyncExitStack() as stack:
+        running = [
+            await stack.enter_async_context(serving(redis_url, port if number == 0 else 0, **given))
+            for number in range(workers)
+        ]
+        yield House(running, base, Provider())
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def open_house(redis_url: str, provider: Provider) -> AsyncIterator[OpenHouse]:
-    """`await open_house(workers=2, path="", **settings)`."""
+    """`await open_house(workers=2, path="", **settings)`: a house of the test's own."""
     async with AsyncExitStack() as stack:
 
-        async def opened(workers: int = 2, path: str = "", **settings: Any) -> House:
-            port = urlsplit(settings.get("base_uri", "")).port or free_port()
-            base = settings.pop("base_uri", f"http://localhost:{port}{path}")
-            given = {"auth_mode": "integrated", "base_uri": base} | settings
-            running = [
-                await stack.enter_async_context(serving(redis_url, port if number == 0 else 0, **given))
-                for number in range(workers)
-            ]
-            for worker in running:
-                furnish(worker, provider)
-            return House(running, base, provider)
+        async def opened(*given: Any, **settings: Any) -> House:
+            return furnished(await stack.enter_async_context(opening(redis_url, *given, **settings)), provider)
 
         yield opened
 
 
-@pytest.fixture
-async def house(open_house: OpenHouse) -> House:
-    """Two workers, with our authorization server in each."""
-    return await open_house()
+@dataclass
+class Shared:
+    """The house of all tests of a module, and the keys that its workers wrote when they started."""
+
+    house: House
+    began_with: frozenset[str]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(fleet_redis: str) -> AsyncIterator[Shared]:
+    async with (
+        opening(fleet_redis) as opened,
+        redis.asyncio.Redis.from_url(fleet_redis, decode_responses=True) as client,
+    ):
+        yield Shared(opened, frozenset(str(key) for key in await client.keys()))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(shared: Shared, fleet_redis: str, provider: Provider) -> AsyncIterator[House]:
+    """Two workers, with our authorization server in each, that know nobody: what a test left in Redis is deleted."""
+    yield furnished(shared.house, provider)
+    async with redis.asyncio.Redis.from_url(fleet_redis, decode_responses=True) as client:
+        if left := [key for key in await client.keys() if key not in shared.began_with]:
+            await client.delete(*left)
+
+
+def furnished(house: House, provider: Provider) -> House:
+    """The same workers, with things to connect to at this provider."""
+    for worker in house.workers:
+        furnish(worker, provider)
+    return House(house.workers, house.base, provider)
 
 
 def furnish(worker: Worker, provider: Provider) -> None:

@@ -11,6 +11,8 @@ from switchboard.account.connect_links import ConnectLinks
 from tests.account.conftest import Browser, House, OpenHouse
 from tests.outbound_auth.provider import Endpoint, Fault
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def state_of(house: House, subject: str) -> str:
     """How somebody stands at the tracker."""
@@ -62,7 +64,8 @@ async def test_a_link_that_is_over_changed_or_for_something_else_is_refused(hous
             assert "This link is over" in page.text
 
 
-async def test_a_worker_killed_in_the_middle_does_not_stop_it(house: House) -> None:
+async def test_a_worker_killed_in_the_middle_does_not_stop_it(open_house: OpenHouse) -> None:
+    house = await open_house()
     async with house.browser("alice") as alice:
         back = await left(alice, house.link("alice"))
         house.workers[0].server.should_exit = True

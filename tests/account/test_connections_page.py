@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.account.conftest import House
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_person_signs_in_as_whom_mcp_clients_know_and_sees_what_can_be_connected(house: House) -> None:

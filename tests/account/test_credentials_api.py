@@ -10,6 +10,8 @@ import pytest
 from switchboard.vault import RecordKey
 from tests.account.conftest import Browser, House, OpenHouse
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 API = "/api/auth/credentials"
 KEY = {"id": "weather", "values": {"key": "sk-1"}}
 

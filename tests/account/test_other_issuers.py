@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+import pytest_asyncio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -21,6 +22,8 @@ from tests.sso.conftest import Issuer
 from tools.fleet.children import free_port
 from tools.serving import serving
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @dataclass
 class Apart:
@@ -30,7 +33,7 @@ class Apart:
     settings: dict[str, Any]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def apart(redis_url: str) -> AsyncIterator[Apart]:
     port, mine = free_port(), free_port()
     issuer, base = f"http://localhost:{port}", f"http://localhost:{mine}"
@@ -119,7 +122,7 @@ class Sso(Issuer):
         return JSONResponse({"access_token": token, "token_type": "Bearer", "expires_in": 300})
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def sso() -> AsyncIterator[Sso]:
     issuer = Sso()
     async with serving(issuer.app(), lifespan="off") as server:

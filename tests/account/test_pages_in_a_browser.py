@@ -8,23 +8,34 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.account.conftest import House
 from tests.auth.pages.test_pages_in_a_browser import AUDIT
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 GOOD = {"lang": "en", "title": True, "headings": 1, "mains": 1, "nameless": [], "small": [], "wide": False}
 
 
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no chromium on PATH; name one in CHROMIUM")
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        await started.close()
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def chromium(started: Browser) -> AsyncIterator[Browser]:
+    """The module's browser, with no pages or cookies of other tests in it."""
+    yield started
+    for context in started.contexts:
+        await context.close()
 
 
 async def opened(chromium: Browser, **options: Any) -> tuple[Page, list[str]]:

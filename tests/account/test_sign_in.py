@@ -17,6 +17,8 @@ from switchboard.settings import Settings
 from tests.account.conftest import Browser, House, OpenHouse
 from tools.fleet.children import free_port
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 API = "/api/auth/credentials"
 
 
