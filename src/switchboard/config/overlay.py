@@ -233,10 +233,10 @@ def without(document: Document, place: tuple[str, ...]) -> Document:
 
 def _layered(found: Sequence[str | None]) -> Layered:
     """Of the three fields; none of them is there before the first change."""
-    if found[2] is None:
+    if all(each is None for each in found):
         return Layered()
     try:
-        removed, stated, revision = json.loads(found[0] or ""), json.loads(found[1] or ""), int(found[2])
+        removed, stated, revision = json.loads(found[0] or ""), json.loads(found[1] or ""), int(found[2] or "")
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(UNREADABLE) from error
     if not isinstance(removed, dict) or not isinstance(stated, dict):
