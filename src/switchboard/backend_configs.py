@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from switchboard.backends import Backend, Bounds, Http, Patience, Sse, Stdio
+from switchboard.common.fetch.guarded_transport import origin_of
 from switchboard.config import Auth, OAuthClient, PluginSection, ServerSection, ServiceAuth
 from switchboard.config.model import digest
 from switchboard.errors import ConfigurationError, CredentialUnavailable
@@ -169,7 +170,8 @@ class CredentialsOfServers:
 
     def _user_oauth(self, name: str, section: ServerSection) -> OutboundCredentials:
         auth, namespace = section.auth, _namespace(name)
-        accounts = self.outbound.accounts(namespace, name, self._account_provider(name, section))
+        server = origin_of(section.addresses[0]) if section.addresses else ""
+        accounts = self.outbound.accounts(namespace, name, self._account_provider(name, section), server)
         wanted = WantedScopes(self.vault, namespace)
         self.connectables.put(
             Connectable(
@@ -202,7 +204,8 @@ class CredentialsOfServers:
         else:
             exchange = self._assertion(name, section, targets)
         itself = self._itself(name, section)
-        return Exchanged(exchange, self.vault, namespace, itself, repr(auth), auth.env, self.clock)
+        described = repr((auth, section.addresses, self.issuer))
+        return Exchanged(exchange, self.vault, namespace, itself, described, auth.env, self.clock)
 
     def _assertion(self, name: str, section: ServerSection, targets: dict[str, str]) -> IdentityAssertion:
         auth = section.auth

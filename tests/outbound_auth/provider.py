@@ -139,6 +139,8 @@ class Provider:
     """Members that its metadata has, too."""
     refuses: str = ""
     """With which OAuth error a person's consent, or a token, is refused."""
+    asserts: bool = True
+    """Whether it knows ID-JAG; else it gives an access token to whoever wants an assertion."""
     trusts: Mapping[str, Provider] = field(default_factory=dict)
     """Whose assertions are good here, by issuer."""
     faults: dict[Endpoint, Fault] = field(default_factory=dict)
@@ -339,7 +341,7 @@ class Provider:
             subject = claims["sub"] if claims else None
         if subject is None:
             return _error("invalid_request")
-        if sent.get("requested_token_type") == ID_JAG:
+        if self.asserts and sent.get("requested_token_type") == ID_JAG:
             claims = {"sub": subject, "aud": sent.get("audience"), "client_id": client, "scope": " ".join(scopes)}
             assertion = self.signed(typ="oauth-id-jag+jwt", **claims, resource=sent.get("resource", ""))
             said = {"issued_token_type": ID_JAG, "token_type": "N_A", "access_token": assertion, "expires_in": 300}

@@ -226,6 +226,24 @@ async def test_an_account_ends_here_even_when_the_provider_cannot_be_told(
     assert await worker.vault.owners("server:tracker") == []
 
 
+async def test_what_a_person_allowed_one_server_is_sent_to_no_other_that_gets_its_name(
+    worker: Worker, provider: Provider
+) -> None:
+    first = worker.outbound.accounts("server:tracker", "tracker", described(provider), "https://one.example")
+    other = worker.outbound.accounts("server:tracker", "tracker", described(provider), "https://other.example")
+    provider.expires_in = 0
+    await connect(first)
+    assert (await first.token(ALICE)).renewed, "which is for the same server"
+    provider.expires_in = 3600
+    tokens = await first.token(ALICE)
+    with pytest.raises(NotConnected, match=r"was connected for https://one\.example"):
+        await other.token(ALICE)
+    assert (await other.status(ALICE)).state == "reauthorization_needed"
+
+    assert await other.revoke(ALICE) == ""
+    assert provider.person(tokens.access_token) is None, "it can be ended all the same"
+
+
 async def test_a_provider_without_revocation_is_mentioned(worker: Worker, provider: Provider) -> None:
     provider.without = ("revocation_endpoint",)
     accounts = worker.accounts(described(provider))

@@ -13,7 +13,10 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from switchboard.errors import ConfigurationError, CredentialUnavailable
-from switchboard.outbound_auth.token_set import ACCESS_TOKEN, ID_JAG, ID_TOKEN
+from switchboard.identity import Caller, Principal
+from switchboard.outbound_auth.credentials import NO_CREDENTIALS
+from switchboard.outbound_auth.strategies.exchanged import Exchanged
+from switchboard.outbound_auth.token_set import ACCESS_TOKEN, ID_JAG, ID_TOKEN, TokenSet
 from tests.outbound_auth.conftest import Worker, described
 from tests.outbound_auth.provider import Client, Provider, served
 
@@ -133,6 +136,17 @@ async def test_an_identity_assertion_of_the_companys_provider_opens_the_backends
             await client.by_assertion(provider.signed(sub="alice", aud="https://other.example"))
 
 
+async def test_an_access_token_of_the_companys_provider_is_shown_to_no_other_as_an_assertion(
+    worker: Worker, provider: Provider
+) -> None:
+    provider.asserts = False
+    idp = worker.outbound.client(described(provider))
+    with pytest.raises(CredentialUnavailable, match=r"no assertion .*access_token"):
+        await idp.by_exchange(
+            provider.signed(sub="alice"), ID_TOKEN, requested=ID_JAG, audience="https://other.example"
+        )
+
+
 async def test_an_assertion_is_no_access_token(worker: Worker, provider: Provider) -> None:
     client = worker.outbound.client(described(provider))
     provider.token_type = "N_A"
@@ -166,3 +180,23 @@ async def test_a_provider_that_is_not_there_is_explained(worker: Worker, unused_
     with pytest.raises(CredentialUnavailable, match="cannot be reached") as told:
         await worker.outbound.client(described(gone)).by_client_credentials()
     assert told.value.retry
+
+
+async def test_what_was_exchanged_for_one_server_is_sent_to_no_other_that_gets_its_name(
+    worker: Worker, provider: Provider
+) -> None:
+    client = worker.outbound.client(described(provider))
+
+    async def exchange(caller: Caller) -> TokenSet:
+        return await client.by_exchange(provider.signed(sub=caller.principal.subject), ID_TOKEN)
+
+    def at(address: str) -> Exchanged:
+        return Exchanged(exchange, worker.vault, "server:tracker", NO_CREDENTIALS, f"auth of {address}")
+
+    alice = Caller(Principal(provider.url, "alice", ""))
+    await at("https://one.example").prepare(alice)
+    first = await at("https://one.example").headers(alice.principal.person)
+    with pytest.raises(CredentialUnavailable):
+        await at("https://other.example").headers(alice.principal.person)
+    await at("https://other.example").prepare(alice)
+    assert await at("https://other.example").headers(alice.principal.person) != first

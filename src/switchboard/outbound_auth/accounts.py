@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import structlog
 
-from switchboard.errors import CredentialUnavailable, NotConnected
+from switchboard.errors import CredentialUnavailable
 from switchboard.outbound_auth.client import OAuthClient
 from switchboard.outbound_auth.provider_errors import ProviderRefused
 from switchboard.outbound_auth.renewals import RECORD, Account, Renewals
@@ -49,6 +49,7 @@ class OAuthAccounts:
         namespace: `server:NAME` or `plugin:NAME`.
         name: what its connect page is found by, and what people call it.
         clock: Unix seconds; the fleet's.
+        server: the origin of the backend, which people allow something to: it is sent to no other.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class OAuthAccounts:
         vault: Vault,
         renewals: Renewals,
         clock: Callable[[], float],
+        server: str = "",
     ) -> None:
         self.namespace = namespace
         self.name = name
@@ -66,6 +68,7 @@ class OAuthAccounts:
         self._vault = vault
         self._renewals = renewals
         self._clock = clock
+        self._server = server
 
     async def begin(
         self, person: str, *, redirect_uri: str, state: str | None = None, scopes: Sequence[str] = ()
@@ -105,6 +108,7 @@ class OAuthAccounts:
                 f"{provider.name} granted less than is needed: {', '.join(missing)} is missing. Connect again, and"
                 " allow everything that is asked for"
             )
+        tokens = replace(tokens, server=self._server)
         try:
             await self._vault.put(self._key(person), tokens.as_record(), purpose="connected by the person")
         except RecordRefused as error:
@@ -155,10 +159,9 @@ class OAuthAccounts:
         with suppress(Undecryptable):
             record = await self._vault.get(account.key, purpose="revoke an account")
         await self._vault.delete(account.key, purpose="revoked by the person")
-        try:
-            return await self._end_at_provider(account.tokens(record))
-        except NotConnected:
+        if record is None or "reconnect" in record.value:
             return ""
+        return await self._end_at_provider(TokenSet.of_record(record.value))
 
     async def require_reauth(self, person: str, reason: str = "") -> None:
         """Have the person connect again before the next call. Nothing changes for whoever is not connected."""
@@ -168,7 +171,7 @@ class OAuthAccounts:
             await self._vault.put(account.key, value, purpose="the person has to connect again")
 
     def _account(self, person: str) -> Account:
-        return Account(self.client, self._key(person), person, self.name, self._clock)
+        return Account(self.client, self._key(person), person, self.name, self._clock, self._server)
 
     def _key(self, person: str) -> RecordKey:
         return RecordKey(self.namespace, RECORD, person)

@@ -179,11 +179,13 @@ class OAuthClient:
             refresh_token=before.refresh_token,
             **self._targets(),
         )
-        return replace(found, refresh_token=found.refresh_token or before.refresh_token, renewed=True)
+        refresh_token = found.refresh_token or before.refresh_token
+        return replace(found, refresh_token=refresh_token, renewed=True, server=before.server)
 
     async def by_client_credentials(self, scopes: Sequence[str] = ()) -> TokenSet:
         """Tokens for this gateway itself (RFC 6749 §4.4)."""
-        return await self._scoped("let this gateway in", "client_credentials", scopes, **self._targets())
+        found, _ = await self._scoped("let this gateway in", "client_credentials", scopes, **self._targets())
+        return found
 
     async def by_exchange(
         self,
@@ -200,7 +202,7 @@ class OAuthClient:
             requested: the type that is wanted; with `ID_JAG`, an assertion for another authorization server.
             targets: `audience` and `resource`, where they are not those of the description.
         """
-        return await self._scoped(
+        found, answer = await self._scoped(
             "exchange a token",
             EXCHANGE,
             scopes,
@@ -210,10 +212,19 @@ class OAuthClient:
             requested_token_type=requested,
             **self._targets() | targets,
         )
+        if requested != ACCESS_TOKEN and answer.get("issued_token_type") != requested:
+            # What is asked for is shown to another server, and an access token would let that one in here.
+            said = excerpt(answer.get("issued_token_type"), 100)
+            raise CredentialUnavailable(
+                f"{self.provider.name} gave no assertion ({requested}) but {said}: its operator has to enable them"
+            )
+        return found
 
     async def by_assertion(self, assertion: str, scopes: Sequence[str] = ()) -> TokenSet:
         """Tokens for whom an assertion is about (RFC 7523 §2.1)."""
-        return await self._scoped("accept an assertion", JWT_BEARER, scopes, assertion=assertion, **self._targets())
+        targets = self._targets()
+        found, _ = await self._scoped("accept an assertion", JWT_BEARER, scopes, assertion=assertion, **targets)
+        return found
 
     async def revoke(self, tokens: TokenSet) -> bool:
         """Have the provider end these tokens (RFC 7009); whether it can.
@@ -237,10 +248,11 @@ class OAuthClient:
 
     # -- requests to the token endpoint ------------------------------------------------------------------------------
 
-    async def _scoped(self, doing: str, grant_type: str, scopes: Sequence[str], **members: Any) -> TokenSet:
+    async def _scoped(
+        self, doing: str, grant_type: str, scopes: Sequence[str], **members: Any
+    ) -> tuple[TokenSet, dict[str, Any]]:
         asked = tuple(scopes) or self.provider.scopes
-        found, _ = await self._ask(doing, grant_type, asked, scope=" ".join(asked), **members)
-        return found
+        return await self._ask(doing, grant_type, asked, scope=" ".join(asked), **members)
 
     async def _ask(
         self,

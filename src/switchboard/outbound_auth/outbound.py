@@ -72,7 +72,7 @@ class Outbound:
         registrations = Registrations(self._vault, self._locks, namespace, self._clock) if namespace else None
         return OAuthClient(provider, transport, registrations, self._clock)
 
-    def accounts(self, namespace: str, name: str, provider: OAuthProvider) -> OAuthAccounts:
-        """People's accounts for one backend or plugin, at that provider."""
+    def accounts(self, namespace: str, name: str, provider: OAuthProvider, server: str = "") -> OAuthAccounts:
+        """People's accounts for one backend or plugin, at that provider; `server` as of `OAuthAccounts`."""
         client = self.client(provider, namespace)
-        return OAuthAccounts(namespace, name, client, self._vault, self._renewals, self._clock)
+        return OAuthAccounts(namespace, name, client, self._vault, self._renewals, self._clock, server)

@@ -62,6 +62,8 @@ class Account:
     person: str
     name: str
     clock: Callable[[], float]
+    server: str = ""
+    """The origin of the backend that the tokens go to."""
 
     async def record(self, vault: Vault, purpose: str) -> Record | None:
         """What the vault has.
@@ -87,7 +89,11 @@ class Account:
             raise NotConnected(self.person, self.name, f"You are not connected to {self.name} yet")
         if "reconnect" in record.value:
             raise NotConnected(self.person, self.name, str(record.value["reconnect"]))
-        return TokenSet.of_record(record.value)
+        tokens = TokenSet.of_record(record.value)
+        if tokens.server != self.server:  # the name may be that of another server by now
+            why = f"{self.name} is at {self.server or 'no address'} now, and was connected for {tokens.server}"
+            raise NotConnected(self.person, self.name, f"{why}: connect again")
+        return tokens
 
     def is_stale(self, tokens: TokenSet, refused: str | None) -> bool:
         """Whether they have to be renewed before they are used; `refused` is an access token that was."""

@@ -47,6 +47,9 @@ class TokenSet:
     client_id: str = ""
     """Which client of the provider's it was issued to."""
 
+    server: str = ""
+    """The origin of the backend that it may be sent to; empty where that is not kept apart."""
+
     token_type: str = "Bearer"  # noqa: S105 - a type's name
     renewed: bool = False
     """Whether it came in exchange for a refresh token."""

@@ -7,6 +7,7 @@ it, also one whose connection has no request of the person's at hand.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from switchboard.outbound_auth.token_set import ID_JAG, TokenSet
 from switchboard.vault import RecordKey, Vault
 
 RECORD: Final = "exchanged"
+FOR: Final = "for"
+"""The member of the record that says for which configuration the token was got: with another it is not sent."""
 LONGEST_KEPT_S: Final = 3600.0
 """How long a token is kept of which its issuer did not say when it ends."""
 
@@ -99,7 +102,7 @@ class Exchanged:
     namespace: str
     itself: OutboundCredentials
     described: str
-    """Equal for equal configurations; has no secret."""
+    """Equal for equal configurations, addresses included; has no secret."""
 
     variable: str | None = None
     clock: Callable[[], float] = field(default=time.time, repr=False)
@@ -119,7 +122,8 @@ class Exchanged:
                 tokens = await self.exchange(caller)
                 until = tokens.expires_at or self.clock() + LONGEST_KEPT_S
                 purpose = "exchanged for the person"
-                await self.vault.put(self._key(person), tokens.as_record(), purpose=purpose, expires_at=until)
+                record = tokens.as_record() | {FOR: self._whom_for}
+                await self.vault.put(self._key(person), record, purpose=purpose, expires_at=until)
 
     async def headers(self, person: str) -> Mapping[str, str]:
         """The token.
@@ -156,8 +160,14 @@ class Exchanged:
 
     async def _kept(self, person: str) -> TokenSet | None:
         record = await self.vault.get(self._key(person), purpose="call in the person's name")
-        tokens = TokenSet.of_record(record.value) if record is not None else None
+        fits = record is not None and record.value.get(FOR) == self._whom_for
+        tokens = TokenSet.of_record(record.value) if record is not None and fits else None
         return None if tokens is None or tokens.ends_soon(self.clock()) else tokens
+
+    @property
+    def _whom_for(self) -> str:
+        """Tells tokens apart that were got for another server of this name, or in another way."""
+        return hashlib.sha256(self.described.encode()).hexdigest()[:32]
 
     def _key(self, person: str) -> RecordKey:
         return RecordKey(self.namespace, RECORD, person)
