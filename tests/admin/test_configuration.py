@@ -4,8 +4,11 @@ import asyncio
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.admin.conftest import Fleet
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CAT = {"command": "cat", "enabled": False}
 
@@ -87,7 +90,7 @@ async def test_of_two_changes_at_once_one_is_refused(fleet: Fleet) -> None:
     assert sorted(codes) == [200, *[412] * 5]
 
 
-async def test_what_would_not_be_valid_is_refused_with_the_place_and_nothing_changes(fleet: Fleet) -> None:
+async def test_what_would_not_be_valid_is_refused_with_the_place_and_nothing_changes(shared_fleet: Fleet) -> None:
     wrong: list[tuple[str, Any, str]] = [
         ("/servers/new", {"command": "cat", "colour": 1}, "mcpServers.new.colour"),
         ("/servers/new", {}, "needs 'command'"),
@@ -95,19 +98,21 @@ async def test_what_would_not_be_valid_is_refused_with_the_place_and_nothing_cha
         ("/servers/everything", CAT, "a plugin and a server"),
     ]
     for path, row, says in wrong:
-        answer = await fleet.a.put(path, json=row)
+        answer = await shared_fleet.a.put(path, json=row)
         assert answer.status_code == 422, answer.text
         assert says in answer.json()["detail"]
-    assert (await fleet.a.get("/configuration")).json()["revision"] == 0
+    assert (await shared_fleet.a.get("/configuration")).json()["revision"] == 0
 
 
-async def test_a_change_can_be_checked_before_it_is_made(fleet: Fleet) -> None:
-    good = await fleet.a.post("/configuration/check", json={"mcpServers": {"new": CAT}})
-    bad = await fleet.a.post("/configuration/check", json={"separator": "", "mcpServers": {"x": {"url": "ftp://a"}}})
+async def test_a_change_can_be_checked_before_it_is_made(shared_fleet: Fleet) -> None:
+    good = await shared_fleet.a.post("/configuration/check", json={"mcpServers": {"new": CAT}})
+    bad = await shared_fleet.a.post(
+        "/configuration/check", json={"separator": "", "mcpServers": {"x": {"url": "ftp://a"}}}
+    )
     assert good.json() == {"valid": True, "reasons": []}
     assert bad.json()["valid"] is False
     assert bad.json()["reasons"]
-    assert (await fleet.a.get("/configuration")).json()["revision"] == 0
+    assert (await shared_fleet.a.get("/configuration")).json()["revision"] == 0
 
 
 async def test_the_configuration_is_changed_by_a_merge_patch(fleet: Fleet) -> None:
@@ -122,8 +127,8 @@ async def test_the_configuration_is_changed_by_a_merge_patch(fleet: Fleet) -> No
     assert (await fleet.b.patch("/configuration", json={}, headers={"If-Match": tag})).status_code == 412
 
 
-async def test_a_restart_that_reaches_nobody_says_so(fleet: Fleet) -> None:
-    answer = await fleet.a.post("/servers/off/restart")
+async def test_a_restart_that_reaches_nobody_says_so(shared_fleet: Fleet) -> None:
+    answer = await shared_fleet.a.post("/servers/off/restart")
     assert answer.status_code == 409
     assert "is it enabled" in answer.json()["detail"]
-    assert (await fleet.a.post("/servers/none/restart")).status_code == 404
+    assert (await shared_fleet.a.post("/servers/none/restart")).status_code == 404

@@ -17,15 +17,17 @@ from tests.sessions.conftest import Worker, serving
 from tools.fleet.children import free_port
 from tools.messages import ACCEPT, INITIALIZE, request
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def initialized(fleet: Fleet) -> str:
     answer = await fleet.a.post(fleet.workers[0].url, json=INITIALIZE, headers=ACCEPT)
     return answer.headers["mcp-session-id"]
 
 
-async def test_every_worker_is_shown_with_what_it_holds(fleet: Fleet) -> None:
-    found = {each["id"]: each for each in (await fleet.a.get("/workers")).json()["items"]}
-    assert sorted(found) == sorted((fleet.id(0), fleet.id(1)))
+async def test_every_worker_is_shown_with_what_it_holds(shared_fleet: Fleet) -> None:
+    found = {each["id"]: each for each in (await shared_fleet.a.get("/workers")).json()["items"]}
+    assert sorted(found) == sorted((shared_fleet.id(0), shared_fleet.id(1)))
     assert {each["state"] for each in found.values()} == {"serving"}
     assert all(each["servers"] == {"off": "disabled"} and each["version"] for each in found.values())
 
@@ -51,12 +53,12 @@ async def test_a_worker_is_drained_through_another(fleet: Fleet, monkeypatch: py
     assert told == {fleet.id(0): "serving", fleet.id(1): "draining"}
 
 
-async def test_sessions_are_listed_in_pages_and_ended_on_every_worker(fleet: Fleet) -> None:
-    sids = sorted([await initialized(fleet) for _ in range(5)])
+async def test_sessions_are_listed_in_pages_and_ended_on_every_worker(shared_fleet: Fleet) -> None:
+    sids = sorted([await initialized(shared_fleet) for _ in range(5)])
     seen: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        page = (await fleet.b.get("/sessions", params={"limit": 2, "cursor": cursor})).json()
+        page = (await shared_fleet.b.get("/sessions", params={"limit": 2, "cursor": cursor})).json()
         assert page["total"] == 5
         seen += page["items"]
         if (cursor := page["next_cursor"]) is None:
@@ -64,26 +66,28 @@ async def test_sessions_are_listed_in_pages_and_ended_on_every_worker(fleet: Fle
     assert [each["id"] for each in seen] == sids
     assert seen[0]["subject"] == "anonymous"
     assert seen[0]["protocol_version"] == INITIALIZE["params"]["protocolVersion"]
-    assert (await fleet.b.delete(f"/sessions/{sids[0]}")).status_code == 204
-    again = await fleet.a.post(
-        fleet.workers[0].url, json=request("ping"), headers={**ACCEPT, "mcp-session-id": sids[0]}
+    assert (await shared_fleet.b.delete(f"/sessions/{sids[0]}")).status_code == 204
+    again = await shared_fleet.a.post(
+        shared_fleet.workers[0].url, json=request("ping"), headers={**ACCEPT, "mcp-session-id": sids[0]}
     )
     assert again.status_code == 404
-    assert (await fleet.b.delete(f"/sessions/{sids[0]}")).status_code == 404
+    assert (await shared_fleet.b.delete(f"/sessions/{sids[0]}")).status_code == 404
 
 
-async def test_tools_are_found_with_what_they_cost(fleet: Fleet) -> None:
-    page = (await fleet.a.get("/tools", params={"search": "ECHO"})).json()
+async def test_tools_are_found_with_what_they_cost(shared_fleet: Fleet) -> None:
+    page = (await shared_fleet.a.get("/tools", params={"search": "ECHO"})).json()
     assert [each["name"] for each in page["items"]] == ["echo"]
-    one = (await fleet.a.get("/tools/echo")).json()
+    one = (await shared_fleet.a.get("/tools/echo")).json()
     assert one["tokens"] == page["items"][0]["tokens"] > 0
     assert "message" in one["definition"]["inputSchema"]["properties"]
-    assert (await fleet.a.get("/tools/none")).status_code == 404
-    assert (await fleet.a.get("/tools", params={"cursor": "%%%"})).json()["mistakes"][0]["where"] == "query.cursor"
+    assert (await shared_fleet.a.get("/tools/none")).status_code == 404
+    assert (await shared_fleet.a.get("/tools", params={"cursor": "%%%"})).json()["mistakes"][0][
+        "where"
+    ] == "query.cursor"
 
 
-async def test_presets_have_the_url_that_shows_them(fleet: Fleet) -> None:
-    (preset,) = (await fleet.a.get("/presets")).json()["items"]
+async def test_presets_have_the_url_that_shows_them(shared_fleet: Fleet) -> None:
+    (preset,) = (await shared_fleet.a.get("/presets")).json()["items"]
     assert preset["url"].endswith("/mcp?preset=few")
 
 
@@ -124,8 +128,8 @@ async def test_a_post_with_an_idempotency_key_is_done_once(fleet: Fleet) -> None
     assert (await fleet.b.post("/servers/off/disable", headers={"Idempotency-Key": "x" * 201})).status_code == 422
 
 
-async def test_the_reference_is_for_everybody_and_loads_nothing_from_elsewhere(fleet: Fleet) -> None:
-    page, document = await fleet.a.get("/docs"), (await fleet.a.get("/openapi.json")).json()
+async def test_the_reference_is_for_everybody_and_loads_nothing_from_elsewhere(shared_fleet: Fleet) -> None:
+    page, document = await shared_fleet.a.get("/docs"), (await shared_fleet.a.get("/openapi.json")).json()
     assert page.headers["content-type"].startswith("text/html")
     assert "src=" not in page.text
     assert all(path in page.text for path in document["paths"])
