@@ -12,7 +12,7 @@ import pytest
 
 from switchboard.errors import CredentialUnavailable, NotConnected, StateUnavailable
 from switchboard.outbound_auth.outbound import Outbound
-from switchboard.vault import RecordKey
+from switchboard.vault import Record, RecordKey
 from tests.outbound_auth.conftest import ALICE, BOB, StartWorker, Worker, connect, described
 from tests.outbound_auth.provider import Asked, Client, Fault, Provider
 
@@ -204,6 +204,28 @@ async def test_an_account_that_ends_while_it_is_renewed_stays_ended(worker: Work
         await call
     assert await worker.vault.owners("server:tracker") == []
     assert all(grant.revoked for grant in provider.refresh.values()), "what came of it was ended, too"
+
+
+async def test_tokens_that_are_renewed_at_the_moment_of_the_end_are_ended_at_the_provider(
+    worker: Worker, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = worker.accounts(described(provider))
+    provider.expires_in = 0
+    await connect(accounts)
+    get = worker.vault.get
+
+    async def renewed_after(key: RecordKey, *, purpose: str, who: str | None = None) -> Record | None:
+        record = await get(key, purpose=purpose, who=who)
+        if purpose == "revoke an account":
+            monkeypatch.setattr(worker.vault, "get", get)
+            await accounts.token(ALICE)
+        return record
+
+    monkeypatch.setattr(worker.vault, "get", renewed_after)
+    assert await accounts.revoke(ALICE) == ""
+    assert provider.count("refresh_token") == 1
+    assert await worker.vault.owners("server:tracker") == []
+    assert all(grant.revoked for grant in provider.refresh.values())
 
 
 async def test_whoever_connects_again_while_tokens_are_renewed_has_the_newer_ones(

@@ -7,18 +7,17 @@ worker. They are renewed by one worker for the fleet (`renewals`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import structlog
 
-from switchboard.errors import CredentialUnavailable
+from switchboard.errors import ConfigurationError, CredentialUnavailable
 from switchboard.outbound_auth.client import OAuthClient
 from switchboard.outbound_auth.provider_errors import ProviderRefused
-from switchboard.outbound_auth.renewals import RECORD, Account, Renewals
+from switchboard.outbound_auth.renewals import AGAIN, RECORD, Account, Renewals
 from switchboard.outbound_auth.token_set import TokenSet, missing_scopes
-from switchboard.vault import RecordKey, RecordRefused, Undecryptable, Vault
+from switchboard.vault import Conflict, Record, RecordKey, RecordRefused, Undecryptable, Vault
 
 JUST_RENEWED_S: Final = 10.0
 """A token that was renewed more lately and is refused all the same is not renewed again: it would be refused, too."""
@@ -155,13 +154,28 @@ class OAuthAccounts:
     async def revoke(self, person: str) -> str:
         """End the account here at once, and at the provider; what the person should know of the latter, or nothing."""
         account = self._account(person)
-        record = None
-        with suppress(Undecryptable):
-            record = await self._vault.get(account.key, purpose="revoke an account")
+        record = await self._ended(account)
         await self._vault.delete(account.key, purpose="revoked by the person")
         if record is None or "reconnect" in record.value:
             return ""
         return await self._end_at_provider(TokenSet.of_record(record.value))
+
+    async def _ended(self, account: Account) -> Record | None:
+        """The newest record, in whose place nobody can put renewed tokens any more."""
+        record = None
+        for _ in range(AGAIN):
+            try:
+                record = await self._vault.get(account.key, purpose="revoke an account")
+                if record is None:
+                    break
+                ended = {"reconnect": f"You are not connected to {self.name} any more"}
+                await self._vault.put(account.key, ended, purpose="revoke an account", replacing=record.version)
+                break
+            except Conflict:  # renewed meanwhile: what came of it is to be ended
+                continue
+            except (Undecryptable, ConfigurationError):  # without the keys it is only deleted
+                break
+        return record
 
     async def require_reauth(self, person: str, reason: str = "") -> None:
         """Have the person connect again before the next call. Nothing changes for whoever is not connected."""
