@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
 import pytest
 from moto import mock_aws
 from moto.secretsmanager.models import SecretsManagerBackend
@@ -83,8 +85,16 @@ def key_vault() -> KeyVault:
     return KeyVault()
 
 
+@pytest.fixture(scope="session")
+def described_once() -> Iterator[None]:
+    """The descriptions of AWS's services, of megabytes, are read once in a process, not for each client."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(botocore.loaders.create_loader))
+        yield
+
+
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def aws(monkeypatch: pytest.MonkeyPatch, described_once: None) -> Iterator[None]:
     """Secrets Manager in memory. AWS moves a label at once: two of moto's requests must not meet in the middle."""
     turn, moved = threading.Lock(), SecretsManagerBackend.update_secret_version_stage
 
