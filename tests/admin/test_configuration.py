@@ -104,6 +104,23 @@ async def test_what_would_not_be_valid_is_refused_with_the_place_and_nothing_cha
     assert (await shared_fleet.a.get("/configuration")).json()["revision"] == 0
 
 
+async def test_what_could_not_be_shown_again_is_not_stored(fleet: Fleet) -> None:
+    sent = {"Content-Type": "application/json", "If-Match": (await fleet.a.get("/configuration")).headers["etag"]}
+    deep = '{"a":' * 300 + "1" + "}" * 300
+    for value in ('"\\ud800"', "NaN", "1e999", deep):
+        row = f'{{"command": "cat", "enabled": false, "description": {value}}}'.encode()
+        patch = b'{"mcpServers": {"odd": %b}}' % row
+        answers = [
+            await fleet.a.put("/servers/odd", content=row, headers={"Content-Type": "application/json"}),
+            await fleet.a.patch("/configuration", content=patch, headers=sent),
+            await fleet.a.post("/configuration/check", content=patch, headers=sent),
+        ]
+        assert [each.status_code for each in answers] == [400] * 3
+        assert "JSON" in answers[0].json()["detail"]
+    assert (await fleet.b.get("/servers")).status_code == 200
+    assert (await fleet.b.get("/configuration")).json()["revision"] == 0
+
+
 async def test_a_change_can_be_checked_before_it_is_made(shared_fleet: Fleet) -> None:
     good = await shared_fleet.a.post("/configuration/check", json={"mcpServers": {"new": CAT}})
     bad = await shared_fleet.a.post(

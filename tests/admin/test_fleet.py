@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from switchboard.audit.entries import MAC
 from switchboard.cli.login import LoginFailed, obtain_token
@@ -126,6 +127,51 @@ async def test_a_post_with_an_idempotency_key_is_done_once(fleet: Fleet) -> None
     other = await fleet.b.post("/servers/off/disable", headers=key)
     assert other.status_code == 422
     assert (await fleet.b.post("/servers/off/disable", headers={"Idempotency-Key": "x" * 201})).status_code == 422
+
+
+async def test_what_is_answered_again_has_the_headers_of_the_first_answer(fleet: Fleet) -> None:
+    for path in ("/servers/off/enable", "/servers/off/enable/"):  # the second leads to the first
+        first, second = [await fleet.a.post(path, headers={"Idempotency-Key": path}) for _ in range(2)]
+        assert first.status_code == second.status_code < 400
+        for name in ("etag", "location", "content-type"):
+            assert second.headers.get(name) == first.headers.get(name)
+
+
+async def test_a_key_cannot_be_looked_up_while_redis_is_away(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: Any, **__: Any) -> None:
+        raise redis.exceptions.ConnectionError("gone")
+
+    monkeypatch.setattr(fleet.workers[0].app.rooms.state.redis, "set", away)
+    refused = await fleet.a.post("/servers/off/enable", headers={"Idempotency-Key": "one"})
+    assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+    assert refused.headers["retry-after"]
+
+
+async def test_no_entry_is_before_the_first_that_there_can_be(shared_fleet: Fleet) -> None:
+    assert (await shared_fleet.a.get("/audit", params={"before": "0-0"})).status_code == 422
+    assert (await shared_fleet.a.get("/audit", params={"before": "0-1"})).status_code == 200
+
+
+async def test_a_kept_answer_is_for_those_who_may_still_ask(redis_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "switchboard.yaml"
+    file.write_text(FILE)
+    async with signing_in(redis_url, config_file=file) as worker:
+        reads, writes = await token(worker, "admin", "admin:read"), await token(worker, "admin", "admin")
+
+        async def enabled(held: str, key: str) -> int:
+            async with api(worker, headers={"Authorization": f"Bearer {held}", "Idempotency-Key": key}) as http:
+                answer = await http.post("/servers/off/enable")
+            assert answer.status_code == 200 or 'scope="admin"' in answer.headers["www-authenticate"]
+            return answer.status_code
+
+        # Refused for want of the scope, allowed once it is there, and not any more with a token that lacks it.
+        assert [await enabled(each, "one") for each in (reads, reads, writes, writes, reads)] == [
+            403,
+            403,
+            200,
+            200,
+            403,
+        ]
 
 
 async def test_the_reference_is_for_everybody_and_loads_nothing_from_elsewhere(shared_fleet: Fleet) -> None:

@@ -51,7 +51,7 @@ def made(administration: Administration) -> FastAPI:
     errors: dict[int | str, dict[str, Any]] = {
         status: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": problems.SCHEMA}}}
         for status, text in (
-            (400, "The body is no JSON"),
+            (400, "The body is no JSON, or none that can be kept"),
             (403, "The token lacks a scope"),
             (404, "There is no such thing"),
             (409, "Not as things are now"),
@@ -61,6 +61,7 @@ def made(administration: Administration) -> FastAPI:
             (503, "Redis, or a worker, does not answer now"),
         )
     }
+    access = Access(administration)
     api = FastAPI(
         title="Switchboard",
         version=administration.version,
@@ -70,12 +71,12 @@ def made(administration: Administration) -> FastAPI:
         openapi_url=None,
         root_path_in_servers=False,
         servers=[{"url": f"{administration.mcp_url.removesuffix('/mcp')}{PATH}"}],
-        dependencies=[Depends(Access(administration))],
+        dependencies=[Depends(access)],
         responses=errors,
         generate_unique_id_function=lambda route: route.name,
     )
     problems.handle(api)
-    api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state).__call__)
+    api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state, access).__call__)
     for room in (workers, servers, offer, sessions, configuration, audit):
         api.include_router(room.routes(administration))
     return api

@@ -13,7 +13,9 @@ from switchboard.admin.paging import Limit
 from switchboard.admin.problems import Mistake, Problem
 from switchboard.audit.entries import CHAIN, MAC, NUMBER, PREVIOUS, faults
 
-ENTRY_ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+ENTRY_ID: Final = re.compile(r"(?!0+-0+\Z)[0-9]{1,19}-[0-9]{1,19}")
+"""Never 0-0, which Redis has nothing before."""
+
 AT_ONCE: Final = 1_000
 MOST_FAULTS: Final = 1_000
 """Lines of what is wrong that one answer has."""

@@ -17,7 +17,7 @@ from switchboard.admin.problems import Problem
 from switchboard.config import Configuration
 from switchboard.config.layers import Place, merged, value_at
 from switchboard.config.overlay import Check, Layered, Overlay
-from switchboard.config.redaction import HIDDEN, shown
+from switchboard.config.redaction import shown
 from switchboard.errors import ConfigurationError
 
 IfMatch = Annotated[
@@ -93,19 +93,3 @@ class Changes:
         if wrong:
             raise ConfigurationError("\n".join(wrong))
         return found
-
-
-def without_placeholders(value: Any, where: str = "body") -> None:
-    """Refuse what was shown in place of a secret, so that it is not stored as one.
-
-    Raises:
-        Problem: 422, naming the place.
-    """
-    if isinstance(value, str) and HIDDEN in value:
-        raise Problem(422, f"{where} is {HIDDEN!r}, which stands for a secret: write the secret, or ${{VARIABLE}}")
-    if isinstance(value, dict):
-        for key, each in value.items():
-            without_placeholders(each, f"{where}.{key}")
-    if isinstance(value, list):
-        for index, each in enumerate(value):
-            without_placeholders(each, f"{where}.{index}")

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration
-from switchboard.admin.changes import Changes, IfMatch, without_placeholders
+from switchboard.admin.bodies import StrictRoute, without_placeholders
+from switchboard.admin.changes import Changes, IfMatch
 from switchboard.admin.problems import Problem
 from switchboard.config.overlay import Layered, composed
 from switchboard.config.redaction import shown_as_written
@@ -62,7 +63,7 @@ class History(BaseModel):
 
 def routes(administration: Administration) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/configuration", tags=["configuration"])
+    router = APIRouter(prefix="/configuration", tags=["configuration"], route_class=StrictRoute)
     changes = Changes(administration)
     overlay = changes.overlay
 

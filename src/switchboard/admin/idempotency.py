@@ -13,7 +13,9 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.responses import Response
 
-from switchboard.admin.problems import Problem
+from switchboard.admin.access import Access
+from switchboard.admin.problems import Problem, unavailable
+from switchboard.errors import StateUnavailable
 from switchboard.identity import current
 from switchboard.state import State
 
@@ -28,10 +30,15 @@ LARGEST_ANSWER: Final = 65_536
 
 
 class Idempotency:
-    """Middleware of the API."""
+    """Middleware of the API.
 
-    def __init__(self, state: State) -> None:
+    Args:
+        access: refuses who lacks the scope, before a kept answer is given; a refusal for want of it is not kept.
+    """
+
+    def __init__(self, state: State, access: Access) -> None:
         self._state = state
+        self._access = access
 
     async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         """Serve a request, or give what was answered before."""
@@ -40,6 +47,17 @@ class Idempotency:
             return await call_next(request)
         if not 0 < len(given) <= LONGEST:
             return Problem(422, f"{HEADER} has 1 to {LONGEST} characters").answer()
+        try:
+            await self._access(request)
+            return await self._once(request, given, call_next)
+        except Problem as refused:
+            return refused.answer()
+        except StateUnavailable as error:
+            return unavailable(error)
+
+    async def _once(
+        self, request: Request, given: str, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         owner = f"{current().principal.owner}\n{given}"
         key = self._state.keys.idempotency(hashlib.sha256(owner.encode()).hexdigest())
         asked = await self._fingerprint(request)
@@ -56,7 +74,7 @@ class Idempotency:
             with self._state.guard():
                 await self._state.redis.delete(key)
             raise
-        kept: dict[str, Any] = {"asked": asked, "status": answer.status_code, "type": answer.headers["content-type"]}
+        kept: dict[str, Any] = {"asked": asked, "status": answer.status_code, "headers": dict(answer.headers)}
         kept["body"] = body.decode() if len(body) <= LARGEST_ANSWER else None
         with self._state.guard():
             if answer.status_code >= 500:  # nothing was decided: it may be tried again
@@ -77,4 +95,4 @@ class Idempotency:
             return Problem(409, "the first request with this key is still being served: ask again soon").answer()
         if before["body"] is None:
             return Problem(409, "that was done; its answer was too long to keep").answer()
-        return Response(before["body"], before["status"], media_type=before["type"])
+        return Response(before["body"], before["status"], before["headers"])

@@ -70,6 +70,11 @@ def not_found(what: str, name: str) -> Problem:
     return Problem(404, f"there is no {what} {name!r}")
 
 
+def unavailable(error: StateUnavailable) -> JSONResponse:
+    """Redis cannot be reached now."""
+    return Problem(503, str(error), headers={"Retry-After": RETRY_AFTER_S}).answer()
+
+
 def handle(app: FastAPI) -> None:
     """Have every error of the application answered as a problem."""
 
@@ -87,14 +92,14 @@ def handle(app: FastAPI) -> None:
     async def misconfigured(_request: Request, error: Any) -> JSONResponse:
         return Problem(422, str(error)).answer()
 
-    async def unavailable(_request: Request, error: Any) -> JSONResponse:
-        return Problem(503, str(error), headers={"Retry-After": RETRY_AFTER_S}).answer()
+    async def away(_request: Request, error: Any) -> JSONResponse:
+        return unavailable(error)
 
     for kind, handler in (
         (Problem, problem),
         (HTTPException, http),
         (RequestValidationError, invalid),
         (ConfigurationError, misconfigured),
-        (StateUnavailable, unavailable),
+        (StateUnavailable, away),
     ):
         app.add_exception_handler(kind, handler)

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, Told
-from switchboard.admin.changes import Changes, IfMatch, without_placeholders
+from switchboard.admin.bodies import StrictRoute, without_placeholders
+from switchboard.admin.changes import Changes, IfMatch
 from switchboard.admin.problems import Problem, not_found
 from switchboard.config import Configuration, provider_name
 from switchboard.config.layers import merged, value_at
@@ -175,7 +176,7 @@ class ServerRoutes:
 
 def routes(administration: Administration) -> APIRouter:
     """The routes."""
-    router = APIRouter(prefix="/servers", tags=["servers"])
+    router = APIRouter(prefix="/servers", tags=["servers"], route_class=StrictRoute)
     served = ServerRoutes(administration)
     router.get("")(served.list_servers)
     router.get("/{name}")(served.get_server)
