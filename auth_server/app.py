@@ -40,7 +40,9 @@ from auth_server.models import (
     REFRESH_TOKEN,
     TOKEN_EXCHANGE,
     KeepIdToken,
+    ResourcesOf,
     keep_nothing,
+    no_others,
 )
 from auth_server.pages.browser import Browser
 from auth_server.pages.sessions import Sessions
@@ -70,6 +72,7 @@ class AuthorizationServer:
         hold: waits until a write will outlive its server.
         lookups: asks about access tokens; without them, `redis` is asked.
         keep_id_token: takes what an OpenID provider said of a person, at each sign-in and renewal.
+        exchanged_for: see `ResourcesOf`.
     """
 
     def __init__(
@@ -84,12 +87,21 @@ class AuthorizationServer:
         hold: Hold = at_once,
         lookups: Lookups | None = None,
         keep_id_token: KeepIdToken = keep_nothing,
+        exchanged_for: ResourcesOf = no_others,
     ) -> None:
         self.settings = settings
         ring, connection = KeyRing(settings.secret_keys), Connection(redis, prefix, hold, lookups)
         self._signing = SigningKeys(connection, ring, clock)
         self._shared = assemble(
-            settings, connection, ring, self._signing, clock, fetcher or Fetcher(), http, keep_id_token
+            settings,
+            connection,
+            ring,
+            self._signing,
+            clock,
+            fetcher or Fetcher(),
+            http,
+            keep_id_token,
+            exchanged_for,
         )
 
     @classmethod
@@ -99,6 +111,7 @@ class AuthorizationServer:
         state: State,
         http: httpx2.AsyncClient | None,
         keep_id_token: KeepIdToken = keep_nothing,
+        exchanged_for: ResourcesOf = no_others,
     ) -> AuthorizationServer:
         """The server of a process that holds this shared state open."""
         return cls(
@@ -110,6 +123,7 @@ class AuthorizationServer:
             hold=state.replicas.hold,
             lookups=state.lookups,
             keep_id_token=keep_id_token,
+            exchanged_for=exchanged_for,
         )
 
     def routes(self) -> list[Route]:

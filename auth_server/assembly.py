@@ -22,7 +22,7 @@ from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
 from auth_server.jwt.key_sets import LARGEST, Get, KeySets
 from auth_server.jwt.signing_keys import SigningKeys
-from auth_server.models import KeepIdToken
+from auth_server.models import KeepIdToken, ResourcesOf
 from auth_server.pages import TEMPLATES, sessions
 from auth_server.settings import AuthSettings, GithubSettings
 from auth_server.shared import Shared
@@ -56,6 +56,7 @@ def assemble(
     fetcher: Fetcher,
     http: httpx2.AsyncClient | None,
     keep_id_token: KeepIdToken,
+    exchanged_for: ResourcesOf,
 ) -> Shared:
     """Every part over one connection."""
     format_: TokenFormat = SignedJwt(ring, signing) if settings.access_tokens == "jwt" else Opaque(ring)
@@ -91,6 +92,7 @@ def assemble(
         renewal=Renewal(connection, upstream, families, audit, keep_id_token, settings.admins, clock),
         audit=audit,
         keep_id_token=keep_id_token,
+        exchanged_for=exchanged_for,
         clock=clock,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -121,6 +121,15 @@ KeepIdToken = Callable[[str, str], Awaitable[None]]
 
 async def keep_nothing(_subject: str, _id_token: str) -> None:
     """Where nobody wants ID tokens."""
+
+
+ResourcesOf = Callable[[str], Collection[str]]
+"""For what a client, by its id, may exchange tokens besides the resources of the settings; asked at each exchange."""
+
+
+def no_others(_client_id: str) -> Collection[str]:
+    """Where that is nothing."""
+    return ()
 
 
 T = TypeVar("T", Client, Pending, Grant)

@@ -24,6 +24,9 @@ SCOPE_TEXTS = {
     ADMIN: ("Administration", "For administrators only: manage the server, its configuration and its sessions"),
 }
 
+PARTS = {"mcp": ("mcp:tools", "mcp:resources", "mcp:prompts")}
+"""Scopes that a narrower token may have instead of the one that includes them."""
+
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 

@@ -11,7 +11,7 @@ from auth_server.connectors import Connector
 from auth_server.crypto import KeyRing
 from auth_server.http.rate_limits import RateLimits
 from auth_server.jwt.assertions import Assertions
-from auth_server.models import KeepIdToken
+from auth_server.models import KeepIdToken, ResourcesOf
 from auth_server.settings import AuthSettings
 from auth_server.store import AccessTokens, Clients, Families, Records, Revocation
 from auth_server.tokens.issuer import TokenIssuer
@@ -39,4 +39,5 @@ class Shared:
     upstream: Connector
     audit: Audit
     keep_id_token: KeepIdToken
+    exchanged_for: ResourcesOf
     clock: Callable[[], float]

@@ -12,6 +12,7 @@ from auth_server.errors import Refusal
 from auth_server.grants.base import TokenRequest
 from auth_server.models import Client, Grant
 from auth_server.params import Params
+from auth_server.scopes import PARTS
 from auth_server.shared import Shared
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type's name
@@ -45,11 +46,13 @@ class TokenExchange:
 
     def _grant(self, client: Client, params: Params, claims: dict[str, Any]) -> Grant:
         held = claims["scope"].split()
+        held += [part for scope in held for part in PARTS.get(scope, ()) if part not in held]
+        known = (*self._shared.exchanged_for(client.id), *self._shared.settings.resources)
         return Grant(
             subject=claims["sub"],
             client_id=client.id,
             scope=scope_policy.granted(params.get("scope"), held, claims["scope"], self._shared.settings.scopes),
-            resource=resource_indicators.resource(_target(params), self._shared.settings.resources),
+            resource=resource_indicators.resource(_target(params), known),
             created=self._shared.clock(),
         )
 

@@ -151,7 +151,7 @@ class Application:
     async def _routed(self, rooms: Rooms, stack: AsyncExitStack) -> ASGIApp:
         settings, state = self._settings, rooms.state
         id_tokens = KeptIdTokens(rooms.credentials.vault, settings.base_uri)
-        authorization = await authorize(settings, state, stack, id_tokens.keep)
+        authorization = await authorize(settings, state, stack, rooms.credentials.own_issuer, id_tokens.keep)
         quota = Quota("mcp", settings.rate_limit)
         permits = Permits(state.redis, prefix=state.prefix, run=state.lookups.run)
 

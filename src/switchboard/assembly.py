@@ -57,6 +57,7 @@ from switchboard.keys import derive
 from switchboard.outbound_auth.connectables import Connectables
 from switchboard.outbound_auth.connected import ConnectionNotices, person_digest
 from switchboard.outbound_auth.outbound import Outbound
+from switchboard.own_issuer import OwnIssuer, issuer_of
 from switchboard.plugin_set import ConfiguredPlugins, IsolatedPlugin, PluginCredentials, PluginProcesses
 from switchboard.plugins import OpenStream, PluginLoader, PluginSources
 from switchboard.plugins.changes import follow_folder
@@ -107,6 +108,7 @@ class Credentials:
     """What people connect to; backends and plugins put themselves in."""
     notices: ConnectionNotices
     links: ConnectLinks
+    own_issuer: OwnIssuer
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,8 @@ async def _credentials(settings: Settings, worker: _Worker, stack: AsyncExitStac
     await stack.enter_async_context(notices.running())
     outbound = await stack.enter_async_context(Outbound(state, vault, worker.id).running())
     links = ConnectLinks(settings.key_ring, settings.base_uri, state.clock)
-    return Credentials(audit, vault, outbound, Connectables(), notices, links)
+    own = OwnIssuer(settings, state.clock)
+    return Credentials(audit, vault, outbound, Connectables(), notices, links, own)
 
 
 async def _offer(
@@ -260,8 +263,8 @@ async def _offer(
         credentials.outbound,
         credentials.vault,
         credentials.connectables,
-        _issuer(settings),
-        settings.auth_mode == "integrated",
+        issuer_of(settings),
+        credentials.own_issuer if settings.auth_mode == "integrated" else None,
         worker.state.clock,
     )
     servers = Servers(catalog, selected, context, connect, configuration, plugins, authorized, fixed=fixed)
@@ -368,12 +371,6 @@ def _connected(provider: Callable[..., BackendProvider], backend: Backend, befor
 def _tell(streams: OpenStreams, digest: str, event: ServerEvent) -> None:
     """Tell a person's streams alone; everybody's, if there is no digest."""
     streams.tell(lambda owner: not digest or person_digest(person_of(owner)) == digest, event)
-
-
-def _issuer(settings: Settings) -> str:
-    """Who makes the tokens that people call this server with; empty if nobody signs in."""
-    issuers = {"integrated": settings.base_uri, "separate": settings.auth_server_url or "", "none": ""}
-    return issuers[settings.auth_mode]
 
 
 def _variables(settings: Settings) -> Mapping[str, str]:

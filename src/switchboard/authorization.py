@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from auth_server import AuthorizationServer, AuthSettings
 from auth_server.connectors.provider_check import announce
 from auth_server.environment import issuing
-from auth_server.models import KeepIdToken, keep_nothing
+from auth_server.models import TOKEN_EXCHANGE, KeepIdToken, keep_nothing
 from auth_server.settings import StaticClient
 from switchboard.account.issuer_client import InProcess, IssuerClient
 from switchboard.account.routes import Issuer
@@ -34,6 +34,7 @@ from switchboard.keys import derive
 from switchboard.outbound_auth.client import OAuthClient
 from switchboard.outbound_auth.oauth_providers import OAuthProvider
 from switchboard.outbound_auth.outbound import Outbound
+from switchboard.own_issuer import GATEWAY_CLIENT, OwnIssuer
 from switchboard.settings import Settings
 from switchboard.state import State
 
@@ -64,34 +65,37 @@ class Authorization:
 
 
 async def authorize(
-    settings: Settings, state: State, stack: AsyncExitStack, keep_id_token: KeepIdToken = keep_nothing
+    settings: Settings, state: State, stack: AsyncExitStack, own: OwnIssuer, keep_id_token: KeepIdToken = keep_nothing
 ) -> Authorization:
     """Set up `AUTH_MODE`; what must be closed again goes on `stack`.
 
     Args:
+        own: has tokens exchanged by our authorization server, where that is in this process.
         keep_id_token: takes what an OpenID provider says of people who sign in here.
     """
-    return await _MODES[settings.auth_mode](settings, state, stack, keep_id_token)
+    return await _MODES[settings.auth_mode](settings, state, stack, own, keep_id_token)
 
 
-async def _none(_settings: Settings, _state: State, _stack: AsyncExitStack, _keep: KeepIdToken) -> Authorization:
+async def _none(
+    _settings: Settings, _state: State, _stack: AsyncExitStack, _own: OwnIssuer, _keep: KeepIdToken
+) -> Authorization:
     return Authorization(lambda app, _path: Anonymous(app))
 
 
 async def _integrated(
-    settings: Settings, state: State, stack: AsyncExitStack, keep_id_token: KeepIdToken
+    settings: Settings, state: State, stack: AsyncExitStack, own: OwnIssuer, keep_id_token: KeepIdToken
 ) -> Authorization:
-    issuing = _knowing_us(settings, issuing_settings(settings))
+    issuing = _knowing_us(settings, issuing_settings(settings), own)
     http = await _client(stack, UPSTREAM_TIMEOUT_S) if issuing.upstream else None
-    server = AuthorizationServer.over(issuing, state, http, keep_id_token)
+    server = AuthorizationServer.over(issuing, state, http, keep_id_token, own.audiences_of)
     if http is not None:
         await announce(issuing, http)
     verifier = InProcessVerifier(
         server.access_tokens, issuer=settings.base_uri, resource=resources(settings), clock=state.clock
     )
-    issuer = _signing_in_here(
-        settings, state, Starlette(routes=server.routes()), verifier, groups_decide=issuing.groups_decide
-    )
+    app = Starlette(routes=server.routes())
+    own.serve(app)
+    issuer = _signing_in_here(settings, state, app, verifier, groups_decide=issuing.groups_decide)
     found = _bearer(settings, settings.base_uri, verifier, server.routes())
     return replace(found, public=server.public_paths(), issuer=issuer)
 
@@ -101,9 +105,9 @@ def issuing_settings(settings: Settings) -> AuthSettings:
     return issuing(settings, settings.base_uri, resources(settings))
 
 
-def _knowing_us(settings: Settings, issuing: AuthSettings) -> AuthSettings:
-    """With this server itself as a client, for its own pages."""
-    own = StaticClient(
+def _knowing_us(settings: Settings, issuing: AuthSettings, own: OwnIssuer) -> AuthSettings:
+    """With this server itself as two clients: for its own pages, and for tokens of the servers behind it."""
+    pages = StaticClient(
         id=OWN_CLIENT,
         secret=_own_secret(settings),
         name="This server itself, for its own pages",
@@ -111,7 +115,10 @@ def _knowing_us(settings: Settings, issuing: AuthSettings) -> AuthSettings:
         grant_types=("authorization_code", "refresh_token"),
         scope=" ".join(issuing.scopes),
     )
-    return replace(issuing, clients=(*issuing.clients, own))
+    exchanging = StaticClient(
+        id=GATEWAY_CLIENT, secret=own.secret, name="This gateway, for servers behind it", grant_types=(TOKEN_EXCHANGE,)
+    )
+    return replace(issuing, clients=(*issuing.clients, pages, exchanging))
 
 
 def _own_secret(settings: Settings) -> str:
@@ -170,7 +177,9 @@ async def _client(stack: AsyncExitStack, timeout: float) -> httpx2.AsyncClient:
     return await stack.enter_async_context(httpx2.AsyncClient(timeout=timeout))
 
 
-async def _separate(settings: Settings, state: State, stack: AsyncExitStack, _keep: KeepIdToken) -> Authorization:
+async def _separate(
+    settings: Settings, state: State, stack: AsyncExitStack, _own: OwnIssuer, _keep: KeepIdToken
+) -> Authorization:
     issuer = settings.auth_server_url
     if issuer is None:  # settings refuse this; the type checker does not know
         raise ConfigurationError("AUTH_SERVER_URL is not set")
@@ -215,7 +224,9 @@ def _bearer(
     return Authorization(protect, [*metadata, *routes])
 
 
-_MODES: Final[dict[str, Callable[[Settings, State, AsyncExitStack, KeepIdToken], Awaitable[Authorization]]]] = {
+_Mode = Callable[[Settings, State, AsyncExitStack, OwnIssuer, KeepIdToken], Awaitable[Authorization]]
+
+_MODES: Final[dict[str, _Mode]] = {
     "none": _none,
     "integrated": _integrated,
     "separate": _separate,

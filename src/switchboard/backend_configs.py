@@ -27,6 +27,7 @@ from switchboard.outbound_auth.strategies.exchanged import Exchanged, IdentityAs
 from switchboard.outbound_auth.strategies.fixed import fixed
 from switchboard.outbound_auth.strategies.user_oauth import SteppingUp, UserAccounts, WantedScopes
 from switchboard.outbound_auth.token_set import ACCESS_TOKEN, ID_TOKEN
+from switchboard.own_issuer import OwnIssuer
 from switchboard.sources import Launch
 from switchboard.vault import Vault
 
@@ -114,7 +115,7 @@ class CredentialsOfServers:
 
     Args:
         issuer: who makes the tokens that people call this gateway with; empty if nobody signs in (`AUTH_MODE=none`).
-        is_ours: whether that is our authorization server, which keeps what the company's says of people.
+        own: our authorization server, if it is that: it keeps what the company's says of people, and exchanges tokens.
         clock: the fleet's.
     """
 
@@ -122,7 +123,7 @@ class CredentialsOfServers:
     vault: Vault
     connectables: Connectables
     issuer: str
-    is_ours: bool
+    own: OwnIssuer | None
     clock: Callable[[], float]
 
     def of(self, name: str, section: ServerSection) -> OutboundCredentials:
@@ -147,8 +148,10 @@ class CredentialsOfServers:
             raise ConfigurationError(f"mcpServers.{name}.auth: {error}") from error
 
     def forget(self, name: str) -> None:
-        """Nobody can connect an account there any more; what people connected stays in the vault."""
+        """Nobody can connect an account or have a token there any more; what people connected stays in the vault."""
         self.connectables.remove(_namespace(name))
+        if self.own:
+            self.own.forget(name)
 
     # -- the gateway's own ----------------------------------------------------------------------------------------
 
@@ -198,14 +201,28 @@ class CredentialsOfServers:
         targets = _targets(auth, section)
         exchange: TokenExchange | IdentityAssertion
         if auth.strategy == "token_exchange":
-            stated = auth if auth.issuer or auth.token_url else auth.model_copy(update={"issuer": self.issuer})
-            client = self.outbound.client(self._provider(f"{name}'s authorization server", stated, section, **targets))
-            exchange = TokenExchange(client, self._subjects(auth))
+            exchange = TokenExchange(self._exchanging(name, section, targets), self._subjects(auth))
         else:
             exchange = self._assertion(name, section, targets)
         itself = self._itself(name, section)
         described = repr((auth, section.addresses, self.issuer))
         return Exchanged(exchange, self.vault, namespace, itself, described, auth.env, self.clock)
+
+    def _exchanging(self, name: str, section: ServerSection, targets: dict[str, str]) -> Client:
+        auth = section.auth
+        stated = auth if auth.issuer or auth.token_url else auth.model_copy(update={"issuer": self.issuer})
+        if auth.client_id:
+            return self.outbound.client(self._provider(f"{name}'s authorization server", stated, section, **targets))
+        if self.own is None or stated.issuer != self.issuer or auth.token_url:
+            raise ConfigurationError(
+                f"needs the 'client_id' that the gateway has at {stated.token_url or stated.issuer}, and its"
+                " 'client_secret' or 'private_key'"
+            )
+        if auth.subject == "id_token":
+            raise ConfigurationError("'subject: id_token' is exchanged elsewhere alone: name 'issuer' and 'client_id'")
+        if targets["audience"] and targets["resource"]:
+            raise ConfigurationError("only one of 'audience' and 'resource' can be given for this gateway's own issuer")
+        return self.own.exchanging(name, targets["audience"] or targets["resource"], auth.scopes)
 
     def _assertion(self, name: str, section: ServerSection, targets: dict[str, str]) -> IdentityAssertion:
         auth = section.auth
@@ -222,7 +239,7 @@ class CredentialsOfServers:
         default = "id_token" if auth.strategy == "enterprise" else "access_token"
         if (auth.subject or default) == "access_token":
             return BearerSubjects(ACCESS_TOKEN)
-        return KeptIdTokens(self.vault, self.issuer) if self.is_ours else BearerSubjects(ID_TOKEN)
+        return KeptIdTokens(self.vault, self.issuer) if self.own else BearerSubjects(ID_TOKEN)
 
     @staticmethod
     def _provider(name: str, auth: OAuthClient, section: ServerSection, **more: Any) -> OAuthProvider:

@@ -167,6 +167,7 @@ async def opened(redis_url: str, provider: Provider, tmp_path: Path) -> AsyncIte
 
     Args:
         sso: whether people sign in at the provider, and call with its tokens.
+        settings: more of the workers'.
     """
     async with AsyncExitStack() as stack:
 
@@ -177,6 +178,7 @@ async def opened(redis_url: str, provider: Provider, tmp_path: Path) -> AsyncIte
             sso: bool = False,
             others: Mapping[str, Echo] | None = None,
             rows: Mapping[str, Mapping[str, Any]] | None = None,
+            settings: Mapping[str, Any] | None = None,
             **row: Any,
         ) -> Gateway:
             echoes = {"echo": Echo(guard(provider)), **(others or {})}
@@ -189,7 +191,12 @@ async def opened(redis_url: str, provider: Provider, tmp_path: Path) -> AsyncIte
             base = f"http://localhost:{port}"
             file = tmp_path / "switchboard.json"
             file.write_text(json.dumps({"plugins": {"everything": {"enabled": False}}, "mcpServers": servers}))
-            given: dict[str, Any] = {"auth_mode": "integrated", "base_uri": base, "config_file": file}
+            given: dict[str, Any] = {
+                "auth_mode": "integrated",
+                "base_uri": base,
+                "config_file": file,
+                **(settings or {}),
+            }
             if sso:
                 given |= {"auth_mode": "separate", "auth_server_url": provider.url, "token_validation": "jwt"}
             running = [

@@ -27,6 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from switchboard.authorization import authorize
 from switchboard.identity import current
+from switchboard.own_issuer import OwnIssuer
 from switchboard.settings import Settings, load_settings
 from switchboard.state import open_state
 
@@ -182,7 +183,7 @@ async def _who(scope: Scope, receive: Receive, send: Send) -> None:
 async def _protected(settings: Settings, stack: AsyncExitStack) -> Starlette:
     """An endpoint that is protected as the settings say, and all that comes with that."""
     state = await stack.enter_async_context(open_state(None))
-    authorization = await authorize(settings, state, stack)
+    authorization = await authorize(settings, state, stack, OwnIssuer(settings, state.clock))
     return Starlette(routes=[*authorization.routes, Route("/mcp", authorization.protect(_who, "/mcp"))])
 
 

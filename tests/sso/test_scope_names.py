@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from switchboard.authorization import authorize
 from switchboard.http.scopes import InsufficientScope, answer
+from switchboard.own_issuer import OwnIssuer
 from switchboard.settings import load_settings
 from switchboard.state import open_state
 
@@ -30,7 +31,8 @@ async def _told(issuer: Any, scope_map: dict[str, str], needed: set[str]) -> tup
         None, auth_mode="separate", auth_server_url=issuer.url, token_validation="jwt", scope_map=scope_map
     )
     async with AsyncExitStack() as stack:
-        authorization = await authorize(settings, await stack.enter_async_context(open_state(None)), stack)
+        state = await stack.enter_async_context(open_state(None))
+        authorization = await authorize(settings, state, stack, OwnIssuer(settings, state.clock))
         app = Starlette(routes=[*authorization.routes, Route("/mcp", authorization.protect(demanding, "/mcp"))])
         http = await stack.enter_async_context(
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=settings.base_uri)

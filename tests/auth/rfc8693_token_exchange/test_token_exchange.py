@@ -88,6 +88,17 @@ async def test_an_exchange_gives_no_more_than_there_was(
     assert (response.status_code, response.json()["error"]) == (400, error)
 
 
+async def test_a_part_of_a_scope_is_less_than_it(exchange_world: Any) -> None:
+    """RFC 8693 §2.2.1: a token for "mcp" gives one for "mcp:tools", and that none for "mcp"."""
+    tokens = await exchange_world.tokens(scope="mcp")
+
+    narrow = (await exchange(exchange_world, tokens["access_token"], scope="mcp:tools")).json()
+    whole = (await exchange(exchange_world, tokens["access_token"])).json()
+    wider = (await exchange(exchange_world, narrow["access_token"], scope="mcp")).json()
+
+    assert (narrow["scope"], whole["scope"], wider["error"]) == ("mcp:tools", "mcp", "invalid_scope")
+
+
 async def test_refresh_tokens_are_not_exchanged(exchange_world: Any) -> None:
     tokens = await exchange_world.tokens()
 
