@@ -44,6 +44,7 @@ from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
 from switchboard.http.responses import Elsewhere
 from switchboard.http.stack import Policy, wrap
+from switchboard.keys import derive
 from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
 from switchboard.state import State, awaiting_redis, join, open_state
@@ -278,6 +279,7 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         sessions=rooms.handshake,
         audit=rooms.credentials.audit,
         audit_keys=[signing_key(key) for key in settings.key_ring],
+        tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
         mcp_url=settings.mcp_url,
         version=__version__,
         everybody=settings.auth_mode == "none" and settings.is_local,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from typing import Any
 
 import httpx2
@@ -149,3 +151,10 @@ async def test_a_restart_that_reaches_nobody_says_so(shared_fleet: Fleet) -> Non
     assert answer.status_code == 409
     assert "is it enabled" in answer.json()["detail"]
     assert (await shared_fleet.a.post("/servers/none/restart")).status_code == 404
+
+
+async def test_an_entity_tag_tells_nobody_whether_they_guessed_a_secret(fleet: Fleet) -> None:
+    row = {**CAT, "env": {"PIN": "1234"}}
+    tag = (await fleet.a.put("/servers/pinned", json=row)).headers["etag"]
+    text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] not in tag

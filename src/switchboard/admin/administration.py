@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from switchboard.audit import AuditLog
@@ -36,6 +36,9 @@ class Administration:
     audit: AuditLog
     audit_keys: Sequence[bytes]
     """With which entries of the audit log are authenticated."""
+
+    tag_key: bytes = field(repr=False)
+    """Of entity tags: what they are made of may hold secrets, which nobody is to find by trying."""
 
     mcp_url: str
     version: str

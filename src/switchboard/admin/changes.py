@@ -5,6 +5,7 @@ changed the same thing meanwhile.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
@@ -35,6 +36,7 @@ class Changes:
         self._administration = administration
         self._watched = administration.watched
         self.overlay = Overlay(administration.state)
+        self._tag_key = administration.tag_key
 
     def document(self, layered: Layered) -> dict[str, Any]:
         """The values in force under an overlay, without a secret."""
@@ -46,7 +48,7 @@ class Changes:
         if found is ...:
             return ABSENT
         text = json.dumps(found, sort_keys=True, separators=(",", ":"), default=str)
-        return f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+        return f'"{hmac.digest(self._tag_key, text.encode(), hashlib.sha256).hex()[:16]}"'
 
     async def make(
         self, place: Place, seen: str | None, change: Callable[[Check], Awaitable[Layered]], event: str, what: str
