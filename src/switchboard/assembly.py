@@ -25,7 +25,7 @@ from switchboard.aio import background
 from switchboard.audit import AuditLog
 from switchboard.backend_configs import CredentialsOfServers
 from switchboard.backends import Backend, BackendProvider, Watchdog
-from switchboard.backends.connecting import People
+from switchboard.backends.caller import RequestClient
 from switchboard.backends.connections.roots_changes import tell_roots_changed
 from switchboard.backends.offer.resource_subscriptions import ClientSubscriptions
 from switchboard.catalog import shapes
@@ -54,6 +54,7 @@ from switchboard.http.stack import Selecting
 from switchboard.http.websocket import WebSocketEndpoint
 from switchboard.identity.principal import person_of
 from switchboard.keys import derive
+from switchboard.outbound_auth.asking import People
 from switchboard.outbound_auth.connectables import Connectables
 from switchboard.outbound_auth.connected import ConnectionNotices, person_digest
 from switchboard.outbound_auth.outbound import Outbound
@@ -231,6 +232,7 @@ async def _offer(
     async def announce(person: str, server: str) -> None:
         await credentials.notices.tell(person, server + LISTS)
 
+    people = People(credentials.links.link, credentials.notices.waiting, partial(_tell, worker.streams), announce)
     provider = partial(
         BackendProvider,
         watchdog=await stack.enter_async_context(Watchdog().running()),
@@ -239,14 +241,12 @@ async def _offer(
         info=Implementation(name="switchboard", version=__version__),
         client_subscriptions=ClientSubscriptions(),
         ask_session=partial(ask, worker.state, worker.id),
-        people=People(credentials.links.link, credentials.notices.waiting, partial(_tell, worker.streams), announce),
+        people=people,
     )
     fixed = tuple(map(provider, backends))
     keep = PluginCredentials(credentials.vault, credentials.outbound)
-    processes = PluginProcesses(
-        settings, partial(IsolatedPlugin, **provider.keywords), keep, worker.id, credentials.links.link
-    )
-    loader = PluginLoader(keep, credentials.links.link)
+    processes = PluginProcesses(settings, partial(IsolatedPlugin, **provider.keywords), keep, worker.id, people)
+    loader = PluginLoader(keep, people, RequestClient)
     plugins = ConfiguredPlugins(sources, loader, processes, keep, credentials.connectables)
     plugins.adopt(await plugins.made(configuration))
     catalog = LiveCatalog(

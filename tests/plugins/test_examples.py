@@ -23,7 +23,7 @@ from switchboard.outbound_auth.outbound import Outbound
 from switchboard.plugin_set import PluginCredentials
 from switchboard.plugins import Plugin, PluginLoader, PluginSources
 from switchboard.plugins.testing import served
-from switchboard.protocol.direct_requests import ToolCall
+from switchboard.protocol.direct_requests import NeedsContext, ToolCall
 from switchboard.state import open_state
 from switchboard.vault import Cipher, RedisStore, Vault
 from tests.outbound_auth.conftest import connect
@@ -99,15 +99,15 @@ async def test_a_person_who_signed_in_is_known_at_the_provider(redis_url: str) -
             section = PluginSection(config={"api": provider.url, "path": "/api/me"}, auth=auth)
             keep = PluginCredentials(vault, outbound)
             plugin = example("repositories")
-            made = PluginLoader(keep, lambda _person, name: f"https://gateway.example/{name}").provider(plugin, section)
+            made = PluginLoader(keep).provider(plugin, section)
             tool = made.direct("me")
             assert tool is not None
             call = tool.prepare(ToolCall("me", {}, {}, "2025-11-25"))
             assert call is not None
             with serving(Caller(ALICE)):
-                asked: Any = await call()
-                assert asked.is_error
-                assert "Open https://gateway.example/repositories to connect" in asked.content[0].text
+                with pytest.raises(NeedsContext) as asks:
+                    await call()
+                assert str(asks.value.__cause__) == "You are not connected to repositories yet"
                 connectable = keep.connectable(plugin, section)
                 assert connectable is not None
                 await connect(connectable.accounts, ALICE.person)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from switchboard.aio import background
 from switchboard.backends.caller import ClientChannel, Params, RequestClient
 from switchboard.backends.config import Backend, Sse, Stdio, urls
-from switchboard.backends.connecting import AuthorizedForwarding, People
+from switchboard.backends.connecting import AuthorizedForwarding
 from switchboard.backends.connections.connection import Connection
 from switchboard.backends.connections.connection_key import (
     ALL_CAPABILITIES,
@@ -51,6 +51,7 @@ from switchboard.backends.transports.session_store import SessionStore
 from switchboard.backends.transports.watchdog import Watchdog
 from switchboard.fleet.peers import Peers
 from switchboard.identity import Caller, current
+from switchboard.outbound_auth.asking import People
 from switchboard.outbound_auth.connected import person_digest
 from switchboard.protocol.changes import LIST_CHANGES
 from switchboard.protocol.direct_requests import DirectTool

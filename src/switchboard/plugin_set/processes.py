@@ -18,13 +18,16 @@ from mcp.shared.exceptions import MCPError
 from switchboard.backend_configs import plugin_key
 from switchboard.backends import Backend, BackendProvider, Channel, Stdio
 from switchboard.backends.caller import ClientChannel
+from switchboard.backends.direct import Forward
 from switchboard.common.process import bare
+from switchboard.common.visible_text import text
 from switchboard.config import PluginSection
-from switchboard.errors import NotConnected
+from switchboard.errors import without_links
 from switchboard.identity import current
+from switchboard.outbound_auth.asking import People, WaitingRequest, without_answer
 from switchboard.plugins import Plugin
-from switchboard.plugins.adapter import ConnectPage, asked, asking, no_page
-from switchboard.plugins.api import NOT_CONNECTED
+from switchboard.plugins.api import NOT_CONNECTED, PersonNotConnected
+from switchboard.plugins.connecting import Connecting, refused
 from switchboard.plugins.discovery import PluginCode
 from switchboard.plugins.isolation.channel import DESCRIPTOR, serve
 from switchboard.plugins.isolation.parent import COMMAND, PERSON, PluginProcess
@@ -37,21 +40,32 @@ REDIS_PORT: Final = 6379
 class IsolatedPlugin(BackendProvider):
     """A backend that is told whose request each is, and may answer that this person has to connect first."""
 
-    connect_page: ConnectPage = staticmethod(no_page)
-    """Gives the address where a person connects."""
+    connecting = Connecting()
+    """Has people asked for what calls need of them."""
 
     async def _forward(self, method: str, body: Mapping[str, Any], client_channel: ClientChannel) -> HandlerResult:
-        person = current().principal.person
-        meta = {**(body.get("_meta") or {}), PERSON: person}
+        others, answer = without_answer(body.get("inputResponses"))
+        meta = {**(body.get("_meta") or {}), PERSON: current().principal.person}
+        own = {**body, "_meta": meta}
+        if answer is not None:
+            own = {name: value for name, value in own.items() if name != "inputResponses"}
+            own |= {"inputResponses": others} if others else {}
+        state = body.get("requestState")
+        request = WaitingRequest(method, client_channel, refused, state if isinstance(state, str) else None)
+        serve = partial(self._forward_once, super()._forward, method, own, client_channel)
+        return await self.connecting.served(serve, request, answer=answer)
+
+    async def _forward_once(
+        self, forward: Forward, method: str, body: Mapping[str, Any], client_channel: ClientChannel
+    ) -> HandlerResult:
         try:
-            return await super()._forward(method, {**body, "_meta": meta}, client_channel)
+            return await forward(method, body, client_channel)
         except MCPError as error:
-            if not isinstance(error.data, dict) or not isinstance(reason := error.data.get(NOT_CONNECTED), str):
+            said = error.data.get(NOT_CONNECTED) if isinstance(error.data, dict) else None
+            if not isinstance(said, dict):
                 raise
-            missing = NotConnected(person, self.name, reason)
-            if method == "tools/call":
-                return asking(missing, self.connect_page)
-            raise MCPError(error.code, asked(missing, self.connect_page)) from error
+            person, reason = str(said.get("person")), without_links(text(str(said.get("reason"))))  # a stranger's text
+            raise PersonNotConnected(person, self.name, reason, str(said.get("credential"))) from error
 
 
 class PluginProcesses:
@@ -61,7 +75,7 @@ class PluginProcesses:
         provider: makes the provider of a backend; what `BackendProvider` wants besides the backend is in it.
         credentials: gives each plugin its own.
         worker: the id of this worker.
-        connect_page: gives the address where a person connects.
+        people: how people are asked for what calls need of them.
     """
 
     def __init__(
@@ -70,9 +84,9 @@ class PluginProcesses:
         provider: Callable[[Backend], IsolatedPlugin],
         credentials: MakeCredentials,
         worker: str,
-        connect_page: ConnectPage = no_page,
+        people: People | None = None,
     ) -> None:
-        self._connect_page = connect_page
+        self._people = people
         self._folder: Path = settings.cache_dir / "plugins"
         self._closed = tuple(_ports(settings.redis_url.get_secret_value())) if settings.redis_url else ()
         self._provider = provider
@@ -95,7 +109,7 @@ class PluginProcesses:
         folder = str(process.folder)
         what = Stdio(command, tuple(arguments), bare(os.environ), folder, "handshake", own_cwd=True, channel=channel)
         provider = self._provider(Backend(plugin.name, what, "shared", section.prefix))
-        provider.connect_page = self._connect_page
+        provider.connecting = Connecting(plugin.auth, self._credentials(plugin, section), self._people)
         return provider
 
     def _process(self, code: PluginCode, section: PluginSection) -> PluginProcess:

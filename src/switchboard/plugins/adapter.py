@@ -29,7 +29,6 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
-    INVALID_REQUEST,
     METHOD_NOT_FOUND,
     CallToolRequestParams,
     CallToolResult,
@@ -49,15 +48,18 @@ from switchboard.config import Prefix
 from switchboard.errors import NotConnected, PluginFailure, plainly, without_links
 from switchboard.plugins.api import Host, Kind, Plugin, PluginContext
 from switchboard.plugins.bus import HostBus, forwarded
+from switchboard.plugins.connecting import Connecting
 from switchboard.plugins.plain_tools import PlainTool
-from switchboard.protocol.direct_requests import DirectTool, TextResult, ToolCall, Work
-
-ConnectPage = Callable[[str, str], str]
-"""`(person, plugin)` → the address of the page where that person connects; empty where there is none."""
+from switchboard.protocol.direct_requests import DirectTool, NeedsContext, TextResult, ToolCall, Work
 
 START_S: Final = 30.0
 STOP_S: Final = 10.0
 """What a plugin has to start, and to stop."""
+
+Handler = Callable[[ServerRequestContext[Any, Any], Any], Awaitable[HandlerResult]]
+
+TELLING: Final = Connecting()
+"""People are told what is missing, and no more."""
 
 _NO_REQUEST: Final[Any] = None
 """The context of a request, where nobody looks at it."""
@@ -77,22 +79,6 @@ class PluginOffer:
     cache_hints: Mapping[str, CacheHint]
 
 
-def no_page(_person: str, _name: str) -> str:
-    """Where there is none."""
-    return ""
-
-
-def asked(missing: NotConnected, page: ConnectPage) -> str:
-    """Says to a person what is missing, and where to go."""
-    url = page(missing.person, missing.name)
-    return f"{missing.reason}. Open {url} to connect, then try again" if url else missing.reason
-
-
-def asking(missing: NotConnected, page: ConnectPage) -> CallToolResult:
-    """The same as a tool's error, which a model reads and passes on."""
-    return CallToolResult(content=[TextContent(type="text", text=asked(missing, page))], is_error=True)
-
-
 class PluginProvider:
     """A plugin as the gateway calls it: in this process, with the request's own context.
 
@@ -100,7 +86,7 @@ class PluginProvider:
         plugin: its `server` is made.
         context: what its `start` and `stop` are called with; without one they are not called.
         prefix: when its name stands before the names of its tools.
-        connect_page: gives the address where a person connects.
+        connecting: has people asked for what calls need of them.
     """
 
     def __init__(
@@ -109,14 +95,14 @@ class PluginProvider:
         context: PluginContext[Any] | None = None,
         *,
         prefix: Prefix = "always",
-        connect_page: ConnectPage = no_page,
+        connecting: Connecting = TELLING,
     ) -> None:
         if not isinstance(plugin.server, MCPServer):
             raise TypeError(f"the server of {plugin.name} is not made yet")
         self._plugin = plugin
         self._context = context
         self._prefix = prefix
-        self._connect_page = connect_page
+        self._connecting = connecting
         self._server: MCPServer[Any] = plugin.server
         self.failure = ""
         """Why it does not run any more, though it was not stopped."""
@@ -182,15 +168,22 @@ class PluginProvider:
 
         Raises:
             MCPError: what the tool raises.
-            NotConnected, PluginFailure: as `handle`.
+            NeedsContext: its person is to be asked for something.
+            PluginFailure: as `handle`.
         """
         try:
             result = await tool.run(arguments)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # a boundary: `_called` says what becomes of it
-            return await self._called(name, arguments, self._failed(name, arguments, error))
-        return result if isinstance(result, TextResult) else self._worded(name, arguments, result)
+            failed = self._failed(name, arguments, error)
+        else:
+            return result if isinstance(result, TextResult) else self._worded(name, arguments, result)
+        try:
+            return await self._called(name, arguments, failed)
+        except NotConnected as missing:
+            params = CallToolRequestParams(name=name, arguments=arguments)
+            raise NeedsContext(partial(self._serve, "tools/call", params, missing), _nothing_to_end) from missing
 
     async def _failed(self, name: str, arguments: dict[str, Any], error: BaseException) -> HandlerResult:
         """The boundary of the tool: the SDK's handler logs and words it, as for any tool."""
@@ -212,18 +205,27 @@ class PluginProvider:
             MCPError: `METHOD_NOT_FOUND` when the plugin does not serve the method; else what the plugin raises.
             PluginFailure: the plugin would have ended the process.
         """
+        return await self._serve(method, params, None, ctx)
+
+    async def _serve(
+        self, method: str, params: BaseModel, missing: NotConnected | None, ctx: ServerRequestContext[Any, Any]
+    ) -> HandlerResult:
+        """`handle`; of a request that was served before, `missing` is what was missing then."""
         entry = self._kernel.get_request_handler(method)
         if self.failure:
             raise MCPError(INTERNAL_ERROR, f"{self.name} has failed; its operator can see why, and reload it")
         if entry is None:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
-        answer = entry.handler(replace(ctx, lifespan_context=self._lifespan_context), params)
+        own = replace(ctx, lifespan_context=self._lifespan_context)
+        return await self._connecting.handled(partial(self._handled, entry.handler, own), method, ctx, params, missing)
+
+    async def _handled(self, handler: Handler, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
+        """Raises as `handle`, and `NotConnected`."""
+        answer = handler(ctx, params)
         if isinstance(params, CallToolRequestParams):
             return await self._called(params.name, params.arguments or {}, answer)
         try:
             return await _clean(answer)
-        except NotConnected as missing:
-            raise MCPError(INVALID_REQUEST, asked(missing, self._connect_page)) from missing
         except ValueError as error:
             _raise_for_prompt_arguments(params, error)
             raise
@@ -271,10 +273,7 @@ class PluginProvider:
         await stack.enter_async_context(self._plugin.running(host))
 
     async def _called(self, name: str, arguments: dict[str, Any], answer: Awaitable[HandlerResult]) -> HandlerResult:
-        try:
-            return self._worded(name, arguments, await _clean(answer))
-        except NotConnected as missing:
-            return asking(missing, self._connect_page)
+        return self._worded(name, arguments, await _clean(answer))
 
     def _worded(self, name: str, arguments: dict[str, Any], result: HandlerResult) -> HandlerResult:
         """What a tool gave; what it says of an error in words for its caller."""
@@ -321,6 +320,10 @@ class _Failed:
 
     async def call_tool(self, _name: str, _arguments: dict[str, Any], _context: object) -> HandlerResult:
         raise self.error
+
+
+def _nothing_to_end() -> None:
+    """A tool that lacked something has ended."""
 
 
 async def _clean(answer: Awaitable[HandlerResult]) -> HandlerResult:

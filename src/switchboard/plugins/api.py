@@ -196,11 +196,14 @@ class PersonNotConnected(NotConnected, MCPError):
 
     Args:
         person, name, reason: as of `NotConnected`.
+        credential: the name of what is missing; `TOKENS` if the person has to sign in.
     """
 
-    def __init__(self, person: str, name: str, reason: str) -> None:
-        MCPError.__init__(self, INVALID_REQUEST, reason, {NOT_CONNECTED: reason})
+    def __init__(self, person: str, name: str, reason: str, credential: str) -> None:
+        said = {"person": person, "reason": reason, "credential": credential}
+        MCPError.__init__(self, INVALID_REQUEST, reason, {NOT_CONNECTED: said})
         self.person, self.name, self.reason, self.retry = person, name, reason, False
+        self.credential = credential
 
     def __str__(self) -> str:
         return self.reason
@@ -256,7 +259,7 @@ class PluginContext(Generic[C]):
         """
         found = await self.get_credential(name, user)
         if found is None:
-            raise PersonNotConnected(self._of(user), self.id, f"{self.id} needs a credential of yours: {name}")
+            raise PersonNotConnected(self._of(user), self.id, f"{self.id} needs a credential of yours: {name}", name)
         return found
 
     async def set_credential(self, name: str, value: str, user: str | None = None) -> None:
@@ -281,7 +284,7 @@ class PluginContext(Generic[C]):
         try:
             return await self._credentials.access_token(self._of(user))
         except NotConnected as missing:
-            raise PersonNotConnected(missing.person, self.id, str(missing)) from missing
+            raise PersonNotConnected(missing.person, self.id, str(missing), TOKENS) from missing
         except CredentialUnavailable as error:
             raise ToolError(str(error)) from error
 

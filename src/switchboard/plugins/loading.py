@@ -19,8 +19,10 @@ from switchboard.common.validation_messages import complaints
 from switchboard.config import PluginSection
 from switchboard.errors import ConfigurationError, PluginFailure, plainly
 from switchboard.identity import current
-from switchboard.plugins.adapter import ConnectPage, PluginProvider, no_page
+from switchboard.outbound_auth.asking import People
+from switchboard.plugins.adapter import PluginProvider
 from switchboard.plugins.api import Credentials, Plugin, PluginContext
+from switchboard.plugins.connecting import ClientOf, Connecting, Unasked
 from switchboard.plugins.discovery import PluginCode
 
 MakeCredentials = Callable[[Plugin, PluginSection], Credentials]
@@ -32,12 +34,14 @@ class PluginLoader:
 
     Args:
         credentials: gives each plugin its own.
-        connect_page: gives the address where a person connects.
+        people: how people are asked for what calls need of them.
+        client: gives the client of a request, for that.
     """
 
-    def __init__(self, credentials: MakeCredentials, connect_page: ConnectPage = no_page) -> None:
+    def __init__(self, credentials: MakeCredentials, people: People | None = None, client: ClientOf = Unasked) -> None:
         self._credentials = credentials
-        self._connect_page = connect_page
+        self._people = people
+        self._client = client
 
     @staticmethod
     def declared(code: PluginCode, section: PluginSection, found: object) -> Plugin:
@@ -75,7 +79,9 @@ class PluginLoader:
                 raise PluginFailure(f"plugins.{plugin.name}: made {type(server).__name__}, not an MCPServer")
             made = server
         made_plugin = replace(plugin, server=made)
-        return PluginProvider(made_plugin, context, prefix=section.prefix, connect_page=self._connect_page)
+        credentials = self._credentials(plugin, section)
+        connecting = Connecting(plugin.auth, credentials, self._people, self._client)
+        return PluginProvider(made_plugin, context, prefix=section.prefix, connecting=connecting)
 
     def context(self, plugin: Plugin, section: PluginSection) -> PluginContext[Any]:
         """What a plugin gets at Switchboard by.
