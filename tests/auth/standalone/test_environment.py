@@ -62,7 +62,8 @@ def test_the_administrator_of_the_fake_provider_is_the_user_admin_and_elsewhere_
 
 def test_scopes_of_ones_own_can_be_granted_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXTRA_SCOPES", "payments:write, mcp")
-    assert read(None).auth.scopes == ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin", "payments:write")
+    known = ("mcp", "mcp:tools", "mcp:resources", "mcp:prompts", "admin:read", "admin")
+    assert read(None).auth.scopes == (*known, "payments:write")
 
 
 @pytest.mark.parametrize(
