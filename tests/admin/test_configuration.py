@@ -3,14 +3,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.admin.conftest import Fleet
+from switchboard.config.overlay import Overlay
+from switchboard.errors import StateUnavailable
+from tests.admin.conftest import Fleet, api
+from tests.sessions.conftest import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 CAT = {"command": "cat", "enabled": False}
 
@@ -158,3 +163,27 @@ async def test_an_entity_tag_tells_nobody_whether_they_guessed_a_secret(fleet: F
     tag = (await fleet.a.put("/servers/pinned", json=row)).headers["etag"]
     text = json.dumps(row, sort_keys=True, separators=(",", ":"))
     assert hashlib.sha256(text.encode()).hexdigest()[:16] not in tag
+
+
+async def test_a_server_that_has_the_name_of_a_plugin_in_the_folder_is_refused(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(
+        "from mcp.server.mcpserver import MCPServer\nfrom switchboard.plugins import Plugin\n"
+        'plugin = Plugin("hello", "1", MCPServer("hello"))\n'
+    )
+    async with serving(redis_url, plugins_dir=tmp_path) as worker, api(worker) as http:
+        refused = await http.put("/servers/hello", json=CAT)
+        assert refused.status_code == 422
+        assert "a plugin and a server" in refused.json()["detail"]
+
+
+async def test_a_change_that_could_not_be_stored_is_not_in_the_audit_log_as_done(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **_options: object) -> None:
+        raise StateUnavailable("Redis is away")
+
+    monkeypatch.setattr(Overlay, "_replace", away)
+    assert (await fleet.a.put("/servers/new", json=CAT)).status_code == 503
+    await fleet.workers[0].app.rooms.credentials.audit.flush()
+    (entry,) = (await fleet.a.get("/audit", params={"event": "server.added"})).json()["items"]
+    assert entry["outcome"] == "Redis is away"

@@ -8,18 +8,17 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Header
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration
 from switchboard.admin.problems import Problem
-from switchboard.config import Configuration
-from switchboard.config.layers import Place, merged, value_at
+from switchboard.config.layers import Place, value_at
 from switchboard.config.overlay import Check, Layered, Overlay
-from switchboard.config.redaction import shown
-from switchboard.errors import ConfigurationError
+from switchboard.config.watching import Written
+from switchboard.errors import ConfigurationError, SwitchboardError
 
 IfMatch = Annotated[
     str | None, Header(description="The ETag that was seen. It is needed to change or remove what is there.")
@@ -34,17 +33,20 @@ class Changes:
 
     def __init__(self, administration: Administration) -> None:
         self._administration = administration
-        self._watched = administration.watched
         self.overlay = Overlay(administration.state)
         self._tag_key = administration.tag_key
 
-    def document(self, layered: Layered) -> dict[str, Any]:
-        """The values in force under an overlay, without a secret."""
-        return shown(self._watched.checked(layered), self._watched.written(layered))
+    async def written(self) -> Written:
+        """What is written now."""
+        return self.under(await self.overlay.read())
 
-    def tag(self, layered: Layered, place: Place) -> str:
+    def under(self, layered: Layered) -> Written:
+        """What is written, under an overlay."""
+        return self._administration.watched.under(layered)
+
+    def tag(self, written: Written, place: Place) -> str:
         """The entity tag of what is written at a place."""
-        found = value_at(merged(self._watched.written(layered)), place)
+        found = value_at(written.document, place)
         if found is ...:
             return ABSENT
         text = json.dumps(found, sort_keys=True, separators=(",", ":"), default=str)
@@ -52,8 +54,8 @@ class Changes:
 
     async def make(
         self, place: Place, seen: str | None, change: Callable[[Check], Awaitable[Layered]], event: str, what: str
-    ) -> Layered:
-        """Make a change of what stands at `place`.
+    ) -> tuple[Layered, Written]:
+        """Make a change of what stands at `place`: the overlay then, and what is written under it.
 
         Args:
             seen: the entity tag that the caller saw; not needed for what is not there.
@@ -63,35 +65,40 @@ class Changes:
             Problem: 428, no tag was given; 412, something else is there now; 422, the result would not be valid.
         """
 
+        made: list[Written] = []
+
         def check(before: Layered, after: Layered) -> None:
-            now = self.tag(before, place)
+            earlier = self.under(before)
+            now = self.tag(earlier, place)
             if seen is None and now != ABSENT:
                 raise Problem(428, f"{what} is there: say in If-Match which state of it you saw", headers={"ETag": now})
             if seen is not None and seen != now:
-                current = value_at(self.document(before), place)
+                current = value_at(earlier.shown, place)
                 changed = "was changed meanwhile" if now != ABSENT else "is not there any more"
                 raise Problem(
                     412, f"{what} {changed}", current=None if current is ... else current, headers={"ETag": now}
                 )
-            self.check(before, after)
+            made[:] = [self.check(earlier, after)]
 
         outcome = "ok"
         try:
-            return await change(check)
-        except (Problem, ConfigurationError) as error:
+            layered = await change(check)
+        except (Problem, SwitchboardError) as error:
             outcome = str(error)
             raise
         finally:
             self._administration.audit.record(event, who=who(), what=what, outcome=outcome)
+        return layered, made[0]
 
-    def check(self, before: Layered, after: Layered) -> Configuration:
-        """Refuse an overlay that would break something that is not broken now.
+    def check(self, before: Written, after: Layered) -> Written:
+        """Refuse an overlay that would break something that is not broken now; what would be written under it.
 
         Raises:
             ConfigurationError: with a line for each mistake.
         """
-        earlier, found = self._watched.checked(before), self._watched.checked(after)
-        wrong = [row.reason for name, row in found.broken.items() if earlier.broken.get(name) != row]
+        earlier, written = before.configuration, self.under(after)
+        broken = written.configuration.broken
+        wrong = [row.reason for name, row in broken.items() if earlier.broken.get(name) != row]
         if wrong:
             raise ConfigurationError("\n".join(wrong))
-        return found
+        return written

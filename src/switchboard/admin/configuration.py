@@ -14,6 +14,7 @@ from switchboard.admin.changes import Changes, IfMatch
 from switchboard.admin.problems import Problem
 from switchboard.config.overlay import Layered, composed
 from switchboard.config.redaction import shown_as_written
+from switchboard.config.watching import Written
 from switchboard.errors import ConfigurationError
 
 Patch = Annotated[
@@ -67,36 +68,34 @@ def routes(administration: Administration) -> APIRouter:
     changes = Changes(administration)
     overlay = changes.overlay
 
-    def told(layered: Layered, response: Response) -> InForce:
-        response.headers["ETag"] = changes.tag(layered, ())
+    def told(layered: Layered, written: Written, response: Response) -> InForce:
+        response.headers["ETag"] = changes.tag(written, ())
         return InForce(
             revision=layered.revision,
-            document=changes.document(layered),
-            overlay=redacted(layered),
+            document=written.shown,
+            overlay=shown_as_written(layered.stated),
             removed=dict(layered.removed),
             problem=administration.watched.problem,
         )
 
-    def redacted(layered: Layered) -> dict[str, Any]:
-        return shown_as_written(layered.stated)
-
     @router.get("")
     async def get_configuration(response: Response) -> InForce:
         """What is in force; its ETag is needed to change it."""
-        return told(await overlay.read(), response)
+        layered = await overlay.read()
+        return told(layered, changes.under(layered), response)
 
     @router.patch("")
     async def change_configuration(patch: Patch, response: Response, if_match: IfMatch = None) -> InForce:
         """Change the configuration of the whole fleet."""
         without_placeholders(patch)
-        layered = await changes.make(
+        made = await changes.make(
             (),
             if_match,
             lambda check: overlay.change(patch, check, who=who()),
             "configuration.changed",
             "configuration",
         )
-        return told(layered, response)
+        return told(*made, response)
 
     @router.post("/check")
     async def check_configuration(patch: Patch) -> Checked:
@@ -104,7 +103,7 @@ def routes(administration: Administration) -> APIRouter:
         without_placeholders(patch)
         before = await overlay.read()
         try:
-            changes.check(before, composed(before, patch))
+            changes.check(changes.under(before), composed(before, patch))
         except ConfigurationError as error:
             return Checked(valid=False, reasons=str(error).splitlines())
         return Checked(valid=True)
@@ -118,7 +117,7 @@ def routes(administration: Administration) -> APIRouter:
                     revision=each.layered.revision,
                     who=each.who,
                     at=each.at,
-                    overlay=redacted(each.layered),
+                    overlay=shown_as_written(each.layered.stated),
                     removed=dict(each.layered.removed),
                 )
                 for each in await overlay.history()
@@ -131,13 +130,13 @@ def routes(administration: Administration) -> APIRouter:
         known = {each.layered.revision: each.layered for each in await overlay.history()} | {0: Layered()}
         if revision not in known:
             raise Problem(404, f"there is no revision {revision}; kept are {', '.join(map(str, sorted(known)))}")
-        layered = await changes.make(
+        made = await changes.make(
             (),
-            changes.tag(await overlay.read(), ()),
+            changes.tag(await changes.written(), ()),
             lambda check: overlay.restore(known[revision], check, who=who()),
             "configuration.restored",
             f"revision {revision}",
         )
-        return told(layered, response)
+        return told(*made, response)
 
     return router

@@ -14,9 +14,10 @@ from switchboard.admin.administration import Administration, Told
 from switchboard.admin.bodies import StrictRoute, without_placeholders
 from switchboard.admin.changes import Changes, IfMatch
 from switchboard.admin.problems import Problem, not_found
-from switchboard.config import Configuration, provider_name
-from switchboard.config.layers import merged, value_at
+from switchboard.config import provider_name
+from switchboard.config.layers import value_at
 from switchboard.config.overlay import Layered
+from switchboard.config.watching import Written
 
 SECTION = "mcpServers"
 
@@ -86,21 +87,20 @@ class ServerRoutes:
 
     def __init__(self, administration: Administration) -> None:
         self._administration = administration
-        self._watched = administration.watched
         self._changes = Changes(administration)
         self._overlay = self._changes.overlay
 
     async def list_servers(self) -> ConfiguredServers:
         """Every server of the configuration, with its state on each worker that answers."""
-        layered = await self._overlay.read()
-        found, document = self._watched.checked(layered), self._changes.document(layered)
-        answers = await self._told()
+        written, answers = await self._changes.written(), await self._told()
+        found = written.configuration
         names = [*found.servers, *(name for name in found.broken if name not in found.servers)]
-        return ConfiguredServers(items=[_server(name, found, document, answers) for name in names])
+        return ConfiguredServers(items=[_server(name, written, answers) for name in names])
 
     async def get_server(self, name: str, response: Response) -> ConfiguredServer:
         """One server; its ETag is needed to change it."""
-        return await self._one(await self._written_name(name), await self._overlay.read(), response)
+        written = await self._changes.written()
+        return await self._one(_called(name, written), written, response)
 
     async def put_server(self, name: str, row: Row, response: Response, if_match: IfMatch = None) -> ConfiguredServer:
         """Add a server, or replace the row of one."""
@@ -108,13 +108,13 @@ class ServerRoutes:
         place = (SECTION, name)
         put = partial(self._overlay.put, place, row, who=who())
         event = "server.changed" if if_match else "server.added"
-        return await self._one(name, await self._changes.make(place, if_match, put, event, name), response)
+        _, written = await self._changes.make(place, if_match, put, event, name)
+        return await self._one(name, written, response)
 
     async def delete_server(self, name: str, if_match: IfMatch = None) -> None:
         """Remove a server."""
-        place = (SECTION, await self._written_name(name))
-        below = value_at(merged(self._watched.written(Layered())), place)
-        if below is ...:  # only the overlay speaks of it
+        place = (SECTION, _called(name, await self._changes.written()))
+        if value_at(self._changes.under(Layered()).document, place) is ...:  # only the overlay speaks of it
             remove = partial(self._overlay.forget, place, who=who())
         else:
             remove = partial(self._overlay.change, {SECTION: {place[1]: None}}, who=who())
@@ -130,7 +130,7 @@ class ServerRoutes:
 
     async def restart_server(self, name: str) -> Restarted:
         """Start a server anew on every worker, also one that failed for good."""
-        called = provider_name(await self._written_name(name))
+        called = provider_name(_called(name, await self._changes.written()))
         answers = await self._administration.ask_workers({"restart": called})
         done = sorted(worker for worker, answer in answers.items() if answer and answer.get("restarted"))
         outcome = "ok" if done else "nowhere"
@@ -141,7 +141,7 @@ class ServerRoutes:
 
     async def server_logs(self, name: str) -> ServerLog:
         """The last lines of a server, and of its installation, by worker."""
-        called = provider_name(await self._written_name(name))
+        called = provider_name(_called(name, await self._changes.written()))
         rows = {worker: _of(called, answer) for worker, answer in (await self._told()).items()}
         lines = {
             worker: Lines(steps=row["steps"], stderr=row["stderr"]) for worker, row in rows.items() if row is not None
@@ -151,27 +151,18 @@ class ServerRoutes:
     async def _told(self) -> Mapping[str, Told | None]:
         return await self._administration.ask_workers({})
 
-    async def _one(self, written: str, layered: Layered, response: Response) -> ConfiguredServer:
-        response.headers["ETag"] = self._changes.tag(layered, (SECTION, written))
-        found, document = self._watched.checked(layered), self._changes.document(layered)
-        return _server(written, found, document, await self._told())
+    async def _one(self, name: str, written: Written, response: Response) -> ConfiguredServer:
+        response.headers["ETag"] = self._changes.tag(written, (SECTION, name))
+        return _server(name, written, await self._told())
 
     async def _switched(self, name: str, response: Response, *, enabled: bool) -> ConfiguredServer:
-        written = await self._written_name(name)
-        place, seen = (SECTION, written), await self._overlay.read()
-        change = partial(self._overlay.change, {SECTION: {written: {"enabled": enabled}}}, who=who())
+        seen = await self._changes.written()
+        called = _called(name, seen)
+        place = (SECTION, called)
+        change = partial(self._overlay.change, {SECTION: {called: {"enabled": enabled}}}, who=who())
         event = "server.enabled" if enabled else "server.disabled"
-        layered = await self._changes.make(place, self._changes.tag(seen, place), change, event, written)
-        return await self._one(written, layered, response)
-
-    async def _written_name(self, name: str) -> str:
-        """The name as it is written of the server that is called `name`."""
-        written = value_at(merged(self._watched.written(await self._overlay.read())), (SECTION,))
-        names = list(written) if isinstance(written, Mapping) else []
-        found = next((each for each in names if name in (each, provider_name(each))), None)
-        if found is None:
-            raise not_found("server", name)
-        return str(found)
+        _, written = await self._changes.make(place, self._changes.tag(seen, place), change, event, called)
+        return await self._one(called, written, response)
 
 
 def routes(administration: Administration) -> APIRouter:
@@ -189,18 +180,31 @@ def routes(administration: Administration) -> APIRouter:
     return router
 
 
+def _called(name: str, written: Written) -> str:
+    """The name as it is written of the server that is called `name`.
+
+    Raises:
+        Problem: 404, there is none.
+    """
+    rows = written.document.get(SECTION)
+    names = list(rows) if isinstance(rows, Mapping) else []
+    found = next((each for each in names if name in (each, provider_name(each))), None)
+    if found is None:
+        raise not_found("server", name)
+    return str(found)
+
+
 def _of(called: str, answer: Told | None) -> Mapping[str, Any] | None:
     """A server's part of what a worker told."""
     return next((row for row in (answer or {}).get("servers", ()) if row["name"] == called), None)
 
 
-def _server(
-    name: str, found: Configuration, document: Mapping[str, Any], answers: Mapping[str, Told | None]
-) -> ConfiguredServer:
+def _server(name: str, written: Written, answers: Mapping[str, Told | None]) -> ConfiguredServer:
+    found = written.configuration
     rows = {worker: _of(provider_name(name), answer) for worker, answer in answers.items()}
     here = {worker: row for worker, row in rows.items() if row is not None}
     section, fault = found.servers.get(name), found.broken.get(name)
-    row = value_at(document, (SECTION, name))
+    row = value_at(written.shown, (SECTION, name))
     return ConfiguredServer(
         name=name,
         source=section.source if section else "",

@@ -6,18 +6,21 @@ What is valid and different comes into force. What is not valid is said once, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from watchfiles import Change, awatch
 
-from switchboard.config.files import layers, read
-from switchboard.config.layers import Layer
+from switchboard.config.files import folder, layers, validated
+from switchboard.config.layers import Layer, merged
 from switchboard.config.model import Configuration
 from switchboard.config.overlay import Layered, Overlay
+from switchboard.config.redaction import shown
 from switchboard.errors import ConfigurationError, StateUnavailable
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,35 @@ POLL_MS: Final = 2000
 """How often the file is looked at without a notice: not every file system gives one, and none at first."""
 
 Apply = Callable[[Configuration], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """The layers of a configuration as they are written, read once."""
+
+    layers: Sequence[Layer]
+    variables: Mapping[str, str] = field(repr=False)
+    base: Path
+    """What relative paths are relative to."""
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """What they make.
+
+        Raises:
+            ConfigurationError: something else than a server is wrong.
+        """
+        return validated(self.layers, self.variables, self.base)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The layers as one document."""
+        return merged(self.layers)
+
+    @cached_property
+    def shown(self) -> dict[str, Any]:
+        """The values that are in force, without a secret. Raises as `configuration`."""
+        return shown(self.configuration, self.layers)
 
 
 class WatchedConfiguration:
@@ -65,21 +97,15 @@ class WatchedConfiguration:
         """What is in force."""
         return self._current
 
-    def checked(self, overlay: Layered) -> Configuration:
+    def under(self, overlay: Layered) -> Written:
         """The configuration that there would be under this overlay, on this worker; reads the file.
 
         Raises:
-            ConfigurationError: something else than a server is wrong.
+            ConfigurationError: a layer cannot be read.
         """
-        return read(self._path, self._variables(), overlay=overlay.patches)
-
-    def written(self, overlay: Layered) -> tuple[Layer, ...]:
-        """The layers as they are written, under this overlay; reads the file.
-
-        Raises:
-            ConfigurationError: one cannot be read.
-        """
-        return layers(self._path, self._variables(), overlay=overlay.patches)
+        variables = self._variables()
+        written = layers(self._path, variables, overlay=overlay.patches, plugins=self._plugins())
+        return Written(written, variables, folder(self._path))
 
     async def load(self) -> Configuration:
         """Read everything for the first time.
@@ -130,8 +156,8 @@ class WatchedConfiguration:
         self.problem = "\n".join(row.reason for row in found.broken.values()) or None
 
     async def _read(self) -> Configuration:
-        overlay = (await self._overlay.read()).patches if self._overlay else ()
-        return await asyncio.to_thread(read, self._path, self._variables(), overlay=overlay, plugins=self._plugins())
+        overlay = await self._overlay.read() if self._overlay else Layered()
+        return await asyncio.to_thread(lambda: self.under(overlay).configuration)
 
     async def _watch_file(self, path: Path) -> None:
         """Watches the folder: editors and orchestrators replace a file, or a link in its folder, instead of writing."""
