@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -26,7 +26,7 @@ from switchboard.admin.administration import Administration
 from switchboard.admin.api import PATH as API_PATH
 from switchboard.admin.api import Api
 from switchboard.assembly import Rooms, open_rooms
-from switchboard.audit.entries import signing_key
+from switchboard.audit.reading import verify
 from switchboard.authorization import Authorization, authorize
 from switchboard.backends import Backend
 from switchboard.common.quota import Quota
@@ -49,7 +49,7 @@ from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
 from switchboard.state import State, awaiting_redis, join, open_state
 from switchboard.timing import Timing
-from switchboard.worker_control import ask_all, ask_some
+from switchboard.worker_control import ask_workers
 
 events = structlog.get_logger(__name__)
 
@@ -267,18 +267,14 @@ def leave() -> None:
 
 
 def _administration(settings: Settings, rooms: Rooms) -> Administration:
-    async def ask_worker(worker: str, question: Mapping[str, object]) -> Mapping[str, object] | None:
-        return (await ask_some(rooms.peers, [worker], question))[worker]
-
     return Administration(
         state=rooms.state,
         watched=rooms.watched,
         catalog=rooms.catalog.current,
-        ask_workers=partial(ask_all, rooms.state, rooms.peers),
-        ask_worker=ask_worker,
-        sessions=rooms.handshake,
+        ask_workers=partial(ask_workers, rooms.state, rooms.peers),
+        records=rooms.handshake.records,
         audit=rooms.credentials.audit,
-        audit_keys=[signing_key(key) for key in settings.key_ring],
+        verify_audit=partial(verify, rooms.state, settings.key_ring),
         tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
         mcp_url=settings.mcp_url,
         version=__version__,

@@ -1,7 +1,7 @@
 """Asking the workers of a fleet how they are doing, and telling them to start a server or plugin anew, or to leave.
 
-Part of the composition root. The command line asks with `ask`, a worker with `ask_all` or `ask_some`, and answers while
-it runs `answering`.
+Part of the composition root. The command line asks with `ask`, a worker with `ask_workers`, and answers while it runs
+`answering`.
 """
 
 from __future__ import annotations
@@ -81,24 +81,20 @@ async def ask(state: State, **question: str | None) -> list[Mapping[str, Any]]:
         StateUnavailable: Redis cannot be reached.
     """
     async with Peers(state, f"asker-{secrets.token_hex(4)}").running() as peers:
-        answers = await peers.broadcast(await living(state), METHOD, question, patience(question))
+        answers = await ask_workers(state, peers, question)
     told = (answers[worker] for worker in sorted(answers))
-    return [{"worker": "", "servers": [], "plugins": [], **answer} for answer in told if isinstance(answer, Mapping)]
+    return [{"worker": "", "servers": [], "plugins": [], **answer} for answer in told if answer is not None]
 
 
-async def ask_all(state: State, peers: Peers, question: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
-    """What every living worker answered, by its id; `None` for one that did not in time.
+async def ask_workers(
+    state: State, peers: Peers, question: Mapping[str, Any], workers: Sequence[str] | None = None
+) -> dict[str, Mapping[str, Any] | None]:
+    """What each of these workers answered, or each that is alive; `None` for one that did not in time.
 
     Raises:
         StateUnavailable: Redis cannot be reached.
     """
-    return await ask_some(peers, await living(state), question)
-
-
-async def ask_some(
-    peers: Peers, workers: Sequence[str], question: Mapping[str, Any]
-) -> dict[str, Mapping[str, Any] | None]:
-    """As `ask_all`, of these workers."""
-    answers = await peers.broadcast(workers, METHOD, dict(question), patience(question))
-    found = {worker: answers.get(worker) for worker in workers}
+    asked = await living(state) if workers is None else workers
+    answers = await peers.broadcast(asked, METHOD, dict(question), patience(question))
+    found = {worker: answers.get(worker) for worker in asked}
     return {worker: answer if isinstance(answer, Mapping) else None for worker, answer in found.items()}

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from switchboard.audit import AuditLog
+from switchboard.audit.reading import Verification
 from switchboard.catalog import Catalog
 from switchboard.config.watching import WatchedConfiguration
-from switchboard.sessions.service import SessionService
+from switchboard.sessions.records import Records
 from switchboard.state import State
 
 Told = Mapping[str, Any]
 """How one worker is doing, as a document; see `Servers.tell`."""
+
+
+class AskWorkers(Protocol):
+    """Asks workers how they are doing, and tells them to do something."""
+
+    async def __call__(
+        self, question: Mapping[str, Any], workers: Sequence[str] | None = None
+    ) -> Mapping[str, Told | None]:
+        """By worker, what it answered; `None` for one that has a heartbeat and did not answer in time.
+
+        Args:
+            question: `{"restart": SERVER}`, `{"drain": True}`, or nothing.
+            workers: which; every living one if none is named.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,17 +41,13 @@ class Administration:
     catalog: Callable[[], Catalog]
     """All that is offered, as this worker has it."""
 
-    ask_workers: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Told | None]]]
-    """Asks every living worker, and tells it to do something: `{"restart": SERVER}`, `{"drain": True}`, or nothing.
-    By worker, what it answered; `None` for one that has a heartbeat and did not answer in time."""
+    ask_workers: AskWorkers
+    records: Records
+    """Of sessions."""
 
-    ask_worker: Callable[[str, Mapping[str, Any]], Awaitable[Told | None]]
-    """The same of one worker."""
-
-    sessions: SessionService
     audit: AuditLog
-    audit_keys: Sequence[bytes]
-    """With which entries of the audit log are authenticated."""
+    verify_audit: Callable[[], Awaitable[Verification]]
+    """Reads the whole audit log, and says what is wrong with it."""
 
     tag_key: bytes = field(repr=False)
     """Of entity tags: what they are made of may hold secrets, which nobody is to find by trying."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, cast
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -11,16 +12,13 @@ from pydantic import BaseModel
 from switchboard.admin.administration import Administration
 from switchboard.admin.paging import Limit
 from switchboard.admin.problems import Mistake, Problem
-from switchboard.audit.entries import CHAIN, MAC, NUMBER, PREVIOUS, faults
+from switchboard.audit.reading import PAGE, older, shown
 
 ENTRY_ID: Final = re.compile(r"(?!0+-0+\Z)[0-9]{1,19}-[0-9]{1,19}")
 """Never 0-0, which Redis has nothing before."""
 
-AT_ONCE: Final = 1_000
 MOST_FAULTS: Final = 1_000
 """Lines of what is wrong that one answer has."""
-
-Entries = list[tuple[str, dict[str, str]]]
 
 
 class AuditEntry(BaseModel):
@@ -70,38 +68,26 @@ def routes(administration: Administration) -> APIRouter:
                 422, "before is not valid", mistakes=[Mistake(where="query.before", reason="not an id of ours")]
             )
         found: list[AuditEntry] = []
-        end = f"({before}" if before else "+"
-        while len(found) <= limit:
-            with state.guard():
-                part = cast("Entries", await state.redis.xrevrange(state.keys.audit(), end, "-", count=AT_ONCE))
+        part = await older(state, before)
+        while True:
             wanted = [each for each in part if event in ("", each[1].get("event")) and who in ("", each[1].get("who"))]
             found += [_entry(id_, fields) for id_, fields in wanted]
-            if len(part) < AT_ONCE:
+            if len(found) > limit or len(part) < PAGE:
                 break
-            end = f"({part[-1][0]}"
-        shown = found[:limit]
-        return AuditPage(items=shown, next_before=shown[-1].id if len(found) > limit else None)
+            part = await older(state, part[-1][0])
+        items = found[:limit]
+        return AuditPage(items=items, next_before=items[-1].id if len(found) > limit else None)
 
     @router.get("/check")
     async def check_entries() -> Verdict:
         """Whether an entry was changed, put in, or taken out between two others."""
-        entries: Entries = []
-        start = "-"
-        while True:
-            with state.guard():
-                part = cast("Entries", await state.redis.xrange(state.keys.audit(), start, "+", count=AT_ONCE))
-            entries += part
-            if len(part) < AT_ONCE:
-                break
-            start = f"({part[-1][0]}"
-        found = list(faults(entries, administration.audit_keys))
-        return Verdict(entries=len(entries), faults=found[:MOST_FAULTS])
+        found = await administration.verify_audit()
+        return Verdict(entries=found.entries, faults=list(found.faults[:MOST_FAULTS]))
 
     return router
 
 
-def _entry(id_: str, fields: dict[str, str]) -> AuditEntry:
-    named = ("event", "at", "who", "what", "outcome")
-    more = {key: value for key, value in fields.items() if key not in (*named, CHAIN, NUMBER, PREVIOUS, MAC)}
-    known = {key: fields.get(key, "") for key in named}
-    return AuditEntry(id=id_, **{**known, "at": float(known["at"] or 0)}, more=more)
+def _entry(id_: str, entry: Mapping[str, str]) -> AuditEntry:
+    fields = dict(shown(entry))
+    known = {key: fields.pop(key, "") for key in ("event", "at", "who", "what", "outcome")}
+    return AuditEntry(id=id_, **{**known, "at": float(known["at"] or 0)}, more=fields)

@@ -12,6 +12,7 @@ from fastapi import Query
 from pydantic import BaseModel
 
 from switchboard.admin.problems import Mistake, Problem
+from switchboard.common.sealing import b64
 
 Item = TypeVar("Item")
 
@@ -41,7 +42,7 @@ def cut(names: Sequence[str], cursor: str, limit: int) -> tuple[Sequence[str], s
 
 
 def _encoded(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+    return b64(name.encode("utf-8", "surrogatepass"))
 
 
 def _decoded(cursor: str) -> str:

@@ -57,7 +57,7 @@ def routes(administration: Administration) -> APIRouter:
             owner: Any = await state.redis.hget(state.keys.session(session), "owner")
         if owner is None:
             raise not_found("session", session)
-        await administration.sessions.records.delete(session, owner)
+        await administration.records.delete(session, owner)
         administration.audit.record("session.ended", who=who(), what=session[:8], outcome="ok")
 
     return router

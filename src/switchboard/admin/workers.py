@@ -54,7 +54,7 @@ def routes(administration: Administration) -> APIRouter:
         beats = (await _heartbeats(administration, [worker]))[worker]
         if not beats:
             raise not_found("worker", worker)
-        told = await administration.ask_worker(worker, {"drain": True})
+        told = (await administration.ask_workers({"drain": True}, [worker]))[worker]
         outcome = "ok" if told is not None else "no answer"
         administration.audit.record("worker.drained", who=who(), what=worker, outcome=outcome)
         if told is None:

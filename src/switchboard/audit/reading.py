@@ -25,15 +25,20 @@ class Verification:
     faults: Sequence[str]
 
 
-async def newest(state: State, count: int) -> list[Entry]:
-    """The newest entries (id and fields), the oldest of them first.
+async def older(state: State, before: str = "", count: int = PAGE) -> list[Entry]:
+    """Entries (id and fields), the newest first: those before the one of an id, if it is given.
 
     Raises:
         StateUnavailable: Redis cannot be asked now.
     """
     with state.guard():
-        found: Any = await state.redis.xrevrange(state.keys.audit(), count=count)
-    return list(reversed(found))
+        found: Any = await state.redis.xrevrange(state.keys.audit(), f"({before}" if before else "+", count=count)
+    return list(found)
+
+
+async def newest(state: State, count: int) -> list[Entry]:
+    """The newest entries, the oldest of them first. Raises as `older`."""
+    return list(reversed(await older(state, count=count)))
 
 
 async def verify(state: State, secret_keys: Sequence[str]) -> Verification:
