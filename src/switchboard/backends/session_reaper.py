@@ -28,7 +28,7 @@ from switchboard.backends.transports.opening import for_nobody
 from switchboard.backends.transports.session_store import LOST_MARK, BackendSession
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.leader import Leader
-from switchboard.outbound_auth.credentials import NO_CREDENTIALS, PersonCredentials
+from switchboard.outbound_auth.credentials import carried
 from switchboard.state import State
 from switchboard.state.keys import LINE_LIFE_MS
 
@@ -121,9 +121,7 @@ class SessionReaper:
         if not stored or stored == LOST_MARK:
             return
         session = BackendSession(**json.loads(str(stored)))
-        credentials = None
-        if self._backend.credentials is not NO_CREDENTIALS:
-            credentials = PersonCredentials(self._backend.credentials, session.person)
+        credentials = carried(self._backend.credentials, session.person)
         failover = FailoverTransport(endpoints, httpx2.URL(session.url), credentials=credentials)
         failover.session = session.session
         headers = {**for_nobody(what), MCP_PROTOCOL_VERSION_HEADER: session.result["protocolVersion"]}

@@ -63,8 +63,7 @@ class Landing:
 
     async def visit(self, request: Request) -> Response:
         """What a browser is told that opened the endpoint itself."""
-        query = request.scope["query_string"].decode("latin-1")
-        home = f"{self._home}?{query}" if self._selected(query.encode("latin-1")) != self._endpoint else self._home
+        home = self._home + self._selected(request.scope["query_string"]).removeprefix(self._endpoint)
         return self._pages.show("endpoint.html", url=self._endpoint, home=home)
 
     def _selected(self, query: bytes) -> str:

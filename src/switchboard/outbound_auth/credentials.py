@@ -105,3 +105,8 @@ class PersonCredentials:
     async def rejected(self, sent: Mapping[str, str], status: int, www_authenticate: str) -> bool:
         """Whether to send a request once more, which carried `sent` and was refused."""
         return await self.source.rejected(self.person, sent, status, www_authenticate)
+
+
+def carried(credentials: OutboundCredentials, person: str) -> PersonCredentials | None:
+    """What a connection of a person's, or of `GATEWAY`, carries; `None` where nothing is added to any request."""
+    return None if credentials is NO_CREDENTIALS else PersonCredentials(credentials, person)

@@ -24,7 +24,7 @@ from switchboard.backends.config import Backend, Http, Stdio
 from switchboard.config import ConnectionScope
 from switchboard.identity import ANONYMOUS, Caller
 from switchboard.outbound_auth.credentials import GATEWAY as GATEWAY_ITSELF
-from switchboard.outbound_auth.credentials import NO_CREDENTIALS, PersonCredentials
+from switchboard.outbound_auth.credentials import PersonCredentials, carried
 
 SESSION_ID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 """A session's id; any other owner is a JSON array."""
@@ -97,9 +97,7 @@ def key_for(scope: ConnectionScope, caller: Caller, capabilities: Params) -> Con
 
 def credentials_for(backend: Backend, key: ConnectionKey) -> PersonCredentials | None:
     """What the requests of a connection carry; `None` where nothing is added to any."""
-    if backend.credentials is NO_CREDENTIALS:
-        return None
-    return PersonCredentials(backend.credentials, key.user if backend.credentials.per_person else GATEWAY_ITSELF)
+    return carried(backend.credentials, key.user if backend.credentials.per_person else GATEWAY_ITSELF)
 
 
 def digest(capabilities: Params) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from switchboard.aio import first_error
 from switchboard.common.hosts import is_loopback
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.settings import load_settings
@@ -88,9 +89,5 @@ async def opened(url: str, sent: dict[str, str], *, browser: bool, **client: Any
             async with Client(transport, client_info=info, **client) as connected:
                 yield connected
         except* MCPError as group:
-            raise CallFailed(_first(group).error.message) from None
-
-
-def _first(group: BaseExceptionGroup[Any]) -> Any:
-    found: Any = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+            error: Any = first_error(group)
+            raise CallFailed(error.error.message) from None

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -164,7 +165,7 @@ class Exchanged:
         tokens = TokenSet.of_record(record.value) if record is not None and fits else None
         return None if tokens is None or tokens.ends_soon(self.clock()) else tokens
 
-    @property
+    @cached_property
     def _whom_for(self) -> str:
         """Tells tokens apart that were got for another server of this name, or in another way."""
         return hashlib.sha256(self.described.encode()).hexdigest()[:32]
