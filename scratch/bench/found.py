@@ -84,7 +84,7 @@ class Check:
             return DASH
         if self.met:
             return "met"
-        if not self.value:
+        if not self.value or not self.limit:
             return "**missed**"
         missing = self.limit / self.value if self.at_least else self.value / self.limit
         return f"**missed** by a factor of {missing:.1f}" if missing >= 2 else f"**missed** by {missing - 1:.0%}"

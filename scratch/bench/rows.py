@@ -8,7 +8,7 @@ from typing import Final
 
 from scratch.bench.load import Ask
 from scratch.bench.messages import Client
-from scratch.bench.programs.tools import STEPS
+from scratch.bench.programs.tools import OTHERS, STEPS
 from scratch.bench.servers import SDK_CHILD, SMALL, Server
 
 SESSIONS_OF_BRIDGES: Final = 8
@@ -39,7 +39,7 @@ def steps(_server: Server, client: Client, text: str, id: int) -> Ask:
 
 def page(_server: Server, client: Client, _text: str, id: int) -> Ask:
     """The first page of the tools, all twenty."""
-    return client.ask("tools/list", id=id, holds=('"echo"', '"other_00"', '"other_16"'))
+    return client.ask("tools/list", id=id, holds=('"echo"', '"other_00"', f'"other_{OTHERS - 1:02}"'))
 
 
 def guessed(_server: Server, client: Client, text: str, id: int) -> Ask:

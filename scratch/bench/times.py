@@ -16,7 +16,7 @@ from scratch.bench.measure import AT_ONCE, Pace, loaded
 from scratch.bench.messages import Client, sent_once
 from scratch.bench.processes import launch
 from scratch.bench.rows import Contestant
-from scratch.bench.servers import READY_S, SERVERS, Server, Stage
+from scratch.bench.servers import READY_S, SERVERS, Server, Stage, tokens
 from tools.fleet.children import LOOPBACK, NotReady, free_port
 from tools.fleet.workers import COMMAND
 
@@ -85,6 +85,7 @@ def soak(stage: Stage, seconds: float) -> dict[str, Any]:
     What it holds while nobody calls is looked at after the first, when pools are as large as they get, and at the end.
     """
     server = stage.server("switchboard")
+    server.tokens = tokens(server)  # those of the rows before may end meanwhile
     stage.freeze_others(server.name)
     modern = Contestant("", "", modern=True).plan(server, AT_ONCE // 2)
     handshake = Contestant("", "", modern=False).plan(server, AT_ONCE // 2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -65,6 +66,25 @@ async def test_workers_share_the_quota(store: redis.asyncio.Redis) -> None:
     one, other = Permits(store), Permits(store)
     assert await spend(one, FEW, 2) + await spend(other, FEW, 9) == 3
     assert await spend(one, MANY, 600) + await spend(other, MANY, 600) <= 1000
+
+
+async def test_requests_at_once_draw_one_block_and_lose_none_of_the_quota(store: redis.asyncio.Redis) -> None:
+    permits, granted = Permits(store), 0
+    for _ in range(20):
+        waits = await asyncio.gather(*(permits.spend(MANY, "k") for _ in range(50)))
+        granted += waits.count(None)
+    assert granted == 1000
+    assert await permits.spend(MANY, "k") is not None
+
+
+async def test_permits_spent_while_others_are_drawn_are_not_spent_twice(store: redis.asyncio.Redis) -> None:
+    permits = Permits(store)
+    assert await permits.spend(MANY, "k") is None  # nine of the block are left
+    several = asyncio.create_task(permits.spend(MANY, "k", 15))
+    await asyncio.sleep(0)
+    meanwhile = sum(permits.spend_held(MANY, "k") for _ in range(9))
+    assert await several is None
+    assert meanwhile + 16 + await spend(permits, MANY, 1000) == 1000
 
 
 async def test_a_quota_refills_steadily(store: redis.asyncio.Redis) -> None:

@@ -7,11 +7,12 @@ until it ends. While Redis is away nothing is refused: a limit protects the serv
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -35,9 +36,17 @@ _REMEMBERED = 10_000
 
 @dataclass(slots=True)
 class _Held:
-    permits: int
-    until: float
-    """When the permits, or the refusal if there are none, go stale (monotonic seconds)."""
+    """Permits of one key."""
+
+    permits: int = 0
+    until: float = 0.0
+    """When they go stale (monotonic seconds)."""
+
+    refused_until: float = 0.0
+    """Until when there is not one to be had."""
+
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while more are drawn: what runs at once draws one block, not one each."""
 
 
 Run = Callable[[AsyncScript, Sequence[str], Sequence[float]], Awaitable[Any]]
@@ -77,30 +86,34 @@ class Permits:
         if held is None or held.permits < 1 or held.until <= self._clock():
             return False
         held.permits -= 1
-        if held.permits == 0:
-            self._held.pop((quota.name, key), None)
         return True
 
     async def spend(self, quota: Quota, key: str, count: int = 1) -> float | None:
         """Spend `count` permits, all or none; the seconds to wait when there are too few."""
-        if count <= 0 or (count == 1 and self.spend_held(quota, key)):
+        if count <= 0 or quota.limit <= 0:
             return None
-        if quota.limit <= 0:
-            return None
-        held = self._held.get((quota.name, key))
-        if held is None or held.until <= self._clock():
-            held = _Held(0, self._clock())
-        if held.permits < count and (wait := await self._draw(quota, key, held, count)) is not None:
-            return max(wait, 0.001)
-        held.permits -= count
-        if held.permits == 0:
-            self._held.pop((quota.name, key), None)
+        held = self._of(quota, key)
+        async with held.drawing:
+            if held.until <= self._clock():
+                held.permits = 0
+            while held.permits < count:  # of those held before, some may be spent while the others are drawn
+                if (wait := await self._draw(quota, key, held, count)) is not None:
+                    return max(wait, 0.001)
+            held.permits -= count
         return None
+
+    def _of(self, quota: Quota, key: str) -> _Held:
+        """What is held for a key: as the one used last, so that it is forgotten last."""
+        held = self._held.setdefault((quota.name, key), _Held())
+        self._held.move_to_end((quota.name, key))
+        if len(self._held) > _REMEMBERED:
+            self._held.popitem(last=False)
+        return held
 
     async def _draw(self, quota: Quota, key: str, held: _Held, count: int) -> float | None:
         """Have `held` hold `count` permits at least; the seconds to wait when it cannot."""
-        if held.permits == 0 and count == 1 and held.until > self._clock():
-            return held.until - self._clock()
+        if count == 1 and held.refused_until > self._clock():
+            return held.refused_until - self._clock()
         least = count - held.permits
         try:
             name = f"{self._prefix}rate:{quota.name}:{key}"
@@ -108,15 +121,13 @@ class Permits:
         except (RedisError, StateUnavailable) as error:
             log.warning("rate_limit.skipped", reason=type(error).__name__)
             granted, wait = max(quota.block, least), 0
-        if not int(granted) and count > 1:
-            return int(wait) / 1000  # fewer may be had sooner: nothing to remember
+        if not int(granted):
+            if count == 1:  # fewer than `count` may be had sooner: only of one is it known
+                held.refused_until = self._clock() + int(wait) / 1000
+            return int(wait) / 1000
         held.permits += int(granted)
-        held.until = self._clock() + (quota.window / 10 if int(granted) else int(wait) / 1000)
-        self._held[quota.name, key] = held
-        self._held.move_to_end((quota.name, key))
-        if len(self._held) > _REMEMBERED:
-            self._held.popitem(last=False)
-        return None if int(granted) else int(wait) / 1000
+        held.until = self._clock() + quota.window / 10
+        return None
 
 
 def by_address(scope: Scope) -> str | None:
