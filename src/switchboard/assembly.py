@@ -76,6 +76,7 @@ from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, SourceContext
 from switchboard.state import State, StateChecks
 from switchboard.tasks import Tasks
+from switchboard.telemetry.recent import Recent
 from switchboard.vault import Vault
 from switchboard.vault_settings import opened_audit_log, opened_vault
 from switchboard.worker_control import WorkerControl, answering
@@ -95,6 +96,7 @@ class _Worker:
         self.records = Records(state, settings.session_ttl, settings.max_sessions)
         self.streams = OpenStreams(state, self.bus, self.id, settings.session_ttl, settings.max_streams)
         self.checks = StateChecks(state)
+        self.recent = Recent()
 
 
 @dataclass(frozen=True)
@@ -319,10 +321,12 @@ def _running(
             "streams": len(worker.streams),
             "requests": service.handshake.busy,
             "draining": service.handshake.draining,
+            "rates": worker.recent.tell(),
         }
         return {"worker": worker.id, **load, **problems, **offer.servers.tell()}
 
     yield worker.heartbeat.running()
+    yield background(worker.recent.run())
     yield worker.peers.running()
     yield worker.bus.running()
     yield offer.catalog.running(WorkerHost(worker.id, worker.state.kind, worker.streams, worker.bus))

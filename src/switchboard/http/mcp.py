@@ -60,7 +60,7 @@ from switchboard.http.jsonrpc import (
     parse,
     text,
 )
-from switchboard.http.middleware.access import note, note_call
+from switchboard.http.middleware.access import note, note_call, note_era
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.modern import Ending, serve
 from switchboard.http.modern_direct import DirectRequests
@@ -141,8 +141,10 @@ class McpEndpoint:
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = headers(scope["headers"])
         if found.get(b"mcp-protocol-version") not in _HANDSHAKE:
+            note_era(scope, "modern")
             await self._post_modern(found, scope, receive, send)
             return
+        note_era(scope, "handshake")
         value = parse(await _session_body(scope, receive))
         called = self._looked_at(scope, value, value if isinstance(value, list) else (value,))
         if is_enveloped(value) and value.get("method") != "initialize":

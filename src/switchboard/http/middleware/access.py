@@ -57,6 +57,13 @@ def note_call(scope: Scope, tool: str, backend: str) -> None:
         about.called(tool, backend)
 
 
+def note_era(scope: Scope, era: str) -> None:
+    """Note which era a request belongs to, for the metrics."""
+    about: About | None = scope.get("state", {}).get("about")
+    if about is not None:
+        about.era = era
+
+
 def noted(scope: Scope, value: Any) -> About:
     """What one message of many on the same connection is about."""
     here: About | None = scope.get("state", {}).get("about")
@@ -68,11 +75,13 @@ def noted(scope: Scope, value: Any) -> About:
 class About:
     """What one request is about; empty until its body was read. Its fields are only read."""
 
-    __slots__ = ("fields", "text", "tool_of")
+    __slots__ = ("era", "fields", "text", "tool_of")
 
     def __init__(self, tool_of: ToolOf) -> None:
         self.tool_of = tool_of
         self.text = ""
+        self.era = ""
+        """`modern` or `handshake`, once that is known."""
         self.fields: Mapping[str, Any] = {}
 
     def called(self, tool: str, backend: str) -> None:

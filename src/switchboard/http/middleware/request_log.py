@@ -18,6 +18,7 @@ from switchboard.http.middleware.access import About, ToolOf, as_named, word
 from switchboard.http.middleware.guards import PROBES
 from switchboard.identity import Principal
 from switchboard.log import put, request_id
+from switchboard.telemetry.metrics import request_served
 
 log = structlog.get_logger(__name__)
 
@@ -96,10 +97,19 @@ def _is_plain(name: bytes) -> bool:
 
 
 def log_request(scope: Scope, about: About, status: int, seconds: float, *, probe: bool = False) -> None:
-    """Log how a request ended; a status of 0 for one that was not answered."""
+    """Log and count how a request ended; a status of 0 for one that was not answered."""
+    if not probe:
+        _count(scope, about, status, seconds)
     level, method = (logging.DEBUG, "debug") if probe else (logging.INFO, "info")
     if log.bind().is_enabled_for(level):
         put(log, method, _told(scope, about, status or _ABORTED, seconds))
+
+
+def _count(scope: Scope, about: About, status: int, seconds: float) -> None:
+    fields = about.fields
+    rpc = fields.get("rpc") or ("batch" if fields else "http" if scope["type"] == "http" else "websocket")
+    outcome = "left" if not status else "ok" if status < 400 else "refused" if status < 500 else "failed"
+    request_served(rpc, outcome, seconds, about.era, fields.get("backend", ""))
 
 
 def _told(scope: Scope, about: About, status: int, seconds: float) -> dict[str, Any]:

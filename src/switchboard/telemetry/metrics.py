@@ -1,0 +1,145 @@
+"""Functions for what happened, and the table of the metrics that it is counted in.
+
+Telling costs a look-up in a dictionary and two additions; nothing is written or locked. All calls come from the thread
+of the event loop. Values only ever grow while the process lives.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+BOUNDS: Final = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+"""Upper ends of the buckets of latencies, in seconds; a last one has what took longer."""
+
+MOST_SERIES: Final = 1_000
+"""Combinations of labels that one metric may have; those beyond are counted together."""
+
+OTHER: Final = "other"
+
+METHODS: Final = frozenset(
+    {
+        *("initialize", "ping", "server/discover", "completion/complete", "logging/setLevel"),
+        *("tools/list", "tools/call", "prompts/list", "prompts/get", "subscriptions/listen"),
+        *("resources/list", "resources/read", "resources/templates/list"),
+        *("resources/subscribe", "resources/unsubscribe"),
+        *("tasks/get", "tasks/list", "tasks/update", "tasks/cancel", "tasks/result"),
+        *("notifications/initialized", "notifications/cancelled", "notifications/progress"),
+        *("notifications/roots/list_changed", "response", "batch"),
+    }
+)
+"""What is told apart of what is posted; every other method is `other`."""
+
+LASTING: Final = frozenset({"http", "websocket", "subscriptions/listen"})
+"""What may be a stream that lasts for hours: its duration is no latency."""
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the table of metrics.
+
+    Args:
+        kind: `counter`, `gauge` (of the workers that live, added up) or `histogram`.
+        about: what is said of it in the exposition.
+    """
+
+    name: str
+    kind: str
+    about: str
+    labels: Labels = ()
+
+
+@dataclass(slots=True)
+class Values:
+    """The values of one metric, by its labels."""
+
+    metric: Metric
+    by: dict[Labels, float] = field(default_factory=dict)
+
+    def add(self, *labels: str, amount: float = 1) -> None:
+        """Count."""
+        key = labels if labels in self.by or len(self.by) < MOST_SERIES else (OTHER,) * len(labels)
+        self.by[key] = self.by.get(key, 0) + amount
+
+
+@dataclass(slots=True)
+class Cell:
+    """Requests that were alike: how many there were for each bucket of `BOUNDS`, and the seconds they took."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return sum(self.counts)
+
+
+REQUESTS: Final = Metric(
+    "switchboard_requests", "counter", "Requests that ended, by method and how they ended", ("method", "outcome", "era")
+)
+DURATION: Final = Metric(
+    "switchboard_request_duration_seconds",
+    "histogram",
+    "How long requests took that were no lasting streams, by era and provider",
+    ("era", "provider"),
+)
+
+_cells: Final[dict[Labels, Cell]] = {}
+
+
+def request_served(method: str, outcome: str, seconds: float, era: str = "", provider: str = "") -> None:
+    """A request ended.
+
+    Args:
+        method: of JSON-RPC; `http` or `websocket` for what is no message.
+        outcome: `ok`, `refused` (4xx), `failed` (5xx) or `left`, when the client did before there was an answer.
+        seconds: from its arrival to the end of its answer.
+        era: `modern`, `handshake`, or empty when it never came so far.
+        provider: the plugin or backend whose tool was called, by its name in the configuration.
+    """
+    key = (method, outcome, era, provider)
+    cell = _cells.get(key)
+    if cell is None:
+        cell = _new_cell(*key)
+    cell.counts[bisect_left(BOUNDS, seconds)] += 1
+    cell.seconds += seconds
+
+
+def _new_cell(method: str, outcome: str, era: str, provider: str) -> Cell:
+    known = method if method in METHODS or method in LASTING else OTHER
+    provider = provider if len(_cells) < MOST_SERIES else OTHER if provider else ""
+    key = (known, outcome, era, provider)
+    return _cells.setdefault(key, Cell())
+
+
+def cells() -> Mapping[Labels, Cell]:
+    """All requests so far, by (method, outcome, era, provider)."""
+    return _cells
+
+
+def requests() -> dict[Labels, float]:
+    """The values of `REQUESTS`."""
+    found: dict[Labels, float] = {}
+    for (method, outcome, era, _provider), cell in _cells.items():
+        key = (method, outcome, era)
+        found[key] = found.get(key, 0) + cell.total
+    return found
+
+
+def durations() -> dict[Labels, list[float]]:
+    """The values of `DURATION`: a count for each bucket, not added up, then the seconds."""
+    found: dict[Labels, list[float]] = {}
+    for (method, _outcome, era, provider), cell in _cells.items():
+        if method not in LASTING:
+            row = (*cell.counts, cell.seconds)
+            before = found.get((era, provider))
+            found[era, provider] = [a + b for a, b in zip(before, row, strict=True)] if before else list(row)
+    return found
