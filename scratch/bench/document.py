@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from scratch.bench import results, svg
@@ -38,6 +39,9 @@ WARNING: Final = """
 **The machine was busy with other work** (load {load:g} on {cores} cores): rates and times are far below what it can do,
 and goals that are absolute say nothing. What is counted for each second of CPU, and bytes and reads, hold better."""
 
+OUT_OF_REACH: Final = Path(__file__).with_name("out_of_reach.md").read_text()
+"""Why goals are missed: from profiles, by hand."""
+
 HOW: Final = """\
 ## How it is measured
 
@@ -61,7 +65,7 @@ def write() -> None:
     """All of it."""
     everything = results.read()
     found = Found(everything["rows"])
-    parts = [HEAD, *_where(everything), *_goals(found), *_better(found), HOW, *_plots(found)]
+    parts = [HEAD, *_where(everything), *_goals(found), *_better(found), OUT_OF_REACH, HOW, *_plots(found)]
     for name in ROWS:
         parts += _row(found, name)
     parts += _specials(found)
