@@ -195,13 +195,18 @@ class House:
                     yield "names", module.file, "its name is a word that the glossary replaced"
 
     def _dependencies(self) -> Iterator[tuple[str, str, str]]:
-        declared = [re.split(r"[^\w.-]", each)[0].lower() for each in self.project["project"]["dependencies"]]
+        declared = [_normal(re.split(r"[^\w.-]", each)[0]) for each in self.project["project"]["dependencies"]]
         tops = {name.split(".")[0] for each in self.modules if within(each.name, PRODUCT) for name in each.imports()}
         brought = packages_distributions()
-        used = {name.lower() for top in tops for name in brought.get(top, ())}
+        used = {_normal(name) for top in tops for name in brought.get(top, ())}
         for name in declared:
             if name not in used:
                 yield "dependencies", name, "is declared, and nothing imports it"
+
+
+def _normal(name: str) -> str:
+    """The name of a distribution, however it is written: PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def within(name: str, packages: Iterable[str]) -> bool:

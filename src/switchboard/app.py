@@ -42,18 +42,29 @@ from switchboard.http.middleware.load_shedding import Load, LoadShedding, raise_
 from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
 from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
+from switchboard.http.request_body import refuse
 from switchboard.http.responses import Elsewhere
+from switchboard.http.scopes import InsufficientScope
 from switchboard.http.stack import Policy, wrap
+from switchboard.identity import current
+from switchboard.identity.scopes import missing
 from switchboard.keys import derive
 from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
 from switchboard.state import State, awaiting_redis, join, open_state
+from switchboard.telemetry.exposition import PATH as METRICS_PATH
+from switchboard.telemetry.exposition import Metrics
+from switchboard.telemetry.host import Host, OneProcess
+from switchboard.telemetry.listener import listening
+from switchboard.telemetry.metrics import Snapshot
+from switchboard.telemetry.worker_gauges import everything
 from switchboard.timing import Timing
 from switchboard.worker_control import ask_workers
 
 events = structlog.get_logger(__name__)
 
 MCP_PATH: Final = "/mcp"
+_LOOK: Final = frozenset({"admin:read"})
 PING_S: Final = 1.0
 """How long `/readyz` waits for Redis."""
 
@@ -137,7 +148,8 @@ class Application:
         async with AsyncExitStack() as stack:
             state = await _joined(self._settings, self._timing, stack)
             self._rooms = await open_rooms(self._settings, self._backends, state, stack, leave)
-            served = await self._routed(self._rooms, stack)
+            metrics = await self._metrics(self._rooms, stack)
+            served = await self._routed(self._rooms, metrics, stack)
             self._shortage = shortage(raise_limit())
             for warning in self._shortage:
                 events.warning("descriptors.limited", risk=warning)
@@ -149,7 +161,21 @@ class Application:
             finally:
                 self._served = None
 
-    async def _routed(self, rooms: Rooms, stack: AsyncExitStack) -> ASGIApp:
+    async def _metrics(self, rooms: Rooms, stack: AsyncExitStack) -> Host | OneProcess:
+        """The numbers of this host, on a port of their own if there is to be one."""
+        settings = self._settings
+
+        def own() -> Snapshot:
+            return everything(rooms.tell())
+
+        host = Host(settings.metrics_dir, own) if settings.metrics_dir else OneProcess(own)
+        await stack.enter_async_context(host.running())
+        if settings.metrics_port:
+            open_to_all = Metrics(host.together)
+            await stack.enter_async_context(listening(open_to_all, settings.metrics_host, settings.metrics_port))
+        return host
+
+    async def _routed(self, rooms: Rooms, metrics: Host | OneProcess, stack: AsyncExitStack) -> ASGIApp:
         settings, state = self._settings, rooms.state
         id_tokens = KeptIdTokens(rooms.credentials.vault, settings.base_uri)
         authorization = await authorize(settings, state, stack, rooms.credentials.own_issuer, id_tokens.keep)
@@ -172,6 +198,7 @@ class Application:
             *health_routes(self._readiness, base),
             *authorization.routes,
             *self._account(authorization, gate, rooms, quota, permits),
+            Route(base + METRICS_PATH, guarded(MCP_PATH, _for_operators(settings, Metrics(metrics.together)))),
             Mount(base + API_PATH, Api(_administration(settings, rooms), partial(guarded, MCP_PATH))),
             *(Route(path, Elsewhere(settings.base_uri)) for path in (MCP_PATH, SSE_PATH, MESSAGE_PATH) if base),
         ]
@@ -264,6 +291,19 @@ def build(settings: Settings, backends: Sequence[Backend] = (), timing: Timing |
 def leave() -> None:
     """Have this process end as whoever started it would have it end: the worker drains first."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _for_operators(settings: Settings, app: ASGIApp) -> ASGIApp:
+    """`app` for those who may see how the fleet is doing, as the API has it; 403 for others."""
+    everybody = settings.auth_mode == "none" and settings.is_local
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if everybody or not missing(current().principal.scopes, _LOOK):
+            await app(scope, receive, send)
+        else:
+            await refuse(InsufficientScope(_LOOK), scope, send)
+
+    return serve
 
 
 def _administration(settings: Settings, rooms: Rooms) -> Administration:

@@ -60,7 +60,7 @@ from switchboard.outbound_auth.connected import ConnectionNotices, person_digest
 from switchboard.outbound_auth.outbound import Outbound
 from switchboard.own_issuer import OwnIssuer, issuer_of
 from switchboard.plugin_set import ConfiguredPlugins, IsolatedPlugin, PluginCredentials, PluginProcesses
-from switchboard.plugins import OpenStream, PluginLoader, PluginSources
+from switchboard.plugins import PluginLoader, PluginSources
 from switchboard.plugins.changes import follow_folder
 from switchboard.servers import LISTS, Servers
 from switchboard.sessions.bus import RedisBus
@@ -79,7 +79,7 @@ from switchboard.tasks import Tasks
 from switchboard.telemetry.recent import Recent
 from switchboard.vault import Vault
 from switchboard.vault_settings import opened_audit_log, opened_vault
-from switchboard.worker_control import WorkerControl, answering
+from switchboard.worker_control import WorkerControl, WorkerHost, answering
 from switchboard.worker_socket import answering_here
 
 
@@ -169,6 +169,8 @@ class Rooms:
     fast_path: FastPath | NoFastPath
     endpoints: Endpoints
     credentials: Credentials
+    tell: Callable[[], Mapping[str, Any]]
+    """How this worker is doing."""
 
 
 async def open_rooms(
@@ -207,6 +209,7 @@ async def open_rooms(
         service.fast_path,
         _endpoints(settings, worker, offer, service),
         credentials,
+        partial(_told, worker, offer, service),
     )
 
 
@@ -316,14 +319,7 @@ def _running(
     """What runs while requests are served, in the order in which it starts."""
 
     def tell() -> Mapping[str, Any]:
-        problems = {"problem": offer.watched.problem, "cache": offer.cache.problem}
-        load = {
-            "streams": len(worker.streams),
-            "requests": service.handshake.busy,
-            "draining": service.handshake.draining,
-            "rates": worker.recent.tell(),
-        }
-        return {"worker": worker.id, **load, **problems, **offer.servers.tell()}
+        return {**_told(worker, offer, service), "rates": worker.recent.tell()}
 
     yield worker.heartbeat.running()
     yield background(worker.recent.run())
@@ -343,6 +339,20 @@ def _running(
     yield service.modern.run()
     yield service.handshake.running({})
     yield worker.streams.running()
+
+
+def _told(worker: _Worker, offer: _Offer, service: _Service) -> Mapping[str, Any]:
+    """How this worker is doing, as a document."""
+    problems = {"problem": offer.watched.problem, "cache": offer.cache.problem}
+    load = {
+        "streams": len(worker.streams),
+        "requests": service.handshake.busy,
+        "parked": service.parking.parked,
+        "tasks": len(service.tasks),
+        "draining": service.handshake.draining,
+        "ways": {"fast": service.fast_path.short, "kernel": service.fast_path.aside},
+    }
+    return {"worker": worker.id, **load, **problems, **offer.servers.tell()}
 
 
 def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Service) -> Endpoints:
@@ -380,21 +390,3 @@ def _tell(streams: OpenStreams, digest: str, event: ServerEvent) -> None:
 def _variables(settings: Settings) -> Mapping[str, str]:
     """What the configuration may refer to, and the layer of the environment."""
     return {**variables(os.environ), OVERRIDES: settings.config_overrides}
-
-
-@dataclass(frozen=True)
-class WorkerHost:
-    """What this worker offers its plugins. Satisfies `switchboard.plugins.Host`."""
-
-    worker: str
-    state: str
-    open: OpenStreams
-    bus: RedisBus
-
-    def streams(self) -> Iterable[OpenStream]:
-        """The streams open on this worker now."""
-        return self.open
-
-    async def publish(self, event: ServerEvent) -> None:
-        """Tell the clients of every worker."""
-        await self.bus.publish(event)

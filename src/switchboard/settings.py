@@ -119,6 +119,13 @@ class Settings(SharedSettings):
         50_000, ge=0, le=10_000_000, description="entries of the audit log that are kept; 0 for no audit log"
     )
     audit_days: int = Field(90, ge=1, le=3650, description="days for which they are kept, 1 to 3650")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="port on which /metrics is open without a token; 0 for none"
+    )
+    metrics_host: str = Field("127.0.0.1", description="address of that port; anything but loopback is open to others")
+    metrics_dir: Path | None = Field(
+        None, description="folder in which worker processes of a host add up their metrics; WORKERS makes its own"
+    )
     drain_timeout: int = Field(
         25, ge=0, le=3600, description="seconds to finish running requests and tasks at shutdown"
     )

@@ -1,4 +1,5 @@
-"""Asking the workers of a fleet how they are doing, and telling them to start a server or plugin anew, or to leave.
+"""Asking the workers of a fleet how they are doing, and telling them to start a server or plugin anew, or to leave; and
+what a worker offers its plugins.
 
 Part of the composition root. The command line asks with `ask`, a worker with `ask_workers`, and answers while it runs
 `answering`.
@@ -7,14 +8,19 @@ Part of the composition root. The command line asks with `ask`, a worker with `a
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mcp.shared.subscriptions import ServerEvent
+
 from switchboard.errors import ConfigurationError
 from switchboard.fleet.heartbeat import living
 from switchboard.fleet.peers import Peers, ServedChannel
+from switchboard.plugins import OpenStream
+from switchboard.sessions.bus import RedisBus
+from switchboard.sessions.streams.open_streams import OpenStreams
 from switchboard.state import State
 
 ANSWER_S: Final = 3.0
@@ -98,3 +104,21 @@ async def ask_workers(
     answers = await peers.broadcast(asked, METHOD, dict(question), patience(question))
     found = {worker: answers.get(worker) for worker in asked}
     return {worker: answer if isinstance(answer, Mapping) else None for worker, answer in found.items()}
+
+
+@dataclass(frozen=True)
+class WorkerHost:
+    """What this worker offers its plugins. Satisfies `switchboard.plugins.Host`."""
+
+    worker: str
+    state: str
+    open: OpenStreams
+    bus: RedisBus
+
+    def streams(self) -> Iterable[OpenStream]:
+        """The streams open on this worker now."""
+        return self.open
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Tell the clients of every worker."""
+        await self.bus.publish(event)

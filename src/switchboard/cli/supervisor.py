@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -147,7 +148,10 @@ class _Fleet:
 
 def run_fleet(settings: Settings, started: Callable[[], None]) -> int:
     """Serve with several processes until a signal says stop; the exit code."""
-    return asyncio.run(_run(settings, started))
+    with tempfile.TemporaryDirectory(prefix="switchboard-metrics-") as folder:
+        if settings.metrics_dir is None:
+            os.environ["METRICS_DIR"] = folder  # it is handed to the workers
+        return asyncio.run(_run(settings, started))
 
 
 async def _run(settings: Settings, started: Callable[[], None]) -> int:

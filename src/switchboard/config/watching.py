@@ -22,6 +22,7 @@ from switchboard.config.model import Configuration
 from switchboard.config.overlay import Layered, Overlay
 from switchboard.config.redaction import shown
 from switchboard.errors import ConfigurationError, StateUnavailable
+from switchboard.telemetry.metrics import CONFIGURATION_RELOADS
 
 log = structlog.get_logger(__name__)
 
@@ -138,13 +139,16 @@ class WatchedConfiguration:
             kept = found.keeping(self._current)
             if kept != self._current:
                 await apply(kept)
+                CONFIGURATION_RELOADS.add("applied")
             self._tell(found, self._current)
             self._current = kept
         except StateUnavailable as error:
+            CONFIGURATION_RELOADS.add("unread")
             log.warning("overlay.read_failed", reason=str(error))
             return
         except ConfigurationError as error:
             if str(error) != self.problem:
+                CONFIGURATION_RELOADS.add("refused")
                 log.error("configuration.refused", reason=str(error))
             self.problem = str(error)
 

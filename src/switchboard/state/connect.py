@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from redis.asyncio import Redis
 
 from switchboard.aio import background
-from switchboard.errors import StateUnavailable
+from switchboard.errors import StateBusy, StateUnavailable
 from switchboard.state.clock import FleetClock
 from switchboard.state.contact import Contact
 from switchboard.state.keys import Keys
@@ -22,6 +22,7 @@ from switchboard.state.redis_compat import AWAY, unavailable
 from switchboard.state.replicas import Replicas
 from switchboard.state.scripts import STREAM_BYTES, Scripts
 from switchboard.state.servers import POOL, server
+from switchboard.telemetry.metrics import REDIS_ERRORS
 from switchboard.timing import Timing
 
 Kind = Literal["memory://", "redis"]
@@ -64,7 +65,9 @@ class State:
         try:
             yield
         except AWAY as error:
-            raise unavailable(error) from error
+            failure = unavailable(error)
+            REDIS_ERRORS.add("busy" if isinstance(failure, StateBusy) else "away")
+            raise failure from error
 
     async def greet(self) -> None:
         """Ask Redis what time it is, and note that it answered.

@@ -22,6 +22,7 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import ReadOnlyError, RedisError
 
 from switchboard.errors import StateBusy, StateUnavailable
+from switchboard.telemetry.metrics import REDIS_ROUND_TRIPS
 
 Command = tuple[str | int | float, ...]
 
@@ -121,6 +122,7 @@ class LookupConnection:
             return
         unsent, self._unsent = self._unsent, []
         self._replies.transport.write(b"".join(unsent))
+        REDIS_ROUND_TRIPS.add("lookups")
         if self._ticking is None:
             self._ticking = self._loop.call_later(TICK_S, self._tick, context=self._context)
 

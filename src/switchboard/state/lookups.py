@@ -30,6 +30,7 @@ from switchboard.state.contact import Contact
 from switchboard.state.lookup_connection import Command, LookupConnection, refuse
 from switchboard.state.redis_compat import AWAY, unavailable
 from switchboard.state.topology import Place, Topology
+from switchboard.telemetry.metrics import REDIS_ERRORS
 
 _NOT_HERE: Final = (AskError, TryAgainError, ClusterDownError)
 """A master does not serve the slot, or not now; MOVED is an `AskError` too."""
@@ -116,6 +117,7 @@ class Lookups:
 
     def lost(self) -> None:
         """See `LookupListener`."""
+        REDIS_ERRORS.add("connection lost")
         self._contact.broken()
 
     def refused(self, reply: asyncio.Future[Any], command: Command, error: Exception) -> None:

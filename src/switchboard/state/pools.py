@@ -19,6 +19,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from switchboard.telemetry.metrics import REDIS_ROUND_TRIPS
+
 FREE_CONNECTION_S: Final = 5.0
 """How long a command waits for a connection."""
 
@@ -40,6 +42,7 @@ class Pool(BlockingConnectionPool):
     """A pool for one server."""
 
     async def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+        REDIS_ROUND_TRIPS.add("pool")
         try:
             return await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
         except RedisConnectionError as error:
@@ -72,6 +75,7 @@ class Cluster(RedisCluster):
         if self._in_turn.get():
             yield
             return
+        REDIS_ROUND_TRIPS.add("pool")
         try:
             async with asyncio.timeout(FREE_CONNECTION_S):
                 await self._turns.acquire()

@@ -100,6 +100,10 @@ class Tasks:
                     if call.work is not None:
                         call.work.cancel()
 
+    def __len__(self) -> int:
+        """Those that run on this worker."""
+        return len(self._running)
+
     @property
     def serving(self) -> bool:
         """Whether new tasks can start."""

@@ -40,6 +40,9 @@ LASTING: Final = frozenset({"http", "websocket", "subscriptions/listen"})
 
 Labels = tuple[str, ...]
 
+Snapshot = dict[str, dict[Labels, list[float]]]
+"""Metric → labels → its value, as many numbers as its `width`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -54,6 +57,11 @@ class Metric:
     kind: str
     about: str
     labels: Labels = ()
+
+    @property
+    def width(self) -> int:
+        """How many numbers one value is: of a histogram, a count for each bucket, not added up, and the seconds."""
+        return len(BOUNDS) + 2 if self.kind == "histogram" else 1
 
 
 @dataclass(slots=True)
@@ -82,14 +90,42 @@ class Cell:
         return sum(self.counts)
 
 
-REQUESTS: Final = Metric(
-    "switchboard_requests", "counter", "Requests that ended, by method and how they ended", ("method", "outcome", "era")
+_ROWS: Final = (
+    Metric("switchboard_requests", "counter", "Requests that ended", ("method", "outcome", "era")),
+    Metric("switchboard_request_duration_seconds", "histogram", "How long requests took", ("era", "provider")),
+    Metric("switchboard_authorization_refusals", "counter", "Requests without a good token, by status", ("status",)),
+    Metric("switchboard_redis_round_trips", "counter", "What was asked of Redis, by the way it went", ("way",)),
+    Metric("switchboard_redis_errors", "counter", "Redis could not be asked, or did not answer", ("reason",)),
+    Metric("switchboard_configuration_reloads", "counter", "Configurations that were read anew", ("outcome",)),
+    Metric("switchboard_backend_connections", "counter", "What became of connections", ("server", "event")),
+    Metric("switchboard_fast_path_requests", "counter", "Requests by the way that they were served", ("way",)),
+    Metric("switchboard_workers", "gauge", "Worker processes that serve", ("state",)),
+    Metric("switchboard_streams", "gauge", "Streams that clients hold open"),
+    Metric("switchboard_exchanges", "gauge", "Requests of sessions that run now"),
+    Metric("switchboard_parked_calls", "gauge", "Calls that wait for their client between two of its requests"),
+    Metric("switchboard_tasks", "gauge", "Tasks that run"),
+    Metric("switchboard_servers", "gauge", "Workers by how they are doing with a server", ("server", "condition")),
+    Metric("switchboard_plugins", "gauge", "Workers by how they are doing with a plugin", ("plugin", "phase")),
+    Metric("switchboard_configuration_problems", "gauge", "Workers on which what is written is not in force"),
 )
-DURATION: Final = Metric(
-    "switchboard_request_duration_seconds",
-    "histogram",
-    "How long requests took that were no lasting streams, by era and provider",
-    ("era", "provider"),
+
+TABLE: Final[Mapping[str, Metric]] = {row.name: row for row in _ROWS}
+"""All metrics, by name. Counters get `_total` behind it when they are told."""
+
+REQUESTS, DURATION = _ROWS[0], _ROWS[1]
+
+AUTHORIZATION_REFUSALS: Final = Values(TABLE["switchboard_authorization_refusals"])
+REDIS_ROUND_TRIPS: Final = Values(TABLE["switchboard_redis_round_trips"])
+REDIS_ERRORS: Final = Values(TABLE["switchboard_redis_errors"])
+CONFIGURATION_RELOADS: Final = Values(TABLE["switchboard_configuration_reloads"])
+BACKEND_CONNECTIONS: Final = Values(TABLE["switchboard_backend_connections"])
+
+_COUNTED: Final = (
+    AUTHORIZATION_REFUSALS,
+    REDIS_ROUND_TRIPS,
+    REDIS_ERRORS,
+    CONFIGURATION_RELOADS,
+    BACKEND_CONNECTIONS,
 )
 
 _cells: Final[dict[Labels, Cell]] = {}
@@ -125,21 +161,15 @@ def cells() -> Mapping[Labels, Cell]:
     return _cells
 
 
-def requests() -> dict[Labels, float]:
-    """The values of `REQUESTS`."""
-    found: dict[Labels, float] = {}
-    for (method, outcome, era, _provider), cell in _cells.items():
-        key = (method, outcome, era)
-        found[key] = found.get(key, 0) + cell.total
-    return found
-
-
-def durations() -> dict[Labels, list[float]]:
-    """The values of `DURATION`: a count for each bucket, not added up, then the seconds."""
-    found: dict[Labels, list[float]] = {}
-    for (method, _outcome, era, provider), cell in _cells.items():
+def counted() -> Snapshot:
+    """All counters and latencies of this process."""
+    requests: dict[Labels, list[float]] = {}
+    durations: dict[Labels, list[float]] = {}
+    for (method, outcome, era, provider), cell in _cells.items():
+        requests.setdefault((method, outcome, era), [0])[0] += cell.total
         if method not in LASTING:
-            row = (*cell.counts, cell.seconds)
-            before = found.get((era, provider))
-            found[era, provider] = [a + b for a, b in zip(before, row, strict=True)] if before else list(row)
-    return found
+            before = durations.get((era, provider))
+            row = [*cell.counts, cell.seconds]
+            durations[era, provider] = [a + b for a, b in zip(before, row, strict=True)] if before else row
+    others = {each.metric.name: {labels: [value] for labels, value in each.by.items()} for each in _COUNTED}
+    return {REQUESTS.name: requests, DURATION.name: durations, **others}

@@ -40,6 +40,7 @@ from switchboard.backends.errors import (
     Unreachable,
 )
 from switchboard.errors import plainly
+from switchboard.telemetry.metrics import BACKEND_CONNECTIONS
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -181,6 +182,7 @@ class Connection:
             async with AsyncExitStack() as stack:
                 transport = await self._start(stack)
                 log.info("backend.connection_opened", backend=name, version=self.rpc.version)
+                BACKEND_CONNECTIONS.add(name, "opened")
                 self.was_open, self.lost = True, transport.replaces
                 self._ready.set()
                 await first_of(self._while_open(self), self._listen(transport))

@@ -19,6 +19,7 @@ from switchboard.backends.connections.connection_key import ConnectionKey
 from switchboard.backends.connections.connection_quota import ANYBODY, ConnectionQuota, digest
 from switchboard.backends.errors import AccessRefused, Broken, Refused
 from switchboard.common.breaker import Breaker
+from switchboard.telemetry.metrics import BACKEND_CONNECTIONS
 
 SWEEPS_PER_IDLE_TIME: Final = 4
 """Looks for idle connections in the time that makes a connection idle."""
@@ -191,6 +192,7 @@ class ConnectionPool:
         if self._tasks is None:
             raise Refused("this worker is leaving")
         if not self._breaker.allows(asyncio.get_running_loop().time()):
+            BACKEND_CONNECTIONS.add(self._backend.name, "held_back")
             again = f"`switchboard servers restart {self._backend.name}` tries again at once"
             raise Refused(f"it failed to start several times in a row; last: {self._last_failure} ({again})")
         self._check_bounds(key)
@@ -207,6 +209,7 @@ class ConnectionPool:
         try:
             await connection.run()
         finally:
+            BACKEND_CONNECTIONS.add(self._backend.name, "ended" if connection.was_open else "start_failed")
             self._all.discard(connection)
             if connection.key is not None and self._by_key.get(connection.key) is connection:
                 del self._by_key[connection.key]

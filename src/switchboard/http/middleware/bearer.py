@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from switchboard.errors import AuthorizationUnavailable, StateBusy, StateUnavailable
 from switchboard.http.responses import refuse
 from switchboard.identity import ANONYMOUS, Caller, KeyBoundToken, Principal, ScopeNames, TokenVerifier, serving
+from switchboard.telemetry.metrics import AUTHORIZATION_REFUSALS
 
 log = structlog.get_logger(__name__)
 
@@ -247,6 +248,7 @@ class Refused(Exception):
             self.headers.append((b"retry-after", str(retry_after).encode()))
 
     async def answer(self, scope: Scope, send: Send) -> None:
-        """Answer it, and log why."""
+        """Answer it, count it, and log why."""
+        AUTHORIZATION_REFUSALS.add(str(self.status))
         log.info("request.refused", status=self.status, reason=self.message)
         await refuse(scope, send, self.status, self.message, headers=self.headers)
