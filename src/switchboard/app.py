@@ -16,12 +16,14 @@ from typing import Final
 
 import structlog
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard import __version__
 from switchboard.account.personal import PersonalAccounts
 from switchboard.account.routes import account_routes, browser_sign_in
+from switchboard.account.sessions import Session
+from switchboard.account.sign_in import SignIn
 from switchboard.admin.administration import Administration
 from switchboard.admin.api import PATH as API_PATH
 from switchboard.admin.api import Api
@@ -30,16 +32,17 @@ from switchboard.audit.reading import verify
 from switchboard.authorization import Authorization, authorize
 from switchboard.backends import Backend
 from switchboard.common.quota import Quota
+from switchboard.console.console import Served, console_routes
 from switchboard.errors import StateUnavailable
 from switchboard.fleet import FleetLocks
 from switchboard.http.http_sse import MESSAGE_PATH, SSE_PATH
 from switchboard.http.landing import ForBrowsers, Landing
 from switchboard.http.middleware.access import ToolOf
-from switchboard.http.middleware.bearer import Gate
+from switchboard.http.middleware.bearer import Gate, digest_of
 from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.middleware.guards import default_hosts, default_origins, probes
 from switchboard.http.middleware.load_shedding import Load, LoadShedding, raise_limit, shortage
-from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
+from switchboard.http.middleware.rate_limit import Counting, Permits, RateLimit, by_address, by_principal
 from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
 from switchboard.http.request_body import refuse
@@ -187,6 +190,8 @@ class Application:
 
         base = settings.base_path
         gate = guarded(MCP_PATH, rooms.endpoints.mcp)
+        api = Api(_administration(settings, rooms), partial(guarded, MCP_PATH))
+        signing_in = self._sign_in(authorization, rooms)
         landing = Landing(settings.mcp_url, __version__, signs_in=settings.auth_mode != "none")
         mcp = Route(base + MCP_PATH, ForBrowsers(gate, landing))
         routes = [
@@ -197,9 +202,10 @@ class Application:
             Route(f"{base}/", landing.page),
             *health_routes(self._readiness, base),
             *authorization.routes,
-            *self._account(authorization, gate, rooms, quota, permits),
+            *self._account(signing_in, gate, rooms, quota, permits),
             Route(base + METRICS_PATH, guarded(MCP_PATH, _for_operators(settings, Metrics(metrics.together)))),
-            Mount(base + API_PATH, Api(_administration(settings, rooms), partial(guarded, MCP_PATH))),
+            Mount(base + API_PATH, api),
+            *self._console(signing_in, api, gate, quota, permits),
             *(Route(path, Elsewhere(settings.base_uri)) for path in (MCP_PATH, SSE_PATH, MESSAGE_PATH) if base),
         ]
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
@@ -216,15 +222,29 @@ class Application:
             shortened=lambda table: OnePass(table, router, policy, limits, protocol),
         )
 
-    def _account(
-        self, authorization: Authorization, gate: Gate, rooms: Rooms, quota: Quota, permits: Permits
-    ) -> Sequence[Route]:
+    def _sign_in(self, authorization: Authorization, rooms: Rooms) -> SignIn:
+        """How people sign in with a browser, for all pages."""
+        issuer = authorization.issuer(rooms.credentials.outbound) if authorization.issuer else None
+        locks = FleetLocks(rooms.state, rooms.worker)
+        return browser_sign_in(issuer, rooms.state, locks, self._settings.key_ring, self._settings.base_uri)
+
+    def _console(self, signing_in: SignIn, api: Api, gate: Gate, quota: Quota, permits: Permits) -> Sequence[BaseRoute]:
+        """The pages of operators."""
+        settings = self._settings
+
+        async def admit(session: Session) -> None:
+            await Counting(permits, quota, digest_of(session.principal)).spend(1)
+
+        served = Served(
+            api.unguarded, gate, api.fleet, lambda: self._last_requests.draining, _everybody_administrates(settings)
+        )
+        return console_routes(signing_in, served, admit, settings.base_uri, __version__)
+
+    def _account(self, signing_in: SignIn, gate: Gate, rooms: Rooms, quota: Quota, permits: Permits) -> Sequence[Route]:
         """The pages of people, and what programs ask for them."""
         settings, state, credentials = self._settings, rooms.state, rooms.credentials
-        issuer = authorization.issuer(credentials.outbound) if authorization.issuer else None
-        locks = FleetLocks(state, rooms.worker)
         return account_routes(
-            browser_sign_in(issuer, state, locks, settings.key_ring, settings.base_uri),
+            signing_in,
             gate,
             PersonalAccounts(credentials.connectables, credentials.vault, credentials.notices),
             credentials.links,
@@ -318,8 +338,12 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
         mcp_url=settings.mcp_url,
         version=__version__,
-        everybody=settings.auth_mode == "none" and settings.is_local,
+        everybody=_everybody_administrates(settings),
     )
+
+
+def _everybody_administrates(settings: Settings) -> bool:
+    return settings.auth_mode == "none" and settings.is_local
 
 
 def _policy(settings: Settings, public: tuple[str, ...], tool_of: ToolOf) -> Policy:

@@ -17,26 +17,47 @@ PATH: Final = "/api"
 
 
 class Api:
-    """Serves `/api`: what is about the API itself to everybody, all else behind `guard`."""
+    """Serves `/api`: what is about the API itself to everybody, all else behind `guard`.
+
+    Args:
+        guard: finds out who asks, for programs.
+    """
 
     def __init__(self, administration: Administration, guard: Callable[[ASGIApp], ASGIApp]) -> None:
         self._administration = administration
-        self._guard = guard
-        self._made: Mapping[str, ASGIApp] = {}
+        self._guarded = guard(self.unguarded)
+        self._parts: tuple[FastAPI, Mapping[str, ASGIApp]] | None = None
         self._making = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._made:
-            async with self._making:
-                self._made = self._made or await asyncio.to_thread(self._make)
+        _, public = await self._made()
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        await self._made.get(path, self._made[""])(scope, receive, send)
+        await public.get(path, self._guarded)(scope, receive, send)
 
-    def _make(self) -> Mapping[str, ASGIApp]:
+    async def unguarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The API for whoever the current caller is: to stand behind another guard."""
+        api, _ = await self._made()
+        await api(scope, receive, send)
+
+    async def fleet(self) -> Mapping[str, Any]:
+        """All workers, as `GET /api/workers` tells of them."""
+        await self._made()
+        from switchboard.admin.workers import fleet
+
+        return (await fleet(self._administration)).model_dump(mode="json")
+
+    async def _made(self) -> tuple[FastAPI, Mapping[str, ASGIApp]]:
+        """The API, and what of it everybody may see."""
+        async with self._making:
+            if self._parts is None:
+                self._parts = await asyncio.to_thread(self._make)
+            return self._parts
+
+    def _make(self) -> tuple[FastAPI, Mapping[str, ASGIApp]]:
         from switchboard.admin.reference import PATHS, reference
 
         api = made(self._administration)
-        return {**dict.fromkeys(PATHS, reference(api, self._administration.version)), "": self._guard(api)}
+        return api, dict.fromkeys(PATHS, reference(api, self._administration.version))
 
 
 def made(administration: Administration) -> FastAPI:

@@ -25,6 +25,8 @@ class Worker(BaseModel):
     """Streams that clients hold open there."""
     requests: int | None = None
     """Requests of sessions that run there."""
+    rates: dict[str, Any] = {}
+    """What it served within the last minutes: requests a second, errors, latencies."""
     servers: dict[str, str] = {}
     """How it is doing with each server: the phase, or the condition of a running one."""
     problem: str | None = None
@@ -44,9 +46,7 @@ def routes(administration: Administration) -> APIRouter:
     @router.get("")
     async def list_workers() -> Fleet:
         """Every worker that has a heartbeat."""
-        told = await administration.ask_workers({})
-        beats = await _heartbeats(administration, list(told))
-        return Fleet(items=[_worker(worker, told[worker], beats[worker]) for worker in sorted(told)])
+        return await fleet(administration)
 
     @router.post("/{worker}/drain", status_code=202)
     async def drain_worker(worker: str) -> Worker:
@@ -62,6 +62,13 @@ def routes(administration: Administration) -> APIRouter:
         return _worker(worker, told, beats)
 
     return router
+
+
+async def fleet(administration: Administration) -> Fleet:
+    """Every worker that has a heartbeat, and what it says when it is asked."""
+    told = await administration.ask_workers({})
+    beats = await _heartbeats(administration, list(told))
+    return Fleet(items=[_worker(worker, told[worker], beats[worker]) for worker in sorted(told)])
 
 
 async def _heartbeats(administration: Administration, workers: list[str]) -> dict[str, dict[str, str]]:
@@ -89,6 +96,7 @@ def _worker(worker: str, told: Told | None, beats: dict[str, str]) -> Worker:
         state="draining" if told.get("draining") else "serving",
         streams=told.get("streams"),
         requests=told.get("requests"),
+        rates=dict(told.get("rates", {})),
         servers=servers,
         problem=told.get("problem"),
     )

@@ -1,0 +1,171 @@
+// What all pages share: asking the REST API, making elements, tables, dialogs, and saying how something went.
+
+const root = document.documentElement.dataset;
+export const base = root.base;
+export const mayChange = root.mayChange === "yes";
+
+export class Problem extends Error {
+  constructor(status, said, etag) {
+    const mistakes = (said.mistakes ?? []).map((each) => `${each.where}: ${each.reason}`);
+    super([said.detail ?? said.title ?? `The server answered ${status}`, ...mistakes].join("\n"));
+    this.status = status;
+    this.current = said.current;
+    this.etag = etag;
+  }
+}
+
+export async function request(path, options = {}) {
+  const headers = { "X-CSRF-Token": root.csrf, ...options.headers };
+  let response;
+  try {
+    response = await fetch(base + path, { ...options, headers });
+  } catch {
+    throw new Problem(0, { detail: "The server cannot be reached. Try again." }, null);
+  }
+  if (response.status === 401) location.reload();
+  return response;
+}
+
+// What the API answers; `etag` is the state that is being changed. Throws Problem.
+export async function api(path, { method = "GET", body, etag } = {}) {
+  const headers = {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (etag) headers["If-Match"] = etag;
+  if (method === "POST") headers["Idempotency-Key"] = crypto.randomUUID?.() ?? String(Math.random());
+  const response = await request(`/api${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const text = await response.text();
+  let said = {};
+  try { said = text ? JSON.parse(text) : {}; } catch { said = { detail: text.slice(0, 300) }; }
+  if (!response.ok) throw new Problem(response.status, said, response.headers.get("ETag"));
+  if (said && typeof said === "object") Object.defineProperty(said, "etag", { value: response.headers.get("ETag") });
+  return said;
+}
+
+export const id = (name) => encodeURIComponent(name);
+
+// An element; a function among the attributes listens, text among the children stays text.
+export function h(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.flat(9).filter((each) => each !== null && each !== undefined && each !== false));
+  return made;
+}
+
+export function svg(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export function say(text, kind = "good") {
+  const line = h("p", { class: kind === "bad" ? "bad" : "" }, text);
+  document.getElementById("said").append(line);
+  setTimeout(() => line.remove(), kind === "bad" ? 12000 : 5000);
+}
+
+// A button that does something and says how it went; it cannot be pressed twice meanwhile.
+export function button(text, act, { kind = "", label, changes = true } = {}) {
+  return h("button", {
+    type: "button", class: kind, "aria-label": label, disabled: changes && !mayChange,
+    title: changes && !mayChange ? "This needs the permission admin" : null,
+    click: async (event) => {
+      const pressed = event.currentTarget;
+      pressed.disabled = true;
+      try { await act(); } catch (error) { failed(error); } finally { pressed.disabled = changes && !mayChange; }
+    },
+  }, text);
+}
+
+export function failed(error) {
+  if (!(error instanceof Problem)) console.error(error);
+  say(error.message, "bad");
+}
+
+export const state = (word, kind) => h("span", { class: `state ${kind}` }, word);
+
+// columns: [title, row → content, class?]; the first is the row's header.
+export function table(columns, rows, { caption, empty }) {
+  if (!rows.length) return h("p", { class: "panel soft" }, empty);
+  const cell = (row) => ([title, content, kind], index) =>
+    index === 0 ? h("th", { scope: "row" }, content(row)) : h("td", { class: kind, "data-of": kind === "do" ? null : title }, content(row));
+  return h("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 },
+    h("table", { class: "stacked" }, h("caption", {}, caption),
+      h("thead", {}, h("tr", {}, columns.map(([title, , kind]) => h("th", { scope: "col", class: kind === "number" ? "number" : null }, title || h("span", { class: "soft" }, "")))),),
+      h("tbody", {}, rows.map((row) => h("tr", {}, columns.map(cell(row)))))));
+}
+
+// A dialog; `fill(close)` gives what is in it. Resolves when it is closed.
+export function dialog(title, fill) {
+  return new Promise((resolve) => {
+    const shown = h("dialog", { "aria-labelledby": "dialog-title" });
+    const close = () => shown.close();
+    shown.append(h("h2", { id: "dialog-title" }, title), ...[fill(close)].flat(9));
+    shown.addEventListener("close", () => { shown.remove(); resolve(); });
+    document.body.append(shown);
+    shown.showModal();
+  });
+}
+
+export const closing = (close, text = "Close") => h("button", { type: "button", click: close }, text);
+
+// Asks before something is done that cannot be taken back.
+export function confirmed(title, text, does, act) {
+  return dialog(title, (close) => [
+    h("p", {}, text),
+    h("div", { class: "buttons" }, button(does, async () => { await act(); close(); }, { kind: "danger" }), closing(close, "Cancel")),
+  ]);
+}
+
+export function field(label, input, about = "") {
+  return h("label", { class: "field" }, h("span", {}, label), input, about && h("span", { class: "small soft" }, about));
+}
+
+// A text with a button that copies it.
+export function copyable(text, label) {
+  return h("span", { class: "copyable" }, h("code", {}, text),
+    button("Copy", async () => { await navigator.clipboard.writeText(text); say("Copied"); }, { changes: false, label: `Copy ${label}` }));
+}
+
+export function late(act, ms = 250) {
+  let timer;
+  return () => { clearTimeout(timer); timer = setTimeout(() => Promise.resolve(act()).catch(failed), ms); };
+}
+
+export const ago = (seconds) => seconds === null || seconds === undefined ? "—"
+  : seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.floor(seconds / 60)} min` : seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} days`;
+
+export const when = (unix) => h("time", { datetime: new Date(unix * 1000).toISOString() }, new Date(unix * 1000).toLocaleString());
+
+// A list that is loaded page by page: `load(cursor)` gives {items, next_cursor, total}, `show(items)` elements.
+export function paged(load, show) {
+  const place = h("div", {});
+  let items = [];
+  const more = async (cursor) => {
+    const found = await load(cursor);
+    items = cursor ? [...items, ...found.items] : found.items;
+    place.replaceChildren(show(items, found), found.next_cursor ? h("p", {}, button("Show more", () => more(found.next_cursor), { changes: false })) : "");
+  };
+  return { place, reload: () => more("") };
+}
+
+async function start() {
+  const page = document.getElementById("page");
+  try {
+    const { default: open } = await import(`./${root.page}.js`);
+    const made = h("div", {});
+    await open(made);
+    page.replaceChildren(made);
+  } catch (error) {
+    if (!(error instanceof Problem)) console.error(error);
+    page.replaceChildren(h("p", { class: "note bad", role: "alert" }, error.message), button("Try again", start, { changes: false }));
+  } finally {
+    page.setAttribute("aria-busy", "false");
+  }
+}
+
+start();
