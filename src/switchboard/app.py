@@ -315,7 +315,7 @@ def leave() -> None:
 
 def _for_operators(settings: Settings, app: ASGIApp) -> ASGIApp:
     """`app` for those who may see how the fleet is doing, as the API has it; 403 for others."""
-    everybody = settings.auth_mode == "none" and settings.is_local
+    everybody = _everybody_administrates(settings)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if everybody or not missing(current().principal.scopes, _LOOK):
