@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,6 +109,13 @@ async def test_what_was_done_is_in_the_audit_log_and_what_was_changed_there_is_f
     assert rest["next_before"] is None
     only = (await fleet.a.get("/audit", params={"event": "server.enabled"})).json()["items"]
     assert only == entries[2:]
+    part = await fleet.a.get("/audit/export", params={"limit": 2})
+    following: dict[str, str | int] = {"limit": 2, "before": part.headers["next-before"]}
+    last = await fleet.b.get("/audit/export", params=following)
+    exported = [json.loads(line)["id"] for line in (part.text + last.text).splitlines()]
+    assert exported == [each["id"] for each in entries]
+    assert "next-before" not in last.headers
+    assert (await fleet.a.get("/audit/export", params={"format": "cef"})).text.count("CEF:0|Switchboard|") == 3
     assert (await fleet.a.get("/audit/check")).json() == {"entries": 3, "faults": []}
     state = fleet.workers[0].app.rooms.state
     newest: Any = await state.redis.xrevrange(state.keys.audit(), count=1)
