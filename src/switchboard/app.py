@@ -335,6 +335,7 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         records=rooms.handshake.records,
         audit=rooms.credentials.audit,
         verify_audit=partial(verify, rooms.state, settings.key_ring),
+        check_plugin=rooms.servers.plugins.check,
         tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
         mcp_url=settings.mcp_url,
         version=__version__,

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from switchboard.audit import AuditLog
 from switchboard.audit.reading import Verification
 from switchboard.catalog import Catalog
+from switchboard.config import PluginSection
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.sessions.records import Records
 from switchboard.state import State
@@ -48,6 +49,9 @@ class Administration:
     audit: AuditLog
     verify_audit: Callable[[], Awaitable[Verification]]
     """Reads the whole audit log, and says what is wrong with it."""
+
+    check_plugin: Callable[[str, PluginSection], None]
+    """Has this worker's plugin of a name look at a section for it; raises ConfigurationError if it refuses that."""
 
     tag_key: bytes = field(repr=False)
     """Of entity tags: what they are made of may hold secrets, which nobody is to find by trying."""

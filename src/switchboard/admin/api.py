@@ -65,7 +65,7 @@ def made(administration: Administration) -> FastAPI:
     from fastapi import Depends, FastAPI
     from starlette.middleware.base import BaseHTTPMiddleware
 
-    from switchboard.admin import audit, configuration, offer, problems, servers, sessions, workers
+    from switchboard.admin import audit, configuration, offer, plugins, problems, servers, sessions, workers
     from switchboard.admin.access import Access
     from switchboard.admin.idempotency import Idempotency
 
@@ -98,6 +98,6 @@ def made(administration: Administration) -> FastAPI:
     )
     problems.handle(api)
     api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state, access).__call__)
-    for room in (workers, servers, offer, sessions, configuration, audit):
+    for room in (workers, servers, plugins, offer, sessions, configuration, audit):
         api.include_router(room.routes(administration))
     return api

@@ -25,7 +25,7 @@ from switchboard.plugin_set.processes import PluginProcesses
 from switchboard.plugins import Plugin, PluginLoader, PluginProvider, PluginSources
 from switchboard.plugins.credentials import namespace
 from switchboard.plugins.discovery import PluginCode
-from switchboard.plugins.loading import start_order
+from switchboard.plugins.loading import configured, start_order
 
 log = structlog.get_logger(__name__)
 
@@ -152,6 +152,20 @@ class ConfiguredPlugins:
             return False
         self.put(replace(each, provider=serving, reason=reason))
         return True
+
+    def check(self, name: str, section: PluginSection) -> None:
+        """Have a plugin that this worker knows look at a section for it; of one that does not run, nothing is known.
+
+        Raises:
+            ConfigurationError: it refuses its configuration, naming each field and the reason.
+        """
+        known = self._plugins.get(name)
+        if known is None or known.plugin is None or known.code is None:
+            return
+        plugin = known.plugin
+        if section.isolation == "none" and known.code.point is not None:
+            plugin = self._loader.declared(known.code, section, known.code.load())
+        configured(plugin, section.config)
 
     async def made(self, configuration: Configuration, *, anew: Collection[str] = ()) -> dict[str, ConfiguredPlugin]:
         """The plugins of a configuration: those that did not change as they are, the others made, and not started.
