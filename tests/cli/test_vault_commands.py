@@ -255,6 +255,20 @@ def test_the_doctor_says_how_the_vault_is(run: Run, kept: Callable[..., Any]) ->
     assert "ok       vault: in memory" in run("doctor", REDIS_URL="").stdout
 
 
+def test_the_whole_audit_log_is_exported_in_pages(
+    run: Run, kept: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(two_records)
+    run("status")
+    listed = [json.loads(line)["id"] for line in run("audit", "list", "--json").stdout.splitlines()]
+    assert len(listed) > 2
+    monkeypatch.setattr("switchboard.cli.vault.audit_commands.PAGE", 2)
+    exported = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
+    assert [each["id"] for each in exported] == listed[::-1]
+    assert all(each["mac"] for each in exported)
+    assert run("audit", "export", "--format", "cef").stdout.count("CEF:0|Switchboard|") == len(listed)
+
+
 def test_the_audit_log_is_shown_and_verified(run: Run, kept: Callable[..., Any], redis_url: str) -> None:
     kept(two_records)
     run("status")

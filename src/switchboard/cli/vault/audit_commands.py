@@ -1,4 +1,4 @@
-"""`switchboard audit list|verify`: who used which credential and why, and whether the log is as it was written."""
+"""`switchboard audit list|export|verify`: who used which credential and why, and whether the log is as was written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from switchboard.audit.reading import Entry, newest, shown, verify
+from switchboard import __version__
+from switchboard.audit.exporting import Format, lines
+from switchboard.audit.reading import PAGE, Entry, newest, older, shown, verify
 from switchboard.cli.context import fleet
 from switchboard.cli.exit_codes import FAILED, ending_clearly
 from switchboard.common.visible_text import escaped
@@ -34,6 +36,14 @@ def list_entries(
         typer.echo(json.dumps({"id": id_, **fields}, ensure_ascii=False) if as_json else _line(id_, fields))
 
 
+@app.command("export")
+def export_entries(
+    form: Annotated[Format, typer.Option("--format", help="JSON lines, or CEF.")] = "jsonl",
+) -> None:
+    """Write every entry as a line for another system, the newest first. JSON lines keep what authenticates an entry."""
+    _run(lambda state, _settings: _export(state, form))
+
+
 @app.command("verify")
 def verify_entries(as_json: Json = False) -> None:
     """See whether any entry was changed, put in, or taken out between others. Ends with 1 if so.
@@ -46,6 +56,13 @@ def verify_entries(as_json: Json = False) -> None:
     else:
         typer.echo("\n".join([*found.faults, f"{found.entries} entries, {len(found.faults)} faults"]))
     raise typer.Exit(FAILED if found.faults else 0)
+
+
+async def _export(state: State, form: Format) -> None:
+    part = await older(state, count=PAGE)
+    while part:
+        typer.echo(lines(part, form, __version__), nl=False)
+        part = await older(state, part[-1][0], PAGE) if len(part) == PAGE else []
 
 
 def _line(id_: str, fields: dict[str, str]) -> str:
