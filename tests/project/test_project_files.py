@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from switchboard.sessions.streams.stored_stream import KEEPALIVE_S
+from switchboard.settings import Settings
 from tools.fleet.balancer import find_nginx
 
 ROOT = Path(__file__).parents[2]
@@ -130,3 +131,15 @@ def test_every_test_that_a_document_names_exists() -> None:
     named = {name for path in ROOT.glob("docs/*.md") for name in re.findall(r"`(test_\w+)`", path.read_text())}
     assert named
     assert named - there == set()
+
+
+def test_the_unit_of_systemd_waits_longer_than_a_worker_needs_to_drain_and_tells_the_first_process_only() -> None:
+    unit = dict(
+        line.split("=", 1)
+        for line in (ROOT / "deploy" / "systemd" / "switchboard.service").read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    )
+    fields = Settings.model_fields
+    assert int(unit["TimeoutStopSec"]) > fields["drain_grace"].default + fields["drain_timeout"].default
+    assert (unit["KillMode"], unit["Restart"]) == ("mixed", "on-failure")
+    assert unit["ExecStart"].endswith("/.venv/bin/switchboard serve")
