@@ -102,9 +102,10 @@ export function table(columns, rows, { caption, empty }) {
 // A dialog; `fill(close)` gives what is in it. Resolves when it is closed.
 export function dialog(title, fill) {
   return new Promise((resolve) => {
-    const shown = h("dialog", { "aria-labelledby": "dialog-title" });
+    const heading = h("h2", { id: fresh() }, title);
+    const shown = h("dialog", { "aria-labelledby": heading.id });
     const close = () => shown.close();
-    shown.append(h("h2", { id: "dialog-title" }, title), ...[fill(close)].flat(9));
+    shown.append(heading, ...[fill(close)].flat(9));
     shown.addEventListener("close", () => { shown.remove(); resolve(); });
     document.body.append(shown);
     shown.showModal();
@@ -121,8 +122,15 @@ export function confirmed(title, text, does, act) {
   ]);
 }
 
+let made = 0;
+
+// An id that nothing else has.
+const fresh = () => `n${++made}`;
+
 export function field(label, input, about = "") {
-  return h("label", { class: "field" }, h("span", {}, label), input, about && h("span", { class: "small soft" }, about));
+  const note = about ? h("span", { class: "small soft", id: fresh() }, about) : null;
+  if (note) input.setAttribute("aria-describedby", note.id);
+  return h("div", { class: "field" }, h("label", {}, h("span", {}, label), input), note);
 }
 
 // A text with a button that copies it.

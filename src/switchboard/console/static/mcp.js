@@ -26,7 +26,14 @@ async function* messages(response) {
   }
 }
 
-async function once(params, { name, told, signal }) {
+// Arguments that the tool wants in headers, too (SEP-2243: `x-mcp-header` in its schema).
+function headersOf(schema, given) {
+  const wanted = Object.entries(schema?.properties ?? {}).filter(([name, each]) => each["x-mcp-header"] && given[name] !== undefined);
+  const encoded = (text) => /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(text) ? text : `=?base64?${btoa(String.fromCharCode(...new TextEncoder().encode(text)))}?=`;
+  return Object.fromEntries(wanted.map(([name, each]) => [`Mcp-Param-${each["x-mcp-header"]}`, encoded(String(given[name]))]));
+}
+
+async function once(params, { name, schema, told, signal }) {
   const id = ++last;
   const meta = {
     [`${PREFIX}protocolVersion`]: VERSION, [`${PREFIX}clientInfo`]: { name: "switchboard-console", version: "1" },
@@ -34,7 +41,7 @@ async function once(params, { name, told, signal }) {
   };
   const response = await request("/mcp", {
     method: "POST", signal,
-    headers: { "Content-Type": "application/json", Accept: "application/json, text/event-stream", "MCP-Protocol-Version": VERSION, "Mcp-Method": "tools/call", "Mcp-Name": name },
+    headers: { "Content-Type": "application/json", Accept: "application/json, text/event-stream", "MCP-Protocol-Version": VERSION, "Mcp-Method": "tools/call", "Mcp-Name": name, ...headersOf(schema, params.arguments) },
     body: JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { ...params, _meta: meta } }),
   });
   for await (const message of messages(response)) {
@@ -46,10 +53,10 @@ async function once(params, { name, told, signal }) {
 }
 
 // Call a tool. `told` hears notifications; `ask(question)` gives the answer to one: {action, content?}.
-export async function call(name, given, { told, ask, signal }) {
+export async function call(name, given, { schema, told, ask, signal }) {
   let more = {};
   for (;;) {
-    const result = await once({ name, arguments: given, ...more }, { name, told, signal });
+    const result = await once({ name, arguments: given, ...more }, { name, schema, told, signal });
     if (result.resultType !== "input_required" && !result.inputRequests) return result;
     const answers = {};
     for (const [key, question] of Object.entries(result.inputRequests ?? {})) answers[key] = await ask(question);

@@ -63,7 +63,7 @@ async function look(name) {
     log.hidden = bar.hidden = true; log.textContent = ""; bar.removeAttribute("value");
     const began = performance.now();
     try {
-      const result = await call(name, given(), { told, ask: asked, signal: running.signal });
+      const result = await call(name, given(), { schema: definition.inputSchema, told, ask: asked, signal: running.signal });
       outcome.replaceChildren(...[shown(result)].flat(9), h("p", { class: "small soft" }, `${Math.round(performance.now() - began)} ms`));
     } catch (error) {
       const said = error.name === "AbortError" ? "Cancelled." : error.message;
