@@ -173,6 +173,25 @@ async def test_progress_is_shown_and_a_question_of_a_tool_is_answered_in_the_pag
     assert console.complaints == []
 
 
+async def test_a_plugin_is_switched_and_configured_for_the_whole_fleet(console: Console, fleet: Fleet) -> None:
+    page = await console.open("plugins")
+    await page.get_by_role("button", name="Disable everything").click()
+    await page.get_by_role("button", name="Enable everything").wait_for()
+    assert (await fleet.b.get("/plugins/everything")).json()["enabled"] is False
+    await page.get_by_role("button", name="Enable everything").click()
+    await page.get_by_role("button", name="Disable everything").wait_for()
+    assert (await fleet.b.get("/plugins/everything")).json()["enabled"] is True
+
+    await page.get_by_role("button", name="Configure everything").click()
+    await page.get_by_role("textbox").fill("[1]")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await page.get_by_role("textbox").fill("{}")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.locator("#said")).to_contain_text("is configured on every worker")
+    assert [each for each in console.complaints if "422" not in each] == []
+
+
 async def test_a_session_of_another_worker_is_ended(console: Console, fleet: Fleet) -> None:
     begun = await fleet.b.post(fleet.workers[1].url, json=INITIALIZE, headers=ACCEPT)
     sid = begun.headers["mcp-session-id"]

@@ -44,6 +44,7 @@ PAGES: Final[Mapping[str, str]] = {
     "fleet": "Fleet",
     "servers": "Servers",
     "tools": "Tools",
+    "plugins": "Plugins",
     "presets": "Presets",
     "sessions": "Sessions",
     "audit": "Audit",

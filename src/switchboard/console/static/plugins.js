@@ -1,0 +1,59 @@
+// Plugins: how each is doing, switched on and off, configured.
+import { api, button, closing, dialog, field, h, id, say, state, table } from "./console.js";
+
+function condition(plugin) {
+  if (!plugin.enabled) return ["disabled", "plain", ""];
+  const rows = Object.entries(plugin.workers);
+  const bad = rows.find(([, each]) => each.phase === "failed" || each.reason);
+  if (bad) return [bad[1].serving ? "serving as before" : "failed", "bad", `${bad[0]}: ${bad[1].reason}`];
+  return rows.length ? ["running", "good", ""] : ["unknown", "late", ""];
+}
+
+function configure(plugin, reload) {
+  const row = h("textarea", { class: "code", rows: 10, spellcheck: "false" });
+  const wrong = h("p", { class: "note bad", role: "alert", hidden: true });
+  let { etag } = plugin;
+  row.value = JSON.stringify(plugin.row.config ?? {}, null, 2);
+  async function save() {
+    wrong.hidden = true;
+    try {
+      let config;
+      try { config = JSON.parse(row.value); } catch (error) { throw new Error(`That is no JSON: ${error.message}`); }
+      await api(`/plugins/${id(plugin.name)}/config`, { method: "PUT", body: config, etag });
+      close(); say(`${plugin.name} is configured on every worker`); await reload();
+    } catch (error) {
+      if (error.status === 412) {
+        etag = error.etag;
+        wrong.textContent = `${error.message}. It is now:\n${JSON.stringify(error.current, null, 2)}\nSave again to replace its configuration with what you have written here.`;
+      } else wrong.textContent = error.message;
+      wrong.hidden = false;
+    }
+  }
+  let close = () => {};
+  return dialog(`Configure ${plugin.name}`, (closes) => {
+    close = closes;
+    return [field("Its configuration, as JSON", row, "What its model refuses changes nothing."), wrong,
+      h("div", { class: "buttons" }, button("Save", save, { kind: "main" }), closing(closes, "Cancel"))];
+  });
+}
+
+export default async function open(view) {
+  const list = h("div", {});
+  const act = (plugin, verb, done) => async () => {
+    await api(`/plugins/${id(plugin.name)}/${verb}`, { method: "POST" });
+    say(`${plugin.name} is ${done} on every worker`); await reload();
+  };
+  async function reload() {
+    const found = (await api("/plugins")).items;
+    list.replaceChildren(table([
+      ["Plugin", (each) => [each.name, each.description && h("div", { class: "small soft" }, each.description)]],
+      ["State", (each) => { const [word, kind, why] = condition(each); return [state(word, kind), why && h("div", { class: "small" }, why)]; }],
+      ["Version", (each) => Object.values(each.workers).map((worker) => worker.version).find(Boolean) ?? "—"],
+      ["", (each) => h("span", {},
+        each.enabled ? button("Disable", act(each, "disable", "switched off"), { label: `Disable ${each.name}` }) : button("Enable", act(each, "enable", "switched on"), { label: `Enable ${each.name}` }), " ",
+        button("Configure", async () => configure(await api(`/plugins/${id(each.name)}`), reload), { label: `Configure ${each.name}` })), "do"],
+    ], found, { caption: `${found.length} plugins`, empty: "No plugins: see docs/plugins.md for a tool of your own." }));
+  }
+  view.append(h("div", { class: "tools" }, button("Look again", reload, { changes: false })), list);
+  await reload();
+}
