@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from switchboard.admin.administration import Administration
+from switchboard.admin.changes import Changes
 from switchboard.admin.paging import Cursor, Limit, Page, cut
 from switchboard.admin.problems import not_found
 from switchboard.catalog.pages import Entry
@@ -56,6 +57,7 @@ class Presets(BaseModel):
 def routes(administration: Administration) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["offer"])
+    changes = Changes(administration)
 
     @router.get("/tools")
     async def list_tools(
@@ -85,7 +87,7 @@ def routes(administration: Administration) -> APIRouter:
     @router.get("/presets")
     async def list_presets() -> Presets:
         """The named selections of the configuration, each with the URL that shows it."""
-        found = administration.watched.current.presets
+        found = (await changes.written()).configuration.presets
         return Presets(
             items=[
                 Preset(

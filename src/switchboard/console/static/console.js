@@ -19,7 +19,8 @@ export async function request(path, options = {}) {
   let response;
   try {
     response = await fetch(base + path, { ...options, headers });
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
     throw new Problem(0, { detail: "The server cannot be reached. Try again." }, null);
   }
   if (response.status === 401) location.reload();
