@@ -10,6 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.account.conftest import Browser, House, OpenHouse, opening
 
@@ -169,3 +171,10 @@ async def test_only_files_of_the_console_are_served(house: House, name: str) -> 
         answer = await somebody.send("GET", f"/admin/static/{name}")
 
     assert answer.status_code == 404
+
+
+async def test_a_websocket_is_refused(house: House) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"ws://localhost:{house.workers[0].port}/admin/api/workers")
+
+    assert refused.value.response.status_code == 403

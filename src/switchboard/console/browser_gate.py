@@ -49,7 +49,10 @@ class BrowserGate:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await Api(self._respond)(scope, receive, send)
+        if scope["type"] == "http":
+            await Api(self._respond)(scope, receive, send)
+        elif scope["type"] == "websocket":  # none of what stands behind it speaks that
+            await send({"type": "websocket.close", "code": 1008})
 
     async def _respond(self, request: Request) -> Response:
         session = await self._session(request)
