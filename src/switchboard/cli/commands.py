@@ -42,6 +42,8 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "plugins": Place("switchboard.cli.plugins_commands", "app", "Plugins: what there is, changes, a new one."),
     "vault": Place("switchboard.cli.vault.vault_commands", "app", "The credentials: status, new keys, backups."),
     "audit": Place("switchboard.cli.vault.audit_commands", "app", "The audit log: show it, and see that it is whole."),
+    "workers": Place("switchboard.cli.client.fleet_commands", "workers", "The workers: list them, have one leave."),
+    "sessions": Place("switchboard.cli.client.fleet_commands", "sessions", "The sessions: list them, end one."),
     "presets": Place("switchboard.cli.config_commands", "presets", "Named selections of what is offered."),
     "version": Place("switchboard.cli.commands", "version", "Print the version."),
 }
