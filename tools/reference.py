@@ -14,6 +14,7 @@ from switchboard.config.auth import Auth, IdentityProvider
 from switchboard.config.exposure import Exposure, ToolRule
 from switchboard.config.model import PluginLimits, PluginSection
 from switchboard.config.servers import NEEDS
+from switchboard.lab.scenarios import SCENARIOS
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
 
@@ -46,6 +47,22 @@ def page() -> str:
         if model is ServerSection:
             parts += ["### What each source takes\n", _sources()]
     return "\n".join(parts).rstrip() + "\n"
+
+
+LAB: Final = PAGE.with_name("lab.md")
+LAB_MARKS: Final = ("<!-- scenarios: written by make reference -->", "<!-- end of scenarios -->")
+
+
+def lab_page() -> str:
+    """docs/lab.md with the table of scenarios as the code has them."""
+    before, _, rest = LAB.read_text().partition(LAB_MARKS[0])
+    after = rest.partition(LAB_MARKS[1])[2]
+    rows = [
+        f"| `{each.name}` | {each.about} | [{each.rule.text}]({each.rule.url}) | {each.right} | {each.wrong} |"
+        for each in SCENARIOS
+    ]
+    table = ["| scenario | what is done | rule | a right client | a wrong one |", "|---|---|---|---|---|", *rows]
+    return f"{before}{LAB_MARKS[0]}\n\n" + "\n".join(table) + f"\n\n{LAB_MARKS[1]}{after}"
 
 
 def _table(model: type[BaseModel], without: type[BaseModel] | None) -> str:
@@ -97,3 +114,4 @@ def _sources() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    LAB.write_text(lab_page())

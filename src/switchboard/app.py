@@ -201,6 +201,7 @@ class Application:
             Route(base + MESSAGE_PATH, guarded(SSE_PATH, rooms.endpoints.message)),
             Route(f"{base}/", landing.page),
             *health_routes(self._readiness, base),
+            *await self._lab(rooms, stack),
             *authorization.routes,
             *self._account(signing_in, gate, rooms, quota, permits),
             Route(base + METRICS_PATH, guarded(MCP_PATH, _for_operators(settings, Metrics(metrics.together)))),
@@ -211,7 +212,7 @@ class Application:
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
         load = Load(settings.max_loop_lag, settings.max_memory_mb << 20)
         await stack.enter_async_context(load.running())
-        router, policy = Starlette(routes=routes), _policy(settings, authorization.public, rooms.tool_of)
+        router, policy = Starlette(routes=routes), _policy(settings, self._public(authorization), rooms.tool_of)
         limits = Limits(load, permits, addresses, principals=quota)
         protocol = Protocol(mcp, rooms.endpoints.mcp, gate, rooms.handshake.records.begin)
         return wrap(
@@ -221,6 +222,22 @@ class Application:
             lambda app: RateLimit(app, permits, addresses, by_address),
             shortened=lambda table: OnePass(table, router, policy, limits, protocol),
         )
+
+    def _public(self, authorization: Authorization) -> tuple[str, ...]:
+        """Paths that pages of any origin may ask."""
+        lab = (f"{self._settings.base_path}/lab/",) if self._settings.lab == "on" else ()
+        return (*authorization.public, *lab)
+
+    async def _lab(self, rooms: Rooms, stack: AsyncExitStack) -> Sequence[BaseRoute]:
+        """The authorization lab, where it is on."""
+        if self._settings.lab == "off":
+            return ()
+        from switchboard.lab.opening import OpenLab
+
+        settings = self._settings
+        lab = OpenLab(rooms.state, settings.key_ring[0], settings.base_uri, __version__)
+        await stack.enter_async_context(lab.running())
+        return lab.routes()
 
     def _sign_in(self, authorization: Authorization, rooms: Rooms) -> SignIn:
         """How people sign in with a browser, for all pages."""

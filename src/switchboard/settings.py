@@ -101,6 +101,10 @@ class Settings(SharedSettings):
     fast_path: Annotated[Literal["on", "off"], BeforeValidator(lower)] = Field(
         "on", description="off serves every request by the SDK's kernel, which is slower: to find a fault"
     )
+    lab: Annotated[Literal["on", "off"], BeforeValidator(lower)] = Field(
+        "off", description="on serves the authorization lab at /lab: endpoints that test what clients do"
+    )
+    allow_public_lab: bool = Field(False, description="true lets LAB=on serve at a public BASE_URI")
     vault: Annotated[str, AfterValidator(_store)] = Field(
         "redis", description="where credentials are kept: redis, file:FOLDER, aws:PREFIX, azure:URL or hashicorp:URL"
     )
@@ -187,6 +191,13 @@ _RULES: Final[Sequence[Rule]] = (
         lambda s: (
             f"AUTH_MODE is none, but HOST={s.host} and BASE_URI={s.base_uri} reach beyond this machine: anybody could"
             " use the server. Use AUTH_MODE=integrated, a loopback HOST and BASE_URI, or ALLOW_INSECURE_NO_AUTH=true"
+        ),
+    ),
+    (
+        lambda s: s.lab == "on" and is_public(s) and not s.allow_public_lab,
+        lambda s: (
+            f"LAB is on, but BASE_URI={s.base_uri} is public: anybody could use the lab and fill Redis with its runs."
+            " Set LAB=off, or ALLOW_PUBLIC_LAB=true for a server that is there for tests"
         ),
     ),
     (

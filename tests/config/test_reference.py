@@ -16,6 +16,10 @@ def test_the_reference_is_what_the_code_says() -> None:
     )
 
 
+def test_the_scenarios_of_the_lab_are_documented_as_the_code_has_them() -> None:
+    assert reference.LAB.read_text() == reference.lab_page(), "docs/lab.md is not what it should be: make reference"
+
+
 @pytest.mark.parametrize("model", [part[2] for part in reference.PARTS], ids=lambda one: one.__name__)
 def test_every_key_says_what_it_is_for(model: type[BaseModel]) -> None:
     assert [name for name, field in model.model_fields.items() if not field.description] == []

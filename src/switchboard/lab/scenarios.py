@@ -161,3 +161,5 @@ SCENARIOS: Final[Sequence[Scenario]] = (
         "refuses",
     ),
 )
+
+BY_NAME: Final[Mapping[str, Scenario]] = {scenario.name: scenario for scenario in SCENARIOS}

@@ -48,6 +48,10 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:lock:<digest>` | string | `worker:epoch` that does what one worker at a time may do | LEASE, renewed |
 | `audit` | stream | who did what to what, why, and how it ended | AUDIT_ENTRIES, AUDIT_DAYS |
 | `api:idempotency:<digest>` | string | what a POST with an idempotency key was answered | a day |
+| `lab:{<run>}:<scenario>` | stream | what a client did in a scenario of the authorization lab | a day |
+| `lab:{<run>}` | hash | a run of the lab: when it was made, whether it allows by itself | a day |
+| `lab:runs` | string | how many runs were made | a day |
+| `lab:used:<id>` | string | that a code or refresh token of the lab was used | a day |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
@@ -88,6 +92,18 @@ class Keys:
     """Names of everything in Redis, under an optional prefix for shared servers."""
 
     prefix: str = ""
+
+    def lab_hops(self, run: str, scenario: str) -> str:
+        return f"{self.prefix}lab:{{{run}}}:{scenario}"
+
+    def lab_run(self, run: str) -> str:
+        return f"{self.prefix}lab:{{{run}}}"
+
+    def lab_runs(self) -> str:
+        return f"{self.prefix}lab:runs"
+
+    def lab_used(self, token_id: str) -> str:
+        return f"{self.prefix}lab:used:{token_id}"
 
     def session(self, sid: str) -> str:
         return f"{self.prefix}session:{{{sid}}}"

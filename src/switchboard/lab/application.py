@@ -1,0 +1,152 @@
+"""The lab as an ASGI application: finds what a request is about, has it served, and records what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from switchboard.lab.addresses import Address, Addresses
+from switchboard.lab.hops import Hop, Place
+from switchboard.lab.issuer import Issuer, Unusable
+from switchboard.lab.recorder import Recorder
+from switchboard.lab.resource import MAX_BODY, Resource, message_of
+
+KEPT_HEADERS: Final[tuple[str, ...]] = ("www-authenticate", "location", "mcp-protocol-version", "user-agent")
+
+
+class Lab:
+    """Serves everything below the lab's addresses.
+
+    Args:
+        addresses, issuer, resource, recorder: its parts.
+        exists: whether there is such a run.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        issuer: Issuer,
+        resource: Resource,
+        recorder: Recorder,
+        exists: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self._addresses = addresses
+        self._issuer = issuer
+        self._resource = resource
+        self._recorder = recorder
+        self._exists = exists
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = self._addresses.find(scope["path"])
+        if address is None or not await self._exists(address.run):
+            text = "There is no such scenario or run; /lab lists the scenarios, POST /lab/api/runs makes a run.\n"
+            await PlainTextResponse(text, 404)(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        body = await _body(request)
+        if body is None:
+            await PlainTextResponse(f"The body has more than {MAX_BODY} bytes.\n", 413)(scope, receive, send)
+            return
+        began = time.perf_counter()
+        sent = _sent(address.place, request, body)
+        answer = await self._answer(address, request, sent, body)
+        heard = _Heard(send)
+        if answer is not None:
+            await answer(scope, receive, heard)
+        else:
+            await self._resource.served(scope, _again(body), heard)
+        seconds = time.perf_counter() - began
+        shown = self._recorder.shown(sent), self._recorder.shown(heard.said())
+        await self._recorder.keep(
+            address.run, address.scenario.name, Hop(0, address.place, heard.status, *shown, round(seconds, 4))
+        )
+
+    async def _answer(
+        self, address: Address, request: Request, sent: Mapping[str, str], body: bytes
+    ) -> Response | None:
+        """What the lab itself answers; `None` for what its MCP server does."""
+        match address.place:
+            case Place.RESOURCE_METADATA:
+                return self._resource.metadata(address)
+            case Place.ISSUER_METADATA:
+                return self._issuer.metadata(address)
+            case Place.REGISTER:
+                return self._issuer.register(address, message_of(body))
+            case Place.AUTHORIZE:
+                try:
+                    decided = dict(parse_qsl(body.decode("latin-1"))).get("decision", "")
+                    return await self._issuer.authorize(address, sent, decided=decided)
+                except Unusable as error:
+                    return PlainTextResponse(f"{error}.\n", 400)
+            case Place.TOKENS:
+                return await self._issuer.token(address, sent)
+            case Place.MCP:
+                return self._resource.refusal(address, request.headers.getlist("authorization"), body)
+
+
+async def _body(request: Request) -> bytes | None:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _sent(place: Place, request: Request, body: bytes) -> dict[str, str]:
+    """The parameters of a request, as the rules look at them."""
+    query = dict(parse_qsl(request.url.query, keep_blank_values=True))
+    if place is Place.MCP:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        found = {"method": str(message_of(body).get("method", request.method))}
+        return {**query, **found, **({"token": token} if kind.lower() == "bearer" else {})}
+    if place is Place.TOKENS:
+        return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+    return query
+
+
+def _again(body: bytes) -> Receive:
+    """The body once more, for who did not read it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+class _Heard:
+    """Passes an answer on, and remembers of it what is recorded."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self._headers: dict[str, str] = {}
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+        elif len(self._body) < MAX_BODY:
+            self._body += message.get("body", b"")
+        await self._send(message)
+
+    def said(self) -> dict[str, Any]:
+        """Members of a JSON answer, parameters of a challenge."""
+        found: dict[str, Any] = {
+            name: value for name, value in message_of(self._body).items() if isinstance(value, str | int)
+        }
+        kept = {name: self._headers[name] for name in KEPT_HEADERS if name in self._headers}
+        challenge = kept.get("www-authenticate", "")
+        for part in challenge.removeprefix("Bearer ").split(", ") if challenge else ():
+            name, _, value = part.partition("=")
+            found[name] = value.strip('"')
+        return found | kept

@@ -1,0 +1,73 @@
+"""The hops of runs, in Redis for a day: at most so many for each scenario of a run, without a secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from switchboard.lab.hops import Hop, Place
+from switchboard.state import State
+
+KEPT_S: Final = 86_400
+MOST_HOPS: Final = 300
+"""Of one scenario of a run; what comes later is served, and not kept."""
+
+MOST_TEXT: Final = 2_000
+"""Characters of one value."""
+
+SECRET: Final = frozenset(
+    {"code", "code_verifier", "token", "access_token", "refresh_token", "client_secret", "id_token", "client_assertion"}
+)
+"""Parameters that stand as fingerprints."""
+
+
+class Recorder:
+    """Keeps hops, and gives them back in order.
+
+    Args:
+        key: for fingerprints.
+    """
+
+    def __init__(self, state: State, key: bytes) -> None:
+        self._state = state
+        self._key = key
+
+    def shown(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Values as they are kept: secrets by fingerprint, the same secret by the same one."""
+        return {
+            name: self.fingerprint(str(value)) if name in SECRET else str(value)[:MOST_TEXT]
+            for name, value in values.items()
+        }
+
+    def fingerprint(self, secret: str) -> str:
+        """Eight hexadecimal digits."""
+        return f"#{hmac.digest(self._key, secret.encode(), hashlib.sha256).hex()[:8]}"
+
+    async def keep(self, run: str, scenario: str, hop: Hop) -> None:
+        """Keep one hop, whose number Redis gives.
+
+        Raises:
+            StateUnavailable: Redis cannot be reached.
+        """
+        key = self._state.keys.lab_hops(run, scenario)
+        document = json.dumps({**asdict(hop), "place": hop.place.value})
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                pipe.xadd(key, {"hop": document}, maxlen=MOST_HOPS, approximate=False)
+                pipe.expire(key, KEPT_S)
+                await pipe.execute()
+
+    async def hops(self, run: str, scenario: str) -> Sequence[Hop]:
+        """All that was kept, numbered from 1.
+
+        Raises:
+            StateUnavailable: Redis cannot be reached.
+        """
+        with self._state.guard():
+            found: Any = await self._state.redis.xrange(self._state.keys.lab_hops(run, scenario))
+        read = [json.loads(fields["hop"]) for _, fields in found]
+        return [Hop(**{**each, "place": Place(each["place"]), "number": number}) for number, each in enumerate(read, 1)]

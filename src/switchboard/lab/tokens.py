@@ -1,0 +1,51 @@
+"""What the lab's issuers give out: signed, for one scenario of one run, and worthless anywhere else.
+
+Client ids, codes, access and refresh tokens are JWTs with a key of the lab's own, whose `use` and `iss` are compared on
+the way back; so no worker keeps anything, but for the marks of codes and refresh tokens that were used.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+ALGORITHM: Final = "HS256"
+CODE_S: Final = 120
+CLIENT_S: Final = 86_400
+REFRESH_S: Final = 86_400
+
+Use = Literal["client", "code", "access", "refresh"]
+
+
+class Tokens:
+    """Makes and reads them.
+
+    Args:
+        key: of the lab alone, 32 bytes.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._key = OctKey.import_key(key)
+        self._clock = clock
+
+    def make(self, use: Use, issuer: str, seconds: float, claims: Mapping[str, Any]) -> str:
+        """One token, good for so many seconds."""
+        ends = self._clock() + seconds
+        said = {**claims, "use": use, "iss": issuer, "exp": ends, "jti": secrets.token_urlsafe(12)}
+        return jwt.encode({"alg": ALGORITHM}, said, self._key)
+
+    def read(self, use: Use, issuer: str, token: str) -> Mapping[str, Any] | None:
+        """What is in a token of this issuer that has not ended; `None` for any other text."""
+        try:
+            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
+        except (JoseError, ValueError, TypeError, KeyError):
+            return None
+        good = claims.get("use") == use and claims.get("iss") == issuer and claims.get("exp", 0) > self._clock()
+        return claims if good else None

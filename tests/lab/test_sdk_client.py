@@ -1,0 +1,180 @@
+"""The SDK's own OAuth client against the scenarios, in process: it calls, or refuses, as a right client does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from starlette.applications import Starlette
+
+from switchboard.lab.opening import OpenLab
+from switchboard.lab.scenarios import SCENARIOS
+from switchboard.state import open_state
+
+BASE = "http://lab.test"
+
+
+class Storage:
+    """Keeps what a client learns."""
+
+    tokens: OAuthToken | None = None
+    client: OAuthClientInformationFull | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        self.client = client_info
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a lab of its own."""
+    async with open_state(None) as state:
+        lab = OpenLab(state, "k" * 40, BASE, "0")
+        app = Starlette(routes=list(lab.routes()))
+        transport = httpx2.ASGITransport(app=app)
+        async with lab.running(), httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
+            yield client
+
+
+async def driven(http: httpx2.AsyncClient, name: str, tools: tuple[str, ...] = ("read", "write")) -> dict[str, Any]:
+    """Have the client do its calls in a scenario; what became of it in the end."""
+    begun = (await http.post("/lab/api/runs", json={"auto": True})).json()
+    back: dict[str, str] = {}
+
+    async def visit(url: str) -> None:
+        answer = await http.get(url)
+        assert answer.status_code == 303, answer.text
+        back.update({key: values[0] for key, values in parse_qs(urlsplit(answer.headers["location"]).query).items()})
+
+    async def callback() -> Any:
+        return AuthorizationCodeResult(code=back["code"], state=back.get("state"), iss=back.get("iss"))
+
+    provider = OAuthClientProvider(
+        server_url=begun["urls"][name],
+        client_metadata=OAuthClientMetadata(redirect_uris=["http://127.0.0.1:9/callback"], client_name="SDK"),
+        storage=Storage(),
+        redirect_handler=visit,
+        callback_handler=callback,
+    )
+    error = ""
+    try:
+        async with (
+            httpx2.AsyncClient(transport=http._transport, auth=provider) as signed,
+            Client(streamable_http_client(begun["urls"][name], http_client=signed)) as client,
+        ):
+            for tool in tools:
+                await client.call_tool(tool, {})
+    except Exception as failed:
+        error = repr(failed)
+    run = (await http.get(f"/lab/api/runs/{begun['run']}")).json()
+    (found,) = [each for each in run["scenarios"] if each["name"] == name]
+    return {**found, "error": error}
+
+
+OWN_FAULTS = {"no-s256": "failed"}
+"""What this version of the client itself does wrong: it authorizes though the metadata do not offer S256."""
+
+
+@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS if scenario.name != "short-token"])
+async def test_what_the_official_client_does_is_what_a_right_client_does(name: str) -> None:
+    async with opened() as http:
+        found = await driven(http, name)
+
+    assert found["verdict"] == OWN_FAULTS.get(name, "passed"), (found["error"], found["rules"])
+    refuses = next(each.expects == "refuses" for each in SCENARIOS if each.name == name)
+    assert bool(found["error"]) == (name not in OWN_FAULTS and (refuses or name == "step-up-never"))
+
+
+async def test_a_hop_is_kept_without_its_secrets_and_the_same_secret_is_known_again() -> None:
+    async with opened() as http:
+        found = await driven(http, "plain")
+
+    by_place = {hop["place"]: hop for hop in found["hops"]}
+    given = by_place["token endpoint"]["answered"]["access_token"]
+    assert re.fullmatch("#[0-9a-f]{8}", given)
+    assert by_place["mcp"]["sent"]["token"] == given
+    assert "eyJ" not in json.dumps([hop["answered"].get("access_token", "") for hop in found["hops"]])
+
+
+async def test_a_code_and_a_refresh_token_are_good_once_and_for_their_client_and_scenario_alone() -> None:
+    async with opened() as http:
+        urls = (await http.post("/lab/api/runs", json={"auto": True})).json()["urls"]
+        issuer, other = (urls[name].removesuffix("/mcp") for name in ("plain", "step-up"))
+        registered = await http.post(f"{issuer}/register", json={"redirect_uris": ["http://127.0.0.1/back"]})
+        client = registered.json()["client_id"]
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).rstrip(b"=").decode()
+        asked = {"client_id": client, "redirect_uri": "http://127.0.0.1:5/back", "code_challenge": challenge}
+        left = await http.get(f"{issuer}/authorize", params={**asked, "scope": "read", "state": "s"})
+        code = parse_qs(urlsplit(left.headers["location"]).query)["code"][0]
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "client_id": client,
+            "redirect_uri": asked["redirect_uri"],
+        }
+        wrong = await http.post(f"{other}/token", data={**form, "code_verifier": "v" * 43})
+        good = await http.post(f"{issuer}/token", data={**form, "code_verifier": "v" * 43})
+        again = await http.post(f"{issuer}/token", data={**form, "code_verifier": "v" * 43})
+        refresh = {"grant_type": "refresh_token", "refresh_token": good.json()["refresh_token"]}
+        foreign = await http.post(f"{issuer}/token", data={**refresh, "client_id": "another"})
+        renewed = await http.post(f"{issuer}/token", data={**refresh, "client_id": client})
+        twice = await http.post(f"{issuer}/token", data={**refresh, "client_id": client})
+        elsewhere = await http.post(
+            urls["step-up"], headers={"Authorization": f"Bearer {good.json()['access_token']}"}, json={}
+        )
+
+    assert [each.status_code for each in (wrong, good, again, foreign, renewed, twice)] == [
+        400,
+        200,
+        400,
+        400,
+        200,
+        400,
+    ]
+    assert elsewhere.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/lab/nothing/mcp", "/lab/run/never-made/plain/mcp", "/lab/run/never-made/plain/token"]
+)
+async def test_what_is_not_a_scenario_or_a_run_is_404_and_keeps_nothing(path: str) -> None:
+    async with opened() as http:
+        answer = await http.post(path)
+
+    assert answer.status_code == 404
+    assert "/lab lists the scenarios" in answer.text
+
+
+async def test_a_person_is_asked_where_a_run_does_not_allow_by_itself() -> None:
+    async with opened() as http:
+        urls = (await http.post("/lab/api/runs")).json()["urls"]
+        issuer = urls["plain"].removesuffix("/mcp")
+        client = (await http.post(f"{issuer}/register", json={"redirect_uris": ["http://127.0.0.1/back"]})).json()
+        asked = {"client_id": client["client_id"], "redirect_uri": "http://127.0.0.1/back", "state": "s"}
+        page = await http.get(f"{issuer}/authorize", params=asked)
+        denied = await http.post(f"{issuer}/authorize", params=asked, data={"decision": "deny"})
+        unknown = await http.get(f"{issuer}/authorize", params={**asked, "redirect_uri": "https://evil.example"})
+
+    assert (page.status_code, "Allow" in page.text) == (200, True)
+    assert "error=access_denied" in denied.headers["location"]
+    assert unknown.status_code == 400
