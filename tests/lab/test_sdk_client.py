@@ -19,7 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from starlette.applications import Starlette
 
+from switchboard.lab.hops import Hop, Place
 from switchboard.lab.opening import OpenLab
+from switchboard.lab.rules import judge
 from switchboard.lab.scenarios import SCENARIOS
 from switchboard.state import open_state
 
@@ -114,6 +116,57 @@ async def test_a_hop_is_kept_without_its_secrets_and_the_same_secret_is_known_ag
     assert re.fullmatch("#[0-9a-f]{8}", given)
     assert by_place["mcp"]["sent"]["token"] == given
     assert "eyJ" not in json.dumps([hop["answered"].get("access_token", "") for hop in found["hops"]])
+
+
+async def test_no_code_or_token_that_was_given_out_stands_in_the_record() -> None:
+    given: list[str] = []
+    async with opened() as http:
+
+        async def noticed(response: httpx2.Response) -> None:
+            await response.aread()
+            given.extend(re.findall(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", response.headers.get("location", "") + response.text))
+
+        http.event_hooks["response"].append(noticed)
+        begun = (await http.post("/lab/api/runs", json={"auto": True})).json()
+        issuer = begun["urls"]["plain"].removesuffix("/mcp")
+        client = (await http.post(f"{issuer}/register", json={"redirect_uris": ["http://127.0.0.1/back"]})).json()
+        given.clear()  # a client's id is no secret
+        asked = {"client_id": client["client_id"], "redirect_uri": "http://127.0.0.1/back", "state": "s"}
+        await http.get(f"{issuer}/authorize", params=asked)
+        (code,) = given
+        record = (await http.get(f"/lab/api/runs/{begun['run']}")).text
+
+    assert "authorize" in record
+    assert code not in record
+
+
+async def test_a_client_that_never_comes_to_what_a_scenario_is_about_has_not_tried_it() -> None:
+    async with opened() as http:
+        found = [await driven(http, name, ("read",)) for name in ("step-up", "step-up-never", "short-token")]
+
+    assert [each["verdict"] for each in found] == ["not_tried"] * 3
+    assert [each["error"] for each in found] == [""] * 3
+
+
+async def test_a_consent_by_hand_is_one_authorization_and_a_look_at_the_token_endpoint_redeems_nothing() -> None:
+    hops = [Hop(1, Place.AUTHORIZE, 200, method="GET")]
+    by_hand = [
+        Hop(2, Place.MCP, 403),
+        *(Hop(n, Place.AUTHORIZE, 200, method="GET" if n % 2 else "POST") for n in range(3, 9)),
+    ]
+    looked = [*hops, Hop(2, Place.TOKENS, 400, method="OPTIONS")]
+
+    assert [each.state for each in judge(("step-up-ends",), by_hand)] == ["met"]
+    assert [each.state for each in judge(("refuses-wrong-state",), looked)] == ["met"]
+
+
+async def test_a_run_names_its_client() -> None:
+    async with opened() as http:
+        begun = (await http.post("/lab/api/runs")).json()
+        await http.post(begun["urls"]["plain"], json={}, headers={"User-Agent": "tester/1"})
+        run = (await http.get(f"/lab/api/runs/{begun['run']}")).json()
+
+    assert run["client"] == "tester/1"
 
 
 async def test_a_code_and_a_refresh_token_are_good_once_and_for_their_client_and_scenario_alone() -> None:

@@ -17,7 +17,7 @@ from switchboard.lab.issuer import Issuer, Unusable
 from switchboard.lab.recorder import Recorder
 from switchboard.lab.resource import MAX_BODY, Resource, message_of
 
-KEPT_HEADERS: Final[tuple[str, ...]] = ("www-authenticate", "location", "mcp-protocol-version", "user-agent")
+USER_AGENT: Final = "user-agent"
 
 
 class Lab:
@@ -55,6 +55,7 @@ class Lab:
             return
         began = time.perf_counter()
         sent = _sent(address.place, request, body)
+        named = {USER_AGENT: request.headers[USER_AGENT]} if USER_AGENT in request.headers else {}
         answer = await self._answer(address, request, sent, body)
         heard = _Heard(send)
         if answer is not None:
@@ -62,9 +63,11 @@ class Lab:
         else:
             await self._resource.served(scope, _again(body), heard)
         seconds = time.perf_counter() - began
-        shown = self._recorder.shown(sent), self._recorder.shown(heard.said())
+        shown = self._recorder.shown({**sent, **named}), self._recorder.shown(heard.said())
         await self._recorder.keep(
-            address.run, address.scenario.name, Hop(0, address.place, heard.status, *shown, round(seconds, 4))
+            address.run,
+            address.scenario.name,
+            Hop(0, address.place, heard.status, *shown, round(seconds, 4), request.method),
         )
 
     async def _answer(
@@ -144,9 +147,10 @@ class _Heard:
         found: dict[str, Any] = {
             name: value for name, value in message_of(self._body).items() if isinstance(value, str | int)
         }
-        kept = {name: self._headers[name] for name in KEPT_HEADERS if name in self._headers}
-        challenge = kept.get("www-authenticate", "")
-        for part in challenge.removeprefix("Bearer ").split(", ") if challenge else ():
+        for part in self._headers.get("www-authenticate", "").removeprefix("Bearer ").split(", "):
             name, _, value = part.partition("=")
-            found[name] = value.strip('"')
-        return found | kept
+            found |= {name: value.strip('"')} if value else {}
+        if "location" in self._headers:  # taken apart, so that a code in it stands as a fingerprint, too
+            onward, _, query = self._headers["location"].partition("?")
+            found |= {"location": onward, **dict(parse_qsl(query, keep_blank_values=True))}
+        return found

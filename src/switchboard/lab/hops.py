@@ -34,3 +34,5 @@ class Hop:
     sent: Mapping[str, str] = field(default_factory=dict)
     answered: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    method: str = ""
+    """Of HTTP; empty stands for the one that the place is for."""

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from switchboard.common.pages.renderer import Pages
 from switchboard.keys import derive
 from switchboard.lab.addresses import OPEN, Address, Addresses
-from switchboard.lab.application import Lab
+from switchboard.lab.application import USER_AGENT, Lab
 from switchboard.lab.issuer import Issuer
 from switchboard.lab.recorder import KEPT_S, Recorder
 from switchboard.lab.resource import Resource, message_of
@@ -120,7 +120,7 @@ class OpenLab:
 
     async def run(self, run: str) -> Mapping[str, Any]:
         """What became of every scenario in a run, with its hops."""
-        scenarios = []
+        scenarios: list[dict[str, Any]] = []
         for scenario in SCENARIOS:
             hops = await self._recorder.hops(run, scenario.name)
             judged = judge(scenario.judged, hops)
@@ -133,7 +133,8 @@ class OpenLab:
                     "hops": [{**asdict(hop), "place": hop.place.value} for hop in hops],
                 }
             )
-        return {"run": run, "scenarios": scenarios}
+        clients = (name for each in scenarios for hop in each["hops"] if (name := _client_of(hop)))
+        return {"run": run, "client": next(clients, ""), "scenarios": scenarios}
 
     async def _once(self, token_id: str) -> bool:
         with self._state.guard():
@@ -146,6 +147,11 @@ class OpenLab:
 
     def _asking(self, client: str, address: Address, _sent: Mapping[str, str]) -> Response:
         return self._pages.show("allow.html", client=client, scenario=address.scenario)
+
+
+def _client_of(hop: Mapping[str, Any]) -> str:
+    """What a client called itself when it registered, or in its headers."""
+    return str(hop["answered"].get("client_name") or hop["sent"].get(USER_AGENT, ""))
 
 
 def _told(scenario: Scenario) -> dict[str, Any]:

@@ -49,15 +49,19 @@ def judge(rules: Sequence[str], hops: Sequence[Hop]) -> Sequence[Judgement]:
 
 
 def verdict(judgements: Sequence[Judgement]) -> Verdict:
-    """Failed if one rule is broken, not tried if none was seen, else passed."""
-    states = {judgement.state for judgement in judgements}
-    if "broken" in states:
+    """Failed if one rule is broken; passed if the first, which the scenario is about, was met; else not tried."""
+    if any(judgement.state == "broken" for judgement in judgements):
         return "failed"
-    return "passed" if "met" in states else "not_tried"
+    return "passed" if judgements and judgements[0].state == "met" else "not_tried"
+
+
+_METHODS: Final[Mapping[Place, str]] = {Place.AUTHORIZE: "GET", Place.TOKENS: "POST", Place.REGISTER: "POST"}
+"""What a client does there. A person's answer to the page of /authorize is a POST, and no request of the client."""
 
 
 def _at(hops: Sequence[Hop], *places: Place) -> Sequence[Hop]:
-    return [hop for hop in hops if hop.place in places]
+    """What the client itself did at these places."""
+    return [hop for hop in hops if hop.place in places and hop.method in ("", _METHODS.get(hop.place, hop.method))]
 
 
 def _each(hops: Sequence[Hop], fault: Callable[[Hop], str]) -> Finding:
@@ -97,7 +101,7 @@ def _refreshes(hops: Sequence[Hop]) -> Finding:
             for later in hops[position + 1 :]:
                 if later.place is Place.TOKENS and later.sent.get("grant_type") == "refresh_token":
                     return "met", later, "the expired token was refreshed"
-                if later.place is Place.AUTHORIZE:
+                if later.place is Place.AUTHORIZE and later.method in ("", "GET"):
                     return "broken", later, "the person was asked again, though there was a refresh token"
             return "broken", hop, "the client gave up after the 401"
     refreshed = [hop for hop in _at(hops, Place.TOKENS) if hop.sent.get("grant_type") == "refresh_token"]
