@@ -211,18 +211,21 @@ async def test_disconnecting_ends_it_here_and_at_the_provider(house: House) -> N
     assert house.provider.person(tokens.access_token) is None
 
 
-async def test_setting_out_again_and_again_is_refused_before_much_is_kept(open_house: OpenHouse) -> None:
+async def test_setting_out_again_and_again_is_refused_before_much_is_kept(
+    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchboard.account.routes.CONNECTS_A_MINUTE", 3)  # one more every 20 s, however slow this is
     house = await open_house(1, auth_mode="none", rate_limit=6000)
     async with house.browser() as person:
         page = await person.get("/connections/connect/tracker")
-        answers = [await person.submit(page, decision="connect") for _ in range(40)]
+        answers = [await person.submit(page, decision="connect") for _ in range(20)]
 
     statuses = [each.status_code for each in answers]
-    assert statuses[:5] == [303] * 5
-    assert statuses[-1] == 429
-    assert int(answers[-1].headers["retry-after"]) > 0
+    assert statuses[:3] == [303] * 3
+    assert statuses.count(429) >= 10
+    assert int(next(each for each in answers if each.status_code == 429).headers["retry-after"]) > 0
     redis = house.workers[0].app.rooms.state.redis
-    assert len([key async for key in redis.scan_iter("account:connect:*")]) == statuses.count(303) <= 32
+    assert len([key async for key in redis.scan_iter("account:connect:*")]) == statuses.count(303)
 
 
 async def test_what_is_unknown_is_a_page_that_leads_back(house: House) -> None:

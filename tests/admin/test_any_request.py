@@ -56,7 +56,7 @@ CHECKS = [not_a_server_error, status_code_conformance, response_schema_conforman
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_no_request_is_answered_with_a_servers_error(mode: GenerationMode, served: str) -> None:
-    document = httpx2.get(f"{served}/api/openapi.json", trust_env=False).json()
+    document = httpx2.get(f"{served}/api/openapi.json", trust_env=False, timeout=60).json()  # makes the API first
     del document["paths"]["/workers/{worker}/drain"]  # would end this process, when a worker's name is guessed
     found = [
         each.ok() for each in schemathesis.openapi.from_dict(document).get_all_operations() if isinstance(each, Ok)
@@ -67,7 +67,7 @@ def test_no_request_is_answered_with_a_servers_error(mode: GenerationMode, serve
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         def sent(case: Case[Any]) -> None:
-            case.call_and_validate(base_url=f"{served}/api", checks=CHECKS)
+            case.call_and_validate(base_url=f"{served}/api", checks=CHECKS, timeout=60)
 
         with contextlib.suppress(Unsatisfiable):  # a route that takes nothing cannot be asked wrongly
             sent()
