@@ -24,7 +24,7 @@ from switchboard.account.personal import PersonalAccounts
 from switchboard.account.routes import account_routes, browser_sign_in
 from switchboard.account.sessions import Session
 from switchboard.account.sign_in import SignIn
-from switchboard.admin.administration import Administration
+from switchboard.admin.administration import READ, Administration
 from switchboard.admin.api import PATH as API_PATH
 from switchboard.admin.api import Api
 from switchboard.assembly import Rooms, open_rooms
@@ -50,7 +50,6 @@ from switchboard.http.responses import Elsewhere
 from switchboard.http.scopes import InsufficientScope
 from switchboard.http.stack import Policy, wrap
 from switchboard.identity import current
-from switchboard.identity.scopes import missing
 from switchboard.keys import derive
 from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
@@ -67,7 +66,6 @@ from switchboard.worker_control import ask_workers
 events = structlog.get_logger(__name__)
 
 MCP_PATH: Final = "/mcp"
-_LOOK: Final = frozenset({"admin:read"})
 PING_S: Final = 1.0
 """How long `/readyz` waits for Redis."""
 
@@ -190,7 +188,8 @@ class Application:
 
         base = settings.base_path
         gate = guarded(MCP_PATH, rooms.endpoints.mcp)
-        api = Api(_administration(settings, rooms), partial(guarded, MCP_PATH))
+        administration = _administration(settings, rooms)
+        api = Api(administration, partial(guarded, MCP_PATH))
         signing_in = self._sign_in(authorization, rooms)
         landing = Landing(settings.mcp_url, __version__, signs_in=settings.auth_mode != "none")
         mcp = Route(base + MCP_PATH, ForBrowsers(gate, landing))
@@ -204,9 +203,9 @@ class Application:
             *await self._lab(rooms, stack),
             *authorization.routes,
             *self._account(signing_in, gate, rooms, quota, permits),
-            Route(base + METRICS_PATH, guarded(MCP_PATH, _for_operators(settings, Metrics(metrics.together)))),
+            Route(base + METRICS_PATH, guarded(MCP_PATH, _for_operators(administration, Metrics(metrics.together)))),
             Mount(base + API_PATH, api),
-            *self._console(signing_in, api, gate, quota, permits),
+            *self._console(signing_in, administration, api, gate, quota, permits),
             *(Route(path, Elsewhere(settings.base_uri)) for path in (MCP_PATH, SSE_PATH, MESSAGE_PATH) if base),
         ]
         addresses = Quota("address", settings.rate_limit * ADDRESS_SHARE)
@@ -245,17 +244,16 @@ class Application:
         locks = FleetLocks(rooms.state, rooms.worker)
         return browser_sign_in(issuer, rooms.state, locks, self._settings.key_ring, self._settings.base_uri)
 
-    def _console(self, signing_in: SignIn, api: Api, gate: Gate, quota: Quota, permits: Permits) -> Sequence[BaseRoute]:
+    def _console(
+        self, signing_in: SignIn, administration: Administration, api: Api, gate: Gate, quota: Quota, permits: Permits
+    ) -> Sequence[BaseRoute]:
         """The pages of operators."""
-        settings = self._settings
 
         async def admit(session: Session) -> None:
             await Counting(permits, quota, digest_of(session.principal)).spend(1)
 
-        served = Served(
-            api.unguarded, gate, api.fleet, lambda: self._last_requests.draining, _everybody_administrates(settings)
-        )
-        return console_routes(signing_in, served, admit, settings.base_uri, __version__)
+        served = Served(api.unguarded, gate, api.fleet, lambda: self._last_requests.draining, administration.allows)
+        return console_routes(signing_in, served, admit, self._settings.base_uri, __version__)
 
     def _account(self, signing_in: SignIn, gate: Gate, rooms: Rooms, quota: Quota, permits: Permits) -> Sequence[Route]:
         """The pages of people, and what programs ask for them."""
@@ -330,15 +328,14 @@ def leave() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _for_operators(settings: Settings, app: ASGIApp) -> ASGIApp:
+def _for_operators(administration: Administration, app: ASGIApp) -> ASGIApp:
     """`app` for those who may see how the fleet is doing, as the API has it; 403 for others."""
-    everybody = _everybody_administrates(settings)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if everybody or not missing(current().principal.scopes, _LOOK):
+        if administration.allows(current().principal, READ):
             await app(scope, receive, send)
         else:
-            await refuse(InsufficientScope(_LOOK), scope, send)
+            await refuse(InsufficientScope(frozenset({READ})), scope, send)
 
     return serve
 
@@ -356,12 +353,8 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
         mcp_url=settings.mcp_url,
         version=__version__,
-        everybody=_everybody_administrates(settings),
+        everybody=settings.auth_mode == "none" and settings.is_local,
     )
-
-
-def _everybody_administrates(settings: Settings) -> bool:
-    return settings.auth_mode == "none" and settings.is_local
 
 
 def _policy(settings: Settings, public: tuple[str, ...], tool_of: ToolOf) -> Policy:

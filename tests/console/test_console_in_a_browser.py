@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from switchboard.console.console import PAGES
-from tests.admin.conftest import FILE, Fleet, api
-from tests.auth.pages.test_pages_in_a_browser import AUDIT
-from tests.sessions.conftest import serving
-from tools.fleet.children import free_port
+from tests.admin.conftest import Fleet
+from tests.chromium import AUDIT, GOOD
 from tools.messages import ACCEPT, INITIALIZE, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-GOOD = {"lang": "en", "title": True, "headings": 1, "mains": 1, "nameless": [], "small": [], "wide": False}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on PATH; name one in CHROMIUM")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(fleet_redis: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    file = tmp_path_factory.mktemp("console") / "switchboard.yaml"
-    file.write_text(FILE)
-    port = free_port()
-    given: dict[str, Any] = {"config_file": file, "base_uri": f"http://localhost:{port}"}
-    async with AsyncExitStack() as stack:
-        workers = [await stack.enter_async_context(serving(fleet_redis, each, **given)) for each in (port, 0)]
-        a, b = [await stack.enter_async_context(api(worker)) for worker in workers]
-        yield Fleet((workers[0], workers[1]), a, b)
 
 
 class Console:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
-from tests.admin.conftest import FILE, Fleet, api
-from tests.sessions.conftest import serving
-from tools.fleet.children import free_port
+from tests.admin.conftest import Fleet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,33 +40,6 @@ SHOW_FORM = """async (schema) => {
   window.form = fields(schema);
   document.getElementById("page").replaceChildren(...window.form.elements);
 }"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fleet(fleet_redis: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
-    """Two workers behind the public URL of the first."""
-    file = tmp_path_factory.mktemp("fleet") / "switchboard.yaml"
-    file.write_text(FILE)
-    port = free_port()
-    given: dict[str, Any] = {"config_file": file, "base_uri": f"http://localhost:{port}"}
-    async with (
-        serving(fleet_redis, port, **given) as first,
-        serving(fleet_redis, **given) as second,
-        api(first) as a,
-        api(second) as b,
-    ):
-        yield Fleet((first, second), a, b)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("Chromium is not installed")
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        await running.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

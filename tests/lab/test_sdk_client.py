@@ -16,7 +16,7 @@ import pytest
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp.shared.auth import OAuthClientMetadata
 from starlette.applications import Starlette
 
 from switchboard.lab.hops import Hop, Place
@@ -24,27 +24,9 @@ from switchboard.lab.opening import OpenLab
 from switchboard.lab.rules import judge
 from switchboard.lab.scenarios import SCENARIOS
 from switchboard.state import open_state
+from tools.fleet.tokens import MemoryTokenStorage
 
 BASE = "http://lab.test"
-
-
-class Storage:
-    """Keeps what a client learns."""
-
-    tokens: OAuthToken | None = None
-    client: OAuthClientInformationFull | None = None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.client
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.client = client_info
 
 
 @asynccontextmanager
@@ -74,7 +56,7 @@ async def driven(http: httpx2.AsyncClient, name: str, tools: tuple[str, ...] = (
     provider = OAuthClientProvider(
         server_url=begun["urls"][name],
         client_metadata=OAuthClientMetadata(redirect_uris=["http://127.0.0.1:9/callback"], client_name="SDK"),
-        storage=Storage(),
+        storage=MemoryTokenStorage(),
         redirect_handler=visit,
         callback_handler=callback,
     )

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from switchboard.admin.administration import Administration
+from switchboard.admin.administration import READ, WRITE, Administration
 from switchboard.admin.problems import Problem
 from switchboard.identity import current
-from switchboard.identity.scopes import missing
-
-READ = "admin:read"
-WRITE = "admin"
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -19,7 +15,7 @@ class Access:
     """A dependency of every route: refuses who lacks the scope for the method."""
 
     def __init__(self, administration: Administration) -> None:
-        self._everybody = administration.everybody
+        self._administration = administration
 
     async def __call__(self, request: Request) -> None:
         """See the class.
@@ -28,7 +24,7 @@ class Access:
             Problem: 403, naming the scope.
         """
         needed = READ if request.method in SAFE else WRITE
-        if self._everybody or not missing(current().principal.scopes, {needed}):
+        if self._administration.allows(current().principal, needed):
             return
         challenge = request.scope.get("state", {}).get("challenge")
         headers = {} if challenge is None else {"WWW-Authenticate": challenge.insufficient({needed}).decode("ascii")}

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from switchboard.audit import AuditLog
 from switchboard.audit.reading import Verification
 from switchboard.catalog import Catalog
 from switchboard.config import PluginSection
 from switchboard.config.watching import WatchedConfiguration
+from switchboard.identity import Principal
+from switchboard.identity.scopes import missing
 from switchboard.sessions.records import Records
 from switchboard.state import State
+
+READ: Final = "admin:read"
+WRITE: Final = "admin"
 
 Told = Mapping[str, Any]
 """How one worker is doing, as a document; see `Servers.tell`."""
@@ -60,3 +65,7 @@ class Administration:
     version: str
     everybody: bool
     """Whether nobody signs in, so that whoever reaches the server administrates it (`AUTH_MODE=none` on loopback)."""
+
+    def allows(self, principal: Principal, scope: str) -> bool:
+        """Whether somebody may do what needs a scope, `READ` or `WRITE`."""
+        return self.everybody or not missing(principal.scopes, {scope})

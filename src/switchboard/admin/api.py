@@ -48,6 +48,8 @@ class Api:
 
     async def _made(self) -> tuple[FastAPI, Mapping[str, ASGIApp]]:
         """The API, and what of it everybody may see."""
+        if self._parts is not None:
+            return self._parts
         async with self._making:
             if self._parts is None:
                 self._parts = await asyncio.to_thread(self._make)

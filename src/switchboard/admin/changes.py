@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Header
@@ -23,6 +24,9 @@ from switchboard.errors import ConfigurationError, SwitchboardError
 IfMatch = Annotated[
     str | None, Header(description="The ETag that was seen. It is needed to change or remove what is there.")
 ]
+
+Row = tuple[str, str]
+"""The place of a row: its section, and its name there."""
 
 ABSENT: Final = '"absent"'
 """The entity tag of what is not there."""
@@ -89,6 +93,26 @@ class Changes:
         finally:
             self._administration.audit.record(event, who=who(), what=what, outcome=outcome)
         return layered, made[0]
+
+    async def switch(self, before: Written, place: Row, event: str, *, enabled: bool) -> Written:
+        """Switch the row at `place` on or off; what is written then.
+
+        Args:
+            before: what the caller saw; 412 if the row is another by now.
+        """
+        section, name = place
+        change = partial(self.overlay.change, {section: {name: {"enabled": enabled}}}, who=who())
+        _, written = await self.make(place, self.tag(before, place), change, event, name)
+        return written
+
+    async def remove(self, place: Row, seen: str | None, event: str) -> None:
+        """Take away the row at `place`, whichever layer states it."""
+        section, name = place
+        if value_at(self.under(Layered()).document, place) is ...:  # only the overlay speaks of it
+            change = partial(self.overlay.forget, place, who=who())
+        else:
+            change = partial(self.overlay.change, {section: {name: None}}, who=who())
+        await self.make(place, seen, change, event, name)
 
     def check(self, before: Written, after: Layered) -> Written:
         """Refuse an overlay that would break something that is not broken now; what would be written under it.

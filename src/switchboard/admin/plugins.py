@@ -14,7 +14,7 @@ from switchboard.admin.administration import Administration, Told
 from switchboard.admin.bodies import StrictRoute, without_placeholders
 from switchboard.admin.changes import Changes, IfMatch
 from switchboard.admin.problems import Problem, not_found
-from switchboard.config.layers import Place, value_at
+from switchboard.config.layers import value_at
 from switchboard.config.overlay import Check, Layered
 from switchboard.config.watching import Written
 
@@ -86,7 +86,9 @@ class PluginRoutes:
         without_placeholders(config)
         place = (SECTION, _present(plugin, await self._changes.written()))
         put = partial(self._overlay.put, (*place, "config"), config, who=who())
-        return await self._made(place, if_match, partial(self._checked, plugin, put), "plugin.configured", response)
+        change = partial(self._checked, plugin, put)
+        _, written = await self._changes.make(place, if_match, change, "plugin.configured", plugin)
+        return await self._one(plugin, written, response)
 
     async def delete_plugin(self, plugin: str, if_match: IfMatch = None) -> None:
         """Remove a plugin's row. What is built in or in the plugins folder is then as it is without one."""
@@ -94,11 +96,7 @@ class PluginRoutes:
         place = (SECTION, _present(plugin, written))
         if value_at(written.document, place) is ...:
             raise Problem(409, f"{plugin} is built in, and has no row to remove: disable it")
-        if value_at(self._changes.under(Layered()).document, place) is ...:  # only the overlay speaks of it
-            remove = partial(self._overlay.forget, place, who=who())
-        else:
-            remove = partial(self._overlay.change, {SECTION: {plugin: None}}, who=who())
-        await self._changes.make(place, if_match, remove, "plugin.removed", plugin)
+        await self._changes.remove(place, if_match, "plugin.removed")
 
     async def _checked(self, name: str, put: Any, check: Check) -> Layered:
         """Put, once the plugin's model takes it."""
@@ -112,16 +110,9 @@ class PluginRoutes:
 
     async def _switched(self, name: str, response: Response, *, enabled: bool) -> ConfiguredPlugin:
         seen = await self._changes.written()
-        place = (SECTION, _present(name, seen))
-        change = partial(self._overlay.change, {SECTION: {name: {"enabled": enabled}}}, who=who())
         event = "plugin.enabled" if enabled else "plugin.disabled"
-        return await self._made(place, self._changes.tag(seen, place), change, event, response)
-
-    async def _made(
-        self, place: Place, seen: str | None, change: Any, event: str, response: Response
-    ) -> ConfiguredPlugin:
-        _, written = await self._changes.make(place, seen, change, event, str(place[1]))
-        return await self._one(str(place[1]), written, response)
+        written = await self._changes.switch(seen, (SECTION, _present(name, seen)), event, enabled=enabled)
+        return await self._one(name, written, response)
 
     async def _told(self) -> Mapping[str, Told | None]:
         return await self._administration.ask_workers({})

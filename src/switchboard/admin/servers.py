@@ -16,7 +16,6 @@ from switchboard.admin.changes import Changes, IfMatch
 from switchboard.admin.problems import Problem, not_found
 from switchboard.config import provider_name
 from switchboard.config.layers import value_at
-from switchboard.config.overlay import Layered
 from switchboard.config.watching import Written
 
 SECTION = "mcpServers"
@@ -114,11 +113,7 @@ class ServerRoutes:
     async def delete_server(self, name: str, if_match: IfMatch = None) -> None:
         """Remove a server."""
         place = (SECTION, _called(name, await self._changes.written()))
-        if value_at(self._changes.under(Layered()).document, place) is ...:  # only the overlay speaks of it
-            remove = partial(self._overlay.forget, place, who=who())
-        else:
-            remove = partial(self._overlay.change, {SECTION: {place[1]: None}}, who=who())
-        await self._changes.make(place, if_match, remove, "server.removed", place[1])
+        await self._changes.remove(place, if_match, "server.removed")
 
     async def enable_server(self, name: str, response: Response) -> ConfiguredServer:
         """Start a server that was switched off, on every worker."""
@@ -158,10 +153,8 @@ class ServerRoutes:
     async def _switched(self, name: str, response: Response, *, enabled: bool) -> ConfiguredServer:
         seen = await self._changes.written()
         called = _called(name, seen)
-        place = (SECTION, called)
-        change = partial(self._overlay.change, {SECTION: {called: {"enabled": enabled}}}, who=who())
         event = "server.enabled" if enabled else "server.disabled"
-        _, written = await self._changes.make(place, self._changes.tag(seen, place), change, event, called)
+        written = await self._changes.switch(seen, (SECTION, called), event, enabled=enabled)
         return await self._one(called, written, response)
 
 

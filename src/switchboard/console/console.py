@@ -30,16 +30,13 @@ from switchboard.account.browser import here, see
 from switchboard.account.errors import Page, PageError, Problem
 from switchboard.account.sessions import IssuedSessions, Session, shown_name
 from switchboard.account.sign_in import SignIn
+from switchboard.admin.administration import READ, WRITE
 from switchboard.common.pages.renderer import Pages
 from switchboard.console.browser_gate import Admit, BrowserGate
 from switchboard.http.event_stream import send_events
-from switchboard.identity import Principal, current
-from switchboard.identity.scopes import missing
+from switchboard.identity import ANONYMOUS, Principal, current
 
 PATH: Final = "/admin"
-WRITE: Final = "admin"
-READ: Final = "admin:read"
-
 PAGES: Final[Mapping[str, str]] = {
     "fleet": "Fleet",
     "servers": "Servers",
@@ -75,8 +72,8 @@ class Served:
     """All workers, as the API tells of them."""
     draining: Callable[[], bool]
     """Whether this worker is about to end."""
-    everybody: bool
-    """Whether nobody signs in, and whoever reaches the server administrates it."""
+    allows: Callable[[Principal, str], bool]
+    """Whether somebody may do what needs a scope of the API."""
 
 
 def console_routes(sign_in: SignIn, served: Served, admit: Admit, base_uri: str, version: str) -> Sequence[BaseRoute]:
@@ -125,7 +122,7 @@ class Console:
         session = await self._sign_in.sessions.find(request)
         if session is None:
             return await self._sign_in.begin(request, here(request), (WRITE,))
-        if not self._may(session.principal):
+        if not self._served.allows(session.principal, READ):
             raise PageError(
                 "You may not look at the console",
                 f"It needs the permission {READ}, or {WRITE} to change something. Ask whoever runs this server for it,"
@@ -140,7 +137,7 @@ class Console:
             pages=PAGES,
             who=shown_name(session.principal),
             csrf=session.csrf,
-            may_change=self._may(session.principal, WRITE),
+            may_change=self._served.allows(session.principal, WRITE),
             version=self._version,
         )
         response = HTMLResponse(html, headers={"Cache-Control": "no-store"})
@@ -149,7 +146,7 @@ class Console:
 
     async def sign_in(self, request: Request) -> Response:
         """`GET /admin/sign-in`: once more, asking for the permission."""
-        if self._served.everybody:
+        if self._served.allows(ANONYMOUS, WRITE):  # nobody signs in
             return see(f"{self._base}/fleet")
         return await self._sign_in.begin(request, f"{self._base}/fleet", (WRITE,))
 
@@ -164,7 +161,7 @@ class Console:
 
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`GET /admin/events`: ends when this worker does, or the session; browsers come again, to another worker."""
-        if not self._may(current().principal):
+        if not self._served.allows(current().principal, READ):
             await Problem(403, f"this needs the permission {READ}").response()(scope, receive, send)
             return
         await send_events(self._told(), receive, send, [])
@@ -177,9 +174,6 @@ class Console:
             yield f"event: fleet\ndata: {document}\n\n".encode()
             await asyncio.sleep(ASKED_EVERY_S)
         yield b"retry: 200\n\n"
-
-    def _may(self, principal: Principal, scope: str = READ) -> bool:
-        return self._served.everybody or not missing(principal.scopes, {scope})
 
 
 def _headers() -> Secure:

@@ -121,8 +121,8 @@ class OpenLab:
     async def run(self, run: str) -> Mapping[str, Any]:
         """What became of every scenario in a run, with its hops."""
         scenarios: list[dict[str, Any]] = []
-        for scenario in SCENARIOS:
-            hops = await self._recorder.hops(run, scenario.name)
+        kept = await self._recorder.hops(run, [scenario.name for scenario in SCENARIOS])
+        for scenario, hops in zip(SCENARIOS, kept, strict=True):
             judged = judge(scenario.judged, hops)
             scenarios.append(
                 {

@@ -61,13 +61,22 @@ class Recorder:
                 pipe.expire(key, KEPT_S)
                 await pipe.execute()
 
-    async def hops(self, run: str, scenario: str) -> Sequence[Hop]:
-        """All that was kept, numbered from 1.
+    async def hops(self, run: str, scenarios: Sequence[str]) -> Sequence[Sequence[Hop]]:
+        """All that was kept of each scenario, numbered from 1.
 
         Raises:
             StateUnavailable: Redis cannot be reached.
         """
         with self._state.guard():
-            found: Any = await self._state.redis.xrange(self._state.keys.lab_hops(run, scenario))
-        read = [json.loads(fields["hop"]) for _, fields in found]
-        return [Hop(**{**each, "place": Place(each["place"]), "number": number}) for number, each in enumerate(read, 1)]
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                for scenario in scenarios:
+                    pipe.xrange(self._state.keys.lab_hops(run, scenario))
+                found: Any = await pipe.execute()
+        return [
+            [_hop(number, json.loads(fields["hop"])) for number, (_, fields) in enumerate(entries, 1)]
+            for entries in found
+        ]
+
+
+def _hop(number: int, kept: Mapping[str, Any]) -> Hop:
+    return Hop(**{**kept, "place": Place(kept["place"]), "number": number})

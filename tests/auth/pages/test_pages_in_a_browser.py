@@ -6,7 +6,6 @@ import base64
 import hashlib
 import os
 import secrets
-import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,11 +13,10 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
+from tests.chromium import AUDIT, GOOD, launched
 from tools.fleet.children import answers, free_port, start
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +35,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on PATH; name one in CHROMIUM")
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    async with launched() as started:
         yield started
-        await started.close()
 
 
 def link(served: str, redirect: str) -> str:
@@ -133,23 +127,6 @@ async def test_what_was_planted_in_local_storage_is_not_run_or_shown(browser: Br
     assert complaints == []
 
 
-AUDIT = """() => {
-  const label = (e) => (e.labels && e.labels[0] && e.labels[0].innerText) || "";
-  const named = (e) => (e.getAttribute("aria-label") || e.innerText || label(e)).trim();
-  const shown = (e) => e.offsetParent !== null && e.type !== "hidden";
-  const all = (what) => [...document.querySelectorAll(what)].filter(shown);
-  return {
-    lang: document.documentElement.lang,
-    title: document.title.length > 0,
-    headings: all("h1").length,
-    mains: all("main").length,
-    nameless: all("button, input, a").filter((e) => !named(e)).map((e) => e.outerHTML),
-    small: all("button").filter((e) => e.getBoundingClientRect().height < 24).map((e) => e.outerHTML),
-    wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
-  };
-}"""
-
-
 @pytest.mark.parametrize("width", [320, 1000])
 async def test_every_page_is_named_structured_and_fits(browser: Browser, served: str, width: int) -> None:
     """WCAG 1.4.10, 2.4.2, 2.5.8, 3.1.1, 4.1.2."""
@@ -167,5 +144,4 @@ async def test_every_page_is_named_structured_and_fits(browser: Browser, served:
     await page.wait_for_url("**/grants")
     found["grants"] = await page.evaluate(AUDIT)
 
-    good = {"lang": "en", "title": True, "headings": 1, "mains": 1, "nameless": [], "small": [], "wide": False}
-    assert found == dict.fromkeys(found, good)
+    assert found == dict.fromkeys(found, GOOD)

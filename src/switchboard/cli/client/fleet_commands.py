@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urljoin
 
@@ -38,11 +38,9 @@ def list_workers(
         if as_json:
             typer.echo(json.dumps(found))
             return
-        table = Table("worker", "state", "version", "up (s)", "streams", "requests", box=None, header_style="bold")
-        for each in found:
-            row = (each.get(name) for name in ("id", "state", "version", "uptime_s", "streams", "requests"))
-            table.add_row(*("" if value is None else escaped(str(value)) for value in row))
-        Console(soft_wrap=True).print(table)
+        members = ("id", "state", "version", "uptime_s", "streams", "requests")
+        rows = ([each.get(name) for name in members] for each in found)
+        _print(("worker", "state", "version", "up (s)", "streams", "requests"), rows)
 
 
 @workers.command("drain")
@@ -75,14 +73,10 @@ def list_sessions(
         if as_json:
             typer.echo(json.dumps(found))
             return
-        table = Table(
-            "session", "subject", "client", "protocol", "stream", "ends in (s)", box=None, header_style="bold"
-        )
-        for each in found:
-            stream = "open" if each["stream_open"] else ""
-            row = (each["id"], each["subject"], each["client"], each["protocol_version"], stream, each["ends_in_s"])
-            table.add_row(*(escaped(str(value)) for value in row))
-        Console(soft_wrap=True).print(table)
+        shown = ({**each, "stream": "open" if each["stream_open"] else ""} for each in found)
+        members = ("id", "subject", "client", "protocol_version", "stream", "ends_in_s")
+        rows = ([each[name] for name in members] for each in shown)
+        _print(("session", "subject", "client", "protocol", "stream", "ends in (s)"), rows)
         say(f"{len(found)} sessions")
 
 
@@ -100,6 +94,13 @@ def end_session(
         path = f"sessions/{quote(session, safe='')}"
         _asked("DELETE", path, endpoint(url, insecure=insecure), headers(header, token))
         typer.echo(json.dumps({"ended": session})) if as_json else say(f"session {session} is ended")
+
+
+def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    table = Table(*titles, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if value is None else escaped(str(value)) for value in row))
+    Console(soft_wrap=True).print(table)
 
 
 def _sessions(url: str, sent: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -1,26 +1,25 @@
 // The configuration in force, changes of it, what was before, and a way back.
-import { api, button, confirmed, field, h, late, say, table, when } from "./console.js";
+import { api, button, confirmed, field, h, late, parsed, say, table, when } from "./console.js";
 
 export default async function open(view) {
   const place = h("div", {});
   const patch = h("textarea", { class: "code", rows: 8, spellcheck: "false", placeholder: '{"mcpServers": {"files": {"enabled": false}}}' });
   const said = h("p", { role: "status" });
   let etag = null;
-  const parsed = () => { try { return JSON.parse(patch.value); } catch (error) { throw new Error(`That is no JSON: ${error.message}`); } };
   const tell = (text, bad = false) => { said.className = bad ? "note bad" : "note"; said.textContent = text; said.hidden = !text; };
   tell("");
 
   async function check() {
     if (!patch.value.trim()) { tell(""); return; }
     try {
-      const found = await api("/configuration/check", { method: "POST", body: parsed() });
+      const found = await api("/configuration/check", { method: "POST", body: parsed(patch.value) });
       tell(found.valid ? "This could come into force." : found.reasons.join("\n"), !found.valid);
     } catch (error) { tell(error.message, true); }
   }
 
   async function change() {
     try {
-      await api("/configuration", { method: "PATCH", body: parsed(), etag });
+      await api("/configuration", { method: "PATCH", body: parsed(patch.value), etag });
       patch.value = ""; tell(""); say("The change is in force on every worker"); await load();
     } catch (error) {
       tell(error.status === 412 ? `${error.message}: somebody changed the configuration meanwhile. What is in force now stands above; make the change again if it is still right.` : error.message, true);

@@ -140,6 +140,28 @@ export function copyable(text, label) {
     button("Copy", async () => { await navigator.clipboard.writeText(text); say("Copied"); }, { changes: false, label: `Copy ${label}` }));
 }
 
+// What was typed as JSON; `what` begins the message if it is none.
+export function parsed(text, what = "That is") {
+  try { return JSON.parse(text); } catch (error) { throw new Error(`${what} no JSON: ${error.message}`); }
+}
+
+// Changes of something whose state was seen: `attempt(act)` gives what a button does, `act` gets the state's etag. What is
+// refused is said in `wrong`; after a conflict, said as `conflict(error)` does, the next attempt goes by what is there now.
+export function changing(etag, conflict) {
+  const wrong = h("p", { class: "note bad", role: "alert", hidden: true });
+  const attempt = (act) => async () => {
+    wrong.hidden = true;
+    try { await act(etag); } catch (error) {
+      if (error.status === 412) etag = error.etag;
+      wrong.textContent = error.status === 412 ? conflict(error) : error.message;
+      wrong.hidden = false;
+    }
+  };
+  return { wrong, attempt };
+}
+
+export const nowIs = (error, again) => `${error.message}. It is now:\n${JSON.stringify(error.current, null, 2)}\n${again}`;
+
 export function late(act, ms = 250) {
   let timer;
   return () => { clearTimeout(timer); timer = setTimeout(() => Promise.resolve(act()).catch(failed), ms); };

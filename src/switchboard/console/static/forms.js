@@ -1,5 +1,5 @@
 // A form for a JSON schema, and the value that was typed into it.
-import { field, h } from "./console.js";
+import { field, h, parsed } from "./console.js";
 
 const DEEPEST = 4; // what lies deeper, as in a schema that refers to itself, is written as JSON
 
@@ -81,7 +81,7 @@ function input(schema, required, name) {
     element: json,
     read: () => {
       if (!json.value.trim()) { if (required) throw new Error(`${name} is needed, as JSON`); return undefined; }
-      try { return JSON.parse(json.value); } catch (error) { throw new Error(`${name} is no JSON: ${error.message}`); }
+      return parsed(json.value, `${name} is`);
     },
   };
 }

@@ -1,5 +1,5 @@
 // Plugins: how each is doing, switched on and off, configured.
-import { api, button, closing, dialog, field, h, id, say, state, table } from "./console.js";
+import { api, button, changing, closing, dialog, field, h, id, nowIs, parsed, say, state, table } from "./console.js";
 
 function condition(plugin) {
   if (!plugin.enabled) return ["disabled", "plain", ""];
@@ -11,30 +11,15 @@ function condition(plugin) {
 
 function configure(plugin, reload) {
   const row = h("textarea", { class: "code", rows: 10, spellcheck: "false" });
-  const wrong = h("p", { class: "note bad", role: "alert", hidden: true });
-  let { etag } = plugin;
+  const { wrong, attempt } = changing(plugin.etag, (error) => nowIs(error, "Save again to replace its configuration with what you have written here."));
   row.value = JSON.stringify(plugin.row.config ?? {}, null, 2);
-  async function save() {
-    wrong.hidden = true;
-    try {
-      let config;
-      try { config = JSON.parse(row.value); } catch (error) { throw new Error(`That is no JSON: ${error.message}`); }
-      await api(`/plugins/${id(plugin.name)}/config`, { method: "PUT", body: config, etag });
+  return dialog(`Configure ${plugin.name}`, (close) => [
+    field("Its configuration, as JSON", row, "What its model refuses changes nothing."), wrong,
+    h("div", { class: "buttons" }, button("Save", attempt(async (etag) => {
+      await api(`/plugins/${id(plugin.name)}/config`, { method: "PUT", body: parsed(row.value), etag });
       close(); say(`${plugin.name} is configured on every worker`); await reload();
-    } catch (error) {
-      if (error.status === 412) {
-        etag = error.etag;
-        wrong.textContent = `${error.message}. It is now:\n${JSON.stringify(error.current, null, 2)}\nSave again to replace its configuration with what you have written here.`;
-      } else wrong.textContent = error.message;
-      wrong.hidden = false;
-    }
-  }
-  let close = () => {};
-  return dialog(`Configure ${plugin.name}`, (closes) => {
-    close = closes;
-    return [field("Its configuration, as JSON", row, "What its model refuses changes nothing."), wrong,
-      h("div", { class: "buttons" }, button("Save", save, { kind: "main" }), closing(closes, "Cancel"))];
-  });
+    }), { kind: "main" }), closing(close, "Cancel")),
+  ]);
 }
 
 export default async function open(view) {

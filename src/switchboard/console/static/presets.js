@@ -1,5 +1,5 @@
 // Presets: named selections, each with the URL that shows it; made, changed and removed.
-import { api, button, closing, confirmed, copyable, dialog, field, h, say, table } from "./console.js";
+import { api, button, changing, closing, confirmed, copyable, dialog, field, h, say, table } from "./console.js";
 
 const LISTS = { servers: "Plugins and servers", allow: "Allow", deny: "Leave out" };
 const ABOUT = {
@@ -13,33 +13,26 @@ const list = (text) => text.split(",").map((each) => each.trim()).filter(Boolean
 const write = (name, preset, etag) => api("/configuration", { method: "PATCH", body: { presets: { [name]: preset } }, etag });
 
 async function edit(preset, taken, reload) {
-  let { etag } = await api("/configuration");
+  const { etag: seen } = await api("/configuration");
+  const { wrong, attempt } = changing(seen, () => "Somebody changed the configuration meanwhile. Save again to put this into what it is now.");
   const was = preset?.selects ?? {};
   const name = h("input", { value: preset?.name ?? "", required: true, disabled: Boolean(preset), pattern: "[a-z0-9][a-z0-9\\-]*", autocomplete: "off" });
   const description = h("input", { value: preset?.description ?? "" });
   const tags = h("input", { value: was.tags ?? "", placeholder: "web,!danger", autocomplete: "off" });
   const lists = Object.fromEntries(Object.keys(LISTS).map((each) => [each, h("input", { value: (was[each] ?? []).join(", "), autocomplete: "off" })]));
-  const wrong = h("p", { class: "note bad", role: "alert", hidden: true });
-  await dialog(preset ? `Change ${preset.name}` : "Make a preset", (close) => h("form", {
-    submit: async (event) => {
-      event.preventDefault();
-      wrong.hidden = true;
-      try {
-        if (!preset && taken.includes(name.value)) throw new Error(`There is a preset ${name.value} already: choose another name, or change that one.`);
-        const some = Object.fromEntries(Object.entries(lists).map(([key, input]) => [key, list(input.value).length ? list(input.value) : null]));
-        await write(name.value, { description: description.value || null, tags: tags.value.trim() || null, ...some }, etag);
-        close(); say(`${name.value} is ${preset ? "changed" : "made"} on every worker`); await reload();
-      } catch (error) {
-        if (error.status === 412) etag = error.etag;
-        wrong.textContent = error.status === 412 ? "Somebody changed the configuration meanwhile. Save again to put this into what it is now." : error.message;
-        wrong.hidden = false;
-      }
-    },
-  },
-    field("Name", name, "Small letters, digits and dashes: it stands in the URL."), field("Description", description),
-    field("Tags", tags, "web,docs is either of them, !danger leaves out, web,!danger is both."),
-    Object.entries(LISTS).map(([key, label]) => field(label, lists[key], ABOUT[key])), wrong,
-    h("div", { class: "buttons" }, h("button", { class: "main" }, preset ? "Save" : "Make"), closing(close, "Cancel"))));
+  await dialog(preset ? `Change ${preset.name}` : "Make a preset", (close) => {
+    const save = attempt(async (etag) => {
+      if (!preset && taken.includes(name.value)) throw new Error(`There is a preset ${name.value} already: choose another name, or change that one.`);
+      const some = Object.fromEntries(Object.entries(lists).map(([key, input]) => [key, list(input.value).length ? list(input.value) : null]));
+      await write(name.value, { description: description.value || null, tags: tags.value.trim() || null, ...some }, etag);
+      close(); say(`${name.value} is ${preset ? "changed" : "made"} on every worker`); await reload();
+    });
+    return h("form", { submit: (event) => { event.preventDefault(); save(); } },
+      field("Name", name, "Small letters, digits and dashes: it stands in the URL."), field("Description", description),
+      field("Tags", tags, "web,docs is either of them, !danger leaves out, web,!danger is both."),
+      Object.entries(LISTS).map(([key, label]) => field(label, lists[key], ABOUT[key])), wrong,
+      h("div", { class: "buttons" }, h("button", { class: "main" }, preset ? "Save" : "Make"), closing(close, "Cancel")));
+  });
 }
 
 export default async function open(view) {

@@ -1,5 +1,5 @@
 // Servers: how each is doing, what it said last, and changes of them.
-import { api, button, closing, confirmed, dialog, failed, field, h, id, late, say, state, table } from "./console.js";
+import { api, button, changing, closing, confirmed, dialog, failed, field, h, id, late, nowIs, parsed, say, state, table } from "./console.js";
 import { SERVER_STATES } from "./fleet.js";
 
 const SHOWN = 200;
@@ -19,21 +19,9 @@ function edit(server, reload) {
   const row = h("textarea", { class: "code", rows: 12, spellcheck: "false" });
   const name = h("input", { value: server?.name ?? "", required: true, disabled: Boolean(server), autocomplete: "off" });
   row.value = JSON.stringify(server?.row ?? { command: "npx", args: ["-y", "@modelcontextprotocol/server-everything"] }, null, 2);
-  const wrong = h("p", { class: "note bad", role: "alert", hidden: true });
-  let etag = server?.etag;
-  const parsed = () => { try { return JSON.parse(row.value); } catch (error) { throw new Error(`That is no JSON: ${error.message}`); } };
-  const guarded = (act) => async () => {
-    wrong.hidden = true;
-    try { await act(); } catch (error) {
-      if (error.status === 412) {
-        etag = error.etag;
-        wrong.textContent = `${error.message}. It is now:\n${JSON.stringify(error.current, null, 2)}\nSave again to replace that with what you have written here.`;
-      } else wrong.textContent = error.message;
-      wrong.hidden = false;
-    }
-  };
-  const check = guarded(async () => {
-    const found = await api("/configuration/check", { method: "POST", body: { mcpServers: { [name.value]: parsed() } } });
+  const { wrong, attempt } = changing(server?.etag, (error) => nowIs(error, "Save again to replace that with what you have written here."));
+  const check = attempt(async () => {
+    const found = await api("/configuration/check", { method: "POST", body: { mcpServers: { [name.value]: parsed(row.value) } } });
     if (!found.valid) throw new Error(found.reasons.join("\n"));
     say("This would be valid");
   });
@@ -42,8 +30,8 @@ function edit(server, reload) {
     field("As the configuration file has it, below mcpServers", row, "A program: command, args, env. Another server: url. ${VARIABLE} stands for a variable of the workers' environment: keep secrets there."),
     wrong,
     h("div", { class: "buttons" },
-      button(server ? "Save" : "Add", guarded(async () => {
-        await api(`/servers/${id(name.value.trim())}`, { method: "PUT", body: parsed(), etag });
+      button(server ? "Save" : "Add", attempt(async (etag) => {
+        await api(`/servers/${id(name.value.trim())}`, { method: "PUT", body: parsed(row.value), etag });
         close(); say(`${name.value} is ${server ? "changed" : "added"} on every worker`); await reload();
       }), { kind: "main" }),
       button("Check first", check), closing(close, "Cancel")),

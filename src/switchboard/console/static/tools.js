@@ -1,5 +1,5 @@
 // Tools: found by name, looked at, tried.
-import { Problem, api, base, button, closing, dialog, failed, h, id, late, paged, table } from "./console.js";
+import { Problem, api, base, button, closing, dialog, failed, h, id, late, paged, parsed, table } from "./console.js";
 import { fields } from "./forms.js";
 import { call } from "./mcp.js";
 
@@ -46,7 +46,7 @@ async function look(name) {
   let running = null;
   const given = () => {
     if (raw.hidden) return form.read();
-    try { return JSON.parse(raw.value || "{}"); } catch (error) { throw new Error(`The arguments are no JSON: ${error.message}`); }
+    return parsed(raw.value || "{}", "The arguments are");
   };
   const told = (message) => {
     const { params } = message;
