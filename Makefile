@@ -19,7 +19,7 @@ JOBS    ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage check matrix reference conformance format separate fleet build bench chaos races mutants node clean
+.PHONY: help serve test coverage check matrix reference site conformance format separate fleet build bench chaos races mutants node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: $(VENV)/.dev ## format, lint, types, import directions, and the rules of 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.house
+
+site: $(VENV)/.dev ## the documents as a site, in dist/site; a link or anchor that leads nowhere fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file tools/site/mkdocs.yml
 
 conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two workers in turn: every version, authorization off and on
 	$(BIN)/python -m tools.conformance $(ARGS)
