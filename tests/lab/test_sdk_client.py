@@ -213,3 +213,13 @@ async def test_a_person_is_asked_where_a_run_does_not_allow_by_itself() -> None:
     assert (page.status_code, "Allow" in page.text) == (200, True)
     assert "error=access_denied" in denied.headers["location"]
     assert unknown.status_code == 400
+
+
+async def test_a_client_without_a_stream_is_told_so_at_once_and_asks_for_the_scopes_that_it_needs_at_first() -> None:
+    async with opened() as http:
+        found = await driven(http, "step-up")
+
+    streams = [hop["status"] for hop in found["hops"] if hop["sent"].get("method") == "GET"]
+    asked = [hop["sent"]["scope"] for hop in found["hops"] if hop["place"] == "authorize"]
+    assert set(streams) <= {405}
+    assert asked == ["read", "read write"]

@@ -90,7 +90,8 @@ class Lab:
             case Place.TOKENS:
                 return await self._issuer.token(address, sent)
             case Place.MCP:
-                return self._resource.refusal(address, request.headers.getlist("authorization"), body)
+                given = request.headers.getlist("authorization")
+                return self._resource.refusal(address, given, body) or self._resource.unserved(request.method)
 
 
 async def _body(request: Request) -> bytes | None:

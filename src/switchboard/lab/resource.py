@@ -69,7 +69,7 @@ class Resource:
         document = {
             "resource": scenario.behaviour.resource or self._addresses.endpoint(run, scenario.name),
             "authorization_servers": [self._addresses.issuer(run, scenario.name)],
-            "scopes_supported": ["read", "write"],
+            "scopes_supported": ["read"],  # what one needs at first: the rest is asked for by step-up
             "bearer_methods_supported": ["header"],
         }
         return JSONResponse(document)
@@ -88,6 +88,10 @@ class Resource:
                 address, 403, {"error": "insufficient_scope", "scope": f"{claims['scope']} {needed}".strip()}
             )
         return None
+
+    def unserved(self, method: str) -> Response | None:
+        """405 for a method that a server without sessions and streams has not; `None` for POST."""
+        return None if method == "POST" else Response(status_code=405, headers={"Allow": "POST"})
 
     def _challenge(self, address: Address, status: int, values: Mapping[str, str]) -> Response:
         where = {"resource_metadata": self._addresses.resource_metadata(address.run, address.scenario.name)}
