@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,10 +27,14 @@ FORGED = {
 
 
 class Worker(http.server.BaseHTTPRequestHandler):
-    """Answers with what reached it; at /stream with an event, and with the next when the client has read the first."""
+    """Answers with what reached it; at /stream with an event, and with the next when the client has read the first.
+
+    A POST is read and counted, and gets no answer: the connection is closed.
+    """
 
     protocol_version = "HTTP/1.1"
     was_read = threading.Event()
+    posts = 0
 
     def do_GET(self) -> None:
         if self.path == "/stream":
@@ -41,6 +47,11 @@ class Worker(http.server.BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(answer)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).posts += 1
+        self.close_connection = True
 
     def _stream(self) -> None:
         self.close_connection = True
@@ -85,11 +96,12 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path, workers: list[int]) ->
 def test_a_shipped_proxy_overwrites_what_it_forwards_strips_nothing_and_asks_the_worker_that_lives(
     proxy: str, workers: list[int]
 ) -> None:
+    named = {name.lower() for name in FORGED}
     for _ in range(4):
         request = urllib.request.Request(f"{proxy}/tools/mcp?preset=dev", headers=FORGED)  # noqa: S310
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
             said = json.loads(answer.read())
-        forwarded = {name: value for name, value in said["headers"] if "forwarded" in name}
+        forwarded = {name: value for name, value in said["headers"] if name in named}
         assert (said["port"], said["path"]) == (workers[0], "/tools/mcp?preset=dev")
         assert forwarded == {
             "x-forwarded-for": LOOPBACK,
@@ -104,3 +116,19 @@ def test_a_shipped_proxy_passes_each_event_of_a_stream_on_before_the_next_is_wri
         for number in range(3):
             assert (answer.readline(), answer.readline()) == (f"data: {number}\n".encode(), b"\n")
             Worker.was_read.set()
+
+
+def test_a_shipped_proxy_brings_a_post_to_the_worker_that_lives_and_never_repeats_one_that_a_worker_has_read(
+    proxy: str,
+) -> None:
+    arrived, deadline = 0, time.monotonic() + PATIENCE_S
+    while arrived < 4:  # in a row: a proxy that looks whether workers live may need a moment to have looked
+        assert time.monotonic() < deadline
+        Worker.posts = 0
+        request = urllib.request.Request(f"{proxy}/mcp", data=b"{}")  # noqa: S310
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=PATIENCE_S)  # noqa: S310
+        with refused.value:
+            assert refused.value.code in {502, 503}
+        assert Worker.posts <= 1
+        arrived = arrived + 1 if Worker.posts else 0
