@@ -6,42 +6,37 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 from mcp import Client
-from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, oauth2
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientMetadata
-from starlette.applications import Starlette
+from mcp.shared import auth_utils
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
 from switchboard.lab.hops import Hop, Place
-from switchboard.lab.opening import OpenLab
-from switchboard.lab.rules import judge
+from switchboard.lab.rules import RULES, judge
+from switchboard.lab.rules.sending import GIVEN_CLIENT
 from switchboard.lab.scenarios import SCENARIOS
-from switchboard.state import open_state
+from tests.lab.in_process import Clock, opened
+from tests.lab.right_client import DOCUMENT
+from tests.lab.test_right_and_wrong import PAUSES
 from tools.fleet.tokens import MemoryTokenStorage
 
-BASE = "http://lab.test"
+CALLBACK = "http://127.0.0.1:9/callback"
 
 
-@asynccontextmanager
-async def opened() -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of a lab of its own."""
-    async with open_state(None) as state:
-        lab = OpenLab(state, "k" * 40, BASE, "0")
-        app = Starlette(routes=list(lab.routes()))
-        transport = httpx2.ASGITransport(app=app)
-        async with lab.running(), httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield client
+TOOLS = ("read", "write", "ping_back")
 
 
-async def driven(http: httpx2.AsyncClient, name: str, tools: tuple[str, ...] = ("read", "write")) -> dict[str, Any]:
-    """Have the client do its calls in a scenario; what became of it in the end."""
+async def driven(
+    http: httpx2.AsyncClient, name: str, tools: tuple[str, ...] = TOOLS, clock: Clock | None = None
+) -> dict[str, Any]:
+    """Have the client do its calls in a scenario, with time passing between; what became of it in the end."""
     begun = (await http.post("/lab/api/runs", json={"auto": True})).json()
     back: dict[str, str] = {}
 
@@ -53,10 +48,15 @@ async def driven(http: httpx2.AsyncClient, name: str, tools: tuple[str, ...] = (
     async def callback() -> Any:
         return AuthorizationCodeResult(code=back["code"], state=back.get("state"), iss=back.get("iss"))
 
+    storage = MemoryTokenStorage()
+    if name == "given-client":
+        given = OAuthClientInformationFull(client_id=GIVEN_CLIENT, redirect_uris=[CALLBACK], issuer=None)
+        await storage.set_client_info(given)
     provider = OAuthClientProvider(
         server_url=begun["urls"][name],
-        client_metadata=OAuthClientMetadata(redirect_uris=["http://127.0.0.1:9/callback"], client_name="SDK"),
-        storage=MemoryTokenStorage(),
+        client_metadata=OAuthClientMetadata(redirect_uris=[CALLBACK], client_name="SDK"),
+        storage=storage,
+        client_metadata_url=DOCUMENT if name == "client-document" else None,
         redirect_handler=visit,
         callback_handler=callback,
     )
@@ -66,31 +66,39 @@ async def driven(http: httpx2.AsyncClient, name: str, tools: tuple[str, ...] = (
             httpx2.AsyncClient(transport=http._transport, auth=provider) as signed,
             Client(streamable_http_client(begun["urls"][name], http_client=signed)) as client,
         ):
-            for tool in tools:
-                await client.call_tool(tool, {})
+            for pause in (0, PAUSES.get(name, 0), PAUSES.get(name, 0)) if clock else (0,):
+                if clock:
+                    clock.wait(pause)
+                await client.list_tools()
+                for tool in tools:
+                    await client.call_tool(tool, {})
     except Exception as failed:
         error = repr(failed)
+    await http.post(f"/lab/api/runs/{begun['run']}/end", json={"scenario": name})
     run = (await http.get(f"/lab/api/runs/{begun['run']}")).json()
     (found,) = [each for each in run["scenarios"] if each["name"] == name]
     return {**found, "error": error}
 
 
-OWN_FAULTS = {"no-s256": "failed"}
+OWN_FAULTS = {"no-s256": "failed", "plain-pkce-only": "failed"}
 """What this version of the client itself does wrong: it authorizes though the metadata do not offer S256."""
 
 
-@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS if scenario.name != "short-token"])
-async def test_what_the_official_client_does_is_what_a_right_client_does(name: str) -> None:
-    async with opened() as http:
-        found = await driven(http, name)
+@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
+async def test_what_the_official_client_does_is_what_a_right_client_does(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    for module in (oauth2, auth_utils):  # the client's clock is the server's
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
+    async with opened(clock) as http:
+        found = await driven(http, name, clock=clock)
 
     assert found["verdict"] == OWN_FAULTS.get(name, "passed"), (found["error"], found["rules"])
-    refuses = next(each.expects == "refuses" for each in SCENARIOS if each.name == name)
-    assert bool(found["error"]) == (name not in OWN_FAULTS and (refuses or name == "step-up-never"))
 
 
 async def test_a_hop_is_kept_without_its_secrets_and_the_same_secret_is_known_again() -> None:
-    async with opened() as http:
+    async with opened(Clock()) as http:
         found = await driven(http, "plain")
 
     by_place = {hop["place"]: hop for hop in found["hops"]}
@@ -102,7 +110,7 @@ async def test_a_hop_is_kept_without_its_secrets_and_the_same_secret_is_known_ag
 
 async def test_no_code_or_token_that_was_given_out_stands_in_the_record() -> None:
     given: list[str] = []
-    async with opened() as http:
+    async with opened(Clock()) as http:
 
         async def noticed(response: httpx2.Response) -> None:
             await response.aread()
@@ -123,7 +131,7 @@ async def test_no_code_or_token_that_was_given_out_stands_in_the_record() -> Non
 
 
 async def test_a_client_that_never_comes_to_what_a_scenario_is_about_has_not_tried_it() -> None:
-    async with opened() as http:
+    async with opened(Clock()) as http:
         found = [await driven(http, name, ("read",)) for name in ("step-up", "step-up-never", "short-token")]
 
     assert [each["verdict"] for each in found] == ["not_tried"] * 3
@@ -138,12 +146,12 @@ async def test_a_consent_by_hand_is_one_authorization_and_a_look_at_the_token_en
     ]
     looked = [*hops, Hop(2, Place.TOKENS, 400, method="OPTIONS")]
 
-    assert [each.state for each in judge(("step-up-ends",), by_hand)] == ["met"]
-    assert [each.state for each in judge(("refuses-wrong-state",), looked)] == ["met"]
+    assert [each.state for each in judge(RULES, ("step-up-ends",), by_hand, ended=True)] == ["met"]
+    assert [each.state for each in judge(RULES, ("refuses-wrong-state",), looked, ended=True)] == ["met"]
 
 
 async def test_a_run_names_its_client() -> None:
-    async with opened() as http:
+    async with opened(Clock()) as http:
         begun = (await http.post("/lab/api/runs")).json()
         await http.post(begun["urls"]["plain"], json={}, headers={"User-Agent": "tester/1"})
         run = (await http.get(f"/lab/api/runs/{begun['run']}")).json()
@@ -152,7 +160,7 @@ async def test_a_run_names_its_client() -> None:
 
 
 async def test_a_code_and_a_refresh_token_are_good_once_and_for_their_client_and_scenario_alone() -> None:
-    async with opened() as http:
+    async with opened(Clock()) as http:
         urls = (await http.post("/lab/api/runs", json={"auto": True})).json()["urls"]
         issuer, other = (urls[name].removesuffix("/mcp") for name in ("plain", "step-up"))
         registered = await http.post(f"{issuer}/register", json={"redirect_uris": ["http://127.0.0.1/back"]})
@@ -193,7 +201,7 @@ async def test_a_code_and_a_refresh_token_are_good_once_and_for_their_client_and
     "path", ["/lab/nothing/mcp", "/lab/run/never-made/plain/mcp", "/lab/run/never-made/plain/token"]
 )
 async def test_what_is_not_a_scenario_or_a_run_is_404_and_keeps_nothing(path: str) -> None:
-    async with opened() as http:
+    async with opened(Clock()) as http:
         answer = await http.post(path)
 
     assert answer.status_code == 404
@@ -201,7 +209,7 @@ async def test_what_is_not_a_scenario_or_a_run_is_404_and_keeps_nothing(path: st
 
 
 async def test_a_person_is_asked_where_a_run_does_not_allow_by_itself() -> None:
-    async with opened() as http:
+    async with opened(Clock()) as http:
         urls = (await http.post("/lab/api/runs")).json()["urls"]
         issuer = urls["plain"].removesuffix("/mcp")
         client = (await http.post(f"{issuer}/register", json={"redirect_uris": ["http://127.0.0.1/back"]})).json()
@@ -216,7 +224,7 @@ async def test_a_person_is_asked_where_a_run_does_not_allow_by_itself() -> None:
 
 
 async def test_a_client_without_a_stream_is_told_so_at_once_and_asks_for_the_scopes_that_it_needs_at_first() -> None:
-    async with opened() as http:
+    async with opened(Clock()) as http:
         found = await driven(http, "step-up")
 
     streams = [hop["status"] for hop in found["hops"] if hop["sent"].get("method") == "GET"]

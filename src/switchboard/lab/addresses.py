@@ -14,6 +14,13 @@ from urllib.parse import urlsplit
 
 from switchboard.lab.hops import Place
 from switchboard.lab.scenarios import BY_NAME, Scenario
+from switchboard.lab.scenarios.model import APPENDED_OPENID
+
+JWKS: Final = "jwks"
+"""The kind of an issuer's keys: there are none to see."""
+
+ELSEWHERE: Final = "elsewhere"
+"""The kind of resource metadata that are at no well-known address."""
 
 OPEN: Final = "open"
 """The run of requests to `/lab/NAME`, which name none."""
@@ -28,8 +35,11 @@ _BELOW: Final = {
     "/register": Place.REGISTER,
     "/authorize": Place.AUTHORIZE,
     "/token": Place.TOKENS,
+    "/jwks": Place.ISSUER_METADATA,
     "/.well-known/openid-configuration": Place.ISSUER_METADATA,
+    "/resource-metadata": Place.RESOURCE_METADATA,
 }
+_KINDS: Final = {"/.well-known/openid-configuration": APPENDED_OPENID, "/jwks": JWKS, "/resource-metadata": ELSEWHERE}
 _RUN_ID: Final = r"[A-Za-z0-9_-]{4,64}"
 
 
@@ -41,7 +51,7 @@ class Address:
     scenario: Scenario
     place: Place
     kind: str = ""
-    """Of metadata: the name after `/.well-known/`."""
+    """Of metadata: the name after `/.well-known/`, `APPENDED_OPENID`, `JWKS` or `ELSEWHERE`."""
 
 
 class Addresses:
@@ -62,7 +72,7 @@ class Addresses:
     def find(self, path: str) -> Address | None:
         """What a path is about; nothing of the lab's if there is no such scenario or place."""
         if (found := self._own.fullmatch(path)) is not None:
-            place, kind = _BELOW[found["below"]], found["below"].rpartition("/")[2]
+            place, kind = _BELOW[found["below"]], _KINDS.get(found["below"], "")
         elif (found := self._inserted.fullmatch(path)) is not None:
             place, kind = _WELL_KNOWN[found["kind"]], found["kind"]
             if (place is Place.RESOURCE_METADATA) != bool(found["mcp"]):
@@ -84,7 +94,9 @@ class Addresses:
         """Where a person sees what happened in a run."""
         return f"{self._base}/lab/run/{run}"
 
-    def resource_metadata(self, run: str, name: str) -> str:
-        """Where the metadata of that resource are."""
+    def resource_metadata(self, run: str, name: str, *, elsewhere: bool = False) -> str:
+        """Where the metadata of that resource are, or another address for them that is not well known."""
+        if elsewhere:
+            return f"{self.issuer(run, name)}/resource-metadata"
         parts = urlsplit(self.endpoint(run, name))
         return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource{parts.path}"

@@ -12,12 +12,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from switchboard.lab.addresses import Address, Addresses
+from switchboard.lab.clients import client_in
 from switchboard.lab.hops import Hop, Place
 from switchboard.lab.issuer import Issuer, Unusable
 from switchboard.lab.recorder import Recorder
 from switchboard.lab.resource import MAX_BODY, Resource, message_of
 
 USER_AGENT: Final = "user-agent"
+CLIENT: Final = "client"
+"""The member with a client's `clientInfo`."""
 
 
 class Lab:
@@ -35,12 +38,14 @@ class Lab:
         resource: Resource,
         recorder: Recorder,
         exists: Callable[[str], Awaitable[bool]],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._addresses = addresses
         self._issuer = issuer
         self._resource = resource
         self._recorder = recorder
         self._exists = exists
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = self._addresses.find(scope["path"])
@@ -53,7 +58,7 @@ class Lab:
         if body is None:
             await PlainTextResponse(f"The body has more than {MAX_BODY} bytes.\n", 413)(scope, receive, send)
             return
-        began = time.perf_counter()
+        began, arrived = time.perf_counter(), self._clock()
         sent = _sent(address.place, request, body)
         named = {USER_AGENT: request.headers[USER_AGENT]} if USER_AGENT in request.headers else {}
         answer = await self._answer(address, request, sent, body)
@@ -67,7 +72,7 @@ class Lab:
         await self._recorder.keep(
             address.run,
             address.scenario.name,
-            Hop(0, address.place, heard.status, *shown, round(seconds, 4), request.method),
+            Hop(0, address.place, heard.status, *shown, round(seconds, 4), request.method, arrived),
         )
 
     async def _answer(
@@ -91,7 +96,7 @@ class Lab:
                 return await self._issuer.token(address, sent)
             case Place.MCP:
                 given = request.headers.getlist("authorization")
-                return self._resource.refusal(address, given, body) or self._resource.unserved(request.method)
+                return await self._resource.refusal(address, given, body) or self._resource.unserved(request.method)
 
 
 async def _body(request: Request) -> bytes | None:
@@ -109,11 +114,23 @@ def _sent(place: Place, request: Request, body: bytes) -> dict[str, str]:
     query = dict(parse_qsl(request.url.query, keep_blank_values=True))
     if place is Place.MCP:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        found = {"method": str(message_of(body).get("method", request.method))}
+        message = message_of(body)
+        found = {"method": str(message.get("method", request.method)), **_client_info(message)}
         return {**query, **found, **({"token": token} if kind.lower() == "bearer" else {})}
     if place is Place.TOKENS:
-        return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+        return client_in(dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True)), request.headers)
     return query
+
+
+def _client_info(message: Mapping[str, Any]) -> dict[str, str]:
+    """What the client calls itself, in `initialize` or in every request's `_meta` (2026-07-28)."""
+    params = message.get("params")
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    for holder, name in ((params, "clientInfo"), (meta, "io.modelcontextprotocol/clientInfo")):
+        info = holder.get(name) if isinstance(holder, dict) else None
+        if isinstance(info, dict) and isinstance(info.get("name"), str):
+            return {CLIENT: f"{info['name']} {info.get('version', '')}".strip()}
+    return {}
 
 
 def _again(body: bytes) -> Receive:
@@ -146,11 +163,15 @@ class _Heard:
     def said(self) -> dict[str, Any]:
         """Members of a JSON answer, parameters of a challenge."""
         found: dict[str, Any] = {
-            name: value for name, value in message_of(self._body).items() if isinstance(value, str | int)
+            name: " ".join(map(str, value)) if isinstance(value, list) else value
+            for name, value in message_of(self._body).items()
+            if isinstance(value, str | int | list)
         }
         for part in self._headers.get("www-authenticate", "").removeprefix("Bearer ").split(", "):
             name, _, value = part.partition("=")
             found |= {name: value.strip('"')} if value else {}
+        if "retry-after" in self._headers:
+            found["retry-after"] = self._headers["retry-after"]
         if "location" in self._headers:  # taken apart, so that a code in it stands as a fingerprint, too
             onward, _, query = self._headers["location"].partition("?")
             found |= {"location": onward, **dict(parse_qsl(query, keep_blank_values=True))}

@@ -25,7 +25,8 @@ class Hop:
     Args:
         number: its place in the run, from 1.
         sent: parameters of the query or form; for MCP the JSON-RPC `method`, and `token` if one was in the header.
-        answered: what of the answer the rules look at: `scope` and `error` of a challenge or of a token answer.
+            For the token endpoint also `client_auth`: how the client said who it is.
+        answered: what of the answer the rules look at: members of a JSON document, parameters of a challenge.
     """
 
     number: int
@@ -36,3 +37,6 @@ class Hop:
     seconds: float = 0.0
     method: str = ""
     """Of HTTP; empty stands for the one that the place is for."""
+
+    at: float = 0.0
+    """When it came, in Unix seconds."""

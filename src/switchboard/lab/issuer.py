@@ -14,14 +14,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from switchboard.lab.addresses import Address, Addresses
-from switchboard.lab.scenarios import Behaviour
-from switchboard.lab.tokens import CLIENT_S, CODE_S, REFRESH_S, Tokens
+from switchboard.lab.addresses import JWKS, Address, Addresses
+from switchboard.lab.clients import KnownClients, takes
+from switchboard.lab.resource import UNKNOWN
+from switchboard.lab.scenarios.model import INSERTED_OAUTH, Answers
+from switchboard.lab.tokens import CODE_S, REFRESH_S, Tokens
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 WRONG_ISS: Final = "https://elsewhere.invalid"
+SLOW_S: Final = 5.0
+BUSY_S: Final = 2
+_OPENID: Final = {"subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"]}
+"""What OpenID Connect Discovery §3 requires besides."""
 
 Once = Callable[[str], Awaitable[bool]]
 """Marks an identifier as used; whether it was not before."""
@@ -30,14 +36,17 @@ Once = Callable[[str], Awaitable[bool]]
 class RefusedRequest(Exception):
     """An error of RFC 6749 §5.2."""
 
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
+    def __init__(
+        self, error: str, description: str, status: int = 400, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(description)
         self.error, self.description, self.status = error, description, status
+        self.headers = {**NO_STORE, **(headers or {})}
 
     def answer(self) -> Response:
         """As it is sent."""
         said = {"error": self.error, "error_description": self.description}
-        return JSONResponse(said, self.status, headers=NO_STORE)
+        return JSONResponse(said, self.status, headers=self.headers)
 
 
 class Unusable(Exception):
@@ -60,41 +69,54 @@ class Issuer:
         once: Once,
         allows: Callable[[str], Awaitable[bool]],
         ask: Callable[[str, Address, Mapping[str, str]], Response],
+        sleep: Callable[[float], Awaitable[object]],
     ) -> None:
         self._addresses = addresses
         self._tokens = tokens
+        self._clients = KnownClients(tokens)
         self._once = once
         self._allows = allows
         self._ask = ask
+        self._sleep = sleep
 
     def metadata(self, address: Address) -> Response:
-        """The issuer's metadata."""
+        """The issuer's metadata, at the addresses where the scenario has them."""
         issuer, does = self._issuer(address), address.scenario.behaviour
+        if address.kind == JWKS:
+            return JSONResponse({"keys": []})
+        if address.kind not in does.discovery.issuer_metadata:
+            return JSONResponse({"error": "not_found"}, 404)
         document: dict[str, Any] = {
-            "issuer": does.issuer or issuer,
+            "issuer": does.discovery.issuer or issuer,
             "authorization_endpoint": f"{issuer}/authorize",
             "token_endpoint": f"{issuer}/token",
-            "registration_endpoint": f"{issuer}/register",
             "response_types_supported": ["code"],
             "grant_types_supported": ["authorization_code", "refresh_token"],
-            "token_endpoint_auth_methods_supported": ["none"],
+            "token_endpoint_auth_methods_supported": [does.clients.auth],
             "scopes_supported": ["read", "write"],
-            "authorization_response_iss_parameter_supported": True,
         }
-        if does.s256:
-            document["code_challenge_methods_supported"] = ["S256"]
-        return JSONResponse(document)
+        if address.kind != INSERTED_OAUTH:
+            document |= {"jwks_uri": f"{issuer}/jwks", **_OPENID}
+        if does.clients.known == "registered":
+            document["registration_endpoint"] = f"{issuer}/register"
+        if does.clients.known == "by document":
+            document["client_id_metadata_document_supported"] = True
+        if does.answers.iss != "not advertised":
+            document["authorization_response_iss_parameter_supported"] = True
+        if does.discovery.pkce is not None:
+            document["code_challenge_methods_supported"] = list(does.discovery.pkce)
+        return JSONResponse({**document, **UNKNOWN} if does.discovery.unknown else document)
 
     def register(self, address: Address, body: Mapping[str, Any]) -> Response:
         """RFC 7591: any client, whose id is its registration."""
+        does = address.scenario.behaviour.clients
+        if does.known != "registered":
+            return RefusedRequest("not_found", "there is no registration here", 404).answer()
         redirects = body.get("redirect_uris")
         if not isinstance(redirects, list) or not redirects or not all(isinstance(each, str) for each in redirects):
             return RefusedRequest("invalid_redirect_uri", "redirect_uris is a list of URLs, and not empty").answer()
-        name = str(body.get("client_name", ""))[:100]
-        kept = {"redirect_uris": redirects[:10], "client_name": name}
-        client = self._tokens.make("client", self._issuer(address), CLIENT_S, kept)
-        said = {**kept, "client_id": client, "token_endpoint_auth_method": "none"}
-        return JSONResponse(said, 201, headers=NO_STORE)
+        kept = {"redirect_uris": redirects[:10], "client_name": str(body.get("client_name", ""))[:100]}
+        return JSONResponse(self._clients.register(does, self._issuer(address), kept), 201, headers=NO_STORE)
 
     async def authorize(self, address: Address, sent: Mapping[str, str], *, decided: str = "") -> Response:
         """The authorization endpoint: a page, or the way back once it was decided.
@@ -102,18 +124,31 @@ class Issuer:
         Args:
             decided: `allow` or `deny`.
         """
-        client = self._tokens.read("client", self._issuer(address), sent.get("client_id", ""))
+        does = address.scenario.behaviour
+        client = self._clients.find(does.clients, self._issuer(address), sent.get("client_id", ""))
         redirect = sent.get("redirect_uri", "")
-        if client is None or not _registered(redirect, client["redirect_uris"]):
-            raise Unusable("The client is not registered here, or not with this redirect_uri")
+        if client is None or not takes(client, redirect):
+            raise Unusable("The client is not known here, or not with this redirect_uri")
+        if does.answers.refuses_resource and "resource" in sent:
+            return self._back(address, sent, {"error": "invalid_target", "error_description": "resource is not taken"})
         decided = decided or ("allow" if await self._allows(address.run) else "")
         if not decided:
             return self._ask(str(client.get("client_name") or "A client"), address, sent)
-        return RedirectResponse(_with(redirect, self._callback(address, sent, allowed=decided == "allow")), 303)
+        if decided != "allow" or does.answers.consent == "denied":
+            return self._back(address, sent, {"error": "access_denied", "error_description": "The person said no"})
+        kept = {name: sent.get(name, "") for name in ("client_id", "redirect_uri", "code_challenge")}
+        code = {**kept, "scope": _granted(sent, does.answers)}
+        return self._back(address, sent, {"code": self._tokens.make("code", self._issuer(address), CODE_S, code)})
 
     async def token(self, address: Address, sent: Mapping[str, str]) -> Response:
         """The token endpoint."""
+        does = address.scenario.behaviour
         try:
+            if (instead := await self._instead(does.answers, sent)) is not None:
+                return instead
+            if not self._clients.has_authenticated(does.clients, sent):
+                asked = f"the client has to authenticate by {does.clients.auth}"
+                raise RefusedRequest("invalid_client", asked, 401, {"WWW-Authenticate": "Basic"})
             by_grant = {"authorization_code": self._by_code, "refresh_token": self._by_refresh}
             grant = by_grant.get(sent.get("grant_type", ""))
             if grant is None:
@@ -121,28 +156,44 @@ class Issuer:
             scope = await grant(address, sent)
         except RefusedRequest as refused:
             return refused.answer()
-        does, issuer = address.scenario.behaviour, self._issuer(address)
-        kept = {"scope": scope, "aud": self._addresses.endpoint(address.run, address.scenario.name)}
-        said = {
-            "access_token": self._tokens.make("access", issuer, does.token_seconds, kept),
-            "token_type": "Bearer",
-            "expires_in": does.token_seconds,
-            "refresh_token": self._tokens.make("refresh", issuer, REFRESH_S, {**kept, "client": sent["client_id"]}),
-            "scope": scope,
-        }
-        return JSONResponse(said, headers=NO_STORE)
+        return JSONResponse(self._tokens_of(address, scope, sent.get("client_id", "")), headers=NO_STORE)
 
-    def _callback(self, address: Address, sent: Mapping[str, str], *, allowed: bool) -> dict[str, str]:
-        does, issuer = address.scenario.behaviour, self._issuer(address)
-        back = {"state": sent["state"]} if "state" in sent else {}
-        if does.state == "wrong":
-            back["state"] = "not-the-state-that-was-sent"
-        if does.iss != "missing":
-            back["iss"] = issuer if does.iss == "right" else WRONG_ISS
-        if not allowed:
-            return {"error": "access_denied", "error_description": "The person said no", **back}
-        kept = {name: sent.get(name, "") for name in ("client_id", "redirect_uri", "code_challenge")}
-        return {"code": self._tokens.make("code", issuer, CODE_S, {**kept, "scope": _granted(sent, does)}), **back}
+    async def _instead(self, does: Answers, sent: Mapping[str, str]) -> Response | None:
+        """What the endpoint answers in place of what it should."""
+        match does.at_tokens:
+            case "500":
+                return JSONResponse({"detail": "Something went wrong"}, 500)
+            case "page":
+                return HTMLResponse("<!doctype html><title>One moment</title><p>Checking your browser.")
+            case "429" if await self._once("busy:" + hashlib.sha256(sent.get("code", "").encode()).hexdigest()):
+                return JSONResponse({"detail": "Too many requests"}, 429, headers={"Retry-After": str(BUSY_S)})
+            case "slow":
+                await self._sleep(SLOW_S)
+        return None
+
+    def _tokens_of(self, address: Address, scope: str, client: str) -> dict[str, Any]:
+        does, issuer = address.scenario.behaviour.answers, self._issuer(address)
+        kept = {"scope": scope, "aud": self._addresses.endpoint(address.run, address.scenario.name)}
+        access = self._tokens.make("access", issuer, does.token_seconds, kept)
+        said: dict[str, Any] = {
+            "access_token": self._tokens.opaque(access) if does.opaque else access,
+            "token_type": does.type_said,
+            "expires_in": does.token_seconds,
+        }
+        if does.says_scope:
+            said["scope"] = scope
+        if does.refresh != "none":
+            said["refresh_token"] = self._tokens.make("refresh", issuer, REFRESH_S, {**kept, "client": client})
+        return said
+
+    def _back(self, address: Address, sent: Mapping[str, str], values: Mapping[str, str]) -> Response:
+        """The way back to the client, with `state` and `iss` as the scenario has them."""
+        does, back = address.scenario.behaviour.answers, dict(values)
+        if "state" in sent and does.state != "missing":
+            back["state"] = sent["state"] if does.state == "right" else "not-the-state-that-was-sent"
+        if does.iss in ("right", "wrong"):
+            back["iss"] = self._issuer(address) if does.iss == "right" else WRONG_ISS
+        return RedirectResponse(_with(sent["redirect_uri"], back), 303)
 
     async def _by_code(self, address: Address, sent: Mapping[str, str]) -> str:
         code = self._tokens.read("code", self._issuer(address), sent.get("code", ""))
@@ -157,7 +208,8 @@ class Issuer:
 
     async def _by_refresh(self, address: Address, sent: Mapping[str, str]) -> str:
         kept = self._tokens.read("refresh", self._issuer(address), sent.get("refresh_token", ""))
-        if kept is None or kept["client"] != sent.get("client_id") or not await self._once(kept["jti"]):
+        refused = address.scenario.behaviour.answers.refresh == "refused"
+        if kept is None or refused or kept["client"] != sent.get("client_id") or not await self._once(kept["jti"]):
             raise RefusedRequest("invalid_grant", "the refresh token is unknown, over, used, or another client's")
         return str(kept["scope"])
 
@@ -165,20 +217,7 @@ class Issuer:
         return self._addresses.issuer(address.run, address.scenario.name)
 
 
-def _registered(redirect: str, registered: list[str]) -> bool:
-    """Whether it is one of these; of a loopback address the port may be another (RFC 8252 §7.3)."""
-    if redirect in registered:
-        return True
-    given = urlsplit(redirect)
-    if given.scheme != "http" or given.hostname not in ("127.0.0.1", "::1", "localhost"):
-        return False
-    return any(
-        (each.scheme, each.hostname, each.path) == (given.scheme, given.hostname, given.path)
-        for each in map(urlsplit, registered)
-    )
-
-
-def _granted(sent: Mapping[str, str], does: Behaviour) -> str:
+def _granted(sent: Mapping[str, str], does: Answers) -> str:
     asked = sent.get("scope", "read").split()
     return " ".join(scope for scope in dict.fromkeys(asked) if scope in does.granted)
 

@@ -49,7 +49,8 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `audit` | stream | who did what to what, why, and how it ended | AUDIT_ENTRIES, AUDIT_DAYS |
 | `api:idempotency:<digest>` | string | what a POST with an idempotency key was answered | a day |
 | `lab:{<run>}:<scenario>` | stream | what a client did in a scenario of the authorization lab | a day |
-| `lab:{<run>}` | hash | a run of the lab: when it was made, whether it allows by itself | a day |
+| `lab:{<run>}` | hash | a run of the lab: when it was made, whether it allows by itself, how clients ended | a day |
+| `lab:newest` | list | the newest runs | a day |
 | `lab:runs` | string | how many runs were made | a day |
 | `lab:used:<id>` | string | that a code or refresh token of the lab was used | a day |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
@@ -98,6 +99,9 @@ class Keys:
 
     def lab_run(self, run: str) -> str:
         return f"{self.prefix}lab:{{{run}}}"
+
+    def lab_newest(self) -> str:
+        return f"{self.prefix}lab:newest"
 
     def lab_runs(self) -> str:
         return f"{self.prefix}lab:runs"

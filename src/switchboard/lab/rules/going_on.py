@@ -1,0 +1,109 @@
+"""Rules about going on: what a right client does after an answer that is not the one it hoped for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from switchboard.lab.hops import Hop, Place
+from switchboard.lab.rules.judging import Decide, Finding, at, calls, missing
+
+
+def served(hops: Sequence[Hop], ended: bool) -> Finding:
+    """A tool is called with a token, and answered."""
+    if found := calls(hops):
+        return "met", found[-1], "a tool was called with the token"
+    return (
+        missing(ended, hops[-1], "no tool was called with a token") if hops else ("not_seen", None, "nothing was asked")
+    )
+
+
+def refreshes(hops: Sequence[Hop], ended: bool) -> Finding:
+    """A token that has ended is refreshed, and the person is not asked again."""
+    for position, hop in enumerate(hops):
+        if not _token_refused(hop):
+            continue
+        for later in hops[position + 1 :]:
+            if later.place is Place.TOKENS and later.sent.get("grant_type") == "refresh_token":
+                return "met", later, "the expired token was refreshed"
+            if later.place is Place.AUTHORIZE and later.method in ("", "GET"):
+                return "broken", later, "the person was asked again, though there was a refresh token"
+        return missing(ended, hop, "nothing was done after the 401")
+    refreshed = [hop for hop in at(hops, Place.TOKENS) if hop.sent.get("grant_type") == "refresh_token"]
+    if refreshed:
+        return "met", refreshed[0], "the token was refreshed before it expired"
+    return "not_seen", None, "no token expired"
+
+
+def authorizes_again(hops: Sequence[Hop], ended: bool) -> Finding:
+    """A token that has ended, and cannot be refreshed, is asked for anew, and a tool is called with it."""
+    for position, hop in enumerate(hops):
+        refused = hop.place is Place.TOKENS and hop.sent.get("grant_type") == "refresh_token" and hop.status >= 400
+        if not refused and not _token_refused(hop):
+            continue
+        later = hops[position + 1 :]
+        asked = at(later, Place.AUTHORIZE)
+        if not asked:
+            return missing(ended, hop, "no authorization was asked for after that")
+        after = [each for each in calls(later) if each.number > asked[0].number]
+        return (
+            ("met", after[0], "it was authorized again")
+            if after
+            else missing(ended, asked[0], "no tool was called after")
+        )
+    asked = at(hops, Place.AUTHORIZE)
+    after = [each for each in calls(hops) if each.number > asked[-1].number] if len(asked) > 1 else []
+    if after:
+        return "met", after[0], "it was authorized again before the token was refused"
+    return "not_seen", None, "no token ended"
+
+
+def comes_back(hops: Sequence[Hop], ended: bool) -> Finding:
+    """After a 401 in mid-session a new token is had, by refresh or by asking again, and a tool is called with it."""
+    for position, hop in enumerate(hops):
+        if _token_refused(hop):
+            after = [each for each in calls(hops[position + 1 :]) if each.sent["token"] != hop.sent["token"]]
+            return ("met", after[0], "a new token was used") if after else missing(ended, hop, "no new token was used")
+    return "not_seen", None, "no token was refused"
+
+
+def steps_up(least: int) -> Decide:
+    """Each of so many challenges is followed by an authorization for its scopes, and the last by a call."""
+
+    def decide(hops: Sequence[Hop], ended: bool) -> Finding:
+        challenges = [hop for hop in at(hops, Place.MCP) if hop.answered.get("error") == "insufficient_scope"]
+        asked: Sequence[Hop] = ()
+        for hop in challenges:
+            needed = set(hop.answered.get("scope", "").split())
+            asked = [each for each in at(hops, Place.AUTHORIZE) if each.number > hop.number]
+            if not asked:
+                return missing(ended, hop, "no authorization was asked for after insufficient_scope")
+            if lacking := needed - set(asked[0].sent.get("scope", "").split()):
+                return "broken", asked[0], f"scope lacks {' '.join(sorted(lacking))}"
+        if len(challenges) < least:
+            return "not_seen", None, f"{len(challenges)} of {least} requests needed another scope"
+        after = [hop for hop in at(hops, Place.MCP) if hop.number > asked[0].number and hop.status == 200]
+        return (
+            ("met", asked[0], "asked for the challenged scopes")
+            if after
+            else missing(ended, asked[0], "the request was not repeated")
+        )
+
+    return decide
+
+
+def waits(hops: Sequence[Hop], ended: bool) -> Finding:
+    """After 429 the token endpoint is not asked before the time that Retry-After says (RFC 9110 §10.2.3)."""
+    for position, hop in enumerate(hops):
+        if hop.place is Place.TOKENS and hop.status == 429:
+            earliest = hop.at + float(hop.answered.get("retry-after", 0))
+            later = at(hops[position + 1 :], Place.TOKENS)
+            if later and later[0].at < earliest:
+                return "broken", later[0], f"asked again {earliest - later[0].at:.1f} s too early"
+            if later:
+                return "met", later[0], "asked again when it was time"
+            return ("met", hop, "did not ask again") if ended else ("not_seen", hop, "so far: did not ask again")
+    return "not_seen", None, "the token endpoint was not asked"
+
+
+def _token_refused(hop: Hop) -> bool:
+    return hop.place is Place.MCP and hop.status == 401 and bool(hop.sent.get("token"))

@@ -1,0 +1,116 @@
+"""Rules about what a client sends: parameters, scopes, how it says who it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from switchboard.lab.hops import Hop, Place
+from switchboard.lab.rules.judging import Decide, Finding, at, each
+
+GIVEN_CLIENT: Final = "lab-client"
+"""The client that is registered beforehand, where a scenario has one."""
+
+_OFFLINE: Final = "offline_access"
+"""A scope that a client may add by itself, to be given a refresh token."""
+
+
+def pkce(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """Every authorization request has a challenge by S256."""
+
+    def fault(hop: Hop) -> str:
+        right = hop.sent.get("code_challenge") and hop.sent.get("code_challenge_method") == "S256"
+        return "" if right else "no code_challenge with code_challenge_method=S256"
+
+    return each(at(hops, Place.AUTHORIZE), fault)
+
+
+def resource(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """Every authorization and token request says what the token is for."""
+    asked = at(hops, Place.AUTHORIZE, Place.TOKENS)
+    return each(asked, lambda hop: "" if hop.sent.get("resource") else f"no resource parameter at {hop.place}")
+
+
+def resource_as_named(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """`resource` is, to the letter, what the resource's metadata name."""
+    named = {hop.answered["resource"] for hop in at(hops, Place.RESOURCE_METADATA) if "resource" in hop.answered}
+
+    def fault(hop: Hop) -> str:
+        return "" if hop.sent.get("resource") in named else f"resource is {hop.sent.get('resource', 'not there')}"
+
+    return each(at(hops, Place.AUTHORIZE, Place.TOKENS), fault)
+
+
+def header_only(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """No request to the endpoint has its token in the query; seen once one has a token at all."""
+    asked = [hop for hop in at(hops, Place.MCP) if hop.sent.get("token") or hop.sent.get("access_token")]
+    return each(asked, lambda hop: "a token in the query" if hop.sent.get("access_token") else "")
+
+
+def given_client(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """The client says that it is the one that was registered beforehand."""
+
+    def fault(hop: Hop) -> str:
+        return "" if hop.sent.get("client_id") == GIVEN_CLIENT else f"client_id is not {GIVEN_CLIENT}"
+
+    return each(at(hops, Place.AUTHORIZE), fault)
+
+
+def client_document(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """The client's id is the https URL of its metadata document."""
+    if registered := at(hops, Place.REGISTER):
+        return "broken", registered[0], "it registered, though the metadata name no registration_endpoint"
+
+    def fault(hop: Hop) -> str:
+        host, _, path = hop.sent.get("client_id", "").removeprefix("https://").partition("/")
+        right = hop.sent.get("client_id", "").startswith("https://") and host and path
+        return "" if right else "client_id is no https URL with a path"
+
+    return each(at(hops, Place.AUTHORIZE), fault)
+
+
+def authenticates(method: str) -> Decide:
+    """At the token endpoint the client says who it is by this method (`client_secret_basic`, …)."""
+
+    def fault(hop: Hop) -> str:
+        found = hop.sent.get("client_auth", "none")
+        return "" if found == method else f"the client authenticated by {found}, and {method} is asked for"
+
+    def decide(hops: Sequence[Hop], _ended: bool) -> Finding:
+        return each(at(hops, Place.TOKENS), fault)
+
+    return decide
+
+
+def scope_of_challenge(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """The first authorization asks for the scopes of the 401's challenge, and for no others."""
+    challenged = next((hop.answered["scope"] for hop in at(hops, Place.MCP) if "scope" in hop.answered), "")
+    return _asked_for(hops, challenged)
+
+
+def scope_of_metadata(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """Without scopes in the challenge, the first authorization asks for those of the resource's metadata."""
+    found = (hop.answered["scopes_supported"] for hop in hops if hop.place is Place.RESOURCE_METADATA and hop.answered)
+    return _asked_for(hops, next(found, ""))
+
+
+def _asked_for(hops: Sequence[Hop], scopes: str) -> Finding:
+    def fault(hop: Hop) -> str:
+        asked = set(hop.sent.get("scope", "").split()) - {_OFFLINE}
+        return (
+            "" if asked == set(scopes.split()) else f"asked for {' '.join(sorted(asked)) or 'no scope'}, not {scopes}"
+        )
+
+    return each(at(hops, Place.AUTHORIZE)[:1], fault)
+
+
+def newest_refresh_token(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """A refresh token that was replaced is not sent again."""
+    newest, seen = "", []
+    for hop in at(hops, Place.TOKENS):
+        sent = hop.sent.get("refresh_token")
+        if sent is not None and newest and sent != newest:
+            return "broken", hop, "a refresh token was sent that had been replaced"
+        seen += [hop] if sent is not None else []
+        newest = hop.answered.get("refresh_token", newest) if hop.status == 200 else newest
+    return ("met", seen[-1], "the newest one was sent") if len(seen) > 1 else ("not_seen", None, "not refreshed twice")

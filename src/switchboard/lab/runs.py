@@ -1,0 +1,167 @@
+"""Runs of the lab: made, ended, found again, and what became of every scenario in one, with its verdict."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from switchboard.lab.addresses import OPEN
+from switchboard.lab.application import CLIENT, USER_AGENT
+from switchboard.lab.hops import Hop
+from switchboard.lab.recorder import KEPT_S, MOST_TEXT, Recorder
+from switchboard.lab.rules import RULES, judge, verdict
+from switchboard.lab.scenarios import BY_NAME, SCENARIOS, Scenario
+from switchboard.state import State
+
+MOST_RUNS: Final = 1_000
+"""Runs that may be made in a day."""
+
+SHOWN_RUNS: Final = 50
+"""Runs, the newest, of which the page of clients is made."""
+
+IDLE_S: Final = 60.0
+"""A client that asked nothing for so long is taken to have ended, where nobody says when it does."""
+
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a client's attempt at a scenario ended.
+
+    Args:
+        exit_code: of its process; negative for a signal.
+        output: the last it wrote.
+    """
+
+    exit_code: int
+    output: str
+
+
+class Runs:
+    """The runs of the fleet, in Redis for a day.
+
+    All of it raises `StateUnavailable` when Redis cannot be reached.
+    """
+
+    def __init__(self, state: State, recorder: Recorder, clock: Callable[[], float] = time.time) -> None:
+        self._state = state
+        self._recorder = recorder
+        self._clock = clock
+
+    async def make(self, *, auto: bool) -> str | None:
+        """A new run; `None` when there were as many as a day may have.
+
+        Args:
+            auto: its issuers allow by themselves.
+        """
+        state, keys = self._state, self._state.keys
+        run = secrets.token_urlsafe(9)
+        with state.guard():
+            made = await state.redis.incr(keys.lab_runs())
+            if made == 1:
+                await state.redis.expire(keys.lab_runs(), KEPT_S)
+            if made > MOST_RUNS:
+                return None
+            async with state.redis.pipeline(transaction=False) as pipe:
+                pipe.hset(keys.lab_run(run), mapping={"made": int(self._clock()), "auto": int(auto)})
+                pipe.expire(keys.lab_run(run), KEPT_S)
+                pipe.lpush(keys.lab_newest(), run)
+                pipe.ltrim(keys.lab_newest(), 0, SHOWN_RUNS - 1)
+                pipe.expire(keys.lab_newest(), KEPT_S)
+                await pipe.execute()
+        return run
+
+    async def exists(self, run: str) -> bool:
+        """Whether there is such a run, or it is the open one, which always is."""
+        if run == OPEN:
+            return True
+        if _RUN_ID.fullmatch(run) is None:
+            return False
+        with self._state.guard():
+            return bool(await self._state.redis.exists(self._state.keys.lab_run(run)))
+
+    async def allows(self, run: str) -> bool:
+        """Whether its issuers allow by themselves."""
+        with self._state.guard():
+            found: Any = await self._state.redis.hget(self._state.keys.lab_run(run), "auto")
+        return bool(found == "1")
+
+    async def end(self, run: str, scenario: str, end: End) -> None:
+        """A client does nothing more in a scenario."""
+        kept = json.dumps({"exit_code": end.exit_code, "output": end.output[-MOST_TEXT:]})
+        with self._state.guard():
+            await self._state.redis.hset(self._state.keys.lab_run(run), f"end:{scenario}", kept)
+
+    async def document(self, run: str) -> Mapping[str, Any]:
+        """What became of every scenario in a run, with its hops."""
+        kept = await self._recorder.hops(run, [scenario.name for scenario in SCENARIOS])
+        with self._state.guard():
+            said: Any = await self._state.redis.hgetall(self._state.keys.lab_run(run))
+        found = [self._became(*pair, said) for pair in zip(SCENARIOS, kept, strict=True)]
+        counted = {
+            state: sum(each["verdict"] == state for each in found) for state in ("passed", "failed", "not_tried")
+        }
+        return {"run": run, "client": _client_of(kept), **counted, "scenarios": found}
+
+    async def clients(self) -> Sequence[Mapping[str, Any]]:
+        """Each client of the newest runs, and of every scenario that it tried the newest verdict, with its run."""
+        with self._state.guard():
+            newest: Any = await self._state.redis.lrange(self._state.keys.lab_newest(), 0, SHOWN_RUNS - 1)
+        found: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for run in (OPEN, *newest):
+            document = await self.document(run)
+            tried = found.setdefault(document["client"], {}) if document["client"] else {}
+            for scenario in document["scenarios"]:
+                if scenario["hops"]:
+                    tried.setdefault(scenario["name"], {"run": run, **_in_short(scenario)})
+        return [
+            {"client": client, "scenarios": [tried.get(each.name, _untried(each)) for each in SCENARIOS]}
+            for client, tried in sorted(found.items())
+        ]
+
+    def _became(self, scenario: Scenario, hops: Sequence[Hop], said: Mapping[str, str]) -> dict[str, Any]:
+        end = json.loads(said.get(f"end:{scenario.name}", "null"))
+        ended = end is not None or (bool(hops) and self._clock() - hops[-1].at > IDLE_S)
+        judged = judge(RULES, scenario.judged, hops, ended=ended)
+        killed = end is not None and end["exit_code"] < 0
+        return {
+            "name": scenario.name,
+            "title": scenario.title,
+            "expects": scenario.expects,
+            "spec_version": scenario.spec_version,
+            "verdict": "not_tried" if killed or not hops else verdict(judged),
+            "ended": end,
+            "rules": [{**asdict(each), "text": RULES[each.rule].text, "url": RULES[each.rule].url} for each in judged],
+            "hops": [{**asdict(hop), "place": hop.place.value} for hop in hops],
+        }
+
+
+def is_scenario(name: str) -> bool:
+    """Whether there is a scenario of this name."""
+    return name in BY_NAME
+
+
+def _client_of(kept: Sequence[Sequence[Hop]]) -> str:
+    """What a client called itself: to the MCP server, else when it registered, else in its headers."""
+    hops = [hop for scenario in kept for hop in scenario]
+    names = (
+        *(hop.sent.get(CLIENT, "") for hop in hops),
+        *(hop.answered.get("client_name", "") for hop in hops),
+        *(hop.sent.get(USER_AGENT, "") for hop in hops),
+    )
+    return next(filter(None, names), "")
+
+
+def _in_short(scenario: Mapping[str, Any]) -> Mapping[str, Any]:
+    broken = next((each for each in scenario["rules"] if each["state"] == "broken"), None)
+    return {name: scenario[name] for name in ("name", "title", "verdict")} | {"broken": broken}
+
+
+def _untried(scenario: Scenario) -> Mapping[str, Any]:
+    return {"name": scenario.name, "title": scenario.title, "verdict": "not_tried", "broken": None, "run": ""}

@@ -1,0 +1,59 @@
+"""Scenarios about how a client becomes known to the issuer, and says who it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from switchboard.lab.scenarios.discovering import ALWAYS
+from switchboard.lab.scenarios.model import Behaviour, Clients, Scenario
+
+REGISTERING: Final[Sequence[Scenario]] = (
+    Scenario(
+        "no-registration",
+        "No registration",
+        "The issuer names no registration_endpoint, and knows one client: `lab-client`, without a secret.",
+        "Uses `lab-client` if it was told of it, and else asks for a client id and stops.",
+        "Registers at an address that it made up below the issuer: one elsewhere the lab does not see.",
+        ("registers-where-offered",),
+        Behaviour(clients=Clients("beforehand")),
+        "refuses",
+    ),
+    Scenario(
+        "given-client",
+        "A client that is registered beforehand",
+        "As no-registration; the tester tells the client that it is `lab-client`.",
+        "Authorizes as `lab-client`.",
+        "Uses another id.",
+        ("given-client", *ALWAYS),
+        Behaviour(clients=Clients("beforehand")),
+    ),
+    Scenario(
+        "client-document",
+        "Clients by the URL of their document alone",
+        "The issuer supports client id metadata documents, and has no registration. It does not fetch the document, and"
+        " takes loopback redirects alone.",
+        "Uses the https URL of its document as client_id.",
+        "Registers, or uses an id that is no URL.",
+        ("client-document", *ALWAYS),
+        Behaviour(clients=Clients("by document")),
+    ),
+    Scenario(
+        "secret-in-header",
+        "A secret, in the header alone",
+        "Registration gives a secret, and the token endpoint takes client_secret_basic alone.",
+        "Sends it in the Authorization header.",
+        "Sends it in the form, or not at all.",
+        ("secret-in-header", *ALWAYS),
+        Behaviour(clients=Clients(auth="client_secret_basic")),
+    ),
+    Scenario(
+        "secret-in-form",
+        "A secret, in the form alone",
+        "Registration gives a secret, and the token endpoint takes client_secret_post alone.",
+        "Sends it in the form.",
+        "Sends it in the header, or not at all.",
+        ("secret-in-form", *ALWAYS),
+        Behaviour(clients=Clients(auth="client_secret_post")),
+    ),
+)
