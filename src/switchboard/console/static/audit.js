@@ -1,5 +1,5 @@
 // The audit log: filtered, checked, exported.
-import { api, button, h, id, late, say, state, table, when } from "./console.js";
+import { api, button, h, id, late, renew, say, state, table, when } from "./console.js";
 
 const MOST = 10000; // entries of one export
 
@@ -14,7 +14,7 @@ export default async function open(view) {
   async function load(before = "") {
     const found = await api(query(before));
     items = before ? [...items, ...found.items] : found.items;
-    place.replaceChildren(table([
+    renew(place, table([
       ["When", (each) => when(each.at)],
       ["Event", (each) => h("code", {}, each.event)],
       ["Who", (each) => each.who || "—"],

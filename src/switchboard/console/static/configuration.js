@@ -1,5 +1,5 @@
 // The configuration in force, changes of it, what was before, and a way back.
-import { api, button, confirmed, field, h, late, parsed, say, table, when } from "./console.js";
+import { api, button, confirmed, field, h, late, parsed, renew, say, table, when } from "./console.js";
 
 export default async function open(view) {
   const place = h("div", {});
@@ -31,7 +31,7 @@ export default async function open(view) {
     const now = await api("/configuration");
     const history = (await api("/configuration/history")).items;
     etag = now.etag;
-    place.replaceChildren(
+    renew(place,
       now.problem ? h("p", { class: "note bad", role: "alert" }, `What is written is not in force: ${now.problem}`) : "",
       h("h2", {}, "In force"),
       h("p", { class: "soft" }, now.revision ? `Revision ${now.revision}: the file, the environment, and what was changed for the whole fleet.` : "The file and the environment; nothing was changed for the whole fleet."),

@@ -69,17 +69,31 @@ export function say(text, kind = "good") {
   setTimeout(() => line.remove(), kind === "bad" ? 12000 : 5000);
 }
 
-// A button that does something and says how it went; it cannot be pressed twice meanwhile.
-export function button(text, act, { kind = "", label, changes = true } = {}) {
+// A button that does something and says how it went; pressed again meanwhile, it does nothing. It is not disabled for that
+// time, so that it keeps the focus. `spot`: what it is for `renew`, if its name changes.
+export function button(text, act, { kind = "", label, spot, changes = true } = {}) {
   return h("button", {
-    type: "button", class: kind, "aria-label": label, disabled: changes && !mayChange,
+    type: "button", class: kind, "aria-label": label, "data-spot": spot, disabled: changes && !mayChange,
     title: changes && !mayChange ? "This needs the permission admin" : null,
     click: async (event) => {
       const pressed = event.currentTarget;
-      pressed.disabled = true;
-      try { await act(); } catch (error) { failed(error); } finally { pressed.disabled = changes && !mayChange; }
+      if (pressed.getAttribute("aria-busy")) return;
+      pressed.setAttribute("aria-busy", "true");
+      try { await act(); } catch (error) { failed(error); } finally { pressed.removeAttribute("aria-busy"); }
     },
   }, text);
+}
+
+const spotOf = (element) => element.dataset.spot ?? element.getAttribute("aria-label") ?? element.textContent;
+const reachable = (place) => [...place.querySelectorAll("button:enabled, a[href], input:enabled, select:enabled, textarea:enabled, summary, [tabindex='0']")];
+
+// Replaces what is in `place`; what had the focus there has it again, or else what is there first.
+export function renew(place, ...children) {
+  const focused = place.contains(document.activeElement) && place !== document.activeElement ? spotOf(document.activeElement) : null;
+  place.replaceChildren(...children);
+  if (focused === null) return;
+  const found = reachable(place);
+  (found.find((each) => spotOf(each) === focused) ?? found[0])?.focus({ preventScroll: true });
 }
 
 export function failed(error) {
@@ -96,18 +110,25 @@ export function table(columns, rows, { caption, empty }) {
     index === 0 ? h("th", { scope: "row" }, content(row)) : h("td", { class: kind, "data-of": kind === "do" ? null : title }, content(row));
   return h("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 },
     h("table", { class: "stacked" }, h("caption", {}, caption),
-      h("thead", {}, h("tr", {}, columns.map(([title, , kind]) => h("th", { scope: "col", class: kind === "number" ? "number" : null }, title || h("span", { class: "soft" }, "")))),),
+      h("thead", {}, h("tr", {}, columns.map(([title, , kind]) => h("th", { scope: "col", class: kind === "number" ? "number" : null }, title || h("span", { class: "unseen" }, "Actions"))))),
       h("tbody", {}, rows.map((row) => h("tr", {}, columns.map(cell(row)))))));
 }
 
-// A dialog; `fill(close)` gives what is in it. Resolves when it is closed.
+// A dialog; `fill(close)` gives what is in it. Resolves when it is closed; the focus is then where it was, also if the
+// page was renewed meanwhile.
 export function dialog(title, fill) {
+  const opener = document.activeElement;
   return new Promise((resolve) => {
     const heading = h("h2", { id: fresh() }, title);
     const shown = h("dialog", { "aria-labelledby": heading.id });
     const close = () => shown.close();
     shown.append(heading, ...[fill(close)].flat(9));
-    shown.addEventListener("close", () => { shown.remove(); resolve(); });
+    shown.addEventListener("close", () => {
+      shown.remove();
+      const found = opener.isConnected ? opener : reachable(document.getElementById("page")).find((each) => spotOf(each) === spotOf(opener));
+      (found ?? document.getElementById("view")).focus({ preventScroll: true });
+      resolve();
+    });
     document.body.append(shown);
     shown.showModal();
   });
@@ -179,7 +200,7 @@ export function paged(load, show) {
   const more = async (cursor) => {
     const found = await load(cursor);
     items = cursor ? [...items, ...found.items] : found.items;
-    place.replaceChildren(show(items, found), found.next_cursor ? h("p", {}, button("Show more", () => more(found.next_cursor), { changes: false })) : "");
+    renew(place, show(items, found), found.next_cursor ? h("p", {}, button("Show more", () => more(found.next_cursor), { changes: false })) : "");
   };
   return { place, reload: () => more("") };
 }

@@ -1,5 +1,5 @@
 // Fleet: workers as columns, what each holds as rows, live.
-import { ago, api, base, button, confirmed, h, say, state, svg } from "./console.js";
+import { ago, api, base, button, confirmed, h, renew, say, state, svg } from "./console.js";
 
 const STATES = { serving: "good", draining: "late", silent: "bad" };
 export const SERVER_STATES = { running: "good", healthy: "good", disabled: "plain", preparing: "late", failed: "bad" };
@@ -62,13 +62,11 @@ export default async function open(view) {
     const gone = [...seen].filter(([worker, { at }]) => !now.has(worker) && Date.now() - at < 60000)
       .map(([, { each }]) => ({ ...each, state: "gone", streams: 0, requests: 0, rates: {}, servers: {} }));
     const workers = [...fleet.items, ...gone];
-    const focused = document.activeElement?.getAttribute?.("aria-label");
-    cards.replaceChildren(...workers.map(card));
-    grid.replaceChildren(servers(fleet.items));
+    renew(cards, ...workers.map(card));
+    renew(grid, servers(fleet.items));
     const total = (name) => fleet.items.reduce((sum, each) => sum + (each[name] ?? 0), 0);
     const rate = fleet.items.reduce((sum, each) => sum + (each.rates?.per_second ?? 0), 0);
     sums.textContent = `${fleet.items.length} workers · ${number(sessions)} sessions · ${number(total("streams"))} streams · ${number(rate, 1)} requests a second`;
-    if (focused) [...cards.querySelectorAll("button")].find((each) => each.getAttribute("aria-label") === focused)?.focus();
   }
 
   await count();

@@ -1,5 +1,5 @@
 // Plugins: how each is doing, switched on and off, configured.
-import { api, button, changing, closing, dialog, field, h, id, nowIs, parsed, say, state, table } from "./console.js";
+import { api, button, changing, closing, dialog, field, h, id, nowIs, parsed, renew, say, state, table } from "./console.js";
 
 function condition(plugin) {
   if (!plugin.enabled) return ["disabled", "plain", ""];
@@ -30,12 +30,12 @@ export default async function open(view) {
   };
   async function reload() {
     const found = (await api("/plugins")).items;
-    list.replaceChildren(table([
+    renew(list, table([
       ["Plugin", (each) => [each.name, each.description && h("div", { class: "small soft" }, each.description)]],
       ["State", (each) => { const [word, kind, why] = condition(each); return [state(word, kind), why && h("div", { class: "small" }, why)]; }],
       ["Version", (each) => Object.values(each.workers).map((worker) => worker.version).find(Boolean) ?? "—"],
       ["", (each) => h("span", {},
-        each.enabled ? button("Disable", act(each, "disable", "switched off"), { label: `Disable ${each.name}` }) : button("Enable", act(each, "enable", "switched on"), { label: `Enable ${each.name}` }), " ",
+        each.enabled ? button("Disable", act(each, "disable", "switched off"), { label: `Disable ${each.name}`, spot: `switch ${each.name}` }) : button("Enable", act(each, "enable", "switched on"), { label: `Enable ${each.name}`, spot: `switch ${each.name}` }), " ",
         button("Configure", async () => configure(await api(`/plugins/${id(each.name)}`), reload), { label: `Configure ${each.name}` })), "do"],
     ], found, { caption: `${found.length} plugins`, empty: "No plugins: see docs/plugins.md for a tool of your own." }));
   }

@@ -1,5 +1,5 @@
 // Presets: named selections, each with the URL that shows it; made, changed and removed.
-import { api, button, changing, closing, confirmed, copyable, dialog, field, h, say, table } from "./console.js";
+import { api, button, changing, closing, confirmed, copyable, dialog, field, h, renew, say, table } from "./console.js";
 
 const LISTS = { servers: "Plugins and servers", allow: "Allow", deny: "Leave out" };
 const ABOUT = {
@@ -45,7 +45,7 @@ export default async function open(view) {
   });
   async function reload() {
     presets = (await api("/presets")).items;
-    place.replaceChildren(table([
+    renew(place, table([
       ["Preset", (each) => [each.name, each.description && h("div", { class: "small soft" }, each.description)]],
       ["URL", (each) => copyable(each.url, `the URL of ${each.name}`)],
       ["Selects", (each) => h("code", {}, JSON.stringify(each.selects))],

@@ -1,5 +1,5 @@
 // Servers: how each is doing, what it said last, and changes of them.
-import { api, button, changing, closing, confirmed, dialog, failed, field, h, id, late, nowIs, parsed, say, state, table } from "./console.js";
+import { api, button, changing, closing, confirmed, dialog, failed, field, h, id, late, nowIs, parsed, renew, say, state, table } from "./console.js";
 import { SERVER_STATES } from "./fleet.js";
 
 const SHOWN = 200;
@@ -44,7 +44,7 @@ function logs(server) {
   const load = async () => {
     try {
       const found = Object.entries((await api(`/servers/${id(server.name)}/logs`)).workers);
-      place.replaceChildren(...(found.length ? found.map(([worker, lines]) => h("section", {},
+      renew(place, ...(found.length ? found.map(([worker, lines]) => h("section", {},
         h("h3", { class: "mono" }, worker), h("pre", { tabindex: 0 }, [...lines.steps, ...lines.stderr].join("\n") || "It has said nothing."))) : [h("p", {}, "It runs on no worker that answers.")]));
     } catch (error) { failed(error); clearInterval(timer); }
   };
@@ -64,8 +64,8 @@ export default async function open(view) {
   };
   const buttons = (server) => h("span", {},
     server.enabled ? [button("Restart", act(server, "restart", "is started anew"), { label: `Restart ${server.name}` }), " "] : "",
-    server.enabled ? button("Disable", act(server, "disable", "is switched off"), { label: `Disable ${server.name}` })
-      : button("Enable", act(server, "enable", "is switched on"), { label: `Enable ${server.name}` }), " ",
+    server.enabled ? button("Disable", act(server, "disable", "is switched off"), { label: `Disable ${server.name}`, spot: `switch ${server.name}` })
+      : button("Enable", act(server, "enable", "is switched on"), { label: `Enable ${server.name}`, spot: `switch ${server.name}` }), " ",
     button("Logs", () => logs(server), { changes: false, label: `Logs of ${server.name}` }), " ",
     button("Change", async () => edit(await api(`/servers/${id(server.name)}`), reload), { label: `Change ${server.name}` }), " ",
     button("Remove", () => confirmed(`Remove ${server.name}?`, "Its tools disappear for every client.", "Remove", async () => {
@@ -77,7 +77,7 @@ export default async function open(view) {
   function show() {
     const wanted = search.value.trim().toLowerCase();
     const found = servers.filter((each) => !wanted || [each.name, each.source, each.description, ...each.tags].join(" ").toLowerCase().includes(wanted));
-    list.replaceChildren(table([
+    renew(list, table([
       ["Server", (each) => [each.name, each.description && h("div", { class: "small soft" }, each.description), each.tags.map((tag) => h("span", { class: "tag" }, tag))]],
       ["State", (each) => { const [word, kind, why] = condition(each); return [state(word, kind), why && h("div", { class: "small" }, why), each.notes.map((note) => h("div", { class: "small soft" }, note))]; }],
       ["Source", (each) => each.source || "—"],
