@@ -76,6 +76,7 @@ from switchboard.settings import Settings
 from switchboard.sources import CacheWatch, SourceContext
 from switchboard.state import State, StateChecks
 from switchboard.tasks import Tasks
+from switchboard.telemetry.exporting import collecting
 from switchboard.telemetry.recent import Recent
 from switchboard.vault import Vault
 from switchboard.vault_settings import opened_audit_log, opened_vault
@@ -186,6 +187,7 @@ async def open_rooms(
         StateUnavailable: Redis cannot be reached.
     """
     worker = _Worker(settings, state)
+    await stack.enter_async_context(collecting(settings.exporting, worker.id))
     credentials = await _credentials(settings, worker, stack)
     offer = await _offer(settings, backends, worker, credentials, stack)
     service = _service(settings, worker, offer)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from switchboard import __version__
 from switchboard.common.hosts import OriginPatterns, is_loopback
 from switchboard.common.shared_settings import (
     MAKE_A_KEY,
@@ -29,6 +30,7 @@ from switchboard.common.shared_settings import (
     lower,
     patterns,
 )
+from switchboard.telemetry.exporting import Exporting
 
 
 def _store(written: str) -> str:
@@ -130,6 +132,33 @@ class Settings(SharedSettings):
     metrics_dir: Path | None = Field(
         None, description="folder in which worker processes of a host add up their metrics; WORKERS makes its own"
     )
+    otel_traces_exporter: Annotated[Literal["otlp", "none"], BeforeValidator(lower)] = Field(
+        "none", description="otlp sends spans of OpenTelemetry to a collector; needs the extra otel"
+    )
+    otel_service_name: str = Field("switchboard", min_length=1, description="the service that spans are of")
+    otel_exporter_otlp_endpoint: Url | None = Field(
+        None, description="base URL of the collector, OTLP over HTTP; http://localhost:4318 when not set"
+    )
+    otel_exporter_otlp_traces_endpoint: Url | None = Field(
+        None, description="the whole URL that spans are posted to, in place of that"
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="headers for the collector, name=value with commas between"
+    )
+    otel_traces_sampler: Annotated[
+        Literal[
+            "always_on",
+            "always_off",
+            "traceidratio",
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+        ],
+        BeforeValidator(lower),
+    ] = Field("parentbased_always_on", description="which traces are kept")
+    otel_traces_sampler_arg: float = Field(
+        1.0, ge=0, le=1, description="the share of traces that samplers by ratio keep, 0 to 1"
+    )
     drain_timeout: int = Field(
         25, ge=0, le=3600, description="seconds to finish running requests and tasks at shutdown"
     )
@@ -141,6 +170,21 @@ class Settings(SharedSettings):
     def base_path(self) -> str:
         """What all paths of this server start with; empty when it has its host for itself."""
         return urlsplit(self.base_uri).path
+
+    @property
+    def exporting(self) -> Exporting | None:
+        """Where spans go; `None` for nowhere."""
+        if self.otel_traces_exporter == "none":
+            return None
+        base, headers = self.otel_exporter_otlp_endpoint, self.otel_exporter_otlp_headers
+        return Exporting(
+            self.otel_service_name,
+            __version__,
+            self.otel_exporter_otlp_traces_endpoint or (f"{base.rstrip('/')}/v1/traces" if base else ""),
+            headers.get_secret_value() if headers else "",
+            self.otel_traces_sampler,
+            self.otel_traces_sampler_arg,
+        )
 
     @property
     def mcp_url(self) -> str:

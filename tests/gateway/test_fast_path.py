@@ -13,7 +13,9 @@ from mcp.server.extension import Extension
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Resolve
 from mcp.shared.subscriptions import ToolsListChanged
-from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import Field
 
 from switchboard.catalog import shapes
@@ -23,6 +25,7 @@ from switchboard.identity import Principal
 from switchboard.identity.principal import Caller, serving
 from switchboard.plugins import TASK_SUPPORT, Plugin, PluginProvider
 from switchboard.protocol.direct_requests import KnownResponse, PreparedInContext
+from switchboard.telemetry import spans
 from tests.gateway.conftest import LonelyHost, OpenGateway
 from tools.messages import MODERN, call, modern, request
 
@@ -162,13 +165,31 @@ async def test_a_tool_is_called_directly_with_the_scopes_that_policy_asks_for_on
                 assert (path.prepare(HANDSHAKE, call("greet")) is not None) is taken
 
 
-async def test_requests_that_are_traced_go_through_the_kernel(
-    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+async def test_what_is_traced_is_served_directly_and_has_the_span_that_it_would_have_in_the_kernel(
+    open_gateway: OpenGateway,
 ) -> None:
+    provider, kept = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
     async with open_gateway((greeting(), "never")) as opened:
         path = FastPath(opened.server, opened.catalog)
-        monkeypatch.setattr(trace, "_TRACER_PROVIDER", object())
-        assert path.prepare(HANDSHAKE, call("greet")) is None
+        spans.collect(provider)
+        try:
+            traced: Any = {"traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01", "tracestate": "a=b"}
+            assert await answered(path, call("greet", {}, 1, **traced), HANDSHAKE) == "hello"
+            async with Client(opened.server, mode="legacy") as client:
+                await client.call_tool("greet", meta=traced)
+        finally:
+            spans.collect(None)
+    direct, kernel = (each for each in kept.get_finished_spans() if each.name == "tools/call greet")
+    assert (direct.attributes or {})["gen_ai.tool.name"] == "greet"
+    assert direct.parent is not None
+    assert (direct.parent.trace_id, direct.parent.span_id) == (int("1" * 32, 16), int("2" * 16, 16))
+    assert direct.parent == kernel.parent
+    assert {**(direct.attributes or {}), "jsonrpc.request.id": ""} == {
+        **(kernel.attributes or {}),
+        "jsonrpc.request.id": "",
+    }
+    assert (direct.kind, direct.status.status_code) == (kernel.kind, kernel.status.status_code)
 
 
 async def test_what_is_remembered_of_clients_has_a_bound(open_gateway: OpenGateway) -> None:

@@ -27,6 +27,7 @@ PATIENCE = 60
 ELSEWHERE: Final[Mapping[str, Mapping[str, str]]] = {
     "docs/deployment.md": {".*": "project/test_deployment.py"},
     "docs/gateway.md": {".*": "project/test_first_server.py"},
+    "docs/telemetry.md": {"OTEL_TRACES_EXPORTER=": "telemetry/test_traces.py"},
 }
 """By document, what its commands match, and the test that runs them."""
 
@@ -48,6 +49,7 @@ HERE: Final[Mapping[str, Sequence[str]]] = {
 NOT_RUN: Final[Mapping[str, str]] = {
     r"make serve": "the server of this file is started in the same way, at another port; CI serves nothing on 3232",
     r"make test": "is what runs this",
+    r"pip install 'mcp-switchboard": "takes packages from PyPI; the extra dev has the same ones",
     r"make (bench|chaos|mutants)": "takes many minutes; tests/chaos and scratch/bench run shorter ones",
     r"REDIS_WAIT_REPLICAS=1 make chaos": "takes many minutes; tests/chaos runs shorter ones",
     r"npx ": "brings a package from npm; tests/journeys drives the same version of Inspector, installed before",

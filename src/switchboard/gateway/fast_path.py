@@ -6,7 +6,7 @@ both ways: the provider's own function validates, runs and words it, `source.ans
 own `_serialize` shapes the result for the client's version. Only the frame around it is left out.
 
 A call that needs a context is served here too, by the server's own middleware and handler of `tools/call`, with a
-context that the kernel makes. What is left out is the second look at its parameters, and a span that nobody would see.
+context that the kernel makes. What is left out is the second look at its parameters.
 In the modern era such a tool must neither become a task, nor have headers that mirror its arguments. A backend's tool
 may turn out to need one while it runs: it goes on in it then (`NeedsContext`), and is not called again.
 """
@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.connection import Connection
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.runner import ServerRunner, _dump_result
@@ -36,7 +35,6 @@ from mcp_types import (
 )
 from mcp_types.methods import is_input_required, validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from opentelemetry import trace
 from pydantic import ValidationError
 
 from switchboard.catalog.search import CALL as CALL_ANOTHER
@@ -47,6 +45,7 @@ from switchboard.gateway.server import Gateway
 from switchboard.gateway.source import CatalogSource, Context, LiveTool, answered
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
+from switchboard.protocol import request_spans
 from switchboard.protocol.direct_requests import (
     FastRequest,
     KnownResponse,
@@ -61,6 +60,7 @@ from switchboard.protocol.direct_requests import (
 from switchboard.protocol.text_results import of_text, of_texts
 from switchboard.protocol.unknown_members import Noting, note
 from switchboard.protocol.versions import LINKS_SINCE, fitted_result
+from switchboard.telemetry import spans
 
 CALL: Final = "tools/call"
 
@@ -80,7 +80,7 @@ _META: Final = frozenset(
         _PROGRESS,
     }
 )
-"""What `_meta` may hold here; anything else is for an extension, or for tracing."""
+"""What `_meta` may hold here, and while spans are collected their context; anything else is for an extension."""
 
 METAS: Final = 1024
 LONGEST_META: Final = 2_048
@@ -166,12 +166,10 @@ class FastPath:
         """Requests that were served here."""
         self.aside = 0
         """Requests that were looked at, and went the SDK's way."""
-        trace.get_tracer_provider()  # sets the one that the environment names, if it does
         self._server = server
         self._kernel: Any = ServerRunner(server, _NO_CONNECTION, None)
-        traced = OpenTelemetryMiddleware  # what is traced goes the SDK's way
-        self._middleware: Any = [each for each in reversed(server.middleware) if not isinstance(each, traced)]
-        """Innermost first."""
+        self._middleware: Any = [each for each in reversed(server.middleware) if each is not request_spans.traced]
+        """Innermost first. What is served here has its span around it already."""
         self._pages = server.pages
         self._stamp = server.server_info_stamp
         self._tools = FoundTools(source)
@@ -205,11 +203,11 @@ class FastPath:
             prepared = self._prepared(version, message, declared, called)
         except MCPError:  # the preset of its URL was taken away: the handler words that
             prepared = None
-        if prepared is None or _is_traced():
+        if prepared is None:
             self.aside += 1
             return None
         self.short += 1
-        return prepared
+        return request_spans.directly(prepared, version, message) if spans.on() else prepared
 
     def _prepared(
         self, version: str, message: Any, declared: ClientCapabilities | None, called: FoundTool | None
@@ -297,6 +295,8 @@ class FastPath:
         """Whether `_meta` is as the version has it, and holds nothing that is not for this."""
         if not meta:
             return type(meta) is dict
+        if type(meta) is dict and spans.on():
+            meta = {key: value for key, value in meta.items() if key not in spans.FIELDS or type(value) is not str}
         if type(meta) is not dict or not _META.issuperset(meta):
             return False
         if type(meta.get(_PROGRESS, "")) not in (str, int):
@@ -364,9 +364,3 @@ def _is_plain(message: Any) -> bool:
         and type(message.get("id")) in (str, int)
         and type(message.get("params", _NO_PARAMS)) is dict
     )
-
-
-def _is_traced() -> bool:
-    """Whether somebody sees spans: a provider was set. While there is none, OpenTelemetry's own function for this looks
-    into the environment each time, which takes as long as all else that is decided here."""
-    return trace._TRACER_PROVIDER is not None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.caching import CacheHint
 from mcp.server.context import HandlerResult, ServerMiddleware
 from mcp.server.lowlevel import NotificationOptions, Server
@@ -23,6 +24,7 @@ from switchboard.gateway.list_pages import WirePages
 from switchboard.gateway.sealing import FleetTime
 from switchboard.gateway.source import CatalogSource, Context, Provider, Row
 from switchboard.identity import Caller, current
+from switchboard.protocol.request_spans import traced
 from switchboard.protocol.unknown_members import put_back
 
 _EVERYTHING_CHANGES = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
@@ -145,6 +147,7 @@ def build_gateway(
     server.refit()
     codec = FleetTime(AESGCMRequestStateCodec(list(keys) or [secrets.token_bytes(32)]), clock)
     security = RequestStateSecurity(codec=codec, bind_principal=bind_principal)
+    server.middleware[:] = [traced, *(each for each in server.middleware if type(each) is not OpenTelemetryMiddleware)]
     server.middleware.extend(around)
     server.middleware.append(RequestStateBoundary(security, default_audience=audience or name))
     server.middleware.extend(middleware)

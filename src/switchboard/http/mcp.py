@@ -60,6 +60,7 @@ from switchboard.http.jsonrpc import (
     parse,
     text,
 )
+from switchboard.http.middleware import tracing
 from switchboard.http.middleware.access import note, note_call, note_era
 from switchboard.http.middleware.bearer import RETRY_AFTER
 from switchboard.http.modern import Ending, serve
@@ -73,6 +74,7 @@ from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.listen import ListenStream, Watch
+from switchboard.telemetry import spans
 
 AT_ONCE_S: Final = 0.05
 """How long a body may be waited for until what was read of its session before has to be read again."""
@@ -190,6 +192,8 @@ class McpEndpoint:
         called = self._fast_path.called(value)
         for message in messages:
             bounded(message)
+        if spans.on():
+            tracing.adopt(scope, value)
         principal = current().principal
         if called is None:
             note(scope, value)

@@ -43,11 +43,13 @@ from switchboard.http.middleware.load_shedding import Load
 from switchboard.http.middleware.rate_limit import COUNTED, Counting, Permits, RateLimited
 from switchboard.http.middleware.request_log import HEADER, log_request, named
 from switchboard.http.middleware.security_headers import SecurityDefaults
+from switchboard.http.middleware.tracing import HttpSpan
 from switchboard.http.probes import CLOSE, Closing
 from switchboard.http.responses import Headers, refuse
 from switchboard.http.stack import Policy
 from switchboard.identity import serving
 from switchboard.log import request_id
+from switchboard.telemetry import spans
 
 _LONGEST_HOST: Final = 260
 _LONGEST_PATH: Final = 260
@@ -119,6 +121,8 @@ class OnePass:
         name = named(found.get(HEADER))
         state = scope.setdefault("state", {})
         about = state["about"] = About(self._policy.tool_of)
+        if spans.on():
+            about.span = HttpSpan(scope)
         expect_rest(state)
         answer = Answer(send, self._security, name, scope.get("extensions"))
         bound = request_id.set(name.decode("ascii"))

@@ -45,6 +45,8 @@ from switchboard.backends.connections.empty_objects import HANDSHAKE_RESULT, PAR
 from switchboard.backends.connections.leniency import introduced, is_of_texts
 from switchboard.backends.connections.notification_order import NotificationOrder
 from switchboard.backends.envelope import HeaderMap, own_meta, routing_headers
+from switchboard.protocol import request_spans
+from switchboard.telemetry import spans
 
 CLOSED: Final = "Connection closed"
 """The SDK's error to every open request when a connection ends; over HTTP it says more when one request alone ended."""
@@ -194,17 +196,32 @@ class RpcConnection:
         named: CallOptions = {**(opts or {})}
         if "request_id" not in named:
             named["request_id"] = self._next_id()
+        if spans.on() and "headers" in named:
+            named["headers"] = {**(named["headers"] or {}), **spans.carried()}
         if self._direct is None or not self._running or method in STREAMED or not named.keys() <= DIRECT_OPTIONS:
             result = await self._inner.send_raw_request(method, self._declaring(method, params), named)
         elif self._arrived < (notified := self._notified):
             result = await self._inner.send_raw_request(method, params, named)
             self._arrived = max(self._arrived, notified)
         else:
-            result = await self._sent_directly(self._direct, method, params, named)
+            result = await self._sent_within_span(self._direct, method, params, named)
         if method == "tools/call" and is_of_texts(result):
             return result
         repaired: dict[str, Any] = with_objects(result, RESULT if self.modern else HANDSHAKE_RESULT)
         return introduced(repaired) if method == "initialize" else repaired
+
+    async def _sent_within_span(
+        self, direct: DirectRequests, method: str, params: Params | None, opts: CallOptions
+    ) -> dict[str, Any]:
+        span = request_spans.sent(method, params, opts["request_id"])
+        if span is None:
+            params = request_spans.with_context(params) if spans.on() else params
+            return await self._sent_directly(direct, method, params, opts)
+        with span:
+            headers = {**(opts.get("headers") or {}), **spans.carried()}
+            return await self._sent_directly(
+                direct, method, request_spans.with_context(params), {**opts, "headers": headers}
+            )
 
     async def _sent_directly(
         self, direct: DirectRequests, method: str, params: Params | None, opts: CallOptions

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import httpx2
 from mcp.client.streamable_http import MCP_SESSION_ID
-from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from pydantic_core import from_json, to_json
 
 from switchboard.backends.transports.http import CONNECT_S, CREDENTIAL, READ_S, FailoverTransport
 from switchboard.backends.transports.http_client import Answer, Target, Timeouts, header_lines
 from switchboard.backends.transports.http_client.adapter import response
 from switchboard.errors import CredentialUnavailable
+from switchboard.telemetry import spans
 
 TIMEOUTS: Final = Timeouts(CONNECT_S, READ_S, CONNECT_S)
 
@@ -77,8 +77,6 @@ class DirectRequests:
         failover = self._failover
         if self._signs or not all(map(failover.is_direct, failover.urls)):
             return None
-        if not isinstance(get_tracer_provider(), ProxyTracerProvider):  # the SDK's dispatcher has the spans
-            return None
         message = {"jsonrpc": "2.0", "id": number, "method": method, **({} if params is None else {"params": params})}
         credential: Mapping[str, str] = {}
         if failover.credentials is not None:
@@ -133,7 +131,10 @@ class DirectRequests:
         return answer, answer.status
 
     def _header_lines(self, target: Target, more: Mapping[str, str]) -> bytes:
-        session = self._failover.session
+        session, varying = self._failover.session, b""
+        if spans.PARENT in more:  # of each request its own: nothing to remember
+            varying = header_lines([(name.encode(), more[name].encode("ascii")) for name in spans.FIELDS & more.keys()])
+            more = {name: value for name, value in more.items() if name not in spans.FIELDS}
         given = (target.authority, session, *more.items())
         lines = self._lines.get(given)
         if lines is None:
@@ -145,7 +146,9 @@ class DirectRequests:
                 self._lines.clear()
             if len(lines) <= LONGEST_LINES:
                 self._lines[given] = lines
-        return lines + header_lines([(b"cookie", self._cookies())]) if self._http.cookies else lines
+        if self._http.cookies:
+            varying += header_lines([(b"cookie", self._cookies())])
+        return lines + varying if varying else lines
 
     def _cookies(self) -> bytes:
         request = httpx2.Request("POST", self._failover.address)

@@ -19,7 +19,6 @@ from typing import Any, Final
 import anyio
 import anyio.abc
 import structlog
-from mcp.shared._otel import inject_trace_context, otel_span
 from mcp.shared.dispatcher import CallOptions, OnNotifyIntercept, coerce_request_id, run_notify_intercept
 from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params, handler_exception_to_error_data
@@ -36,13 +35,14 @@ from mcp_types import (
     JSONRPCResponse,
     RequestId,
 )
-from opentelemetry.trace import ProxyTracerProvider, SpanKind, get_tracer_provider
 from pydantic_core import from_json, to_json
 
 from switchboard.backends.envelope import Params
 from switchboard.backends.errors import BAD_GATEWAY
 from switchboard.backends.transports.child import Child
 from switchboard.backends.transports.framing import Cut, LineSplitter, parsed
+from switchboard.protocol import request_spans
+from switchboard.telemetry import spans
 
 log = structlog.get_logger("switchboard.backends")
 
@@ -111,12 +111,13 @@ class StdioDispatcher:
         number = opts.get("request_id")
         if number is None:
             number = self._next_id()
-        if isinstance(get_tracer_provider(), ProxyTracerProvider):  # nobody traces
+        if not spans.on():
             return await self._request(number, method, params, opts)
-        with otel_span(f"MCP send {method}", kind=SpanKind.CLIENT, attributes={"mcp.method.name": method}):
-            meta = dict((params or {}).get("_meta") or {})
-            inject_trace_context(meta)
-            return await self._request(number, method, {**(params or {}), "_meta": meta} if meta else params, opts)
+        span = request_spans.sent(method, params, number)
+        if span is None:
+            return await self._request(number, method, request_spans.with_context(params), opts)
+        with span:
+            return await self._request(number, method, request_spans.with_context(params), opts)
 
     async def _request(
         self, number: RequestId, method: str, params: Params | None, opts: CallOptions

@@ -17,6 +17,7 @@ from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers.channel import Channel, Params, PeerLost
 from switchboard.fleet.peers.frames import ENDS, Frame
 from switchboard.fleet.peers.link import GIVEN_UP, End, Link
+from switchboard.telemetry import spans
 
 SEEN_EVERY: Final = 256
 """After so many frames the other end hears that they were seen, and has room for more."""
@@ -65,6 +66,14 @@ class Call(End):
         self._behind.set()
 
     async def outcome(self, method: str, params: Params, *, listens: bool = False) -> Any:
+        """See `_outcome`; within a span, if it is a part of what somebody traces."""
+        span = spans.client(*span_of(method, self.peer)) if spans.on() and spans.current() is not None else None
+        if span is None:
+            return await self._outcome(method, params, listens=listens)
+        with span:
+            return await self._outcome(method, params, listens=listens)
+
+    async def _outcome(self, method: str, params: Params, *, listens: bool) -> Any:
         """What the handler returned.
 
         Args:
@@ -75,8 +84,9 @@ class Call(End):
             PeerLost: there will be no answer.
             StateUnavailable: a call that is made once could not be sent.
         """
+        traced = {"trace": spans.carried()} if spans.on() else {}
         try:
-            self.outbox.put("call", {"method": method, "params": params, "once": self._once})
+            self.outbox.put("call", {"method": method, "params": params, "once": self._once, **traced})
         except ValueError as error:
             self.over = True
             raise MCPError(INTERNAL_ERROR, f"The request cannot be handed to another worker: {error}") from error
@@ -192,6 +202,11 @@ class Call(End):
 
     def _unanswered(self) -> str:
         return "its worker does not answer" if self.reached else "its worker does not listen, or runs another version"
+
+
+def span_of(method: str, peer: str) -> tuple[str, spans.Attributes]:
+    """The name and the attributes of a span of either end: of what is called by many names, the first word."""
+    return f"peer {method.partition(' ')[0]}", {"switchboard.peer": peer}
 
 
 def error_data(error: MCPError) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
 from switchboard.errors import StateUnavailable
-from switchboard.fleet.peers.channel import Handler, NotHere, Params
-from switchboard.fleet.peers.client import error_data, error_of
+from switchboard.fleet.peers.channel import Handler, NotHere, Params, ServedChannel
+from switchboard.fleet.peers.client import error_data, error_of, span_of
 from switchboard.fleet.peers.frames import Frame
 from switchboard.fleet.peers.link import GIVEN_UP, End, Link, log
+from switchboard.telemetry import spans
 
 MAX_CALLS: Final = 4_096
 """Calls of other workers that may run here at once."""
@@ -223,7 +224,8 @@ class Server:
             service.calls.discard(served)
             self._note_end(served)
 
-        work = served.run(service.handler, body["method"], body["params"], once=body["once"])
+        handler = _traced(service.handler, body, served.peer) if spans.on() else service.handler
+        work = served.run(handler, body["method"], body["params"], once=body["once"])
         served.task = tasks.create_task(work)
         served.task.add_done_callback(done)
 
@@ -255,3 +257,20 @@ class Server:
                 if not served.ended and (self._link.silence(served.heard) > timing.abandoned or away):
                     served.lost = True
                     served.cancel("its caller was lost")
+
+
+def _traced(handler: Handler, body: Params, caller: str) -> Handler:
+    """A handler within a span, below the context that came with the call; as it is, if none came."""
+    carrier = body.get("trace")
+    parent = spans.remote(carrier) if isinstance(carrier, dict) else None
+    if parent is None:
+        return handler
+
+    async def traced(params: Params, channel: ServedChannel) -> Any:
+        span = spans.server(*span_of(body["method"], caller), parent)
+        if span is None:
+            return await handler(params, channel)
+        with span:
+            return await handler(params, channel)
+
+    return traced

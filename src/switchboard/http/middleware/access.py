@@ -15,6 +15,7 @@ from typing import Any, Final
 from starlette.types import Scope
 
 from switchboard.common import visible_text
+from switchboard.http.middleware.tracing import HttpSpan
 
 ToolOf = Callable[[Mapping[str, Any]], tuple[str, str | None]]
 """The params of a `tools/call` → the tool that is really called, and whose it is, if anybody has it."""
@@ -75,7 +76,7 @@ def noted(scope: Scope, value: Any) -> About:
 class About:
     """What one request is about; empty until its body was read. Its fields are only read."""
 
-    __slots__ = ("era", "fields", "text", "tool_of")
+    __slots__ = ("era", "fields", "span", "text", "tool_of")
 
     def __init__(self, tool_of: ToolOf) -> None:
         self.tool_of = tool_of
@@ -83,6 +84,8 @@ class About:
         self.era = ""
         """`modern` or `handshake`, once that is known."""
         self.fields: Mapping[str, Any] = {}
+        self.span: HttpSpan | None = None
+        """While spans are collected."""
 
     def called(self, tool: str, backend: str) -> None:
         """A call of a tool that the catalog has."""

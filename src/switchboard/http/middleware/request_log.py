@@ -16,8 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard.http.middleware.access import About, ToolOf, as_named, word
 from switchboard.http.middleware.guards import PROBES
+from switchboard.http.middleware.tracing import HttpSpan
 from switchboard.identity import Principal
 from switchboard.log import put, request_id
+from switchboard.telemetry import spans
 from switchboard.telemetry.metrics import request_served
 
 log = structlog.get_logger(__name__)
@@ -45,6 +47,8 @@ class RequestLog:
             return
         began = time.perf_counter()
         about = About(self._tool_of)
+        if spans.on() and scope["type"] == "http" and scope["path"] not in self._probes:
+            about.span = HttpSpan(scope)
         scope.setdefault("state", {})["about"] = about
         name = named(next((value for name, value in scope["headers"] if name == HEADER and _is_plain(value)), None))
         answer = _Answer(send, name)
@@ -98,6 +102,8 @@ def _is_plain(name: bytes) -> bool:
 
 def log_request(scope: Scope, about: About, status: int, seconds: float, *, probe: bool = False) -> None:
     """Log and count how a request ended; a status of 0 for one that was not answered."""
+    if about.span is not None:
+        about.span.end(status, about.fields.get("backend", ""))
     if not probe:
         _count(scope, about, status, seconds)
     level, method = (logging.DEBUG, "debug") if probe else (logging.INFO, "info")
