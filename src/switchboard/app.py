@@ -261,7 +261,7 @@ class Application:
         return account_routes(
             signing_in,
             gate,
-            PersonalAccounts(credentials.connectables, credentials.vault, credentials.notices),
+            _accounts(rooms),
             credentials.links,
             state,
             permits,
@@ -340,6 +340,11 @@ def _for_operators(administration: Administration, app: ASGIApp) -> ASGIApp:
     return serve
 
 
+def _accounts(rooms: Rooms) -> PersonalAccounts:
+    credentials = rooms.credentials
+    return PersonalAccounts(credentials.connectables, credentials.vault, credentials.notices)
+
+
 def _administration(settings: Settings, rooms: Rooms) -> Administration:
     return Administration(
         state=rooms.state,
@@ -347,6 +352,10 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         catalog=rooms.catalog.current,
         ask_workers=partial(ask_workers, rooms.state, rooms.peers),
         records=rooms.handshake.records,
+        tasks=rooms.tasks.store,
+        vault=rooms.credentials.vault,
+        connectables=rooms.credentials.connectables,
+        accounts=_accounts(rooms),
         audit=rooms.credentials.audit,
         verify_audit=partial(verify, rooms.state, settings.key_ring),
         check_plugin=rooms.servers.plugins.check,

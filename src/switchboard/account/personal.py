@@ -14,6 +14,7 @@ from switchboard.vault import RecordKey, RecordRefused, Vault
 State = Literal["connected", "expired", "reconnect", "not_connected"]
 
 PURPOSE: Final = "the person's own page"
+BY_OPERATOR: Final = "ended by an operator"
 
 
 @dataclass(eq=False)
@@ -110,15 +111,19 @@ class PersonalAccounts:
                 raise FieldErrors({name: f"cannot be kept: {error}"}) from error
         await self._notices.tell(person, connectable.id)
 
-    async def take_back(self, person: str, connectable: Connectable) -> str:
+    async def take_back(self, person: str, connectable: Connectable, *, who: str | None = None) -> str:
         """Forget all that the person has there, and end it at the OAuth provider.
+
+        Args:
+            who: does so, where it is not the person.
 
         Returns:
             What the person should know: that the provider could not be told, for example. Or nothing.
         """
-        left = await connectable.accounts.revoke(person) if connectable.accounts is not None else ""
+        left = await connectable.accounts.revoke(person, who=who) if connectable.accounts is not None else ""
         for each in connectable.fields:
-            await self._vault.delete(RecordKey(connectable.namespace, each.name, person), purpose=PURPOSE)
+            key = RecordKey(connectable.namespace, each.name, person)
+            await self._vault.delete(key, purpose=PURPOSE if who is None else BY_OPERATOR, who=who)
         await self._notices.tell(person, connectable.id)
         return left
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from switchboard.audit import AuditLog
 from switchboard.audit.reading import Verification
@@ -13,8 +13,11 @@ from switchboard.config import PluginSection
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.identity import Principal
 from switchboard.identity.scopes import missing
+from switchboard.outbound_auth.connectables import Connectable, Connectables
 from switchboard.sessions.records import Records
 from switchboard.state import State
+from switchboard.tasks.store import Store
+from switchboard.vault import Vault
 
 READ: Final = "admin:read"
 WRITE: Final = "admin"
@@ -38,6 +41,35 @@ class AskWorkers(Protocol):
         ...
 
 
+class PersonsAccount(Protocol):
+    """How a person stands at a server or plugin; never a secret."""
+
+    @property
+    def connectable(self) -> Connectable: ...
+    @property
+    def state(self) -> Literal["connected", "expired", "reconnect", "not_connected"]: ...
+    @property
+    def scopes(self) -> tuple[str, ...]: ...
+    @property
+    def expires_at(self) -> float | None: ...
+    @property
+    def stored(self) -> frozenset[str]: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class AccountsOfPeople(Protocol):
+    """Sees and ends what people have at servers and plugins. Raises `StateUnavailable` while the vault is away."""
+
+    async def of(self, person: str, connectable: Connectable) -> PersonsAccount:
+        """How a person stands at one."""
+        ...
+
+    async def take_back(self, person: str, connectable: Connectable, *, who: str | None = None) -> str:
+        """Forget all that the person has there; what the person should know, or nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Administration:
     """Given by the composition root."""
@@ -50,6 +82,15 @@ class Administration:
     ask_workers: AskWorkers
     records: Records
     """Of sessions."""
+
+    tasks: Store
+    """Where tasks are kept."""
+
+    vault: Vault
+    connectables: Connectables
+    """What people connect to on this worker."""
+
+    accounts: AccountsOfPeople
 
     audit: AuditLog
     verify_audit: Callable[[], Awaitable[Verification]]

@@ -42,7 +42,7 @@ class Api:
     async def fleet(self) -> Mapping[str, Any]:
         """All workers, as `GET /api/workers` tells of them."""
         await self._made()
-        from switchboard.admin.workers import fleet
+        from switchboard.admin.routes.workers import fleet
 
         return (await fleet(self._administration)).model_dump(mode="json")
 
@@ -67,9 +67,21 @@ def made(administration: Administration) -> FastAPI:
     from fastapi import Depends, FastAPI
     from starlette.middleware.base import BaseHTTPMiddleware
 
-    from switchboard.admin import audit, configuration, offer, plugins, problems, servers, sessions, workers
+    from switchboard.admin import problems
     from switchboard.admin.access import Access
     from switchboard.admin.idempotency import Idempotency
+    from switchboard.admin.routes import (
+        audit,
+        configuration,
+        connections,
+        credentials,
+        offer,
+        plugins,
+        servers,
+        sessions,
+        tasks,
+        workers,
+    )
 
     errors: dict[int | str, dict[str, Any]] = {
         status: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": problems.SCHEMA}}}
@@ -100,6 +112,7 @@ def made(administration: Administration) -> FastAPI:
     )
     problems.handle(api)
     api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state, access).__call__)
-    for room in (workers, servers, plugins, offer, sessions, configuration, audit):
+    rooms = (workers, servers, plugins, offer, sessions, tasks, credentials, connections, configuration, audit)
+    for room in rooms:
         api.include_router(room.routes(administration))
     return api

@@ -36,16 +36,22 @@ def cut(names: Sequence[str], cursor: str, limit: int) -> tuple[Sequence[str], s
     Raises:
         Problem: 422, the cursor is none of ours.
     """
-    start = bisect_right(names, _decoded(cursor)) if cursor else 0
+    start = bisect_right(names, decoded(cursor)) if cursor else 0
     shown = names[start : start + limit]
-    return shown, _encoded(shown[-1]) if start + limit < len(names) else None
+    return shown, encoded(shown[-1]) if start + limit < len(names) else None
 
 
-def _encoded(name: str) -> str:
+def encoded(name: str) -> str:
+    """A name as a cursor, or as a part of a path."""
     return b64(name.encode("utf-8", "surrogatepass"))
 
 
-def _decoded(cursor: str) -> str:
+def decoded(cursor: str) -> str:
+    """The reverse of `encoded`.
+
+    Raises:
+        Problem: 422, it is none of ours.
+    """
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:

@@ -11,6 +11,9 @@ from switchboard.state import State
 
 PAGE: Final = 1_000
 
+USES: Final = 2_000
+"""Entries in which the last use of a credential is looked for."""
+
 CHAINING: Final = (CHAIN, NUMBER, PREVIOUS, MAC)
 """The fields of an entry that say nothing of what happened."""
 
@@ -39,6 +42,20 @@ async def older(state: State, before: str = "", count: int = PAGE) -> list[Entry
 async def newest(state: State, count: int) -> list[Entry]:
     """The newest entries, the oldest of them first. Raises as `older`."""
     return list(reversed(await older(state, count=count)))
+
+
+async def last_uses(state: State) -> dict[tuple[str, str], float]:
+    """When credentials were read last, in Unix seconds by label and owner, of those in the newest USES entries.
+
+    Raises:
+        StateUnavailable: Redis cannot be asked now.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for _, entry in await older(state, count=USES):
+        if entry.get("event") == "credential.read" and entry.get("outcome") == "ok":
+            who = entry.get("owner") or entry.get("who", "")
+            found.setdefault((entry.get("what", ""), "" if who == "gateway" else who), float(entry.get("at", 0)))
+    return found
 
 
 async def verify(state: State, secret_keys: Sequence[str]) -> Verification:

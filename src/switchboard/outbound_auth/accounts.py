@@ -22,6 +22,8 @@ from switchboard.vault import Conflict, Record, RecordKey, RecordRefused, Undecr
 JUST_RENEWED_S: Final = 10.0
 """A token that was renewed more lately and is refused all the same is not renewed again: it would be refused, too."""
 
+_REVOKE: Final = "revoke an account"
+
 log = structlog.get_logger("switchboard.outbound_auth")
 
 
@@ -151,25 +153,30 @@ class OAuthAccounts:
         missing = missing_scopes(tokens, self.client.provider.scopes)
         return Status("expired" if ended else "connected", tokens.scopes, tokens.expires_at, missing)
 
-    async def revoke(self, person: str) -> str:
-        """End the account here at once, and at the provider; what the person should know of the latter, or nothing."""
+    async def revoke(self, person: str, *, who: str | None = None) -> str:
+        """End the account here at once, and at the provider; what the person should know of the latter, or nothing.
+
+        Args:
+            who: ends it, where it is not the person.
+        """
         account = self._account(person)
-        record = await self._ended(account)
-        await self._vault.delete(account.key, purpose="revoked by the person")
+        record = await self._ended(account, who)
+        purpose = "revoked by the person" if who is None else "revoked by an operator"
+        await self._vault.delete(account.key, purpose=purpose, who=who)
         if record is None or "reconnect" in record.value:
             return ""
         return await self._end_at_provider(TokenSet.of_record(record.value))
 
-    async def _ended(self, account: Account) -> Record | None:
+    async def _ended(self, account: Account, who: str | None) -> Record | None:
         """The newest record, in whose place nobody can put renewed tokens any more."""
         record = None
         for _ in range(AGAIN):
             try:
-                record = await self._vault.get(account.key, purpose="revoke an account")
+                record = await self._vault.get(account.key, purpose=_REVOKE, who=who)
                 if record is None:
                     break
                 ended = {"reconnect": f"You are not connected to {self.name} any more"}
-                await self._vault.put(account.key, ended, purpose="revoke an account", replacing=record.version)
+                await self._vault.put(account.key, ended, purpose=_REVOKE, replacing=record.version, who=who)
                 break
             except Conflict:  # renewed meanwhile: what came of it is to be ended
                 continue

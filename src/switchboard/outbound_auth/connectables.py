@@ -41,8 +41,12 @@ class Accounts(Protocol):
         """Store what the provider gives for the parameters that the person came back with."""
         ...
 
-    async def revoke(self, person: str) -> str:
-        """End the account, at the provider too; what the person should know when it could not be told, or nothing."""
+    async def revoke(self, person: str, *, who: str | None = None) -> str:
+        """End the account, at the provider too; what the person should know when it could not be told, or nothing.
+
+        Args:
+            who: ends it, where it is not the person.
+        """
         ...
 
     async def status(self, person: str) -> AccountStatus:

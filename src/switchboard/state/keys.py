@@ -19,6 +19,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `mcp:peer:call:<id>` | string | which worker began the call, or that its caller gave it up before | 60 s |
 | `mcp:task:{task}` | hash | owner, worker, status, outcome of a task | its time to live, and a minute |
 | `mcp:task:{task}:asks`, `:answers` | hash | questions that are open, answers to those that were | as the task |
+| `mcp:tasks` | sorted set | the ids of all tasks, each after when it is forgotten (ms) | as the tasks |
 | `mcp:task:{task}:changes` | pub/sub | wakes the worker that runs the task, and streams that tell of it | - |
 | `mcp:line:{tag}:<backend>:<client>` | string | `worker:epoch` that has a child | LEASE, renewed |
 | `mcp:line:{tag}:<name>:<client>:had` | string | that there was such a child | LINE_LIFE, sliding |
@@ -147,6 +148,9 @@ class Keys:
 
     def task(self, task: str) -> str:
         return f"{self.prefix}mcp:task:{{{task}}}"
+
+    def tasks(self) -> str:
+        return f"{self.prefix}mcp:tasks"
 
     def task_asks(self, task: str) -> str:
         return f"{self.prefix}mcp:task:{{{task}}}:asks"

@@ -27,7 +27,7 @@ from switchboard.tasks.errors import not_serving, too_many, undeclared
 from switchboard.tasks.methods import declares, rows
 from switchboard.tasks.notifications import Watch, watching
 from switchboard.tasks.record import EXTENSION
-from switchboard.tasks.running import Running
+from switchboard.tasks.running import METHOD, Running
 from switchboard.tasks.store import Store
 
 Context = ServerRequestContext[Any, Any]
@@ -139,7 +139,7 @@ class Tasks:
         return await self._start(ctx, call_next)
 
     def _supported(self, ctx: Context) -> TaskSupport | None:
-        if ctx.method != "tools/call" or ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        if ctx.method != METHOD or ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return None
         name = (ctx.params or {}).get("name")
         return self._support(name) if isinstance(name, str) and ctx.request_id is not None else None
@@ -149,7 +149,8 @@ class Tasks:
             raise not_serving()
         channel = LocalChannel(request_outbound(ctx.session))
         owner = current().principal.owner
-        call = Running(self, owner, ctx.method, ctx.protocol_version, Terms.of(ctx), channel)
+        tool = str((ctx.params or {}).get("name", ""))
+        call = Running(self, owner, tool, ctx.protocol_version, Terms.of(ctx), channel)
         inner, connection = detached_context(call, ctx)
         self._running[call.id] = call
         call.work = self._group.create_task(_run(call, inner, call_next, connection))

@@ -45,6 +45,9 @@ class Record:
     asks: Mapping[str, Any] = field(default_factory=dict)
     """Questions that the client has not answered yet."""
 
+    tool: str = ""
+    """What was called, by the name that clients use."""
+
     @property
     def ended(self) -> bool:
         """Whether nothing will change any more."""
@@ -65,6 +68,7 @@ class Record:
             message=fields.get("message", ""),
             outcome=json.loads(stored) if stored else None,
             asks={key: json.loads(ask) for key, ask in asks.items()},
+            tool=fields.get("tool", ""),
         )
 
     def fields(self) -> dict[str, str]:
@@ -76,6 +80,7 @@ class Record:
             "created": self.created,
             "updated": self.updated,
             "ttl": str(self.ttl_ms),
+            "tool": self.tool,
         }
 
     def seed(self) -> dict[str, Any]:

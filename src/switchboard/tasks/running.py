@@ -31,6 +31,9 @@ from switchboard.tasks.store import GRACE_MS, Ending, Store
 
 log = structlog.get_logger("switchboard.tasks")
 
+METHOD: Final = "tools/call"
+"""The one method whose calls become tasks."""
+
 SAY_EVERY_S: Final = 1.0
 """How often a task's status message is stored."""
 
@@ -55,7 +58,7 @@ class Running:
     """A call whose handler runs in a task of its own. It becomes a task in the protocol's sense when it is `kept`."""
 
     def __init__(
-        self, keeper: Keeper, owner: str, method: str, version: str, terms: Terms, channel: ServedChannel
+        self, keeper: Keeper, owner: str, tool: str, version: str, terms: Terms, channel: ServedChannel
     ) -> None:
         self.id = secrets.token_urlsafe(24)
         self.owner = owner
@@ -71,7 +74,7 @@ class Running:
         self.leaving = False
         """Whether this worker stops."""
         self._keeper = keeper
-        self._method = method
+        self._tool = tool
         self._version = version
         self._channel = channel
         self._keeping: asyncio.Future[None] | None = None
@@ -121,7 +124,9 @@ class Running:
 
     async def _create(self) -> None:
         at = now()
-        record = Record(self.id, self.owner, self._keeper.worker, "working", at, at, self._keeper.ttl_ms)
+        record = Record(
+            self.id, self.owner, self._keeper.worker, "working", at, at, self._keeper.ttl_ms, tool=self._tool
+        )
         await self._keeper.store.create(record)
         self.record = record
 
@@ -147,7 +152,7 @@ class Running:
         if method not in CLIENT_REQUESTS or self.closed:
             raise NoBackChannelError(method)
         self.terms.check(method, params or {})
-        ask = Ask.make(self._method, self._version, method, params)
+        ask = Ask.make(METHOD, self._version, method, params)
         key = self._mint(method)
         with told_to_handlers():
             await self.keep()
@@ -216,7 +221,7 @@ class Running:
     async def _put(self, questions: Mapping[str, Any]) -> dict[str, Any]:
         names = {self._mint(question["method"]): key for key, question in questions.items()}
         asks = {
-            name: Ask.make(self._method, self._version, questions[key]["method"], questions[key].get("params"))
+            name: Ask.make(METHOD, self._version, questions[key]["method"], questions[key].get("params"))
             for name, key in names.items()
         }
         answers = await asyncio.gather(*(self._answered(name, ask, None) for name, ask in asks.items()))

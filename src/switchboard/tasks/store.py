@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,6 +40,7 @@ class Store:
     async def create(self, record: Record) -> None:
         """Store a task; it can be found through every worker when this returns."""
         life = str(record.ttl_ms + GRACE_MS)
+        await self._listed(record.id, record.ttl_ms + GRACE_MS)
         fields = [part for pair in record.fields().items() for part in pair]
         await self._run(self._scripts.create, record.id, record.worker, life, *fields)
         log.info("task.created", task=record.id[:8])
@@ -46,8 +48,48 @@ class Store:
     async def find(self, task: str, owner: str) -> Record | None:
         """The owner's task as it is now; `None` when there is no such task, for whatever reason."""
         record = await self._load(task)
-        if record is None or record.owner != owner:
-            return None
+        return None if record is None or record.owner != owner else await self._now(task, record)
+
+    async def look(self, task: str) -> Record | None:
+        """Anybody's task as it is now."""
+        record = await self._load(task)
+        return None if record is None else await self._now(task, record)
+
+    async def page(self, before: str, count: int) -> list[tuple[str, Record | None]]:
+        """Tasks of everybody, those that are forgotten last first, each with its place in that order.
+
+        A task that is not there any more is `None`. One whose worker is dead is as it was stored: see `look`.
+
+        Args:
+            before: the place after which to go on; empty: from the start.
+        """
+        names = self._state.keys
+        with self._state.guard():
+            places: Any = await self._state.redis.zrevrangebylex(
+                names.tasks(), f"({before}" if before else "+", "-", start=0, num=count
+            )
+        found = await asyncio.gather(*(self._load(place.partition(":")[2]) for place in places))
+        return list(zip(places, found, strict=True))
+
+    async def count(self) -> int:
+        """How many tasks there are."""
+        now_ms = f"({int(self._state.clock() * 1000):014d}"
+        with self._state.guard():
+            return int(await self._state.redis.zlexcount(self._state.keys.tasks(), now_ms, "+"))
+
+    async def _listed(self, task: str, life_ms: int) -> None:
+        """Put a task in the list of all, and take out those that are forgotten by now."""
+        now_ms, key = int(self._state.clock() * 1000), self._state.keys.tasks()
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                pipe.zremrangebylex(key, "-", f"({now_ms:014d}")
+                pipe.zadd(key, {f"{now_ms + life_ms:014d}:{task}": 0})
+                pipe.pexpire(key, life_ms, gt=True)
+                pipe.pexpire(key, life_ms, nx=True)
+                await pipe.execute()
+
+    async def _now(self, task: str, record: Record) -> Record | None:
+        """The record, once a task whose worker died is ended."""
         if record.ended or await self._alive(record.worker):
             return record
         await self.end(task, "failed", lost(), worker=record.worker)

@@ -130,9 +130,9 @@ class SteppingUp:
         """As the accounts'."""
         return await self.accounts.finish(person, params, kept)
 
-    async def revoke(self, person: str) -> str:
+    async def revoke(self, person: str, *, who: str | None = None) -> str:
         """As the accounts'."""
-        return await self.accounts.revoke(person)
+        return await self.accounts.revoke(person, who=who)
 
     async def status(self, person: str) -> Status:
         """As the accounts'."""
