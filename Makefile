@@ -19,7 +19,7 @@ JOBS    ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage check matrix reference site conformance format separate fleet build bench chaos races mutants node clean
+.PHONY: help serve test coverage check matrix reference site conformance format separate fleet build binary release bench chaos races mutants node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,9 +67,15 @@ fleet: $(VENV)/.dev ## two workers on one Redis behind a load balancer on :3232
 	$(BIN)/python -m tools.fleet run $(ARGS)
 
 build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
-	rm -rf dist
-	$(PIP) install --constraint $(PINS) build
-	$(BIN)/python -m build --outdir dist .
+	rm -f dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+binary: $(VENV)/.release ## one file that serves, for machines like this one with the same Python: dist/switchboard
+	@mkdir -p dist
+	$(BIN)/pex . --constraints $(PINS) --script switchboard --venv prepend --output-file dist/switchboard
+
+release: build binary ## all that a release consists of, in dist/, each started as those who get it would
+	$(BIN)/python -m tools.release $(ARGS)
 
 bench: $(VENV)/.dev ## speed beside the SDK and other gateways, into docs/performance.md (ARGS="--quick", "--rows modern,http")
 	$(BIN)/python -m scratch.bench $(ARGS)
@@ -102,6 +108,10 @@ $(VENV)/.dev: pyproject.toml $(PINS) | $(BIN)/python
 	@echo "== setting up $(VENV) with what tests and checks need: a minute or two, once"
 	@$(PIP) install --constraint $(PINS) --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.release: pyproject.toml $(PINS) | $(VENV)/.dev
+	@$(PIP) install --constraint $(PINS) --editable '.[release]'
+	@touch $@
 
 %/node_modules/.installed: %/package.json
 	npm install --prefix $* $(NPM)

@@ -70,12 +70,16 @@ class Child:
             time.sleep(PAUSE)
 
 
-def start(name: str, command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> Child:
-    """Start `command` in `folder`; its output goes to `folder/NAME.log`."""
+def start(
+    name: str, command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None, *, cwd: Path | None = None
+) -> Child:
+    """Start `command` in `folder`, or in `cwd`; its output goes to `folder/NAME.log`."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with log.open("ab") as out:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command, cwd=cwd or folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
     return Child(name, process, log)
 
 
