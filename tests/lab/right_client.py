@@ -11,9 +11,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from switchboard.lab.company import EXCHANGE, ID_JAG, ID_TOKEN
+from switchboard.lab.issuer import JWT_BEARER
+from switchboard.lab.tokens import GIVEN_SECRET
 
 REDIRECT = "http://127.0.0.1:9/back"
 DOCUMENT = "https://client.example/document.json"
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ATTEMPTS = 2
 """How often a right client tries what does not help; a wrong one tries `MANY` times."""
 
@@ -30,17 +37,26 @@ class RightClient:
     Args:
         fault: what it does wrong, a name that its code looks at; empty for nothing.
         wait: lets time pass.
+        now: Unix seconds.
         given: the client id that it was told beforehand.
     """
 
     def __init__(
-        self, http: httpx2.AsyncClient, url: str, wait: Callable[[float], None], *, fault: str = "", given: str = ""
+        self,
+        http: httpx2.AsyncClient,
+        url: str,
+        wait: Callable[[float], None],
+        now: Callable[[], float],
+        *,
+        fault: str = "",
+        given: str = "",
     ) -> None:
-        self._http, self._url, self._wait, self._fault = http, url, wait, fault
+        self._http, self._url, self._wait, self._now, self._fault = http, url, wait, now, fault
         self._id, self._secret = given, ""
         self._token, self._refresh, self._scopes = "", "", ""
         self._resource, self._issuer = url, ""
         self._metadata: Mapping[str, Any] = {}
+        self._key = ECKey.generate_key("P-256")
         self._patience = MANY if fault == "no end" else ATTEMPTS
 
     async def run(self, pauses: float = 0.0) -> str:
@@ -84,7 +100,10 @@ class RightClient:
         if not self._metadata:
             await self._discover(said)
             await self._become_known()
-        await self._authorize(said)
+        if JWT_BEARER in self._metadata["grant_types_supported"] and self._fault != "asks the person":
+            await self._by_company()
+        else:
+            await self._authorize(said)
 
     # -- discovery
 
@@ -137,7 +156,8 @@ class RightClient:
         if self._id:
             self._id = "another" if self._fault == "another id" else self._id
         elif where:
-            body = {"redirect_uris": [REDIRECT], "client_name": "right client"}
+            body: dict[str, Any] = {"redirect_uris": [REDIRECT], "client_name": "right client"}
+            body["jwks"] = {"keys": [self._key.as_dict(private=False)]}
             answer = await self._http.post(where, json=body)
             if answer.status_code != 201:
                 raise Stopped("registration was refused")
@@ -229,15 +249,52 @@ class RightClient:
     async def _token_request(self, form: Mapping[str, str]) -> httpx2.Response:
         (method,) = self._metadata["token_endpoint_auth_methods_supported"]
         if self._fault == "other auth":
-            method = "client_secret_post" if method == "client_secret_basic" else "client_secret_basic"
+            method = "client_secret_post" if method != "client_secret_post" else "client_secret_basic"
         sent = {"resource": self._resource, **form, "client_id": self._id}
         if self._fault == "no resource":
             del sent["resource"]
         if method == "client_secret_post":
-            sent["client_secret"] = self._secret
+            sent["client_secret"] = self._secret or GIVEN_SECRET
+        if method == "private_key_jwt":
+            sent |= {"client_assertion": self._assertion(), "client_assertion_type": ASSERTION}
         by_header = method == "client_secret_basic"
         basic = httpx2.BasicAuth(self._id, self._secret) if by_header else httpx2.USE_CLIENT_DEFAULT
         return await self._http.post(self._metadata["token_endpoint"], data=sent, auth=basic)
+
+    def _assertion(self) -> str:
+        claims = {"iss": self._id, "sub": self._id, "aud": self._issuer, "exp": self._now() + 60, "jti": "1"}
+        return jwt.encode({"alg": "ES256"}, claims, self._key)
+
+    async def _by_company(self) -> None:
+        audience = self._url if self._fault == "other audience" else self._issuer
+        assertion = await self.id_jag(audience, self._resource)
+        if not await self._got_tokens({"grant_type": JWT_BEARER, "assertion": assertion}):
+            raise Stopped("the assertion was refused")
+
+    async def id_jag(self, audience: str, resource: str) -> str:
+        """Sign in at the company's provider, and exchange the ID token for an assertion."""
+        provider = (
+            await self._http.get(f"{self._url.removesuffix('/mcp')}/idp/.well-known/openid-configuration")
+        ).json()
+        query = {"client_id": self._id, "redirect_uri": REDIRECT, "response_type": "code", "scope": "openid"}
+        back = await self._http.get(provider["authorization_endpoint"], params=query)
+        code = parse_qs(urlsplit(back.headers["location"]).query)["code"][0]
+        form = {"client_id": self._id, "grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT}
+        identity = (await self._http.post(provider["token_endpoint"], data=form)).json()["id_token"]
+        exchange = {
+            "client_id": self._id,
+            "grant_type": EXCHANGE,
+            "requested_token_type": ID_JAG,
+            "subject_token_type": ID_TOKEN,
+            "subject_token": identity,
+            "audience": audience,
+            "resource": resource,
+        }
+        answer = await self._http.post(provider["token_endpoint"], data=exchange)
+        if answer.status_code != 200:
+            raise Stopped(answer.json()["error_description"])
+        assertion: str = answer.json()["access_token"]
+        return assertion
 
     def _take(self, answer: Mapping[str, Any]) -> None:
         if self._fault == "wants Bearer" and answer["token_type"] != "Bearer":

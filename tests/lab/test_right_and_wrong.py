@@ -34,6 +34,8 @@ WRONG: Mapping[str, str] = {
     "client-document": "registers anywhere",
     "secret-in-header": "other auth",
     "secret-in-form": "other auth",
+    "private-key": "other auth",
+    "enterprise-managed": "other audience",
     "wrong-iss": "takes any iss",
     "missing-iss": "takes any iss",
     "iss-not-advertised": "wants iss",
@@ -76,8 +78,8 @@ async def tried(name: str, fault: str = "") -> dict[str, Any]:
     clock.patient = fault != "no patience"
     async with opened(clock) as http:
         begun = (await http.post("/lab/api/runs", json={"auto": True})).json()
-        given = GIVEN_CLIENT if name == "given-client" else ""
-        client = RightClient(http, begun["urls"][name], clock.wait, fault=fault, given=given)
+        given = GIVEN_CLIENT if name in ("given-client", "enterprise-managed") else ""
+        client = RightClient(http, begun["urls"][name], clock.wait, clock, fault=fault, given=given)
         try:
             stopped = await client.run(PAUSES.get(name, 0.0))
         except httpx2.ReadTimeout as gone:
@@ -115,6 +117,11 @@ async def test_a_wrong_client_fails_by_the_rule_that_the_scenario_is_about(name:
     assert broken[0] == scenario.judged[0] or name == "plain"
 
 
+async def test_a_client_that_asks_the_person_fails_where_the_company_decides() -> None:
+    found = await tried("enterprise-managed", "asks the person")
+    assert (found["verdict"], found["rules"][0]["state"]) == ("failed", "broken")
+
+
 @pytest.mark.parametrize("fault", ["plain pkce", "no resource", "token in query"])
 async def test_what_holds_everywhere_is_judged_where_nothing_else_is_wrong(fault: str) -> None:
     assert (await tried("plain", fault))["verdict"] == "failed"
@@ -130,7 +137,7 @@ async def test_a_refusal_is_open_until_the_client_has_ended_and_one_that_was_kil
             (found,) = [each for each in run["scenarios"] if each["name"] == "wrong-state"]
             return str(found["verdict"])
 
-        await RightClient(http, begun["urls"]["wrong-state"], clock.wait).run()
+        await RightClient(http, begun["urls"]["wrong-state"], clock.wait, clock).run()
         at_once = await verdict()
         clock.wait(61)
         later = await verdict()
@@ -162,7 +169,7 @@ async def test_what_each_client_did_last_is_told_with_the_rule_that_it_broke() -
     async with opened(clock) as http:
         for fault in ("takes any state", ""):
             begun = (await http.post("/lab/api/runs", json={"auto": True})).json()
-            await RightClient(http, begun["urls"]["wrong-state"], clock.wait, fault=fault).run()
+            await RightClient(http, begun["urls"]["wrong-state"], clock.wait, clock, fault=fault).run()
             clock.wait(61)
             (client,) = (await http.get("/lab/api/clients")).json()
             (row,) = [each for each in client["scenarios"] if each["name"] == "wrong-state"]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,7 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, oauth2
+from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared import auth_utils
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
@@ -22,8 +24,9 @@ from switchboard.lab.hops import Hop, Place
 from switchboard.lab.rules import RULES, judge
 from switchboard.lab.rules.sending import GIVEN_CLIENT
 from switchboard.lab.scenarios import SCENARIOS
+from switchboard.lab.tokens import GIVEN_SECRET
 from tests.lab.in_process import Clock, opened
-from tests.lab.right_client import DOCUMENT
+from tests.lab.right_client import DOCUMENT, RightClient
 from tests.lab.test_right_and_wrong import PAUSES
 from tools.fleet.tokens import MemoryTokenStorage
 
@@ -52,7 +55,7 @@ async def driven(
     if name == "given-client":
         given = OAuthClientInformationFull(client_id=GIVEN_CLIENT, redirect_uris=[CALLBACK], issuer=None)
         await storage.set_client_info(given)
-    provider = OAuthClientProvider(
+    provider: httpx2.Auth = OAuthClientProvider(
         server_url=begun["urls"][name],
         client_metadata=OAuthClientMetadata(redirect_uris=[CALLBACK], client_name="SDK"),
         storage=storage,
@@ -60,6 +63,8 @@ async def driven(
         redirect_handler=visit,
         callback_handler=callback,
     )
+    if name == "enterprise-managed":
+        provider = assertion_provider(http, begun["urls"][name], storage)
     error = ""
     try:
         async with (
@@ -80,8 +85,18 @@ async def driven(
     return {**found, "error": error}
 
 
-OWN_FAULTS = {"no-s256": "failed", "plain-pkce-only": "failed"}
-"""What this version of the client itself does wrong: it authorizes though the metadata do not offer S256."""
+def assertion_provider(http: httpx2.AsyncClient, url: str, storage: MemoryTokenStorage) -> httpx2.Auth:
+    """The SDK's provider for assertions of a company, and what it leaves to its user: how to get one."""
+    issuer = url.removesuffix("/mcp")
+    company = RightClient(http, url, lambda _: None, time.time, given=GIVEN_CLIENT)
+    return IdentityAssertionOAuthProvider(
+        url, storage, GIVEN_CLIENT, GIVEN_SECRET, issuer, lambda audience, resource: company.id_jag(audience, resource)
+    )
+
+
+OWN_FAULTS = {"private-key": "not_tried", "no-s256": "failed", "plain-pkce-only": "failed"}
+"""What this version of the client does wrong, or not at all: it authorizes though the metadata do not offer S256, and
+has no private_key_jwt with authorization codes."""
 
 
 @pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])

@@ -38,8 +38,18 @@ _BELOW: Final = {
     "/jwks": Place.ISSUER_METADATA,
     "/.well-known/openid-configuration": Place.ISSUER_METADATA,
     "/resource-metadata": Place.RESOURCE_METADATA,
+    "/idp/.well-known/openid-configuration": Place.COMPANY,
+    "/idp/authorize": Place.COMPANY,
+    "/idp/token": Place.COMPANY,
 }
-_KINDS: Final = {"/.well-known/openid-configuration": APPENDED_OPENID, "/jwks": JWKS, "/resource-metadata": ELSEWHERE}
+_KINDS: Final = {
+    "/.well-known/openid-configuration": APPENDED_OPENID,
+    "/jwks": JWKS,
+    "/resource-metadata": ELSEWHERE,
+    "/idp/.well-known/openid-configuration": "metadata",
+    "/idp/authorize": "authorize",
+    "/idp/token": "token",
+}
 _RUN_ID: Final = r"[A-Za-z0-9_-]{4,64}"
 
 
@@ -85,6 +95,10 @@ class Addresses:
     def issuer(self, run: str, name: str) -> str:
         """The issuer of a scenario."""
         return f"{self._base}/lab/{name}" if run == OPEN else f"{self._base}/lab/run/{run}/{name}"
+
+    def company(self, run: str, name: str) -> str:
+        """The identity provider of the company, where a scenario has one."""
+        return f"{self.issuer(run, name)}/idp"
 
     def endpoint(self, run: str, name: str) -> str:
         """The MCP endpoint of a scenario: also the resource that its tokens are for."""

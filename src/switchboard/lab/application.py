@@ -12,9 +12,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from switchboard.lab.addresses import Address, Addresses
+from switchboard.lab.answers import Unusable
 from switchboard.lab.clients import client_in
+from switchboard.lab.company import Company
 from switchboard.lab.hops import Hop, Place
-from switchboard.lab.issuer import Issuer, Unusable
+from switchboard.lab.issuer import Issuer
 from switchboard.lab.recorder import Recorder
 from switchboard.lab.resource import MAX_BODY, Resource, message_of
 
@@ -27,7 +29,7 @@ class Lab:
     """Serves everything below the lab's addresses.
 
     Args:
-        addresses, issuer, resource, recorder: its parts.
+        addresses, issuer, company, resource, recorder: its parts.
         exists: whether there is such a run.
     """
 
@@ -35,6 +37,7 @@ class Lab:
         self,
         addresses: Addresses,
         issuer: Issuer,
+        company: Company,
         resource: Resource,
         recorder: Recorder,
         exists: Callable[[str], Awaitable[bool]],
@@ -42,6 +45,7 @@ class Lab:
     ) -> None:
         self._addresses = addresses
         self._issuer = issuer
+        self._company = company
         self._resource = resource
         self._recorder = recorder
         self._exists = exists
@@ -91,9 +95,14 @@ class Lab:
                     decided = dict(parse_qsl(body.decode("latin-1"))).get("decision", "")
                     return await self._issuer.authorize(address, sent, decided=decided)
                 except Unusable as error:
-                    return PlainTextResponse(f"{error}.\n", 400)
+                    return error.answer()
             case Place.TOKENS:
                 return await self._issuer.token(address, sent)
+            case Place.COMPANY:
+                try:
+                    return await self._company.answer(address, sent)
+                except Unusable as error:
+                    return error.answer()
             case Place.MCP:
                 given = request.headers.getlist("authorization")
                 return await self._resource.refusal(address, given, body) or self._resource.unserved(request.method)
@@ -117,7 +126,7 @@ def _sent(place: Place, request: Request, body: bytes) -> dict[str, str]:
         message = message_of(body)
         found = {"method": str(message.get("method", request.method)), **_client_info(message)}
         return {**query, **found, **({"token": token} if kind.lower() == "bearer" else {})}
-    if place is Place.TOKENS:
+    if place is Place.TOKENS or (place is Place.COMPANY and request.method == "POST"):
         return client_in(dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True)), request.headers)
     return query
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus, urlsplit
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
 
 from switchboard.lab.rules.sending import GIVEN_CLIENT
 from switchboard.lab.scenarios.model import Clients
@@ -15,6 +20,9 @@ from switchboard.lab.tokens import CLIENT_S, Tokens
 
 AUTH: Final = "client_auth"
 """The member that says how a client authenticated: as `token_endpoint_auth_method` has it."""
+
+ALGORITHMS: Final = ["ES256", "RS256", "PS256"]
+"""By which clients may sign."""
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -28,11 +36,9 @@ class KnownClients:
     def register(self, does: Clients, issuer: str, kept: Mapping[str, Any]) -> dict[str, Any]:
         """RFC 7591 §3.2.1, with the one way to authenticate that the scenario has."""
         client = self._tokens.make("client", issuer, CLIENT_S, kept)
-        secret = (
-            {}
-            if does.auth == "none"
-            else {"client_secret": self._tokens.secret_of(client), "client_secret_expires_at": 0}
-        )
+        secret: dict[str, Any] = {}
+        if does.auth in ("client_secret_basic", "client_secret_post"):
+            secret = {"client_secret": self._tokens.secret_of(client), "client_secret_expires_at": 0}
         return {**kept, "client_id": client, "token_endpoint_auth_method": does.auth, **secret}
 
     def find(self, does: Clients, issuer: str, client: str) -> Mapping[str, Any] | None:
@@ -45,14 +51,30 @@ class KnownClients:
         named = parts.scheme == "https" and parts.hostname and len(parts.path) > 1
         return {"client_name": parts.hostname} if named else None
 
-    def has_authenticated(self, does: Clients, sent: Mapping[str, str]) -> bool:
+    def has_authenticated(self, does: Clients, issuer: str, sent: Mapping[str, str]) -> bool:
         """Whether a token request says who it is in the way that the scenario asks for."""
         if does.auth == "none":
             return True
+        if does.auth == "private_key_jwt":
+            client = self.find(does, issuer, sent.get("client_id", ""))
+            return client is not None and self._has_signed(client, issuer, sent)
         secret = self._tokens.secret_of(sent.get("client_id", ""))
         return sent.get(AUTH) == does.auth and hmac.compare_digest(
             sent.get("client_secret", "").encode(), secret.encode()
         )
+
+    def _has_signed(self, client: Mapping[str, Any], issuer: str, sent: Mapping[str, str]) -> bool:
+        """RFC 7523 §3: signed by a key that was registered, by and about the client, for this issuer, and in time."""
+        try:
+            keys = KeySet.import_key_set(client["jwks"])
+            claims = jwt.decode(sent.get("client_assertion", ""), keys, algorithms=ALGORITHMS).claims
+        except (JoseError, ValueError, TypeError, KeyError):
+            return False
+        audience = claims.get("aud")
+        named = audience if isinstance(audience, list) else [audience]
+        in_time = isinstance(claims.get("exp"), int | float) and claims["exp"] > self._tokens.now()
+        own = claims.get("iss") == claims.get("sub") == sent.get("client_id")
+        return bool(own and in_time and {issuer, f"{issuer}/token"} & set(map(str, named)))
 
 
 def takes(client: Mapping[str, Any], redirect: str) -> bool:
@@ -73,6 +95,8 @@ def takes(client: Mapping[str, Any], redirect: str) -> bool:
 def client_in(form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
     """The form of a token request with `client_auth`, and with what the Authorization header says (RFC 6749 §2.3.1)."""
     kind, _, encoded = headers.get("authorization", "").partition(" ")
+    if "client_assertion" in form:
+        return {"client_id": _subject(form["client_assertion"]), **form, AUTH: "private_key_jwt"}
     if kind.lower() != "basic":
         return {**form, AUTH: "client_secret_post" if "client_secret" in form else "none"}
     try:
@@ -81,3 +105,13 @@ def client_in(form: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, 
         client, secret = "", ""
     given = {"client_id": unquote_plus(client), "client_secret": unquote_plus(secret)}
     return {**form, **given, AUTH: "client_secret_basic"}
+
+
+def _subject(assertion: str) -> str:
+    """Whom an assertion is about, not verified: it names the client where the form does not (RFC 7521 §4.2)."""
+    try:
+        payload = assertion.split(".")[1]
+        said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(said["sub"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return ""

@@ -16,6 +16,7 @@ class Place(StrEnum):
     REGISTER = "register"
     AUTHORIZE = "authorize"
     TOKENS = "token endpoint"
+    COMPANY = "identity provider"
 
 
 @dataclass(frozen=True, slots=True)

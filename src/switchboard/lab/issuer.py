@@ -12,45 +12,26 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from switchboard.lab.addresses import JWKS, Address, Addresses
+from switchboard.lab.answers import NO_STORE, RefusedRequest, Unusable, with_params
 from switchboard.lab.clients import KnownClients, takes
 from switchboard.lab.resource import UNKNOWN
 from switchboard.lab.scenarios.model import INSERTED_OAUTH, Answers
 from switchboard.lab.tokens import CODE_S, REFRESH_S, Tokens
 
-NO_STORE: Final = {"Cache-Control": "no-store"}
 WRONG_ISS: Final = "https://elsewhere.invalid"
+JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SLOW_S: Final = 5.0
 BUSY_S: Final = 2
+MOST_KEYS: Final = 4_000
 _OPENID: Final = {"subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"]}
 """What OpenID Connect Discovery §3 requires besides."""
 
 Once = Callable[[str], Awaitable[bool]]
 """Marks an identifier as used; whether it was not before."""
-
-
-class RefusedRequest(Exception):
-    """An error of RFC 6749 §5.2."""
-
-    def __init__(
-        self, error: str, description: str, status: int = 400, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(description)
-        self.error, self.description, self.status = error, description, status
-        self.headers = {**NO_STORE, **(headers or {})}
-
-    def answer(self) -> Response:
-        """As it is sent."""
-        said = {"error": self.error, "error_description": self.description}
-        return JSONResponse(said, self.status, headers=self.headers)
-
-
-class Unusable(Exception):
-    """An authorization request that cannot be answered at its redirect_uri (RFC 6749 §4.1.2.1)."""
 
 
 class Issuer:
@@ -99,6 +80,9 @@ class Issuer:
             document |= {"jwks_uri": f"{issuer}/jwks", **_OPENID}
         if does.clients.known == "registered":
             document["registration_endpoint"] = f"{issuer}/register"
+        if does.clients.company:
+            document["grant_types_supported"] += [JWT_BEARER]
+            document["authorization_grant_profiles_supported"] = ["urn:ietf:params:oauth:grant-profile:id-jag"]
         if does.clients.known == "by document":
             document["client_id_metadata_document_supported"] = True
         if does.answers.iss != "not advertised":
@@ -116,6 +100,11 @@ class Issuer:
         if not isinstance(redirects, list) or not redirects or not all(isinstance(each, str) for each in redirects):
             return RefusedRequest("invalid_redirect_uri", "redirect_uris is a list of URLs, and not empty").answer()
         kept = {"redirect_uris": redirects[:10], "client_name": str(body.get("client_name", ""))[:100]}
+        if does.auth == "private_key_jwt":
+            if not isinstance(body.get("jwks"), dict) or len(str(body["jwks"])) > MOST_KEYS:
+                asked = f"jwks is a key set of at most {MOST_KEYS} characters: private_key_jwt alone is taken here"
+                return RefusedRequest("invalid_client_metadata", asked).answer()
+            kept["jwks"] = body["jwks"]
         return JSONResponse(self._clients.register(does, self._issuer(address), kept), 201, headers=NO_STORE)
 
     async def authorize(self, address: Address, sent: Mapping[str, str], *, decided: str = "") -> Response:
@@ -146,10 +135,12 @@ class Issuer:
         try:
             if (instead := await self._instead(does.answers, sent)) is not None:
                 return instead
-            if not self._clients.has_authenticated(does.clients, sent):
+            if not self._clients.has_authenticated(does.clients, self._issuer(address), sent):
                 asked = f"the client has to authenticate by {does.clients.auth}"
                 raise RefusedRequest("invalid_client", asked, 401, {"WWW-Authenticate": "Basic"})
             by_grant = {"authorization_code": self._by_code, "refresh_token": self._by_refresh}
+            if does.clients.company:
+                by_grant[JWT_BEARER] = self._by_assertion
             grant = by_grant.get(sent.get("grant_type", ""))
             if grant is None:
                 raise RefusedRequest("unsupported_grant_type", "authorization_code or refresh_token")
@@ -193,7 +184,7 @@ class Issuer:
             back["state"] = sent["state"] if does.state == "right" else "not-the-state-that-was-sent"
         if does.iss in ("right", "wrong"):
             back["iss"] = self._issuer(address) if does.iss == "right" else WRONG_ISS
-        return RedirectResponse(_with(sent["redirect_uri"], back), 303)
+        return RedirectResponse(with_params(sent["redirect_uri"], back), 303)
 
     async def _by_code(self, address: Address, sent: Mapping[str, str]) -> str:
         code = self._tokens.read("code", self._issuer(address), sent.get("code", ""))
@@ -213,6 +204,18 @@ class Issuer:
             raise RefusedRequest("invalid_grant", "the refresh token is unknown, over, used, or another client's")
         return str(kept["scope"])
 
+    async def _by_assertion(self, address: Address, sent: Mapping[str, str]) -> str:
+        """RFC 7523 §2.1 with an ID-JAG of the company's provider, for this issuer, endpoint and client."""
+        run, name = address.run, address.scenario.name
+        provider, wanted = self._addresses.company(run, name), {"aud": self._issuer(address)}
+        wanted |= {"resource": self._addresses.endpoint(run, name), "client_id": sent.get("client_id", "")}
+        said = self._tokens.read("assertion", provider, sent.get("assertion", ""))
+        if said is None or any(said[member] != value for member, value in wanted.items()):
+            raise RefusedRequest("invalid_grant", "the assertion is unknown, over, or for somebody else")
+        if not await self._once(said["jti"]):
+            raise RefusedRequest("invalid_grant", "the assertion was used")
+        return _granted(said, address.scenario.behaviour.answers)
+
     def _issuer(self, address: Address) -> str:
         return self._addresses.issuer(address.run, address.scenario.name)
 
@@ -220,8 +223,3 @@ class Issuer:
 def _granted(sent: Mapping[str, str], does: Answers) -> str:
     asked = sent.get("scope", "read").split()
     return " ".join(scope for scope in dict.fromkeys(asked) if scope in does.granted)
-
-
-def _with(url: str, params: Mapping[str, str]) -> str:
-    parts = urlsplit(url)
-    return parts._replace(query=urlencode([*parse_qsl(parts.query, keep_blank_values=True), *params.items()])).geturl()

@@ -18,6 +18,7 @@ from switchboard.common.pages.renderer import Pages
 from switchboard.keys import derive
 from switchboard.lab.addresses import OPEN, Address, Addresses
 from switchboard.lab.application import Lab
+from switchboard.lab.company import Company
 from switchboard.lab.diagram import diagram
 from switchboard.lab.issuer import Issuer
 from switchboard.lab.recorder import KEPT_S, Recorder
@@ -58,7 +59,8 @@ class OpenLab:
         footer, scripts = f"Switchboard {version}", {"live": "live.js"}
         self._pages = Pages(Path(__file__).parent / "templates", footer, scripts, connects=True)
         issuer = Issuer(self._addresses, tokens, self._once, self._runs.allows, self._asking, sleep)
-        self._lab = Lab(self._addresses, issuer, self._resource, recorder, self._runs.exists, clock)
+        company = Company(self._addresses, tokens, self._once)
+        self._lab = Lab(self._addresses, issuer, company, self._resource, recorder, self._runs.exists, clock)
         self._path = urlsplit(base_uri).path
 
     def running(self) -> AbstractAsyncContextManager[None]:

@@ -21,6 +21,7 @@ MOST_TEXT: Final = 2_000
 
 SECRET: Final = frozenset(
     {"code", "code_verifier", "token", "access_token", "refresh_token", "client_secret", "id_token", "client_assertion"}
+    | {"assertion", "subject_token"}
 )
 """Parameters that stand as fingerprints."""
 

@@ -91,6 +91,16 @@ def steps_up(least: int) -> Decide:
     return decide
 
 
+def company_decides(hops: Sequence[Hop], ended: bool) -> Finding:
+    """An ID-JAG is asked for, exchanged for a token, and a tool is called with it; the person is not asked."""
+    if asked := at(hops, Place.AUTHORIZE):
+        return "broken", asked[0], "the person was asked at the issuer, though the company decides"
+    for hop in at(hops, Place.COMPANY, Place.TOKENS):
+        if hop.sent.get("grant_type", "").startswith("urn:") and hop.status >= 400:
+            return "broken", hop, hop.answered.get("error_description", "the exchange was refused")
+    return served(hops, ended)
+
+
 def waits(hops: Sequence[Hop], ended: bool) -> Finding:
     """After 429 the token endpoint is not asked before the time that Retry-After says (RFC 9110 §10.2.3)."""
     for position, hop in enumerate(hops):

@@ -42,6 +42,11 @@ RULES: Final[Mapping[str, Rule]] = {
         f"{_RFC}8414#section-2",
         sending.authenticates("client_secret_post"),
     ),
+    "key-of-its-own": Rule(
+        "`private_key_jwt`, where it alone is supported",
+        f"{_RFC}7523#section-2.2",
+        sending.authenticates("private_key_jwt"),
+    ),
     "scope-of-challenge": Rule(
         "The scopes of the challenge are asked for, and no others",
         f"{_MCP}#scope-selection-strategy",
@@ -96,6 +101,11 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "steps-up-twice": Rule(
         "Each further challenge, too, asks for its scopes", f"{_MCP}#step-up-authorization-flow", going_on.steps_up(2)
+    ),
+    "company-decides": Rule(
+        "With an ID-JAG of the company, and without asking the person at the issuer",
+        "https://datatracker.ietf.org/doc/html/draft-ietf-oauth-identity-assertion-authz-grant#section-4.3",
+        going_on.company_decides,
     ),
     "waits": Rule("`Retry-After` is honoured", f"{_RFC}9110#section-10.2.3", going_on.waits),
     # Stopping.

@@ -47,10 +47,12 @@ class Clients:
     Args:
         known: by dynamic registration, by the URL of their document, or the one that is registered beforehand.
         auth: how they say who they are at the token endpoint.
+        company: whether a company's identity provider decides who gets in, by ID-JAGs.
     """
 
     known: Literal["registered", "by document", "beforehand"] = "registered"
-    auth: Literal["none", "client_secret_basic", "client_secret_post"] = "none"
+    auth: Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"] = "none"
+    company: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,4 +56,24 @@ REGISTERING: Final[Sequence[Scenario]] = (
         ("secret-in-form", *ALWAYS),
         Behaviour(clients=Clients(auth="client_secret_post")),
     ),
+    Scenario(
+        "private-key",
+        "A key of the client's own alone",
+        "The token endpoint takes private_key_jwt alone; registration takes the keys as `jwks`.",
+        "Registers its public key, and signs an assertion for each token request.",
+        "Sends no assertion, or a secret.",
+        ("key-of-its-own", *ALWAYS),
+        Behaviour(clients=Clients(auth="private_key_jwt")),
+    ),
+    Scenario(
+        "enterprise-managed",
+        "A company's identity provider decides",
+        "The client is `lab-client` with the secret `lab-secret`, at the issuer and at the company's provider, which is"
+        " at …/idp below the issuer. There it signs in, and exchanges its ID token for an ID-JAG.",
+        "Exchanges the ID token for an ID-JAG for this issuer and endpoint, and that for a token.",
+        "Asks the person at the issuer, or asks for an ID-JAG for something else.",
+        ("company-decides", "header-only"),
+        Behaviour(clients=Clients("beforehand", "client_secret_post", company=True)),
+        spec_version="2026-07-28",
+    ),
 )
