@@ -9,6 +9,8 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE    := tests/journeys/clients
 OIDC    := tests/sso/provider
 SUITE   := .cache/conformance
+LAB     := tools/lab
+FASTMCP := .cache/fastmcp
 # A fetch that stalls is tried again after a minute.
 NPM     := --no-audit --no-fund --no-package-lock --silent --fetch-timeout=60000
 ARGS    ?=
@@ -19,7 +21,7 @@ JOBS    ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage check matrix reference site conformance format separate fleet build binary release bench chaos races mutants node clean
+.PHONY: help serve test coverage check matrix reference site lab conformance format separate fleet build binary release bench chaos races mutants node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +47,10 @@ check: $(VENV)/.dev ## format, lint, types, import directions, and the rules of 
 
 site: $(VENV)/.dev ## the documents as a site, in dist/site; a link or anchor that leads nowhere fails it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file tools/site/mkdocs.yml
+
+lab: $(VENV)/.dev $(LAB)/node_modules/.installed $(FASTMCP)/.installed ## clients of others through the authorization lab, into docs/lab.md (ARGS="fastmcp --only step-up")
+	$(BIN)/python -m tools.lab.clients $(ARGS)
+	$(BIN)/python tools/reference.py
 
 conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two workers in turn: every version, authorization off and on
 	$(BIN)/python -m tools.conformance $(ARGS)
@@ -92,7 +98,7 @@ mutants: $(VENV)/.dev ## try small faults in a room's source, and tell which no 
 node: $(NODE)/node_modules/.installed $(OIDC)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .cache $(NODE)/node_modules $(OIDC)/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) .cache $(NODE)/node_modules $(OIDC)/node_modules $(LAB)/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
 # The stamps: an install runs again only when what it reads has changed.
 $(BIN)/python:
@@ -115,6 +121,15 @@ $(VENV)/.release: pyproject.toml $(PINS) | $(VENV)/.dev
 
 %/node_modules/.installed: %/package.json
 	npm install --prefix $* $(NPM)
+	@touch $@
+
+$(LAB)/node_modules/.installed: $(LAB)/package.json $(LAB)/package-lock.json
+	npm ci --prefix $(LAB) --no-audit --no-fund --silent --fetch-timeout=60000
+	@touch $@
+
+$(FASTMCP)/.installed: $(LAB)/fastmcp.txt
+	$(PYTHON) -m venv $(FASTMCP)
+	$(FASTMCP)/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
 	@touch $@
 
 $(SUITE)/.installed: tools/conformance/package.json

@@ -15,6 +15,7 @@ from switchboard.config.exposure import Exposure, ToolRule
 from switchboard.config.model import PluginLimits, PluginSection
 from switchboard.config.servers import NEEDS
 from switchboard.lab.scenarios import SCENARIOS
+from tools.lab import results
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
 
@@ -51,18 +52,23 @@ def page() -> str:
 
 LAB: Final = PAGE.with_name("lab.md")
 LAB_MARKS: Final = ("<!-- scenarios: written by make reference -->", "<!-- end of scenarios -->")
+LAB_RESULTS: Final = ("<!-- results: written by make reference -->", "<!-- end of results -->")
 
 
 def lab_page() -> str:
-    """docs/lab.md with the table of scenarios as the code has them."""
-    before, _, rest = LAB.read_text().partition(LAB_MARKS[0])
-    after = rest.partition(LAB_MARKS[1])[2]
+    """docs/lab.md with the table of scenarios as the code has them, and those of results as results.json has them."""
     rows = [
         f"| `{each.name}` | {each.about} | [{each.rule.text}]({each.rule.url}) | {each.right} | {each.wrong} |"
         for each in SCENARIOS
     ]
     table = ["| scenario | what is done | rule | a right client | a wrong one |", "|---|---|---|---|---|", *rows]
-    return f"{before}{LAB_MARKS[0]}\n\n" + "\n".join(table) + f"\n\n{LAB_MARKS[1]}{after}"
+    page = _between(LAB.read_text(), LAB_MARKS, "\n".join(table))
+    return _between(page, LAB_RESULTS, results.tables(results.read()))
+
+
+def _between(page: str, marks: tuple[str, str], text: str) -> str:
+    before, _, rest = page.partition(marks[0])
+    return f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{rest.partition(marks[1])[2]}"
 
 
 def _table(model: type[BaseModel], without: type[BaseModel] | None) -> str:

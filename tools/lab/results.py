@@ -1,0 +1,79 @@
+"""The results of clients in the lab: results.json, and the tables that docs/lab.md shows of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from switchboard.lab.rules import RULES
+from switchboard.lab.scenarios import BY_NAME, SCENARIOS
+from tools.lab.drivers import DRIVERS
+
+FILE: Final = Path(__file__).with_name("results.json")
+MARKS: Final = {"passed": "passed", "failed": "**failed**", "not_tried": "not tried"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one scenario.
+
+    Args:
+        rule, hop, why: of the rule that was broken first.
+        exit: how the driver ended: 0 if all calls were served; `None` if it did not end.
+    """
+
+    scenario: str
+    verdict: str
+    rule: str = ""
+    hop: int | None = None
+    why: str = ""
+    exit: int | None = 0
+
+
+Results = Mapping[str, tuple[str, Sequence[Result]]]
+"""By driver: the client's version, and its results."""
+
+
+def read() -> Results:
+    """What was written last."""
+    found: Mapping[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    return {name: (each["version"], [Result(**row) for row in each["results"]]) for name, each in found.items()}
+
+
+def write(results: Results) -> None:
+    """Keep results, in the order of the drivers."""
+    document = {
+        name: {"version": results[name][0], "results": [asdict(row) for row in results[name][1]]}
+        for name in DRIVERS
+        if name in results
+    }
+    FILE.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def tables(results: Results) -> str:
+    """A table of clients, one of scenarios by client, and the failures."""
+    clients = ["| client | version | passed | failed | not tried |", "|---|---|---|---|---|"]
+    for name, (version, rows) in results.items():
+        counts = (str(sum(row.verdict == verdict for row in rows)) for verdict in MARKS)
+        clients.append(f"| {DRIVERS[name].title} | {version} | {' | '.join(counts)} |")
+    by_client = [{row.scenario: row.verdict for row in rows} for _, rows in results.values()]
+    cells = [f"| scenario | {' | '.join(DRIVERS[name].title for name in results)} |", "|---" * (len(results) + 1) + "|"]
+    for scenario in SCENARIOS:
+        marks = (MARKS.get(verdicts.get(scenario.name, ""), "") for verdicts in by_client)
+        cells.append(f"| `{scenario.name}` | {' | '.join(marks)} |")
+    return "\n".join([*clients, "", *cells, "", "What failed, as the recorder has it:", "", *_failures(results)])
+
+
+def _failures(results: Results) -> Iterator[str]:
+    """One line for each scenario and reason, with the clients that it is true of."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for name, (_, rows) in results.items():
+        for row in (each for each in rows if each.verdict == "failed"):
+            found.setdefault((row.scenario, row.rule, row.why), []).append(DRIVERS[name].title)
+    order = [scenario.name for scenario in SCENARIOS]
+    for (scenario, rule, why), titles in sorted(found.items(), key=lambda each: order.index(each[0][0])):
+        text = f"[{RULES[rule].text}]({RULES[rule].url}), of {BY_NAME[scenario].spec_version}"
+        yield f"* `{scenario}`: {why} ({text}): {', '.join(titles)}."
