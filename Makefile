@@ -8,6 +8,7 @@ PINS    := constraints.txt
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE    := tests/journeys/clients
 OIDC    := tests/sso/provider
+KUBE    := .cache/kubernetes
 SUITE   := .cache/conformance
 LAB     := tools/lab
 FASTMCP := .cache/fastmcp
@@ -21,7 +22,7 @@ JOBS    ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage check matrix reference site lab conformance format separate fleet build binary release bench chaos races mutants node clean
+.PHONY: help serve test coverage check matrix reference site lab conformance format separate fleet build binary release bench chaos races mutants node kubernetes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +33,7 @@ serve: $(VENV)/.runtime ## set up, then serve on http://localhost:3232
 test: $(VENV)/.dev ## set up, then run the tests in JOBS=4 processes (ARGS="tests/state -k lease" runs a part of them)
 	@command -v npm >/dev/null || { echo "npm is not there: what needs Node is not run"; exit 0; }; \
 	$(MAKE) --no-print-directory node || echo "what npm should bring could not be had: what needs it is not run"
+	@$(MAKE) --no-print-directory kubernetes || echo "helm and kubectl could not be had: what needs them is not run"
 	$(BIN)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadscope --no-loadscope-reorder) $(ARGS)
 
 coverage: ## the same, and which lines they run, at least 90 %; takes half as long again
@@ -97,6 +99,8 @@ mutants: $(VENV)/.dev ## try small faults in a room's source, and tell which no 
 
 node: $(NODE)/node_modules/.installed $(OIDC)/node_modules/.installed ## Node 22, the official TypeScript clients and MCP Inspector, for the journeys
 
+kubernetes: $(KUBE)/.installed ## helm and kubectl, with which the tests look at deploy/ (Linux on x86-64)
+
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .cache $(NODE)/node_modules $(OIDC)/node_modules $(LAB)/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 
@@ -130,6 +134,10 @@ $(LAB)/node_modules/.installed: $(LAB)/package.json $(LAB)/package-lock.json
 $(FASTMCP)/.installed: $(LAB)/fastmcp.txt
 	$(PYTHON) -m venv $(FASTMCP)
 	$(FASTMCP)/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
+	@touch $@
+
+$(KUBE)/.installed: tools/release/kubernetes_programs.py | $(BIN)/python
+	$(BIN)/python -m tools.release.kubernetes_programs $(KUBE)
 	@touch $@
 
 $(SUITE)/.installed: tools/conformance/package.json
