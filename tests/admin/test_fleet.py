@@ -221,6 +221,12 @@ async def test_a_token_needs_the_scope_of_operators(redis_url: str, tmp_path: Pa
         async with api(worker, headers={"Authorization": f"Bearer {reads}"}) as http:
             refused = await http.request(*act)
         assert 'scope="admin"' in refused.headers["www-authenticate"]
+        async with api(worker) as http:
+            nobody = await http.get("/workers")
+        for answer in (refused, nobody):
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["status"] == answer.status_code
+        assert "resource_metadata" in nobody.headers["www-authenticate"]
 
 
 async def test_nobody_but_this_machine_is_an_operator_without_authorization(redis_url: str) -> None:

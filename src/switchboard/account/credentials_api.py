@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse, Response
 
 from switchboard.account.browser import origin
 from switchboard.account.connect_links import ConnectLinks
-from switchboard.account.errors import NO_STORE, Count, Problem
+from switchboard.account.errors import NO_STORE, Count
 from switchboard.account.personal import FieldErrors, PersonalAccounts
 from switchboard.account.sign_in import SignIn
 from switchboard.common import strict_json
+from switchboard.common.problem_details import Problem
 from switchboard.http.middleware.bearer import Gate
 from switchboard.identity import IMPLIES, Principal
 from switchboard.identity.scopes import missing
@@ -76,7 +77,8 @@ class CredentialsApi:
         try:
             await self._accounts.store(person, connectable, values)
         except FieldErrors as wrong:
-            raise Problem(422, "Nothing was stored; `errors` says why, by field", wrong.errors) from wrong
+            errors = [{"field": name, "detail": what} for name, what in wrong.errors.items()]
+            raise Problem(422, "Nothing was stored; `errors` says why, by field", errors=errors) from wrong
         return JSONResponse((await self._accounts.of(person, connectable)).as_json(), headers=NO_STORE)
 
     async def remove(self, request: Request) -> Response:

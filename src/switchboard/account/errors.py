@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from switchboard.common.pages.renderer import Pages
+from switchboard.common.problem_details import Problem
 from switchboard.errors import AuthorizationUnavailable, StateUnavailable
 from switchboard.http.middleware.bearer import RETRY_AFTER, Refused
 from switchboard.http.middleware.rate_limit import RateLimited
@@ -27,7 +27,6 @@ Count = Callable[[Principal], Awaitable[None]]
 """Counts something that a person did; raises `RateLimited`."""
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
-PROBLEM: Final = "application/problem+json"
 
 log = structlog.get_logger("switchboard.account")
 
@@ -41,24 +40,6 @@ class PageError(Exception):
     status: int = 400
     again: str = ""
     """Where a link leads that tries again: a path of this server."""
-
-
-@dataclass(eq=False)
-class Problem(Exception):
-    """Told to a program (RFC 9457), without a type of its own: the status says what it is, `detail` the rest."""
-
-    status: int
-    detail: str
-    errors: Mapping[str, str] = field(default_factory=dict)
-    """By field, what is wrong with it."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def response(self) -> Response:
-        """As it is sent."""
-        said: dict[str, Any] = {"title": HTTPStatus(self.status).phrase, "status": self.status, "detail": self.detail}
-        if self.errors:
-            said["errors"] = [{"field": name, "detail": what} for name, what in self.errors.items()]
-        return JSONResponse(said, self.status, headers={**NO_STORE, **self.headers}, media_type=PROBLEM)
 
 
 class Page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 
 from switchboard.admin.administration import READ, WRITE, Administration
-from switchboard.admin.problems import Problem
+from switchboard.common.problem_details import Problem
 from switchboard.identity import current
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

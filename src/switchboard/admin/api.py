@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from switchboard.common.problem_details import MEDIA_TYPE, AsProblems
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -25,7 +27,7 @@ class Api:
 
     def __init__(self, administration: Administration, guard: Callable[[ASGIApp], ASGIApp]) -> None:
         self._administration = administration
-        self._guarded = guard(self.unguarded)
+        self._guarded: ASGIApp = AsProblems(guard(self.unguarded))
         self._parts: tuple[FastAPI, Mapping[str, ASGIApp]] | None = None
         self._making = asyncio.Lock()
 
@@ -84,7 +86,7 @@ def made(administration: Administration) -> FastAPI:
     )
 
     errors: dict[int | str, dict[str, Any]] = {
-        status: {"description": text, "content": {problems.MEDIA_TYPE: {"schema": problems.SCHEMA}}}
+        status: {"description": text, "content": {MEDIA_TYPE: {"schema": problems.SCHEMA}}}
         for status, text in (
             (400, "The body is no JSON, or none that can be kept"),
             (403, "The token lacks a scope"),

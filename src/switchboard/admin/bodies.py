@@ -12,8 +12,8 @@ from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from switchboard.admin.problems import Problem
 from switchboard.common import strict_json
+from switchboard.common.problem_details import Problem
 from switchboard.config.redaction import HIDDEN
 
 

@@ -15,7 +15,7 @@ from fastapi import Header
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration
-from switchboard.admin.problems import Problem
+from switchboard.common.problem_details import Problem
 from switchboard.config.layers import Place, value_at
 from switchboard.config.overlay import Check, Layered, Overlay
 from switchboard.config.watching import Written

@@ -14,7 +14,8 @@ from fastapi import Request
 from starlette.responses import Response
 
 from switchboard.admin.access import Access
-from switchboard.admin.problems import Problem, unavailable
+from switchboard.admin.problems import unavailable
+from switchboard.common.problem_details import Problem
 from switchboard.errors import StateUnavailable
 from switchboard.identity import current
 from switchboard.state import State
@@ -46,12 +47,12 @@ class Idempotency:
         if given is None or request.method != "POST":
             return await call_next(request)
         if not 0 < len(given) <= LONGEST:
-            return Problem(422, f"{HEADER} has 1 to {LONGEST} characters").answer()
+            return Problem(422, f"{HEADER} has 1 to {LONGEST} characters").response()
         try:
             await self._access(request)
             return await self._once(request, given, call_next)
         except Problem as refused:
-            return refused.answer()
+            return refused.response()
         except StateUnavailable as error:
             return unavailable(error)
 
@@ -90,9 +91,9 @@ class Idempotency:
 
     def _again(self, before: dict[str, Any], asked: str) -> Response:
         if before["asked"] != asked:
-            return Problem(422, f"this {HEADER} was used for another request").answer()
+            return Problem(422, f"this {HEADER} was used for another request").response()
         if "status" not in before:
-            return Problem(409, "the first request with this key is still being served: ask again soon").answer()
+            return Problem(409, "the first request with this key is still being served: ask again soon").response()
         if before["body"] is None:
-            return Problem(409, "that was done; its answer was too long to keep").answer()
+            return Problem(409, "that was done; its answer was too long to keep").response()
         return Response(before["body"], before["status"], before["headers"])

@@ -11,7 +11,8 @@ from typing import Annotated, Generic, TypeVar
 from fastapi import Query
 from pydantic import BaseModel
 
-from switchboard.admin.problems import Mistake, Problem
+from switchboard.admin.problems import Mistake
+from switchboard.common.problem_details import Problem
 from switchboard.common.sealing import b64
 
 Item = TypeVar("Item")

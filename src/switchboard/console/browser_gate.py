@@ -10,8 +10,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.account.browser import origin
-from switchboard.account.errors import Api, Problem
+from switchboard.account.errors import Api
 from switchboard.account.sessions import Session, Sessions
+from switchboard.common.problem_details import Problem
 from switchboard.identity import Caller, serving
 
 CSRF_HEADER: Final = b"x-csrf-token"

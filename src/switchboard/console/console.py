@@ -27,11 +27,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from switchboard.account.browser import here, see
-from switchboard.account.errors import Page, PageError, Problem
+from switchboard.account.errors import Page, PageError
 from switchboard.account.sessions import IssuedSessions, Session, shown_name
 from switchboard.account.sign_in import SignIn
 from switchboard.admin.administration import READ, WRITE
 from switchboard.common.pages.renderer import Pages
+from switchboard.common.problem_details import Problem
 from switchboard.console.browser_gate import Admit, BrowserGate
 from switchboard.http.event_stream import send_events
 from switchboard.identity import ANONYMOUS, Principal, current

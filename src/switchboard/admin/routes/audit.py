@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from switchboard.admin.administration import Administration
 from switchboard.admin.paging import Limit
-from switchboard.admin.problems import Mistake, Problem
+from switchboard.admin.problems import Mistake
 from switchboard.audit.exporting import Format, lines
 from switchboard.audit.reading import PAGE, older, shown
+from switchboard.common.problem_details import Problem
 from switchboard.state import State
 
 ENTRY_ID: Final = re.compile(r"(?!0+-0+\Z)[0-9]{1,19}-[0-9]{1,19}")

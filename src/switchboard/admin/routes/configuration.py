@@ -11,7 +11,7 @@ from switchboard.admin.access import who
 from switchboard.admin.administration import Administration
 from switchboard.admin.bodies import StrictRoute, without_placeholders
 from switchboard.admin.changes import Changes, IfMatch
-from switchboard.admin.problems import Problem
+from switchboard.common.problem_details import Problem
 from switchboard.config.overlay import Layered, composed
 from switchboard.config.redaction import shown_as_written
 from switchboard.config.watching import Written

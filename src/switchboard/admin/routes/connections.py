@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, PersonsAccount
 from switchboard.admin.paging import Cursor, Limit, Page, cut, decoded, encoded
-from switchboard.admin.problems import Problem, not_found
+from switchboard.admin.problems import not_found
+from switchboard.common.problem_details import Problem
 from switchboard.outbound_auth.connectables import Connectable
 
 

@@ -14,8 +14,9 @@ from switchboard.admin.administration import Administration
 from switchboard.admin.bodies import StrictRoute
 from switchboard.admin.changes import ABSENT, IfMatch
 from switchboard.admin.paging import Cursor, Limit, Page, cut, decoded, encoded
-from switchboard.admin.problems import Mistake, Problem, not_found
+from switchboard.admin.problems import Mistake, not_found
 from switchboard.audit.reading import last_uses
+from switchboard.common.problem_details import Problem
 from switchboard.plugins.credentials import VALUE, namespace
 from switchboard.vault import Conflict, RecordKey, RecordRefused, Undecryptable, Vault
 from switchboard.vault.vault import KEY_CHECK

@@ -13,7 +13,8 @@ from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, Told
 from switchboard.admin.bodies import StrictRoute, without_placeholders
 from switchboard.admin.changes import Changes, IfMatch
-from switchboard.admin.problems import Problem, not_found
+from switchboard.admin.problems import not_found
+from switchboard.common.problem_details import Problem
 from switchboard.config.layers import value_at
 from switchboard.config.overlay import Check, Layered
 from switchboard.config.watching import Written

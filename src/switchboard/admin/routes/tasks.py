@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration
 from switchboard.admin.paging import Cursor, Limit, Page, decoded, encoded
-from switchboard.admin.problems import Problem, not_found
+from switchboard.admin.problems import not_found
+from switchboard.common.problem_details import Problem
 from switchboard.tasks.record import Record, Status
 from switchboard.tasks.store import Store
 

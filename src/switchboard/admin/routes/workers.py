@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, Told
-from switchboard.admin.problems import Problem, not_found
+from switchboard.admin.problems import not_found
+from switchboard.common.problem_details import Problem
 
 
 class Worker(BaseModel):
