@@ -85,7 +85,7 @@ async def tried(name: str, fault: str = "") -> dict[str, Any]:
         except httpx2.ReadTimeout as gone:
             stopped = str(gone)
         ended = await http.post(f"/lab/api/runs/{begun['run']}/end", json={"scenario": name, "exit_code": 0})
-        assert ended.status_code == 204
+        assert ended.status_code == 200
         run = (await http.get(f"/lab/api/runs/{begun['run']}")).json()
         page = await http.get(f"/lab/run/{begun['run']}")
     assert page.status_code == 200
@@ -127,7 +127,7 @@ async def test_what_holds_everywhere_is_judged_where_nothing_else_is_wrong(fault
     assert (await tried("plain", fault))["verdict"] == "failed"
 
 
-async def test_a_refusal_is_open_until_the_client_has_ended_and_one_that_was_killed_has_not_tried() -> None:
+async def test_a_refusal_is_open_until_the_client_has_ended_and_one_that_was_killed_has_crashed() -> None:
     clock = Clock()
     async with opened(clock) as http:
         begun = (await http.post("/lab/api/runs", json={"auto": True})).json()
@@ -144,7 +144,7 @@ async def test_a_refusal_is_open_until_the_client_has_ended_and_one_that_was_kil
         await http.post(f"/lab/api/runs/{begun['run']}/end", json={"scenario": "wrong-state", "exit_code": -9})
         killed = await verdict()
 
-    assert (at_once, later, killed) == ("not_tried", "passed", "not_tried")
+    assert (at_once, later, killed) == ("not_tried", "passed", "crashed")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,7 @@ async def test_a_refusal_is_open_until_the_client_has_ended_and_one_that_was_kil
         ({"scenario": "plain", "exit_code": "0"}, 422),
         ({"scenario": "plain", "exit_code": True}, 422),
         ({"scenario": "plain", "output": 3}, 422),
+        ({"scenario": "plain", "timed_out": 1}, 422),
         ({}, 422),
     ],
 )

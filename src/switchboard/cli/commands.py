@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "workers": Place("switchboard.cli.client.fleet_commands", "workers", "The workers: list them, have one leave."),
     "sessions": Place("switchboard.cli.client.fleet_commands", "sessions", "The sessions: list them, end one."),
     "presets": Place("switchboard.cli.config_commands", "presets", "Named selections of what is offered."),
+    "lab": Place("switchboard.cli.lab.command", "app", "Test a client against the authorization lab."),
     "version": Place("switchboard.cli.commands", "version", "Print the version."),
 }
 

@@ -108,17 +108,20 @@ class OpenLab:
         return JSONResponse({"run": run, "urls": urls, "page": f"{self._addresses.page(run)}"}, 201)
 
     async def _end(self, request: Request) -> Response:
-        """The end of a client's attempt: `{"scenario": …, "exit_code": …, "output": …}`."""
+        """The end of a client's attempt, as `Runs.end` takes it; answered with the verdict."""
         run, said = request.path_params["run"], message_of(await request.body())
         scenario, code, output = said.get("scenario"), said.get("exit_code", 0), said.get("output", "")
         if run == OPEN or not await self._runs.exists(run):
             return JSONResponse(NO_RUN, 404)
         if not isinstance(scenario, str) or not is_scenario(scenario):
             return JSONResponse({"detail": "`scenario` must be the name of one; /lab/api/scenarios lists them"}, 422)
-        if type(code) is not int or not isinstance(output, str):
-            return JSONResponse({"detail": "`exit_code` must be an integer, and `output` a text"}, 422)
-        await self._runs.end(run, scenario, End(code, output))
-        return Response(status_code=204)
+        late = said.get("timed_out", False)
+        if type(code) is not int or not isinstance(output, str) or type(late) is not bool:
+            detail = "`exit_code` must be an integer, `output` a text, and `timed_out` true or false"
+            return JSONResponse({"detail": detail}, 422)
+        await self._runs.end(run, scenario, End(code, output, late))
+        became = await self._runs.scenario(run, scenario)
+        return JSONResponse({name: became[name] for name in ("name", "verdict", "ended", "rules")})
 
     async def _run_document(self, request: Request) -> Response:
         run = request.path_params["run"]

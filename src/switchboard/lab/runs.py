@@ -14,7 +14,7 @@ from switchboard.lab.addresses import OPEN
 from switchboard.lab.application import CLIENT, USER_AGENT
 from switchboard.lab.hops import Hop
 from switchboard.lab.recorder import KEPT_S, MOST_TEXT, Recorder
-from switchboard.lab.rules import RULES, judge, verdict
+from switchboard.lab.rules import RULES, Judgement, judge, verdict
 from switchboard.lab.scenarios import BY_NAME, SCENARIOS, Scenario
 from switchboard.state import State
 
@@ -30,6 +30,10 @@ IDLE_S: Final = 60.0
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
 
+CANNOT_RUN: Final = 126
+"""From here on a shell's exit codes say that a command cannot be run, is not there, or was ended by a signal."""
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """How a client's attempt at a scenario ended.
@@ -37,10 +41,17 @@ class End:
     Args:
         exit_code: of its process; negative for a signal.
         output: the last it wrote.
+        timed_out: it was ended by whoever ran it, because it took too long.
     """
 
     exit_code: int
     output: str
+    timed_out: bool = False
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a signal ended it, or it could not be started, as a shell says so."""
+        return not self.timed_out and (self.exit_code < 0 or self.exit_code >= CANNOT_RUN)
 
 
 class Runs:
@@ -94,7 +105,7 @@ class Runs:
 
     async def end(self, run: str, scenario: str, end: End) -> None:
         """A client does nothing more in a scenario."""
-        kept = json.dumps({"exit_code": end.exit_code, "output": end.output[-MOST_TEXT:]})
+        kept = json.dumps({**asdict(end), "output": end.output[-MOST_TEXT:]})
         with self._state.guard():
             await self._state.redis.hset(self._state.keys.lab_run(run), f"end:{scenario}", kept)
 
@@ -105,9 +116,17 @@ class Runs:
             said: Any = await self._state.redis.hgetall(self._state.keys.lab_run(run))
         found = [self._became(*pair, said) for pair in zip(SCENARIOS, kept, strict=True)]
         counted = {
-            state: sum(each["verdict"] == state for each in found) for state in ("passed", "failed", "not_tried")
+            state: sum(each["verdict"] == state for each in found)
+            for state in ("passed", "failed", "crashed", "not_tried")
         }
         return {"run": run, "client": _client_of(kept), **counted, "scenarios": found}
+
+    async def scenario(self, run: str, name: str) -> Mapping[str, Any]:
+        """What became of one scenario in a run, as its document has it."""
+        (hops,) = await self._recorder.hops(run, [name])
+        with self._state.guard():
+            said: Any = await self._state.redis.hgetall(self._state.keys.lab_run(run))
+        return self._became(BY_NAME[name], hops, said)
 
     async def clients(self) -> Sequence[Mapping[str, Any]]:
         """Each client of the newest runs, and of every scenario that it tried the newest verdict, with its run."""
@@ -126,20 +145,28 @@ class Runs:
         ]
 
     def _became(self, scenario: Scenario, hops: Sequence[Hop], said: Mapping[str, str]) -> dict[str, Any]:
-        end = json.loads(said.get(f"end:{scenario.name}", "null"))
+        told = said.get(f"end:{scenario.name}")
+        end = End(**json.loads(told)) if told else None
         ended = end is not None or (bool(hops) and self._clock() - hops[-1].at > IDLE_S)
         judged = judge(RULES, scenario.judged, hops, ended=ended)
-        killed = end is not None and end["exit_code"] < 0
         return {
             "name": scenario.name,
             "title": scenario.title,
             "expects": scenario.expects,
             "spec_version": scenario.spec_version,
-            "verdict": "not_tried" if killed or not hops else verdict(judged),
-            "ended": end,
+            "verdict": _verdict(judged, hops, end),
+            "ended": end and asdict(end),
             "rules": [{**asdict(each), "text": RULES[each.rule].text, "url": RULES[each.rule].url} for each in judged],
             "hops": [{**asdict(hop), "place": hop.place.value} for hop in hops],
         }
+
+
+def _verdict(judged: Sequence[Judgement], hops: Sequence[Hop], end: End | None) -> str:
+    """A client that crashed has not done what it had not done until then; a rule that it broke stays broken."""
+    if not hops:
+        return "not_tried"
+    found = verdict(judged)
+    return "crashed" if end is not None and end.crashed and found != "failed" else found
 
 
 def is_scenario(name: str) -> bool:

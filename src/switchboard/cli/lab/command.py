@@ -1,0 +1,190 @@
+"""`switchboard lab list|run|report`: a client against the scenarios of the authorization lab."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.lab.asking import LabClient, LabUnreachable
+from switchboard.cli.lab.driving import Ended, driven, filled
+from switchboard.cli.lab.folders import environment, make_browser
+from switchboard.cli.lab.own_server import own_server
+from switchboard.cli.lab.report import Report
+from switchboard.common.visible_text import escaped
+from switchboard.errors import ConfigurationError
+from switchboard.settings import load_settings
+
+UNREACHABLE: Final = 3
+"""The exit code where there is no lab to ask."""
+
+app = typer.Typer(help="The authorization lab: what a client does where an authorization server misbehaves.")
+
+Url = Annotated[str | None, typer.Option(help="The server that runs with LAB=on [BASE_URI].")]
+OwnUrl = Annotated[str | None, typer.Option(help="The server that runs with LAB=on; without it one is started.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
+Junit = Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")]
+
+
+@app.command("list")
+def list_scenarios(url: Url = None, as_json: AsJson = False) -> None:
+    """List the scenarios of a server's lab."""
+    with _ending():
+        found = asyncio.run(LabClient(_base(url)).scenarios())
+        if as_json:
+            typer.echo(json.dumps(found))
+            return
+        table = Table("scenario", "what is done", "a right client", "rule", box=None, header_style="bold")
+        for each in found:
+            table.add_row(*(Text(escaped(str(each[name]))) for name in ("name", "about", "right", "rule")))
+        Console().print(table)
+
+
+@app.command("run", context_settings={"allow_interspersed_args": False})
+def run_client(
+    command: Annotated[
+        list[str], typer.Argument(help="The client, after `--`. {url} in it becomes the endpoint; else it is appended.")
+    ],
+    url: OwnUrl = None,
+    scenario: Annotated[list[str] | None, typer.Option(help="Only this scenario, several times.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds a client may take in a scenario.")] = 60,
+    jobs: Annotated[int, typer.Option(min=1, max=32, help="Scenarios at once: 1 for a client with a fixed port.")] = 1,
+    not_tried_passes: Annotated[
+        bool, typer.Option("--not-tried-passes", help="Exit with 0 where a scenario was not tried.")
+    ] = False,
+    as_json: AsJson = False,
+    junit: Junit = None,
+) -> None:
+    """Run a client once against each scenario, and exit with 0 if it passed all.
+
+    It finds the endpoint in MCP_URL too, has a home of its own, and in BROWSER a program that signs in by itself.
+    """
+    with _ending():
+        report = asyncio.run(_run(command, url, scenario or (), timeout=timeout, jobs=jobs))
+        _tell(report, as_json=as_json, junit=junit, kept=url is not None)
+        raise typer.Exit(report.exit_code(not_tried_passes=not_tried_passes))
+
+
+@app.command("report")
+def report_run(
+    run: Annotated[str, typer.Argument(help="Its id, or the address of its page.")],
+    url: Url = None,
+    as_json: AsJson = False,
+    junit: Junit = None,
+) -> None:
+    """Tell what became of a run, which the server keeps for a day."""
+    with _ending():
+        base, _, found = run.rpartition("/lab/run/")
+        lab = LabClient(_base(base or url))
+        document = asyncio.run(lab.run(found))
+        names = [each["name"] for each in document["scenarios"] if each["hops"] or each["ended"]]
+        _tell(Report(document, f"{lab.base}/lab/run/{found}", names), as_json=as_json, junit=junit)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    with ending_clearly():
+        try:
+            yield
+        except* LabUnreachable as group:
+            for error in group.exceptions:
+                say(str(error))
+            raise typer.Exit(UNREACHABLE) from None
+
+
+def _base(url: str | None) -> str:
+    """The base of a server.
+
+    Raises:
+        ConfigurationError: it is no URL of http or https.
+    """
+    url = url or load_settings().base_uri
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"{url!r} is not an http or https URL")
+    return url.rstrip("/").removesuffix("/lab")
+
+
+def _tell(report: Report, *, as_json: bool, junit: Path | None, kept: bool = True) -> None:
+    if junit is not None:
+        try:
+            report.write_junit(junit)
+        except OSError as error:
+            raise ConfigurationError(f"--junit {junit}: {error.strerror}") from None
+    if as_json:
+        typer.echo(json.dumps(report.document()))
+        return
+    report.show()
+    if kept:
+        say(f"every request: {report.page}")
+
+
+async def _run(command: Sequence[str], url: str | None, only: Sequence[str], *, timeout: float, jobs: int) -> Report:
+    with tempfile.TemporaryDirectory(prefix="switchboard-lab-", ignore_cleanup_errors=True) as temporary:
+        async with _lab(url, Path(temporary)) as lab:
+            names = _chosen([str(each["name"]) for each in await lab.scenarios()], only)
+            begun = await lab.begin()
+            say(f"{len(names)} scenarios, as they go: {begun['page']}")
+            ends = await _all(lab, begun, names, command, Path(temporary), timeout=timeout, jobs=jobs)
+            return Report(await lab.run(begun["run"]), begun["page"], names, ends)
+
+
+@asynccontextmanager
+async def _lab(url: str | None, folder: Path) -> AsyncIterator[LabClient]:
+    if url is not None:
+        yield LabClient(_base(url))
+        return
+    server = folder / "server"
+    server.mkdir()
+    async with own_server(server) as base:
+        yield LabClient(base)
+
+
+def _chosen(known: Sequence[str], only: Sequence[str]) -> Sequence[str]:
+    """The scenarios to run.
+
+    Raises:
+        ConfigurationError: one is named that there is not.
+    """
+    if unknown := [name for name in only if name not in known]:
+        raise ConfigurationError(f"--scenario {unknown[0]!r}: there is none; there are {', '.join(known)}")
+    return [name for name in known if not only or name in only]
+
+
+async def _all(
+    lab: LabClient,
+    begun: Mapping[str, Any],
+    names: Sequence[str],
+    command: Sequence[str],
+    folder: Path,
+    *,
+    timeout: float,
+    jobs: int,
+) -> Mapping[str, Ended]:
+    """Run the client in each scenario, tell the lab how it ended, and the person what became of it."""
+    browser = make_browser(folder / "bin")
+    free, ends = asyncio.Semaphore(jobs), dict[str, Ended]()
+
+    async def one(name: str) -> None:
+        async with free:
+            url, home = begun["urls"][name], folder / "homes" / name
+            ends[name] = end = await driven(filled(command, url), environment(home, browser, name, url), timeout)
+            found = await lab.end(begun["run"], name, end)
+            verdict = str(found["verdict"]).replace("_", " ")
+            say(f"{len(ends)}/{len(names)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")
+
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(one(name))
+    return ends

@@ -1,0 +1,131 @@
+"""`switchboard lab`: real client processes against a server's lab, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from switchboard.cli.lab.command import app
+from switchboard.cli.lab.driving import filled
+from tests.cli.conftest import COMMAND, bare
+from tools.fleet.children import answers, free_port, start
+
+CLIENT = [sys.executable, str(Path(__file__).with_name("small_client.py"))]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base of a server with a lab."""
+    port = free_port()
+    command = [COMMAND, "serve", "--port", str(port)]
+    child = start("lab", command, tmp_path_factory.mktemp("lab"), bare({"LAB": "on"}))
+    child.wait_until(lambda: answers(port, "/readyz"), timeout=120)
+    yield f"http://localhost:{port}"
+    child.stop()
+
+
+def ran(*arguments: str) -> Any:
+    """`switchboard lab` with these."""
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_client_signs_in_by_itself_has_a_home_of_its_own_and_is_judged_in_each_scenario(
+    lab: str, tmp_path: Path
+) -> None:
+    junit = tmp_path / "report.xml"
+    only = ("--scenario", "plain", "--scenario", "no-s256", "--scenario", "short-token")
+    found = ran("run", "--url", lab, *only, "--jobs", "3", "--json", "--junit", str(junit), "--", *CLIENT)
+    document = json.loads(found.stdout)
+    rows = {row["name"]: row for row in document["scenarios"]}
+    homes = {row["client"]["output"].partition("home is ")[2].splitlines()[0] for row in rows.values()}
+    suite = ElementTree.parse(junit).getroot()[0]  # noqa: S314
+
+    assert found.exit_code == 1, found.output
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        "plain": "passed",
+        "no-s256": "failed",
+        "short-token": "not_tried",
+    }
+    assert [row["client"]["exit"] for row in rows.values()] == [0, 0, 0]
+    assert rows["no-s256"]["why"].startswith("No authorization where S256 is not advertised: ")
+    assert len(homes) == 3
+    assert not any(Path(home).exists() for home in homes)
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "3",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "1",
+    }
+    assert [child.tag for case in suite for child in case if child.tag != "system-out"] == ["failure", "skipped"]
+    assert "\ufffd[31mhome is" in (suite[0].findtext("system-out") or "")
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict", "said"),
+    [("refuse", "passed", "exit 1"), ("crash", "crashed", "ended by SIGSEGV"), ("hang", "passed", "time was over")],
+)
+def test_a_client_that_crashed_is_told_from_one_that_refused(lab: str, how: str, verdict: str, said: str) -> None:
+    timeout = "4" if how == "hang" else "60"
+    found = ran("run", "--url", lab, "--scenario", "no-s256", "--timeout", timeout, "--", *CLIENT, "{url}", how)
+
+    assert found.exit_code == (verdict != "passed"), found.output
+    assert verdict in found.stdout
+    assert said in found.stdout
+
+
+def test_a_report_tells_of_a_run_that_the_server_keeps(lab: str) -> None:
+    first = ran("run", "--url", lab, "--scenario", "no-s256", "--json", "--", *CLIENT, "{url}", "crash")
+    document = json.loads(first.stdout)
+    again = json.loads(ran("report", document["page"], "--json").stdout)
+    unknown = ran("report", "never-made", "--url", lab)
+
+    assert [(row["name"], row["verdict"], row["why"]) for row in again["scenarios"]] == [
+        ("no-s256", "crashed", "the client crashed: ended by SIGSEGV")
+    ]
+    assert unknown.exit_code == 3
+
+
+def test_a_command_that_is_not_there_has_tried_nothing(lab: str) -> None:
+    found = ran("run", "--url", lab, "--scenario", "plain", "--", "/no/such/client")
+
+    assert found.exit_code == 1
+    assert "not tried" in found.stdout
+    assert "exit 127" in found.stdout
+
+
+def test_wrong_use_and_a_lab_that_is_not_there_have_exit_codes_of_their_own(lab: str) -> None:
+    unknown = ran("run", "--url", lab, "--scenario", "nothing", "--", "true")
+    nobody = ran("run", "--url", f"http://127.0.0.1:{free_port()}", "--", "true")
+    no_url = ran("list", "--url", "localhost")
+
+    assert [each.exit_code for each in (unknown, nobody, no_url)] == [2, 3, 2]
+    assert "there are plain, " in unknown.stderr
+
+
+def test_without_a_server_one_is_started_for_the_run_and_ended_with_it(tmp_path: Path) -> None:
+    found = ran("run", "--scenario", "plain", "--json", "--", *CLIENT)
+    document = json.loads(found.stdout)
+
+    assert found.exit_code == 0, found.output
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(document["page"])
+
+
+def test_the_scenarios_are_listed(lab: str) -> None:
+    names = [row["name"] for row in json.loads(ran("list", "--url", lab, "--json").stdout)]
+
+    assert {"plain", "short-token", "wrong-iss"} <= set(names)
+    assert "short-token" in ran("list", "--url", lab).stdout
+
+
+def test_the_url_stands_where_a_command_has_room_for_it() -> None:
+    assert filled(["client", "--url={url}", "call"], "http://x") == ["client", "--url=http://x", "call"]
+    assert filled(["client", "call"], "http://x") == ["client", "call", "http://x"]
