@@ -27,6 +27,7 @@ PATIENCE = 60
 ELSEWHERE: Final[Mapping[str, Mapping[str, str]]] = {
     "docs/deployment.md": {".*": "project/test_deployment.py"},
     "docs/gateway.md": {".*": "project/test_first_server.py"},
+    "docs/lab.md": {"switchboard lab run": "lab/test_runner.py"},
     "docs/telemetry.md": {"OTEL_TRACES_EXPORTER=": "telemetry/test_traces.py"},
 }
 """By document, what its commands match, and the test that runs them."""
