@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from switchboard.lab import runs
 from switchboard.lab.rules.sending import GIVEN_CLIENT
 from switchboard.lab.scenarios import SCENARIOS
 from tests.lab.in_process import Clock, opened
@@ -177,3 +178,18 @@ async def test_what_each_client_did_last_is_told_with_the_rule_that_it_broke() -
             page = (await http.get("/lab/clients")).text
             assert (client["client"], row["run"]) == ("right client", begun["run"])
             assert (row["verdict"], "redeemed, though" in page) == (("failed", True) if fault else ("passed", False))
+
+
+async def test_the_page_of_clients_reads_so_many_requests_at_most_of_the_newest_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "MOST_READ", 5)
+    clock = Clock()
+    async with opened(clock) as http:
+        for requests in (4, 4):
+            begun = (await http.post("/lab/api/runs")).json()
+            for _ in range(requests):
+                await http.post(begun["urls"]["plain"], json={}, headers={"User-Agent": begun["run"]})
+        (client,) = (await http.get("/lab/api/clients")).json()
+
+    assert client["client"] == begun["run"]

@@ -62,6 +62,19 @@ class Recorder:
                 pipe.expire(key, KEPT_S)
                 await pipe.execute()
 
+    async def count(self, run: str, scenarios: Sequence[str]) -> int:
+        """How many hops were kept of a run.
+
+        Raises:
+            StateUnavailable: Redis cannot be reached.
+        """
+        with self._state.guard():
+            async with self._state.redis.pipeline(transaction=False) as pipe:
+                for scenario in scenarios:
+                    pipe.xlen(self._state.keys.lab_hops(run, scenario))
+                found: Any = await pipe.execute()
+        return sum(found)
+
     async def hops(self, run: str, scenarios: Sequence[str]) -> Sequence[Sequence[Hop]]:
         """All that was kept of each scenario, numbered from 1.
 

@@ -27,6 +27,9 @@ SHOWN_RUNS: Final = 50
 IDLE_S: Final = 60.0
 """A client that asked nothing for so long is taken to have ended, where nobody says when it does."""
 
+MOST_READ: Final = 10_000
+"""Hops that the page of clients reads; runs beyond are left out, the oldest first."""
+
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9_-]{4,64}")
 
 
@@ -133,7 +136,11 @@ class Runs:
         with self._state.guard():
             newest: Any = await self._state.redis.lrange(self._state.keys.lab_newest(), 0, SHOWN_RUNS - 1)
         found: dict[str, dict[str, Mapping[str, Any]]] = {}
+        left = MOST_READ
         for run in (OPEN, *newest):
+            left -= await self._recorder.count(run, [scenario.name for scenario in SCENARIOS])
+            if left < 0:
+                break
             document = await self.document(run)
             tried = found.setdefault(document["client"], {}) if document["client"] else {}
             for scenario in document["scenarios"]:
