@@ -53,6 +53,7 @@ from switchboard.identity import current
 from switchboard.keys import derive
 from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
 from switchboard.settings import Settings
+from switchboard.sources.registry import Registry
 from switchboard.state import State, awaiting_redis, join, open_state
 from switchboard.telemetry.exposition import PATH as METRICS_PATH
 from switchboard.telemetry.exposition import Metrics
@@ -359,6 +360,7 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         audit=rooms.credentials.audit,
         verify_audit=partial(verify, rooms.state, settings.key_ring),
         check_plugin=rooms.servers.plugins.check,
+        registry=Registry(settings.mcp_registry_url),
         tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
         mcp_url=settings.mcp_url,
         version=__version__,

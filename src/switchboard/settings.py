@@ -125,6 +125,9 @@ class Settings(SharedSettings):
         50_000, ge=0, le=10_000_000, description="entries of the audit log that are kept; 0 for no audit log"
     )
     audit_days: int = Field(90, ge=1, le=3650, description="days for which they are kept, 1 to 3650")
+    mcp_registry_url: Url = Field(
+        "https://registry.modelcontextprotocol.io", description="registry that servers are searched in and added from"
+    )
     metrics_port: int = Field(
         0, ge=0, le=65535, description="port on which /metrics is open without a token; 0 for none"
     )

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance, statu
 
 from tests.admin.conftest import FILE
 from tests.sessions.conftest import serving
+from tests.sources.registry import registry
 from tools.fleet.redis_server import RedisServer
 
 EXAMPLES = 10
@@ -38,7 +39,10 @@ def served(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
     async def serve() -> None:
         async with AsyncExitStack() as stack:
-            worker = await stack.enter_async_context(serving(redis_server.url, config_file=file))
+            local = await stack.enter_async_context(registry())
+            worker = await stack.enter_async_context(
+                serving(redis_server.url, config_file=file, mcp_registry_url=local.url)
+            )
             ready.append(f"http://localhost:{worker.port}")
             started.set()
             await ended.wait()

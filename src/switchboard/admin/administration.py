@@ -15,6 +15,7 @@ from switchboard.identity import Principal
 from switchboard.identity.scopes import missing
 from switchboard.outbound_auth.connectables import Connectable, Connectables
 from switchboard.sessions.records import Records
+from switchboard.sources.registry import Registry
 from switchboard.state import State
 from switchboard.tasks.store import Store
 from switchboard.vault import Vault
@@ -98,6 +99,9 @@ class Administration:
 
     check_plugin: Callable[[str, PluginSection], None]
     """Has this worker's plugin of a name look at a section for it; raises ConfigurationError if it refuses that."""
+
+    registry: Registry
+    """Of MCP servers, for what could be added."""
 
     tag_key: bytes = field(repr=False)
     """Of entity tags: what they are made of may hold secrets, which nobody is to find by trying."""

@@ -79,6 +79,7 @@ def made(administration: Administration) -> FastAPI:
         credentials,
         offer,
         plugins,
+        registry,
         servers,
         sessions,
         tasks,
@@ -114,7 +115,7 @@ def made(administration: Administration) -> FastAPI:
     )
     problems.handle(api)
     api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state, access).__call__)
-    rooms = (workers, servers, plugins, offer, sessions, tasks, credentials, connections, configuration, audit)
-    for room in rooms:
+    rooms = (workers, servers, plugins, offer, sessions, tasks, credentials, connections, registry, configuration)
+    for room in (*rooms, audit):
         api.include_router(room.routes(administration))
     return api

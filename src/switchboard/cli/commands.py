@@ -39,6 +39,8 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "doctor": Place("switchboard.cli.doctor", "doctor", "Check what this server needs, and say what to mend."),
     "config": Place("switchboard.cli.config_commands", "app", "The configuration file: check, show, import."),
     "servers": Place("switchboard.cli.servers_commands", "app", "The servers behind this one."),
+    "search": Place("switchboard.cli.configuring.registry_commands", "search", "Find servers in the MCP registry."),
+    "add": Place("switchboard.cli.configuring.registry_commands", "add", "Add a server from the MCP registry."),
     "plugins": Place("switchboard.cli.plugins_commands", "app", "Plugins: what there is, changes, a new one."),
     "vault": Place("switchboard.cli.vault.vault_commands", "app", "The credentials: status, new keys, backups."),
     "audit": Place("switchboard.cli.vault.audit_commands", "app", "The audit log: show it, and see that it is whole."),

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
-import httpx2
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from switchboard.cli.client.server import AsJson, CallFailed, Header, Insecure, Token, Url, endpoint, headers
+from switchboard.cli.client.api import asked
+from switchboard.cli.client.server import AsJson, Header, Insecure, Token, Url, endpoint, headers
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.common.visible_text import escaped
 
-TIMEOUT_S: Final = 30.0
 PAGE: Final = 500
 """Sessions of one page: the most that the API gives."""
 
@@ -34,7 +33,7 @@ def list_workers(
 ) -> None:
     """List the workers, and what each holds; `silent` is one that did not answer."""
     with ending_clearly():
-        found = _asked("GET", "workers", endpoint(url, insecure=insecure), headers(header, token))["items"]
+        found = asked("GET", "workers", endpoint(url, insecure=insecure), headers(header, token))["items"]
         if as_json:
             typer.echo(json.dumps(found))
             return
@@ -55,7 +54,7 @@ def drain_worker(
     """Have a worker leave: its streams move to others, its requests finish, then it ends."""
     with ending_clearly():
         path = f"workers/{quote(worker, safe='')}/drain"
-        told = _asked("POST", path, endpoint(url, insecure=insecure), headers(header, token))
+        told = asked("POST", path, endpoint(url, insecure=insecure), headers(header, token))
         typer.echo(json.dumps(told)) if as_json else say(f"worker {told['id']} is leaving")
 
 
@@ -92,7 +91,7 @@ def end_session(
     """End a session: its streams close on every worker, and its next request is refused."""
     with ending_clearly():
         path = f"sessions/{quote(session, safe='')}"
-        _asked("DELETE", path, endpoint(url, insecure=insecure), headers(header, token))
+        asked("DELETE", path, endpoint(url, insecure=insecure), headers(header, token))
         typer.echo(json.dumps({"ended": session})) if as_json else say(f"session {session} is ended")
 
 
@@ -106,30 +105,6 @@ def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def _sessions(url: str, sent: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     cursor: str | None = ""
     while cursor is not None:
-        page = _asked("GET", "sessions", url, sent, limit=PAGE, cursor=cursor)
+        page = asked("GET", "sessions", url, sent, limit=PAGE, cursor=cursor)
         yield from page["items"]
         cursor = page["next_cursor"]
-
-
-def _asked(method: str, path: str, url: str, sent: Mapping[str, str], **query: str | int) -> Any:
-    """What the API answered; None where it answers without a body.
-
-    Raises:
-        CallFailed: it cannot be reached, refused, or is no API of ours.
-    """
-    address = urljoin(url, f"api/{path}")
-    try:
-        answer = httpx2.request(method, address, headers=dict(sent), params=query, timeout=TIMEOUT_S)
-        document = answer.json() if answer.content else None
-    except httpx2.HTTPError as error:
-        raise CallFailed(f"{address} cannot be reached: {error}") from error
-    except ValueError:
-        document = None
-    if answer.status_code == 401:
-        raise CallFailed(f"{address} needs a token with the scope admin: give it as --token or SWITCHBOARD_TOKEN")
-    if not answer.is_success:
-        detail = document.get("detail") if isinstance(document, dict) else None
-        raise CallFailed(f"{address} answered {answer.status_code}: {escaped(str(detail or 'is it this server?'))}")
-    if document is None and answer.status_code != 204:
-        raise CallFailed(f"{address} answered {answer.status_code}, and no JSON: is it this server's address?")
-    return document
