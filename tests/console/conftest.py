@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page, expect
 
 from tests.account.conftest import mcp_token, open_house, provider
 from tests.admin.conftest import FILE, Fleet, api
@@ -38,3 +39,33 @@ async def fleet(fleet_redis: str, tmp_path_factory: pytest.TempPathFactory) -> A
         api(second) as b,
     ):
         yield Fleet((first, second), a, b)
+
+
+@asynccontextmanager
+async def opening_page(chromium: Browser, port: int) -> AsyncIterator[Page]:
+    """A page of the worker at a port; a script that fails fails the test."""
+    base = f"http://localhost:{port}/admin/"
+    context = await chromium.new_context(
+        base_url=base, viewport={"width": 1280, "height": 800}, reduced_motion="reduce"
+    )
+    opened = await context.new_page()
+    opened.set_default_timeout(8_000)
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    yield opened
+    await context.close()
+    assert not faults
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(chromium: Browser, fleet: Fleet) -> AsyncIterator[Page]:
+    """A page of the first worker."""
+    async with opening_page(chromium, fleet.workers[0].port) as opened:
+        yield opened
+
+
+async def at(page: Page, name: str) -> None:
+    """Open a page of the console, and wait until it shows what it is about."""
+    await page.goto(name)
+    await expect(page.locator("#page")).to_have_attribute("aria-busy", "false", timeout=30_000)
+    await expect(page.locator("#page > .note.bad")).to_have_count(0)

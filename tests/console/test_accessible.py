@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
-import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from switchboard.console.console import PAGES
 from tests.admin.conftest import Fleet
+from tests.console.conftest import at
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,6 +28,7 @@ DIALOGS: Final = {
     "tools": "Try longRunningOperation",
     "plugins": "Configure everything",
     "presets": "Make a preset",
+    "credentials": "Set a value",
 }
 """By the page, the button that opens a dialog on it."""
 
@@ -46,24 +46,6 @@ OUTLINED: Final = """() => {
 """What has the focus now, and whether a person sees that it has."""
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(chromium: Browser, fleet: Fleet) -> AsyncIterator[Page]:
-    base = f"http://localhost:{fleet.workers[0].port}/admin/"
-    context = await chromium.new_context(
-        base_url=base, viewport={"width": 1280, "height": 800}, reduced_motion="reduce"
-    )
-    opened = await context.new_page()
-    opened.set_default_timeout(8_000)
-    yield opened
-    await context.close()
-
-
-async def opened(page: Page, name: str) -> None:
-    await page.goto(name)
-    await expect(page.locator("#page")).to_have_attribute("aria-busy", "false")
-    await expect(page.locator("#page > .note.bad")).to_have_count(0)
-
-
 async def findings(page: Page, rule: str = "") -> list[str]:
     """What axe finds serious or critical, by all its rules or one."""
     options = {"resultTypes": ["violations"]} | ({"runOnly": [rule]} if rule else {})
@@ -78,7 +60,7 @@ async def findings(page: Page, rule: str = "") -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 async def test_axe_finds_nothing_serious_on_a_page_and_in_its_dialog(page: Page, name: str) -> None:
-    await opened(page, name)
+    await at(page, name)
     for scheme, width, rule in LOOKS:
         await page.emulate_media(color_scheme=scheme)
         await page.set_viewport_size({"width": width, "height": 800})
@@ -94,7 +76,7 @@ async def test_axe_finds_nothing_serious_on_a_page_and_in_its_dialog(page: Page,
 
 @pytest.mark.parametrize("name", PAGES)
 async def test_the_tab_key_reaches_every_control_and_shows_where_it_is(page: Page, name: str) -> None:
-    await opened(page, name)
+    await at(page, name)
     reached: list[str] = []
     while True:
         await page.keyboard.press("Tab")
@@ -113,7 +95,7 @@ async def test_the_tab_key_reaches_every_control_and_shows_where_it_is(page: Pag
 
 
 async def test_a_dialog_is_left_with_escape_and_the_focus_goes_back_to_its_button(page: Page) -> None:
-    await opened(page, "servers")
+    await at(page, "servers")
     button = page.get_by_role("button", name="Add a server")
     await button.focus()
     await page.keyboard.press("Enter")
@@ -128,7 +110,7 @@ async def test_a_dialog_is_left_with_escape_and_the_focus_goes_back_to_its_butto
 async def test_a_server_is_switched_on_with_the_keyboard_and_the_focus_stays_in_its_row(
     page: Page, fleet: Fleet
 ) -> None:
-    await opened(page, "servers")
+    await at(page, "servers")
     await page.get_by_role("button", name="Enable off").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Disable off")).to_be_focused()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.admin.conftest import Fleet
 
@@ -40,20 +38,6 @@ SHOW_FORM = """async (schema) => {
   window.form = fields(schema);
   document.getElementById("page").replaceChildren(...window.form.elements);
 }"""
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(chromium: Browser, fleet: Fleet) -> AsyncIterator[Page]:
-    """A page of the first worker."""
-    base = f"http://localhost:{fleet.workers[0].port}/admin/"
-    context = await chromium.new_context(base_url=base, viewport={"width": 1280, "height": 800})
-    opened = await context.new_page()
-    opened.set_default_timeout(8_000)
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    yield opened
-    await context.close()
-    assert not faults
 
 
 async def test_a_server_is_switched_on_and_off_with_a_button(page: Page, fleet: Fleet) -> None:
@@ -158,14 +142,3 @@ async def test_a_form_reads_nested_objects_lists_choices_and_what_is_left_empty(
         "stops": ["Rome", "Oslo"],
         "seats": 2,
     }
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["servers", "tools", "presets"])
-async def test_a_page_fits_a_phone(page: Page, name: str, scheme: Any) -> None:
-    await page.set_viewport_size({"width": 390, "height": 844})
-    await page.emulate_media(color_scheme=scheme)
-    await page.goto(name)
-    await expect(page.locator("#page")).to_have_attribute("aria-busy", "false")
-
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 390

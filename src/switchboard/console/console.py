@@ -44,7 +44,9 @@ PAGES: Final[Mapping[str, str]] = {
     "tools": "Tools",
     "plugins": "Plugins",
     "presets": "Presets",
+    "credentials": "Credentials",
     "sessions": "Sessions",
+    "tasks": "Tasks",
     "audit": "Audit",
     "configuration": "Configuration",
 }

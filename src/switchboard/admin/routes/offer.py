@@ -12,6 +12,7 @@ from switchboard.admin.changes import Changes
 from switchboard.admin.paging import Cursor, Limit, Page, cut
 from switchboard.admin.problems import not_found
 from switchboard.catalog.pages import Entry
+from switchboard.catalog.selection import Wish, resolved
 
 
 class Tool(BaseModel):
@@ -35,6 +36,8 @@ class ToolDefinition(Tool):
     """One tool, with everything that clients are told of it."""
 
     definition: dict[str, Any]
+    presets: list[str] = []
+    """The presets whose URLs show it."""
 
 
 class Preset(BaseModel):
@@ -82,7 +85,13 @@ def routes(administration: Administration) -> APIRouter:
         entry = administration.catalog().tools.find(name)
         if entry is None:
             raise not_found("tool", name)
-        return ToolDefinition(**_tool(entry), definition=dict(entry.wire))
+        found = (await changes.written()).configuration
+        shown = [
+            preset
+            for preset in found.presets
+            if resolved(Wish(preset), found.presets, found.tool_search).admits("tools", entry)
+        ]
+        return ToolDefinition(**_tool(entry), definition=dict(entry.wire), presets=shown)
 
     @router.get("/presets")
     async def list_presets() -> Presets:

@@ -30,6 +30,8 @@ class Worker(BaseModel):
     """What it served within the last minutes: requests a second, errors, latencies."""
     servers: dict[str, str] = {}
     """How it is doing with each server: the phase, or the condition of a running one."""
+    connections: dict[str, int] = {}
+    """Sessions and child processes that it holds with each server, if any."""
     problem: str | None = None
     """Why the configuration that is written is not in force there."""
 
@@ -99,5 +101,6 @@ def _worker(worker: str, told: Told | None, beats: dict[str, str]) -> Worker:
         requests=told.get("requests"),
         rates=dict(told.get("rates", {})),
         servers=servers,
+        connections={each["name"]: each["connections"] for each in told.get("servers", ()) if each["connections"]},
         problem=told.get("problem"),
     )

@@ -1,5 +1,5 @@
 // The configuration in force, changes of it, what was before, and a way back.
-import { api, button, confirmed, field, h, late, parsed, renew, say, table, when } from "./console.js";
+import { api, button, confirmed, field, h, late, many, parsed, renew, say, table, when } from "./console.js";
 
 export default async function open(view) {
   const place = h("div", {});
@@ -46,7 +46,7 @@ export default async function open(view) {
           await api(`/configuration/history/${each.revision}/restore`, { method: "POST" });
           say(`Revision ${each.revision} is in force again`); await load();
         }), { label: `Restore revision ${each.revision}` }), "do"],
-      ], history, { caption: `${history.length} revisions`, empty: "No changes yet." }),
+      ], history, { caption: many(history.length, "revision"), empty: "No changes yet." }),
     );
   }
 

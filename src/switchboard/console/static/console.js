@@ -191,21 +191,34 @@ export function late(act, ms = 250) {
 export const ago = (seconds) => seconds === null || seconds === undefined ? "—"
   : seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.floor(seconds / 60)} min` : seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} days`;
 
+export const many = (count, word) => `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;
+
 export const when = (unix) => h("time", { datetime: new Date(unix * 1000).toISOString() }, new Date(unix * 1000).toLocaleString());
 
-// A list that is loaded page by page: `load(cursor)` gives {items, next_cursor, total}, `show(items)` elements.
+// A list that is loaded page by page: `load(cursor)` gives {items, next_cursor, total}, `show(items, found)` elements. What is
+// the same as before is left as it is; an answer to an older question than the last is not shown.
 export function paged(load, show) {
   const place = h("div", {});
   let items = [];
+  let pages = 0;
+  let asked = 0;
+  let last = "";
   const more = async (cursor) => {
+    const mine = ++asked;
     const found = await load(cursor);
+    if (mine !== asked) return;
+    const same = JSON.stringify(found);
+    if (!cursor && pages === 1 && same === last) return;
     items = cursor ? [...items, ...found.items] : found.items;
-    renew(place, show(items, found), found.next_cursor ? h("p", {}, button("Show more", () => more(found.next_cursor), { changes: false })) : "");
+    pages = cursor ? pages + 1 : 1;
+    last = same;
+    renew(place, show(items, { total: items.length, ...found }), found.next_cursor ? h("p", {}, button("Show more", () => more(found.next_cursor), { changes: false })) : "");
   };
-  return { place, reload: () => more("") };
+  return { place, reload: () => more(""), atFirst: () => pages <= 1 };
 }
 
 async function start() {
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   const page = document.getElementById("page");
   try {
     const { default: open } = await import(`./${root.page}.js`);

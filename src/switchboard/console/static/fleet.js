@@ -1,20 +1,34 @@
 // Fleet: workers as columns, what each holds as rows, live.
 import { ago, api, base, button, confirmed, h, renew, say, state, svg } from "./console.js";
 
-const STATES = { serving: "good", draining: "late", silent: "bad" };
-export const SERVER_STATES = { running: "good", healthy: "good", disabled: "plain", preparing: "late", failed: "bad" };
-const seen = new Map(); // every worker that was shown, so that one that is gone is seen to be gone
+const STATES = { serving: "good", draining: "late", left: "plain", silent: "bad", dead: "bad" };
+const SERVER_STATES = { running: "good", healthy: "good", disabled: "plain", failed: "bad" };
+export const kindOf = (word) => SERVER_STATES[word] ?? (/open|down|fail|dead|unhealthy/.test(word) ? "bad" : "late"); // of a server's state
+const TOLD_MS = 60000; // how long a worker that is gone is shown as that
+const LATE_MS = 7000; // without an event for so long, what is shown is old
+const ROWS = 40;
 
 const number = (value, digits = 0) => value === null || value === undefined ? "—" : value.toLocaleString(undefined, { maximumFractionDigits: digits });
+const total = (workers, name) => workers.reduce((sum, each) => sum + (each[name] ?? 0), 0);
 
-function chart(history, title) {
-  const most = Math.max(1, ...history.map((each) => each.per_second));
+// A line of what `read` gives of each point of the history; points with errors are marked below it.
+function chart(history, read, title) {
+  const most = Math.max(1, ...history.map((each) => read(each) ?? 0));
   const step = 100 / Math.max(1, history.length - 1);
-  const at = (each, index) => `${(index * step).toFixed(2)},${(28 - (each.per_second / most) * 26).toFixed(2)}`;
-  const line = history.map(at).join(" ");
+  const line = history.map((each, index) => `${(index * step).toFixed(2)},${(28 - ((read(each) ?? 0) / most) * 26).toFixed(2)}`).join(" ");
   const errors = history.flatMap((each, index) => each.errors ? [svg("rect", { class: "errors", x: Math.min(99, index * step), y: 24, width: 1, height: 6 })] : []);
   return svg("svg", { class: "chart", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": title },
     svg("polygon", { class: "area", points: `0,30 ${line} 100,30` }), svg("polyline", { class: "line", points: line }), ...errors);
+}
+
+function charts(worker) {
+  const rates = worker.rates ?? {};
+  const history = rates.history ?? [];
+  if (!history.length) return h("p", { class: "small soft none" }, worker.state === "serving" ? "The first rates come within seconds." : "It tells nothing of its rates.");
+  const one = (title, now, picture) => h("figure", {}, h("figcaption", {}, h("span", {}, title), h("strong", {}, now)), picture);
+  return h("div", { class: "charts" },
+    one("requests/s", number(rates.per_second, 1), chart(history, (each) => each.per_second, `Requests a second of ${worker.id} within the last minutes, ${number(rates.per_second, 1)} now`)),
+    one("p95 ms", number(rates.p95_ms, 1), chart(history, (each) => each.p95_ms, `Latency of ${worker.id} that 95 of 100 requests stay below within the last minutes, ${number(rates.p95_ms, 1)} ms now`)));
 }
 
 function card(worker) {
@@ -24,55 +38,93 @@ function card(worker) {
     async () => { await api(`/workers/${worker.id}/drain`, { method: "POST" }); say(`${worker.id} is leaving; its streams move to other workers`); }),
   { label: `Drain ${worker.id}` });
   if (worker.state !== "serving") drain.disabled = true;
-  const history = rates.history ?? [];
-  return h("section", { class: "panel", "aria-label": `Worker ${worker.id}` },
+  const facts = [["streams", number(worker.streams)], ["running", number(worker.requests)], ["p50 ms", number(rates.p50_ms, 1)], ["errors/min", number(rates.errors), rates.errors]];
+  return h("section", { class: `panel worker ${worker.state}`, "aria-label": `Worker ${worker.id}` },
     h("div", { class: "spread" }, h("h3", { class: "mono" }, worker.id), state(worker.state, STATES[worker.state] ?? "bad")),
-    history.length ? chart(history, `Requests a second within the last minutes, ${number(rates.per_second, 1)} now`) : h("p", { class: "small soft" }, "No rates yet."),
-    h("dl", { class: "facts" }, [
-      ["requests/s", number(rates.per_second, 1)], ["errors", number(rates.errors)], ["p50 / p95 ms", `${number(rates.p50_ms, 1)} / ${number(rates.p95_ms, 1)}`],
-      ["streams", number(worker.streams)], ["running", number(worker.requests)], ["up", ago(worker.uptime_s)],
-    ].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    charts(worker),
+    h("dl", { class: "facts" }, facts.map(([name, value, bad]) => h("div", {}, h("dt", {}, name), h("dd", { class: bad ? "bad" : null }, value)))),
     worker.problem && h("p", { class: "small bad" }, worker.problem),
-    h("div", { class: "spread small soft" }, worker.version || "", drain));
+    worker.state === "silent" && h("p", { class: "small bad" }, "It does not answer: it is busy, stopped, or was lost within the last seconds."),
+    worker.state === "left" && h("p", { class: "small soft" }, "It was drained and has ended. Its streams and sessions are with other workers."),
+    worker.state === "dead" && h("p", { class: "small bad" }, `It gave its last sign of life ${ago(Math.round((Date.now() - worker.at) / 1000))} ago. Its sessions go on with other workers.`),
+    h("div", { class: "spread small soft" }, `${worker.version || ""} · up ${ago(worker.uptime_s)}`, drain));
 }
 
-function servers(workers) {
-  const names = [...new Set(workers.flatMap((each) => Object.keys(each.servers ?? {})))].sort();
-  if (!names.length) return h("p", { class: "panel soft" }, "No servers are configured. ", h("a", { href: `${base}/servers` }, "Add one"), ".");
-  return h("div", { class: "scroll", role: "region", "aria-label": "Servers by worker", tabindex: 0 }, h("table", {},
-    h("caption", {}, "How each worker is doing with each server"),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Server"), workers.map((each) => h("th", { scope: "col", class: "mono" }, each.id)))),
-    h("tbody", {}, names.map((name) => h("tr", {}, h("th", { scope: "row" }, name), workers.map((each) => {
-      const word = each.servers?.[name];
-      return h("td", {}, word ? state(word, SERVER_STATES[word] ?? "late") : "—");
-    }))))));
+// Of each worker how much of the fleet's streams and requests it holds.
+const share = (worker, name, all) => h("td", {}, h("span", { class: "share" }, h("span", { class: "mono" }, number(worker[name])),
+  svg("svg", { class: "bar", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { width: all ? (100 * (worker[name] ?? 0)) / all : 0, height: 6, rx: 2 }))));
+
+function child(worker, name) {
+  const word = worker.servers?.[name];
+  const held = worker.connections?.[name];
+  return h("td", {}, word ? [state(word, kindOf(word)), held ? h("div", { class: "small soft" }, `${held} connection${held === 1 ? "" : "s"}`) : ""] : "—");
+}
+
+// What somebody has to look at comes first.
+function troubled(workers, name) {
+  const kinds = workers.map((each) => each.servers?.[name]).filter(Boolean).map(kindOf);
+  return kinds.includes("bad") ? 0 : kinds.includes("late") ? 1 : kinds.includes("good") ? 2 : 3;
+}
+
+function held(workers, wanted) {
+  const names = [...new Set(workers.flatMap((each) => Object.keys(each.servers ?? {})))].filter((name) => name.includes(wanted));
+  const rows = names.map((name) => [troubled(workers, name), name]).sort(([a, x], [b, y]) => a - b || x.localeCompare(y)).map(([, name]) => name);
+  const caption = rows.length > ROWS ? `The first ${ROWS} of ${rows.length} servers, those in trouble first: search for others` : "Streams, running requests, and each server with its connections, by worker";
+  return h("div", { class: "scroll", role: "region", "aria-label": "What each worker holds", tabindex: 0 }, h("table", {},
+    h("caption", {}, caption),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Held"), workers.map((each) => h("th", { scope: "col", class: "mono" }, each.id)))),
+    h("tbody", {},
+      [["streams", "Streams"], ["requests", "Running requests"]].map(([name, title]) => h("tr", {}, h("th", { scope: "row" }, title), workers.map((each) => share(each, name, total(workers, name))))),
+      rows.slice(0, ROWS).map((name) => h("tr", {}, h("th", { scope: "row" }, name), workers.map((each) => child(each, name)))))),
+  !names.length && h("p", { class: "soft none" }, wanted ? "No server is called like that." : ["No servers are configured. ", h("a", { href: `${base}/servers` }, "Add one"), "."]));
 }
 
 export default async function open(view) {
   const cards = h("div", { class: "cards" });
   const grid = h("div", {});
   const sums = h("p", { class: "soft", id: "sums" });
-  view.append(sums, cards, h("h2", {}, "Servers"), grid);
+  const old = h("p", { class: "note bad", role: "alert", hidden: true });
+  const search = h("input", { type: "search", placeholder: "Name of a server" });
+  view.append(old, sums, cards, h("h2", {}, "What each worker holds"), h("div", { class: "tools" }, h("label", {}, h("span", {}, "Search servers"), search)), grid);
+  const seen = new Map(); // every worker that was shown, so that one that died is seen to be dead
   let sessions = null;
+  let fleet = { items: [] };
+  let told = Date.now();
   const count = async () => { try { sessions = (await api("/sessions?limit=1")).total; } catch { sessions = null; } };
 
-  function show(fleet) {
-    const now = new Map(fleet.items.map((each) => [each.id, each]));
-    for (const [worker, each] of now) seen.set(worker, { each, at: Date.now() });
-    const gone = [...seen].filter(([worker, { at }]) => !now.has(worker) && Date.now() - at < 60000)
-      .map(([, { each }]) => ({ ...each, state: "gone", streams: 0, requests: 0, rates: {}, servers: {} }));
-    const workers = [...fleet.items, ...gone];
-    renew(cards, ...workers.map(card));
-    renew(grid, servers(fleet.items));
-    const total = (name) => fleet.items.reduce((sum, each) => sum + (each[name] ?? 0), 0);
+  function show() {
+    const now = new Set(fleet.items.map((each) => each.id));
+    const dead = [...seen.values()].filter((each) => !now.has(each.id) && Date.now() - each.at < TOLD_MS)
+      .map((each) => ({ ...each, state: each.state === "draining" ? "left" : "dead", streams: 0, requests: 0, rates: {} }));
+    renew(cards, ...[...fleet.items, ...dead].map(card));
+    renew(grid, held(fleet.items, search.value.trim()));
     const rate = fleet.items.reduce((sum, each) => sum + (each.rates?.per_second ?? 0), 0);
-    sums.textContent = `${fleet.items.length} workers · ${number(sessions)} sessions · ${number(total("streams"))} streams · ${number(rate, 1)} requests a second`;
+    const parts = [[fleet.items.length, "worker"], [sessions, "session"], [total(fleet.items, "streams"), "stream"]].map(([many, word]) => `${number(many)} ${word}${many === 1 ? "" : "s"}`);
+    sums.textContent = `${parts.join(" · ")} · ${number(rate, 1)} requests a second`;
+  }
+  function take(found) {
+    fleet = found;
+    told = Date.now();
+    for (const each of fleet.items) if (each.state !== "silent" || !seen.has(each.id)) seen.set(each.id, { ...each, at: told });
+    old.hidden = true;
+    show();
   }
 
   await count();
-  show(await api("/workers"));
+  take(await api("/workers"));
+  search.addEventListener("input", show);
+  let events;
+  function watch() {
+    events = new EventSource(`${base}/events`);
+    events.addEventListener("fleet", (event) => take(JSON.parse(event.data)));
+    events.addEventListener("error", () => { if (events.readyState === EventSource.CLOSED) setTimeout(watch, 2000); });
+  }
+  watch();
   setInterval(count, 10000);
-  const events = new EventSource(`${base}/events`);
-  events.addEventListener("fleet", (event) => show(JSON.parse(event.data)));
+  setInterval(() => {
+    if (Date.now() - told < LATE_MS) return;
+    old.textContent = `The worker behind this page does not answer, and no other yet. What is shown was so at ${new Date(told).toLocaleTimeString()}; it is asked again every few seconds.`;
+    old.hidden = false;
+  }, 1000);
   addEventListener("pagehide", () => events.close());
 }

@@ -1,5 +1,5 @@
 // Plugins: how each is doing, switched on and off, configured.
-import { api, button, changing, closing, dialog, field, h, id, nowIs, parsed, renew, say, state, table } from "./console.js";
+import { api, button, changing, closing, dialog, field, h, id, many, nowIs, paged, parsed, say, state, table } from "./console.js";
 
 function condition(plugin) {
   if (!plugin.enabled) return ["disabled", "plain", ""];
@@ -23,22 +23,19 @@ function configure(plugin, reload) {
 }
 
 export default async function open(view) {
-  const list = h("div", {});
   const act = (plugin, verb, done) => async () => {
     await api(`/plugins/${id(plugin.name)}/${verb}`, { method: "POST" });
     say(`${plugin.name} is ${done} on every worker`); await reload();
   };
-  async function reload() {
-    const found = (await api("/plugins")).items;
-    renew(list, table([
-      ["Plugin", (each) => [each.name, each.description && h("div", { class: "small soft" }, each.description)]],
-      ["State", (each) => { const [word, kind, why] = condition(each); return [state(word, kind), why && h("div", { class: "small" }, why)]; }],
-      ["Version", (each) => Object.values(each.workers).map((worker) => worker.version).find(Boolean) ?? "—"],
-      ["", (each) => h("span", {},
-        each.enabled ? button("Disable", act(each, "disable", "switched off"), { label: `Disable ${each.name}`, spot: `switch ${each.name}` }) : button("Enable", act(each, "enable", "switched on"), { label: `Enable ${each.name}`, spot: `switch ${each.name}` }), " ",
-        button("Configure", async () => configure(await api(`/plugins/${id(each.name)}`), reload), { label: `Configure ${each.name}` })), "do"],
-    ], found, { caption: `${found.length} plugins`, empty: "No plugins: see docs/plugins.md for a tool of your own." }));
-  }
-  view.append(h("div", { class: "tools" }, button("Look again", reload, { changes: false })), list);
+  const list = paged((cursor) => api(`/plugins?limit=100&cursor=${id(cursor)}`), (items, found) => table([
+    ["Plugin", (each) => [each.name, each.description && h("div", { class: "small soft" }, each.description)]],
+    ["State", (each) => { const [word, kind, why] = condition(each); return [state(word, kind), why && h("div", { class: "small" }, why)]; }],
+    ["Version", (each) => Object.values(each.workers).map((worker) => worker.version).find(Boolean) ?? "—"],
+    ["", (each) => h("span", {},
+      each.enabled ? button("Disable", act(each, "disable", "switched off"), { label: `Disable ${each.name}`, spot: `switch ${each.name}` }) : button("Enable", act(each, "enable", "switched on"), { label: `Enable ${each.name}`, spot: `switch ${each.name}` }), " ",
+      button("Configure", async () => configure(await api(`/plugins/${id(each.name)}`), reload), { label: `Configure ${each.name}` })), "do"],
+  ], items, { caption: `${items.length} of ${many(found.total, "plugin")}`, empty: "No plugins: see docs/plugins.md for a tool of your own." }));
+  const reload = () => list.reload();
+  view.append(h("div", { class: "tools" }, button("Look again", reload, { changes: false })), list.place);
   await reload();
 }

@@ -1,5 +1,5 @@
 // Presets: named selections, each with the URL that shows it; made, changed and removed.
-import { api, button, changing, closing, confirmed, copyable, dialog, field, h, renew, say, table } from "./console.js";
+import { api, button, changing, closing, confirmed, copyable, dialog, field, h, many, renew, say, table } from "./console.js";
 
 const LISTS = { servers: "Plugins and servers", allow: "Allow", deny: "Leave out" };
 const ABOUT = {
@@ -51,7 +51,7 @@ export default async function open(view) {
       ["Selects", (each) => h("code", {}, JSON.stringify(each.selects))],
       ["", (each) => [button("Change", () => edit(each, [], reload), { label: `Change ${each.name}` }), " ",
         button("Remove", () => remove(each), { kind: "danger", label: `Remove ${each.name}` })], "do"],
-    ], presets, { caption: `${presets.length} presets`, empty: "No presets yet: make one, and give its URL to those who need only some of the tools." }));
+    ], presets, { caption: many(presets.length, "preset"), empty: "No presets yet: make one, and give its URL to those who need only some of the tools." }));
   }
   view.append(h("div", { class: "tools" }, button("Make a preset", () => edit(null, presets.map((each) => each.name), reload), { kind: "main" })), place);
   await reload();

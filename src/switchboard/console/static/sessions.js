@@ -1,5 +1,5 @@
 // Sessions of handshake clients, and an end to one.
-import { ago, api, button, confirmed, h, id, paged, say, state, table, when } from "./console.js";
+import { ago, api, button, confirmed, h, id, many, paged, say, state, table, when } from "./console.js";
 
 export default async function open(view) {
   const list = paged((cursor) => api(`/sessions?limit=100&cursor=${id(cursor)}`), (items, found) => table([
@@ -14,7 +14,7 @@ export default async function open(view) {
       await api(`/sessions/${id(each.id)}`, { method: "DELETE" });
       say("The session is ended, on every worker"); await list.reload();
     }), { kind: "danger", label: `End session ${each.id.slice(0, 12)}` }), "do"],
-  ], items, { caption: `${items.length} of ${found.total} sessions`, empty: "No client has a session now. Clients of 2026-07-28 need none." }));
+  ], items, { caption: `${items.length} of ${many(found.total, "session")}`, empty: "No client has a session now. Clients of 2026-07-28 need none." }));
   view.append(h("div", { class: "tools" }, button("Look again", list.reload, { changes: false })), list.place);
   await list.reload();
 }

@@ -1,5 +1,5 @@
 // Tools: found by name, looked at, tried.
-import { Problem, api, base, button, closing, dialog, failed, h, id, late, paged, parsed, table } from "./console.js";
+import { Problem, api, base, button, closing, dialog, failed, h, id, late, many, paged, parsed, table } from "./console.js";
 import { fields } from "./forms.js";
 import { call } from "./mcp.js";
 
@@ -36,7 +36,6 @@ function shown(result) {
 async function look(name) {
   const tool = await api(`/tools/${id(name)}`);
   const { definition } = tool;
-  const presets = (await api("/presets")).items;
   const form = fields(definition.inputSchema);
   const raw = h("textarea", { class: "code", rows: 6, spellcheck: "false", "aria-label": "Arguments as JSON", hidden: true });
   const typed = h("div", {}, form.elements);
@@ -75,8 +74,9 @@ async function look(name) {
   await dialog(name, (close) => [
     h("p", {}, tool.description || "It says nothing of what it does."),
     h("p", { class: "small soft" }, `Answered by ${tool.provider} as ${tool.own_name} · costs a model about ${tool.tokens} tokens`),
-    h("p", { class: "small" }, "Offered ", tool.scopes.length ? `to tokens with ${tool.scopes.join(", ")} ` : "to every token with mcp:tools ",
-      tool.tags.length ? `· tags ${tool.tags.join(", ")} ` : "", presets.length ? "· " : "", presets.length ? h("a", { href: `${base}/presets` }, `${presets.length} presets may narrow it down`) : ""),
+    h("p", { class: "small", id: "offered" }, `Offered to every token with ${["mcp:tools", ...tool.scopes].join(" and ")}`, ` at ${base.replace(/admin$/, "mcp")}`,
+      tool.presets.length ? [", and by the presets ", tool.presets.map((each, index) => [index ? ", " : "", h("a", { href: `${base}/presets` }, each)])] : ", and by no preset",
+      tool.tags.length ? [". Tags: ", tool.tags.map((tag) => h("span", { class: "tag" }, tag))] : "."),
     h("details", {}, h("summary", {}, "Schema"), h("pre", { tabindex: 0 }, JSON.stringify(definition.inputSchema, null, 2))),
     h("h3", {}, "Try it"),
     h("form", { submit }, typed, raw,
@@ -100,7 +100,7 @@ export default async function open(view) {
     ["Description", (each) => each.description.length > 160 ? `${each.description.slice(0, 160)}…` : each.description || "—"],
     ["Tokens", (each) => String(each.tokens), "number"],
     ["", (each) => button("Try", () => look(each.name), { changes: false, label: `Try ${each.name}` }), "do"],
-  ], items, { caption: `${items.length} of ${found.total} tools`, empty: search.value ? "No tool's name has that in it." : "No plugin or server offers a tool now." }));
+  ], items, { caption: `${items.length} of ${many(found.total, "tool")}`, empty: search.value ? "No tool's name has that in it." : "No plugin or server offers a tool now." }));
   search.addEventListener("input", late(list.reload));
   view.append(h("div", { class: "tools" }, h("label", {}, h("span", {}, "Search"), search)), list.place);
   await list.reload();
