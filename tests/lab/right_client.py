@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +58,7 @@ class RightClient:
         self._resource, self._issuer = url, ""
         self._metadata: Mapping[str, Any] = {}
         self._key = ECKey.generate_key("P-256")
+        self._told_of, self._registered = "", ""
         self._patience = MANY if fault == "no end" else ATTEMPTS
 
     async def run(self, pauses: float = 0.0) -> str:
@@ -74,10 +76,23 @@ class RightClient:
     async def _ask(self, method: str, params: Mapping[str, Any]) -> None:
         for _ in range(self._patience + 1):
             answer = await self._send(method, params)
+            if answer.status_code == 200 and answer.text.startswith("id: "):
+                event = answer.text.partition("\n")[0].removeprefix("id: ")
+                answer = await self._resumed(event)
             if answer.status_code == 200:
                 return
             await self._answer_challenge(answer)
         raise Stopped(f"{method} stays refused")
+
+    async def _resumed(self, event: str) -> httpx2.Response:
+        for _ in range(self._patience + 1):
+            headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {self._token}", "Last-Event-ID": event}
+            answer = await self._http.get(self._url, headers=headers)
+            if answer.status_code == 200:
+                assert '"This is what you may read."' in answer.text
+                return answer
+            await self._answer_challenge(answer)
+        raise Stopped("the stream stays refused")
 
     async def _send(self, method: str, params: Mapping[str, Any]) -> httpx2.Response:
         headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
@@ -97,7 +112,8 @@ class RightClient:
             raise Stopped("forbidden, and nobody says why")
         if answer.status_code == 401 and self._refresh and await self._refreshed():
             return
-        if not self._metadata:
+        if not self._metadata or said.get("resource_metadata", self._told_of) != self._told_of:
+            self._told_of = said.get("resource_metadata", "")
             await self._discover(said)
             await self._become_known()
         if JWT_BEARER in self._metadata["grant_types_supported"] and self._fault != "asks the person":
@@ -115,12 +131,15 @@ class RightClient:
             raise Stopped("the metadata are of another resource")
         if self._fault == "refuses unknown members" and "x_lab_member" in document:
             raise Stopped("what is x_lab_member?")
-        (self._issuer,) = document["authorization_servers"]
+        self._issuer = document["authorization_servers"][0]
         self._metadata = await self._first(self._issuer_addresses(), "issuer")
         if self._metadata["issuer"] != self._issuer and self._fault != "takes any issuer":
             raise Stopped("the metadata are of another issuer")
         if "S256" not in self._metadata.get("code_challenge_methods_supported", []) and self._fault != "takes any pkce":
             raise Stopped("PKCE with S256 is not on offer")
+        if self._fault == "mixes issuers":
+            other = document["authorization_servers"][-1]
+            self._metadata = {**self._metadata, "authorization_endpoint": f"{other}/authorize"}
 
     def _resource_addresses(self, said: Mapping[str, str]) -> Iterator[str]:
         parts = urlsplit(self._url)
@@ -153,15 +172,21 @@ class RightClient:
         where = self._metadata.get("registration_endpoint")
         if self._fault == "registers anywhere":
             where = where or f"{self._issuer}/register"
+        if self._registered and self._registered != self._issuer and self._fault != "keeps its id":
+            self._id = ""
         if self._id:
             self._id = "another" if self._fault == "another id" else self._id
         elif where:
             body: dict[str, Any] = {"redirect_uris": [REDIRECT], "client_name": "right client"}
             body["jwks"] = {"keys": [self._key.as_dict(private=False)]}
+            body["application_type"] = "native"
+            if self._fault == "no application type":
+                del body["application_type"]
             answer = await self._http.post(where, json=body)
             if answer.status_code != 201:
                 raise Stopped("registration was refused")
             self._id, self._secret = answer.json()["client_id"], answer.json().get("client_secret", "")
+            self._registered = self._issuer
         elif self._metadata.get("client_id_metadata_document_supported"):
             self._id = DOCUMENT
         else:
@@ -301,7 +326,15 @@ class RightClient:
             raise Stopped("token_type is not Bearer")
         if self._fault == "wants scope" and "scope" not in answer:
             raise Stopped("no scope")
-        if self._fault == "reads tokens" and answer["access_token"].count(".") != 2:
-            raise Stopped("the token is no JWT")
+        if self._fault == "reads tokens":
+            self._read(answer["access_token"])
         self._token = answer["access_token"]
         self._refresh = answer.get("refresh_token", "")
+
+    def _read(self, token: str) -> None:
+        if token.count(".") != 2:
+            raise Stopped("the token is no JWT")
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        if claims.get("aud") != self._resource or "scope" not in claims:
+            raise Stopped("the token is for another resource, or has no scopes")

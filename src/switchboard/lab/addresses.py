@@ -2,12 +2,14 @@
 
 An issuer is the address of its scenario, in a run or outside of one: `/lab/NAME`, `/lab/run/ID/NAME`. Its endpoint is
 `/mcp` below that. Metadata are where RFC 9728 §3.1 and RFC 8414 §3.1 have them for such addresses, with the path put
-after `/.well-known/…`; and, as OpenID Connect Discovery has it, at the end of the issuer's path.
+after `/.well-known/…`; and, as OpenID Connect Discovery has it, at the end of the issuer's path. A second issuer,
+where a scenario has one, is at `/second` below the first.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +23,9 @@ JWKS: Final = "jwks"
 
 ELSEWHERE: Final = "elsewhere"
 """The kind of resource metadata that are at no well-known address."""
+
+SECOND: Final = "second"
+"""The party of a scenario's second issuer."""
 
 OPEN: Final = "open"
 """The run of requests to `/lab/NAME`, which name none."""
@@ -50,6 +55,7 @@ _KINDS: Final = {
     "/idp/authorize": "authorize",
     "/idp/token": "token",
 }
+_OF_RESOURCE: Final = frozenset({Place.MCP, Place.RESOURCE_METADATA, Place.COMPANY})
 _RUN_ID: Final = r"[A-Za-z0-9_-]{4,64}"
 
 
@@ -62,6 +68,14 @@ class Address:
     place: Place
     kind: str = ""
     """Of metadata: the name after `/.well-known/`, `APPENDED_OPENID`, `JWKS` or `ELSEWHERE`."""
+
+    party: str = ""
+    """Which issuer: the first, or `SECOND`."""
+
+
+def parties(scenario: Scenario) -> Sequence[str]:
+    """The issuers of a scenario."""
+    return ("",) if scenario.behaviour.discovery.issuers == "one" else ("", SECOND)
 
 
 class Addresses:
@@ -76,6 +90,7 @@ class Addresses:
         at = re.escape(urlsplit(base_uri).path) + rf"/lab(?:/run/(?P<run>{_RUN_ID}))?/(?P<name>[a-z0-9-]+)"
         below = "|".join(map(re.escape, _BELOW))
         kinds = "|".join(_WELL_KNOWN)
+        at += rf"(?:/(?P<party>{SECOND}))?"
         self._own = re.compile(rf"{at}(?P<below>{below})")
         self._inserted = re.compile(rf"/\.well-known/(?P<kind>{kinds}){at}(?P<mcp>/mcp)?")
 
@@ -89,12 +104,15 @@ class Addresses:
                 return None
         else:
             return None
-        scenario = BY_NAME.get(found["name"])
-        return None if scenario is None else Address(found["run"] or OPEN, scenario, place, kind)
+        scenario, party = BY_NAME.get(found["name"]), found["party"] or ""
+        if scenario is None or (party and (place in _OF_RESOURCE or party not in parties(scenario))):
+            return None
+        return Address(found["run"] or OPEN, scenario, place, kind, party)
 
-    def issuer(self, run: str, name: str) -> str:
-        """The issuer of a scenario."""
-        return f"{self._base}/lab/{name}" if run == OPEN else f"{self._base}/lab/run/{run}/{name}"
+    def issuer(self, run: str, name: str, party: str = "") -> str:
+        """An issuer of a scenario."""
+        first = f"{self._base}/lab/{name}" if run == OPEN else f"{self._base}/lab/run/{run}/{name}"
+        return f"{first}/{party}" if party else first
 
     def company(self, run: str, name: str) -> str:
         """The identity provider of the company, where a scenario has one."""

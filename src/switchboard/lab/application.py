@@ -18,9 +18,10 @@ from switchboard.lab.company import Company
 from switchboard.lab.hops import Hop, Place
 from switchboard.lab.issuer import Issuer
 from switchboard.lab.recorder import Recorder
-from switchboard.lab.resource import MAX_BODY, Resource, message_of
+from switchboard.lab.resource import MAX_BODY, Resource, message_of, tool_of
 
 USER_AGENT: Final = "user-agent"
+RESUMES: Final = "last-event-id"
 CLIENT: Final = "client"
 """The member with a client's `clientInfo`."""
 
@@ -76,7 +77,7 @@ class Lab:
         await self._recorder.keep(
             address.run,
             address.scenario.name,
-            Hop(0, address.place, heard.status, *shown, round(seconds, 4), request.method, arrived),
+            Hop(0, address.place, heard.status, *shown, round(seconds, 4), request.method, arrived, address.party),
         )
 
     async def _answer(
@@ -105,7 +106,8 @@ class Lab:
                     return error.answer()
             case Place.MCP:
                 given = request.headers.getlist("authorization")
-                return await self._resource.refusal(address, given, body) or self._resource.unserved(request.method)
+                refused = await self._resource.refusal(address, given, body)
+                return refused or self._resource.unserved(address, request.method, request.headers, body)
 
 
 async def _body(request: Request) -> bytes | None:
@@ -125,10 +127,23 @@ def _sent(place: Place, request: Request, body: bytes) -> dict[str, str]:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         message = message_of(body)
         found = {"method": str(message.get("method", request.method)), **_client_info(message)}
-        return {**query, **found, **({"token": token} if kind.lower() == "bearer" else {})}
+        called = {"tool": tool} if (tool := tool_of(message)) else {}
+        resumes = {RESUMES: request.headers[RESUMES]} if RESUMES in request.headers else {}
+        return {**query, **found, **called, **resumes, **({"token": token} if kind.lower() == "bearer" else {})}
+    if place is Place.REGISTER:
+        return {name: str(value) for name, value in _flat(message_of(body)).items()}
     if place is Place.TOKENS or (place is Place.COMPANY and request.method == "POST"):
         return client_in(dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True)), request.headers)
     return query
+
+
+def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a JSON document that are no documents themselves; lists as words."""
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in document.items()
+        if isinstance(value, str | int | list)
+    }
 
 
 def _client_info(message: Mapping[str, Any]) -> dict[str, str]:
@@ -171,11 +186,7 @@ class _Heard:
 
     def said(self) -> dict[str, Any]:
         """Members of a JSON answer, parameters of a challenge."""
-        found: dict[str, Any] = {
-            name: " ".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in message_of(self._body).items()
-            if isinstance(value, str | int | list)
-        }
+        found = _flat(message_of(self._body))
         for part in self._headers.get("www-authenticate", "").removeprefix("Bearer ").split(", "):
             name, _, value = part.partition("=")
             found |= {name: value.strip('"')} if value else {}

@@ -92,8 +92,11 @@ class Company:
         for member, wanted in (("requested_token_type", ID_JAG), ("subject_token_type", ID_TOKEN)):
             if sent.get(member) != wanted:
                 raise RefusedRequest("invalid_request", f"{member} is not {wanted}")
-        for member, wanted in (("audience", issuer), ("resource", endpoint)):
-            if sent.get(member) != wanted:
+        for member, found, wanted in (
+            ("audience", sent.get("audience"), issuer),
+            ("resource", sent.get("resource", endpoint), endpoint),  # may be left out
+        ):
+            if found != wanted:
                 raise RefusedRequest("invalid_target", f"{member} is not {wanted}")
         identity = self._tokens.read("identity", provider, sent.get("subject_token", ""))
         if identity is None:

@@ -26,7 +26,8 @@ class Hop:
     Args:
         number: its place in the run, from 1.
         sent: parameters of the query or form; for MCP the JSON-RPC `method`, and `token` if one was in the header.
-            For the token endpoint also `client_auth`: how the client said who it is.
+            For the token endpoint also `client_auth`: how the client said who it is. For MCP
+            also the `tool` that is called.
         answered: what of the answer the rules look at: members of a JSON document, parameters of a challenge.
     """
 
@@ -41,3 +42,6 @@ class Hop:
 
     at: float = 0.0
     """When it came, in Unix seconds."""
+
+    party: str = ""
+    """Which issuer was asked, where a scenario has more than one; empty for its first."""

@@ -20,7 +20,7 @@ from switchboard.lab.answers import NO_STORE, RefusedRequest, Unusable, with_par
 from switchboard.lab.clients import KnownClients, takes
 from switchboard.lab.resource import UNKNOWN
 from switchboard.lab.scenarios.model import INSERTED_OAUTH, Answers
-from switchboard.lab.tokens import CODE_S, REFRESH_S, Tokens
+from switchboard.lab.tokens import CODE_S, IDENTIFIER, REFRESH_S, Tokens
 
 WRONG_ISS: Final = "https://elsewhere.invalid"
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -85,7 +85,7 @@ class Issuer:
             document["authorization_grant_profiles_supported"] = ["urn:ietf:params:oauth:grant-profile:id-jag"]
         if does.clients.known == "by document":
             document["client_id_metadata_document_supported"] = True
-        if does.answers.iss != "not advertised":
+        if does.answers.iss not in ("not advertised", "unannounced"):
             document["authorization_response_iss_parameter_supported"] = True
         if does.discovery.pkce is not None:
             document["code_challenge_methods_supported"] = list(does.discovery.pkce)
@@ -99,6 +99,9 @@ class Issuer:
         redirects = body.get("redirect_uris")
         if not isinstance(redirects, list) or not redirects or not all(isinstance(each, str) for each in redirects):
             return RefusedRequest("invalid_redirect_uri", "redirect_uris is a list of URLs, and not empty").answer()
+        if does.native_only and body.get("application_type") != "native":
+            asked = "redirect_uris on http are for application_type=native alone, and without it a client is `web`"
+            return RefusedRequest("invalid_redirect_uri", asked).answer()
         kept = {"redirect_uris": redirects[:10], "client_name": str(body.get("client_name", ""))[:100]}
         if does.auth == "private_key_jwt":
             if not isinstance(body.get("jwks"), dict) or len(str(body["jwks"])) > MOST_KEYS:
@@ -126,7 +129,7 @@ class Issuer:
         if decided != "allow" or does.answers.consent == "denied":
             return self._back(address, sent, {"error": "access_denied", "error_description": "The person said no"})
         kept = {name: sent.get(name, "") for name in ("client_id", "redirect_uri", "code_challenge")}
-        code = {**kept, "scope": _granted(sent, does.answers)}
+        code = {**kept, "scope": _granted(sent, does.answers), "audience": sent.get("audience", "")}
         return self._back(address, sent, {"code": self._tokens.make("code", self._issuer(address), CODE_S, code)})
 
     async def token(self, address: Address, sent: Mapping[str, str]) -> Response:
@@ -144,10 +147,10 @@ class Issuer:
             grant = by_grant.get(sent.get("grant_type", ""))
             if grant is None:
                 raise RefusedRequest("unsupported_grant_type", "authorization_code or refresh_token")
-            scope = await grant(address, sent)
+            granted = await grant(address, sent)
         except RefusedRequest as refused:
             return refused.answer()
-        return JSONResponse(self._tokens_of(address, scope, sent.get("client_id", "")), headers=NO_STORE)
+        return JSONResponse(self._tokens_of(address, granted, sent.get("client_id", "")), headers=NO_STORE)
 
     async def _instead(self, does: Answers, sent: Mapping[str, str]) -> Response | None:
         """What the endpoint answers in place of what it should."""
@@ -162,10 +165,12 @@ class Issuer:
                 await self._sleep(SLOW_S)
         return None
 
-    def _tokens_of(self, address: Address, scope: str, client: str) -> dict[str, Any]:
+    def _tokens_of(self, address: Address, granted: Mapping[str, Any], client: str) -> dict[str, Any]:
         does, issuer = address.scenario.behaviour.answers, self._issuer(address)
-        kept = {"scope": scope, "aud": self._addresses.endpoint(address.run, address.scenario.name)}
-        access = self._tokens.make("access", issuer, does.token_seconds, kept)
+        scope = str(granted["scope"])
+        kept = {"scope": scope, "audience": granted.get("audience", "")}
+        scopes = {"scp": scope.split()} if does.scp else {"scope": scope}
+        access = self._tokens.make("access", issuer, does.token_seconds, {**scopes, **self._audience(address, granted)})
         said: dict[str, Any] = {
             "access_token": self._tokens.opaque(access) if does.opaque else access,
             "token_type": does.type_said,
@@ -177,16 +182,28 @@ class Issuer:
             said["refresh_token"] = self._tokens.make("refresh", issuer, REFRESH_S, {**kept, "client": client})
         return said
 
+    def _audience(self, address: Address, granted: Mapping[str, Any]) -> Mapping[str, str]:
+        endpoint = self._addresses.endpoint(address.run, address.scenario.name)
+        match address.scenario.behaviour.answers.audience:
+            case "identifier":
+                return {"aud": IDENTIFIER}
+            case "none":
+                return {}
+            case "asked for" if granted.get("audience") != endpoint:
+                return {"aud": f"{self._issuer(address)}/userinfo"}
+            case _:
+                return {"aud": endpoint}
+
     def _back(self, address: Address, sent: Mapping[str, str], values: Mapping[str, str]) -> Response:
         """The way back to the client, with `state` and `iss` as the scenario has them."""
         does, back = address.scenario.behaviour.answers, dict(values)
         if "state" in sent and does.state != "missing":
             back["state"] = sent["state"] if does.state == "right" else "not-the-state-that-was-sent"
-        if does.iss in ("right", "wrong"):
+        if does.iss in ("right", "wrong", "unannounced"):
             back["iss"] = self._issuer(address) if does.iss == "right" else WRONG_ISS
         return RedirectResponse(with_params(sent["redirect_uri"], back), 303)
 
-    async def _by_code(self, address: Address, sent: Mapping[str, str]) -> str:
+    async def _by_code(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
         code = self._tokens.read("code", self._issuer(address), sent.get("code", ""))
         if code is None or not await self._once(code["jti"]):
             raise RefusedRequest("invalid_grant", "the code is unknown, over, or was used")
@@ -195,16 +212,16 @@ class Issuer:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(sent.get("code_verifier", "").encode()).digest())
         if not hmac.compare_digest(challenge.rstrip(b"="), code["code_challenge"].encode()):
             raise RefusedRequest("invalid_grant", "code_verifier does not fit code_challenge (RFC 7636 §4.6)")
-        return str(code["scope"])
+        return code
 
-    async def _by_refresh(self, address: Address, sent: Mapping[str, str]) -> str:
+    async def _by_refresh(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
         kept = self._tokens.read("refresh", self._issuer(address), sent.get("refresh_token", ""))
         refused = address.scenario.behaviour.answers.refresh == "refused"
         if kept is None or refused or kept["client"] != sent.get("client_id") or not await self._once(kept["jti"]):
             raise RefusedRequest("invalid_grant", "the refresh token is unknown, over, used, or another client's")
-        return str(kept["scope"])
+        return kept
 
-    async def _by_assertion(self, address: Address, sent: Mapping[str, str]) -> str:
+    async def _by_assertion(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
         """RFC 7523 §2.1 with an ID-JAG of the company's provider, for this issuer, endpoint and client."""
         run, name = address.run, address.scenario.name
         provider, wanted = self._addresses.company(run, name), {"aud": self._issuer(address)}
@@ -214,10 +231,10 @@ class Issuer:
             raise RefusedRequest("invalid_grant", "the assertion is unknown, over, or for somebody else")
         if not await self._once(said["jti"]):
             raise RefusedRequest("invalid_grant", "the assertion was used")
-        return _granted(said, address.scenario.behaviour.answers)
+        return {"scope": _granted(said, address.scenario.behaviour.answers)}
 
     def _issuer(self, address: Address) -> str:
-        return self._addresses.issuer(address.run, address.scenario.name)
+        return self._addresses.issuer(address.run, address.scenario.name, address.party)
 
 
 def _granted(sent: Mapping[str, str], does: Answers) -> str:

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from switchboard.common import strict_json
-from switchboard.lab.addresses import ELSEWHERE, Address, Addresses
-from switchboard.lab.scenarios.model import Endpoint
-from switchboard.lab.tokens import Tokens
+from switchboard.lab.addresses import ELSEWHERE, SECOND, Address, Addresses, parties
+from switchboard.lab.streaming import NO_RESUMING, cut, resumed
+from switchboard.lab.tokens import IDENTIFIER, Tokens
 
 MAX_BODY: Final = 262_144
 
@@ -83,15 +83,16 @@ class Resource:
     def metadata(self, address: Address) -> Response:
         """RFC 9728 §2, at the addresses where the scenario has them."""
         run, name, does = address.run, address.scenario.name, address.scenario.behaviour.discovery
-        elsewhere = address.kind == ELSEWHERE
+        elsewhere, moves = address.kind == ELSEWHERE, does.issuers == "moves"
         if not elsewhere and does.resource_metadata == "redirected":
             return RedirectResponse(self._addresses.resource_metadata(run, name, elsewhere=True), 307)
-        if elsewhere == (does.resource_metadata == "well-known"):
+        if elsewhere == (does.resource_metadata == "well-known") and not moves:
             return JSONResponse({"error": "not_found"}, 404)
         endpoint = self._addresses.endpoint(run, name)
+        named = parties(address.scenario) if not moves else (SECOND,) if elsewhere else ("",)
         document: dict[str, Any] = {
             "resource": f"{endpoint}/" if does.resource == "/" else does.resource or endpoint,
-            "authorization_servers": [self._addresses.issuer(run, name)],
+            "authorization_servers": [self._addresses.issuer(run, name, party) for party in named],
             "scopes_supported": list(does.scopes),
             "bearer_methods_supported": ["header"],
         }
@@ -100,37 +101,62 @@ class Resource:
     async def refusal(self, address: Address, authorization: Sequence[str], body: bytes) -> Response | None:
         """401 or 403 with a challenge; `None` for a request that may pass."""
         does = address.scenario.behaviour.endpoint
-        issuer = self._addresses.issuer(address.run, address.scenario.name)
-        kind, _, token = authorization[0].partition(" ") if authorization else ("", "", "")
-        claims = self._tokens.read("access", issuer, token.strip()) if kind.lower() == "bearer" else None
+        claims = self._claims(address, authorization)
         wanted = wanted_of(body)
-        if claims is None or len(authorization) > 1 or await self._is_refused(does, claims, wanted):
+        if claims is None or await self._is_refused(address, claims, wanted):
             error = {"error": "invalid_token", "error_description": "The token is not valid"} if authorization else {}
-            return self._challenge(address, 401, {**error, "scope": "read"})
+            return self._challenge(address, 401, {**error, "scope": "read"}, moved=claims is not None)
+        has = claims["scp"] if "scp" in claims else str(claims["scope"]).split()
         needed = next((does.needed[each] for each in wanted if each in does.needed), "")
-        if not needed or needed in str(claims["scope"]).split():
+        if not needed or needed in has:
             return None
-        if not does.hints:
+        if does.hints == "none":
             return JSONResponse(_error(403), 403)
-        lacking = {"error": "insufficient_scope", "scope": f"{claims['scope']} {needed}".strip()}
-        return self._challenge(address, 403, lacking)
+        scope = needed if does.hints == "missing" else " ".join([*has, needed])
+        return self._challenge(address, 403, {"error": "insufficient_scope", "scope": scope})
 
-    def unserved(self, method: str) -> Response | None:
-        """405 for a method that a server without sessions and streams has not; `None` for POST."""
+    def unserved(self, address: Address, method: str, headers: Mapping[str, str], body: bytes) -> Response | None:
+        """What the endpoint answers in place of its MCP server; `None` for what that does.
+
+        405 for a method that a server without sessions and streams has not. Where answers are cut, a stream that ends
+        early, and its rest for whoever resumes it; since 2026-07-28 none is, for streams are not resumed any more.
+        """
+        tool = address.scenario.behaviour.endpoint.cut_after
+        resumes = headers.get("mcp-protocol-version", "") < NO_RESUMING
+        if tool and resumes and method == "GET":
+            return resumed(headers.get("last-event-id", ""))
+        if tool and resumes and method == "POST" and tool in wanted_of(body):
+            return cut(message_of(body))
         return None if method == "POST" else Response(status_code=405, headers={"Allow": "POST"})
 
-    async def _is_refused(self, does: Endpoint, claims: Mapping[str, Any], wanted: Collection[str]) -> bool:
-        if not does.revoked_after:
+    def _claims(self, address: Address, authorization: Sequence[str]) -> Mapping[str, Any] | None:
+        """Those of a token of one of the scenario's issuers, for this endpoint."""
+        kind, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
+        if kind.lower() != "bearer":
+            return None
+        run, name = address.run, address.scenario.name
+        issuers = [self._addresses.issuer(run, name, party) for party in parties(address.scenario)]
+        read = [self._tokens.read("access", issuer, token.strip()) for issuer in issuers]
+        found = next((claims for claims in read if claims is not None), None)
+        expected = {"identifier": IDENTIFIER, "none": None}
+        audience = expected.get(address.scenario.behaviour.answers.audience, self._addresses.endpoint(run, name))
+        return found if found is not None and found.get("aud") == audience else None
+
+    async def _is_refused(self, address: Address, claims: Mapping[str, Any], wanted: Collection[str]) -> bool:
+        does, discovery = address.scenario.behaviour.endpoint, address.scenario.behaviour.discovery
+        ends_after = does.revoked_after or does.cut_after
+        first = claims["iss"] == self._addresses.issuer(address.run, address.scenario.name)
+        if not ends_after or (discovery.issuers == "moves" and not first):
             return does.never_good
         if await self._ended(claims["jti"]):
             return True
-        if does.revoked_after in wanted:
+        if ends_after in wanted:
             await self._end(claims["jti"])
         return False
 
-    def _challenge(self, address: Address, status: int, values: Mapping[str, str]) -> Response:
+    def _challenge(self, address: Address, status: int, values: Mapping[str, str], *, moved: bool = False) -> Response:
         does = address.scenario.behaviour.discovery
-        elsewhere = does.resource_metadata == "elsewhere"
+        elsewhere = does.resource_metadata == "elsewhere" or (moved and does.issuers == "moves")
         where = self._addresses.resource_metadata(address.run, address.scenario.name, elsewhere=elsewhere)
         said = {**values, "resource_metadata": where}
         if does.challenge == "without metadata":
@@ -159,6 +185,11 @@ def message_of(body: bytes) -> Mapping[str, Any]:
 def wanted_of(body: bytes) -> Collection[str]:
     """The method of a body's message, and the tool that it calls."""
     message = message_of(body)
-    method, params = message.get("method"), message.get("params")
-    named = params.get("name") if method == "tools/call" and isinstance(params, dict) else None
-    return [each for each in (method, named) if isinstance(each, str)]
+    return [each for each in (message.get("method"), tool_of(message)) if isinstance(each, str)]
+
+
+def tool_of(message: Mapping[str, Any]) -> str | None:
+    """The tool that a message calls."""
+    params = message.get("params")
+    named = params.get("name") if message.get("method") == "tools/call" and isinstance(params, dict) else None
+    return named if isinstance(named, str) else None

@@ -22,16 +22,23 @@ def refreshes(hops: Sequence[Hop], ended: bool) -> Finding:
     for position, hop in enumerate(hops):
         if not _token_refused(hop):
             continue
-        for later in hops[position + 1 :]:
-            if later.place is Place.TOKENS and later.sent.get("grant_type") == "refresh_token":
-                return "met", later, "the expired token was refreshed"
-            if later.place is Place.AUTHORIZE and later.method in ("", "GET"):
+        for later in at(hops[position + 1 :], Place.TOKENS, Place.AUTHORIZE):
+            if later.sent.get("grant_type") == "refresh_token" and later.status == 200:
+                return _used(hops, later, ended, "the expired token was refreshed")
+            if later.place is Place.AUTHORIZE:
                 return "broken", later, "the person was asked again, though there was a refresh token"
-        return missing(ended, hop, "nothing was done after the 401")
-    refreshed = [hop for hop in at(hops, Place.TOKENS) if hop.sent.get("grant_type") == "refresh_token"]
-    if refreshed:
-        return "met", refreshed[0], "the token was refreshed before it expired"
+        return missing(ended, hop, "it was not refreshed after the 401")
+    for hop in at(hops, Place.TOKENS):
+        if hop.sent.get("grant_type") == "refresh_token" and hop.status == 200:
+            return _used(hops, hop, ended, "the token was refreshed before it expired")
     return "not_seen", None, "no token expired"
+
+
+def _used(hops: Sequence[Hop], refreshed: Hop, ended: bool, why: str) -> Finding:
+    """Whether the new token was used."""
+    given = refreshed.answered.get("access_token")
+    used = any(hop.number > refreshed.number and hop.sent.get("token") == given for hop in at(hops, Place.MCP))
+    return ("met", refreshed, why) if used else missing(ended, refreshed, "the new token was not used")
 
 
 def authorizes_again(hops: Sequence[Hop], ended: bool) -> Finding:
@@ -81,7 +88,12 @@ def steps_up(least: int) -> Decide:
                 return "broken", asked[0], f"scope lacks {' '.join(sorted(lacking))}"
         if len(challenges) < least:
             return "not_seen", None, f"{len(challenges)} of {least} requests needed another scope"
-        after = [hop for hop in at(hops, Place.MCP) if hop.number > asked[0].number and hop.status == 200]
+        last = challenges[-1]
+        after = [
+            hop
+            for hop in at(hops, Place.MCP)
+            if hop.number > asked[0].number and hop.status == 200 and _same(hop, last)
+        ]
         return (
             ("met", asked[0], "asked for the challenged scopes")
             if after
@@ -99,6 +111,39 @@ def company_decides(hops: Sequence[Hop], ended: bool) -> Finding:
         if hop.sent.get("grant_type", "").startswith("urn:") and hop.status >= 400:
             return "broken", hop, hop.answered.get("error_description", "the exchange was refused")
     return served(hops, ended)
+
+
+def keeps_scopes(hops: Sequence[Hop], ended: bool) -> Finding:
+    """After a challenge that names the missing scope alone, it is asked for beside those of the token before."""
+    had: set[str] = set()
+    for hop in at(hops, Place.AUTHORIZE, Place.MCP):
+        if hop.answered.get("error") == "insufficient_scope" and hop.place is Place.MCP:
+            later = [each for each in at(hops, Place.AUTHORIZE) if each.number > hop.number]
+            if not later:
+                return missing(ended, hop, "no authorization was asked for after insufficient_scope")
+            wanted = had | set(hop.answered.get("scope", "").split())
+            if lacking := wanted - set(later[0].sent.get("scope", "").split()):
+                return "broken", later[0], f"scope lacks {' '.join(sorted(lacking))}"
+            return "met", later[0], "asked for what it had, and for the challenged scope"
+        if hop.place is Place.AUTHORIZE:
+            had = set(hop.sent.get("scope", "").split())
+    return "not_seen", None, "no request needed another scope"
+
+
+def resumes(hops: Sequence[Hop], ended: bool) -> Finding:
+    """A stream is resumed; where its token is refused, with another one."""
+    asked = [hop for hop in at(hops, Place.MCP) if hop.method == "GET" and hop.sent.get("last-event-id")]
+    good = [hop for hop in asked if hop.status == 200]
+    if good:
+        return "met", good[0], "the stream was resumed with a new token"
+    return (
+        missing(ended, asked[0], "the stream was not resumed") if asked else ("not_seen", None, "no stream was resumed")
+    )
+
+
+def _same(hop: Hop, other: Hop) -> bool:
+    """Whether both are the same request of MCP."""
+    return all(hop.sent.get(name) == other.sent.get(name) for name in ("method", "tool"))
 
 
 def waits(hops: Sequence[Hop], ended: bool) -> Finding:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from switchboard.lab.hops import Hop, Place
-from switchboard.lab.rules.judging import Decide, Finding, at, each
+from switchboard.lab.rules.judging import Decide, Finding, at, each, missing
 
 GIVEN_CLIENT: Final = "lab-client"
 """The client that is registered beforehand, where a scenario has one."""
@@ -26,19 +26,32 @@ def pkce(hops: Sequence[Hop], _ended: bool) -> Finding:
 
 
 def resource(hops: Sequence[Hop], _ended: bool) -> Finding:
-    """Every authorization and token request says what the token is for."""
-    asked = at(hops, Place.AUTHORIZE, Place.TOKENS)
-    return each(asked, lambda hop: "" if hop.sent.get("resource") else f"no resource parameter at {hop.place}")
+    """Every authorization and token request says what the token is for: the resource, with or without a slash."""
+    named = {name.rstrip("/") for name in _named(hops)}
+
+    def fault(hop: Hop) -> str:
+        sent = hop.sent.get("resource", "")
+        if not sent:
+            return f"no resource parameter at {hop.place}"
+        return "" if not named or sent.rstrip("/") in named else f"resource is {sent}, another one"
+
+    return each(at(hops, Place.AUTHORIZE, Place.TOKENS), fault)
 
 
 def resource_as_named(hops: Sequence[Hop], _ended: bool) -> Finding:
     """`resource` is, to the letter, what the resource's metadata name."""
-    named = {hop.answered["resource"] for hop in at(hops, Place.RESOURCE_METADATA) if "resource" in hop.answered}
+    named = _named(hops)
 
     def fault(hop: Hop) -> str:
         return "" if hop.sent.get("resource") in named else f"resource is {hop.sent.get('resource', 'not there')}"
 
     return each(at(hops, Place.AUTHORIZE, Place.TOKENS), fault)
+
+
+def _named(hops: Sequence[Hop]) -> Collection[str]:
+    return {
+        hop.answered["resource"] for hop in hops if hop.place is Place.RESOURCE_METADATA and "resource" in hop.answered
+    }
 
 
 def header_only(hops: Sequence[Hop], _ended: bool) -> Finding:
@@ -62,11 +75,44 @@ def client_document(hops: Sequence[Hop], _ended: bool) -> Finding:
         return "broken", registered[0], "it registered, though the metadata name no registration_endpoint"
 
     def fault(hop: Hop) -> str:
-        host, _, path = hop.sent.get("client_id", "").removeprefix("https://").partition("/")
-        right = hop.sent.get("client_id", "").startswith("https://") and host and path
-        return "" if right else "client_id is no https URL with a path"
+        return "" if _is_document(hop.sent.get("client_id", "")) else "client_id is no https URL with a path"
 
     return each(at(hops, Place.AUTHORIZE), fault)
+
+
+def own_client(least: int) -> Decide:
+    """At each of at least so many issuers the client says the id that it got there, or the URL of its document."""
+
+    def decide(hops: Sequence[Hop], ended: bool) -> Finding:
+        asked = at(hops, Place.AUTHORIZE, Place.TOKENS)
+        got = {(hop.party, hop.answered.get("client_id")) for hop in at(hops, Place.REGISTER)}
+        for hop in asked:
+            client = hop.sent.get("client_id", "")
+            if (hop.party, client) not in got and not _is_document(client):
+                return "broken", hop, "the client_id was not given by this issuer"
+        if not asked:
+            return "not_seen", None, "no authorization was asked for"
+        if len({hop.party for hop in asked}) >= least:
+            return "met", asked[-1], "each issuer was told the id that it gave"
+        if any(hop.status == 401 and hop.sent.get("token") for hop in at(hops, Place.MCP)):
+            return missing(ended, asked[-1], "no authorization was asked for at the issuer that is named now")
+        return "not_seen", None, "the first issuer's token was not refused"
+
+    return decide
+
+
+def application_type(hops: Sequence[Hop], _ended: bool) -> Finding:
+    """Each registration says `native` or `web`."""
+
+    def fault(hop: Hop) -> str:
+        return "" if hop.sent.get("application_type") in ("native", "web") else "registration without application_type"
+
+    return each(at(hops, Place.REGISTER), fault)
+
+
+def _is_document(client: str) -> bool:
+    host, _, path = client.removeprefix("https://").partition("/")
+    return client.startswith("https://") and bool(host and path)
 
 
 def authenticates(method: str) -> Decide:
@@ -90,8 +136,8 @@ def scope_of_challenge(hops: Sequence[Hop], _ended: bool) -> Finding:
 
 def scope_of_metadata(hops: Sequence[Hop], _ended: bool) -> Finding:
     """Without scopes in the challenge, the first authorization asks for those of the resource's metadata."""
-    found = (hop.answered["scopes_supported"] for hop in hops if hop.place is Place.RESOURCE_METADATA and hop.answered)
-    return _asked_for(hops, next(found, ""))
+    found = (hop.answered.get("scopes_supported", "") for hop in hops if hop.place is Place.RESOURCE_METADATA)
+    return _asked_for(hops, next(filter(None, found), ""))
 
 
 def _asked_for(hops: Sequence[Hop], scopes: str) -> Finding:

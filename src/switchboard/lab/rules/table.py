@@ -8,9 +8,13 @@ from typing import Final
 from switchboard.lab.hops import Place
 from switchboard.lab.rules import going_on, sending, stopping
 from switchboard.lab.rules.judging import Rule
+from switchboard.lab.rules.stopping import told
 
 _MCP: Final = "https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization"
 _RFC: Final = "https://www.rfc-editor.org/rfc/rfc"
+_MCP_2026: Final = "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization"
+_ISSUER_NAMED: Final = told(Place.ISSUER_METADATA, "issuer")
+_CODE_GIVEN: Final = told(Place.AUTHORIZE, "code")
 
 RULES: Final[Mapping[str, Rule]] = {
     # What is sent.
@@ -46,6 +50,21 @@ RULES: Final[Mapping[str, Rule]] = {
         "`private_key_jwt`, where it alone is supported",
         f"{_RFC}7523#section-2.2",
         sending.authenticates("private_key_jwt"),
+    ),
+    "own-client": Rule(
+        "A client id is used at the issuer that gave it, and at no other",
+        f"{_MCP_2026}/authorization-server-discovery#authorization-server-location",
+        sending.own_client(1),
+    ),
+    "registers-anew": Rule(
+        "Where the resource names another issuer, the client registers anew",
+        f"{_MCP_2026}/client-registration#authorization-server-binding",
+        sending.own_client(2),
+    ),
+    "application-type": Rule(
+        "Registration says `application_type`",
+        f"{_MCP_2026}/client-registration#application-type-and-redirect-uri-constraints",
+        sending.application_type,
     ),
     "scope-of-challenge": Rule(
         "The scopes of the challenge are asked for, and no others",
@@ -107,6 +126,12 @@ RULES: Final[Mapping[str, Rule]] = {
         "https://datatracker.ietf.org/doc/html/draft-ietf-oauth-identity-assertion-authz-grant#section-4.3",
         going_on.company_decides,
     ),
+    "keeps-scopes": Rule(
+        "Step-up asks for the challenged scopes, and for those that it had",
+        f"{_MCP_2026}#step-up-authorization-flow",
+        going_on.keeps_scopes,
+    ),
+    "resumes": Rule("A stream is resumed with a token that is good", f"{_MCP}#token-requirements", going_on.resumes),
     "waits": Rule("`Retry-After` is honoured", f"{_RFC}9110#section-10.2.3", going_on.waits),
     # Stopping.
     "step-up-ends": Rule(
@@ -115,42 +140,51 @@ RULES: Final[Mapping[str, Rule]] = {
     "refusal-ends": Rule(
         "What stays refused is given up after a few attempts", f"{_MCP}#error-handling", stopping.stops_after_refusal
     ),
+    "audience-or-end": Rule(
+        "Where tokens are for another audience, the client gives up after a few attempts",
+        f"{_MCP}#error-handling",
+        stopping.gets_in_or_stops,
+    ),
     "token-errors-end": Rule(
-        "A token endpoint that fails is asked a few times only", f"{_RFC}6749#section-5.2", stopping.stops(Place.TOKENS)
+        "A token endpoint that fails is asked a few times only",
+        f"{_RFC}6749#section-5.2",
+        stopping.stops(Place.TOKENS, lambda hop: hop.place is Place.TOKENS),
     ),
     "denial-ends": Rule(
         "After `access_denied` the person is not asked on and on",
         f"{_RFC}6749#section-4.1.2.1",
-        stopping.stops(Place.AUTHORIZE),
+        stopping.stops(Place.AUTHORIZE, told(Place.AUTHORIZE, "error")),
     ),
     "registers-where-offered": Rule(
         "No registration where no endpoint for it is named",
         f"{_MCP}#client-registration-approaches",
-        stopping.never(Place.REGISTER, Place.ISSUER_METADATA, "it registered at an address that no metadata name"),
+        stopping.registers_where_offered,
     ),
     "refuses-without-s256": Rule(
         "No authorization where S256 is not advertised",
         f"{_MCP}#authorization-code-protection",
-        stopping.never(Place.AUTHORIZE, Place.ISSUER_METADATA, "authorization was asked for without S256 on offer"),
+        stopping.never(Place.AUTHORIZE, _ISSUER_NAMED, "authorization was asked for without S256 on offer"),
     ),
     "refuses-wrong-resource": Rule(
         "Resource metadata that names another resource is not used",
         f"{_RFC}9728#section-3.3",
-        stopping.never(Place.AUTHORIZE, Place.RESOURCE_METADATA, "metadata of another resource was used"),
+        stopping.never(
+            Place.AUTHORIZE, told(Place.RESOURCE_METADATA, "resource"), "metadata of another resource was used"
+        ),
     ),
     "refuses-wrong-issuer": Rule(
         "Issuer metadata that names another issuer is not used",
         f"{_RFC}8414#section-3.3",
-        stopping.never(Place.AUTHORIZE, Place.ISSUER_METADATA, "metadata of another issuer was used"),
+        stopping.never(Place.AUTHORIZE, _ISSUER_NAMED, "metadata of another issuer was used"),
     ),
     "refuses-wrong-iss": Rule(
         "A code that came with a wrong or missing `iss` is not redeemed",
         f"{_RFC}9207#section-2.4",
-        stopping.never(Place.TOKENS, Place.AUTHORIZE, "the code was redeemed, though iss was wrong"),
+        stopping.never(Place.TOKENS, _CODE_GIVEN, "the code was redeemed, though iss was wrong"),
     ),
     "refuses-wrong-state": Rule(
         "A code that came with a wrong or missing `state` is not redeemed",
         f"{_MCP}#open-redirection",
-        stopping.never(Place.TOKENS, Place.AUTHORIZE, "the code was redeemed, though state was wrong"),
+        stopping.never(Place.TOKENS, _CODE_GIVEN, "the code was redeemed, though state was wrong"),
     ),
 }

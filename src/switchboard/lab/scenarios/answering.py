@@ -1,4 +1,4 @@
-"""Scenarios about what the issuer answers: the way back from consent, tokens, errors, habits of providers."""
+"""Scenarios about what the issuer answers: the way back from consent, tokens, errors."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ ANSWERING: Final[Sequence[Scenario]] = (
         "Refuses the callback.",
         ("iss-where-advertised", *ALWAYS),
         Behaviour(answers=Answers(iss="not advertised")),
+    ),
+    Scenario(
+        "unannounced-iss",
+        "A callback from another issuer, unannounced",
+        "The issuer does not advertise iss, and the callback's names another issuer.",
+        "Does not redeem the code.",
+        "Redeems it.",
+        ("refuses-wrong-iss",),
+        Behaviour(answers=Answers(iss="unannounced")),
+        "refuses",
+        "2026-07-28",
     ),
     Scenario(
         "wrong-state",
@@ -125,26 +136,6 @@ ANSWERING: Final[Sequence[Scenario]] = (
         "Refuses it.",
         ("type-without-case", *ALWAYS),
         Behaviour(answers=Answers(type_said="bearer")),
-    ),
-    Scenario(
-        "opaque-token",
-        "Tokens that are no JWTs",
-        "Access tokens look like random text, as Google has them.",
-        "Uses them as they are.",
-        "Tries to read them.",
-        ("tokens-are-opaque", *ALWAYS),
-        Behaviour(answers=Answers(opaque=True)),
-    ),
-    Scenario(
-        "resource-refused",
-        "An issuer that refuses `resource`",
-        "A `resource` parameter is answered with invalid_target, as Entra ID does. The specification has clients"
-        " send it all the same, so a right client does not get in.",
-        "Says what the issuer answered, and stops.",
-        "Asks again and again, or leaves `resource` out.",
-        ("denial-ends", "resource"),
-        Behaviour(answers=Answers(refuses_resource=True)),
-        "refuses",
     ),
     Scenario(
         "short-token",

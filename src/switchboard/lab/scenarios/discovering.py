@@ -9,8 +9,10 @@ from switchboard.lab.scenarios.model import (
     APPENDED_OPENID,
     INSERTED_OAUTH,
     INSERTED_OPENID,
+    Answers,
     Behaviour,
     Discovery,
+    Endpoint,
     Scenario,
 )
 
@@ -117,6 +119,27 @@ DISCOVERING: Final[Sequence[Scenario]] = (
         "Asks for none, or for scopes that it made up.",
         ("scope-of-metadata", *ALWAYS),
         Behaviour(Discovery(challenge="without scope", scopes=("read", "list"))),
+    ),
+    Scenario(
+        "two-issuers",
+        "Two issuers",
+        "The resource metadata name two issuers; either gives tokens.",
+        "Takes one, and registers there.",
+        "Registers with one, and authorizes at the other.",
+        ("own-client", *ALWAYS),
+        Behaviour(Discovery(issuers="two")),
+        spec_version="2026-07-28",
+    ),
+    Scenario(
+        "issuer-moves",
+        "A resource that moves to another issuer",
+        "After a call of the tool `read` the token is refused, and the challenge names metadata with another issuer;"
+        " there are no refresh tokens.",
+        "Reads them, registers there, and authorizes.",
+        "Says its old client id there, or goes back to the old issuer.",
+        ("registers-anew", *ALWAYS),
+        Behaviour(Discovery(issuers="moves"), answers=Answers(refresh="none"), endpoint=Endpoint(revoked_after="read")),
+        spec_version="2026-07-28",
     ),
     Scenario(
         "no-s256",

@@ -28,6 +28,7 @@ class Discovery:
         issuer: what the issuer metadata name instead of the issuer.
         pkce: the methods that are advertised; `None` for no such member.
         unknown: whether both documents have members that no specification knows.
+        issuers: whether the resource metadata name one issuer, two, or one first and another after a token was revoked.
     """
 
     challenge: Literal["whole", "without metadata", "without scope"] = "whole"
@@ -38,6 +39,7 @@ class Discovery:
     issuer: str | None = None
     pkce: tuple[str, ...] | None = ("S256",)
     unknown: bool = False
+    issuers: Literal["one", "two", "moves"] = "one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,13 @@ class Clients:
         known: by dynamic registration, by the URL of their document, or the one that is registered beforehand.
         auth: how they say who they are at the token endpoint.
         company: whether a company's identity provider decides who gets in, by ID-JAGs.
+        native_only: whether redirects to loopback are registered for `application_type` native alone, as OpenID has it.
     """
 
     known: Literal["registered", "by document", "beforehand"] = "registered"
     auth: Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"] = "none"
     company: bool = False
+    native_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Answers:
     Args:
         consent: whether the person may allow, or it is always denied.
         refuses_resource: whether a `resource` parameter is an error.
-        iss: what the callback carries as `iss`: the issuer, a wrong one, none though it is advertised, or none.
+        iss: what the callback carries as `iss`: the issuer, a wrong one, none though it is advertised, or none; or a
+            wrong one though it is not advertised.
         state: what it carries as `state`.
         at_tokens: what the token endpoint answers: tokens, an error, a page, 429 at first, or tokens late.
         granted: the scopes that are ever granted.
@@ -71,11 +76,14 @@ class Answers:
         says_scope: whether a token answer has `scope`.
         type_said: as it is written.
         opaque: whether tokens look like random text.
+        audience: whom tokens are for: the endpoint, an identifier of the issuer's own, nobody, or the endpoint where
+            the client sent `audience`.
+        scp: whether their scopes are a list in `scp`.
     """
 
     consent: Literal["asked", "denied"] = "asked"
     refuses_resource: bool = False
-    iss: Literal["right", "wrong", "missing", "not advertised"] = "right"
+    iss: Literal["right", "wrong", "missing", "not advertised", "unannounced"] = "right"
     state: Literal["right", "wrong", "missing"] = "right"
     at_tokens: Literal["tokens", "500", "page", "429", "slow"] = "tokens"
     granted: frozenset[str] = frozenset({"read", "write", "list", "ping"})
@@ -84,6 +92,8 @@ class Answers:
     says_scope: bool = True
     type_said: str = "Bearer"
     opaque: bool = False
+    audience: Literal["endpoint", "identifier", "none", "asked for"] = "endpoint"
+    scp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +102,17 @@ class Endpoint:
 
     Args:
         needed: tool or method → the scope that it needs.
-        hints: whether a 403 says what is missing.
+        hints: whether a 403 says what is missing: its challenge all scopes, the one that is missing, or there is none.
         revoked_after: the tool after whose call the token is not good any more.
         never_good: whether every token is refused.
+        cut_after: the tool whose answer is a stream that ends before it has come, with the token.
     """
 
     needed: Mapping[str, str] = field(default_factory=dict)
-    hints: bool = True
+    hints: Literal["all", "missing", "none"] = "all"
     revoked_after: str = ""
     never_good: bool = False
+    cut_after: str = ""
 
 
 @dataclass(frozen=True, slots=True)

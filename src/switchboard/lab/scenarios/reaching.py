@@ -19,6 +19,16 @@ REACHING: Final[Sequence[Scenario]] = (
         Behaviour(endpoint=Endpoint(revoked_after="read")),
     ),
     Scenario(
+        "revoked-in-stream",
+        "A token that is revoked while a stream is open",
+        "The answer to the tool `read` is a stream that ends before the answer has come; the token ends with it. Until"
+        " 2025-11-25 alone: since then streams are not resumed.",
+        "Resumes the stream, gets a new token for that, and has the answer.",
+        "Tries with the old token, or gives up.",
+        ("resumes", *ALWAYS),
+        Behaviour(endpoint=Endpoint(cut_after="read")),
+    ),
+    Scenario(
         "never-good",
         "A token that is never good",
         "The endpoint answers every token with 401 invalid_token.",
@@ -47,6 +57,16 @@ REACHING: Final[Sequence[Scenario]] = (
         Behaviour(endpoint=Endpoint({"tools/list": "list"})),
     ),
     Scenario(
+        "step-up-adds",
+        "A challenge with the missing scope alone",
+        'The tool `write` answers 403 with scope="write" until the token has it; tools/list needs `read`.',
+        "Asks for write beside what it had.",
+        "Asks for write alone, and loses read.",
+        ("keeps-scopes", *ALWAYS),
+        Behaviour(endpoint=Endpoint({"write": "write", "tools/list": "read"}, hints="missing")),
+        spec_version="2026-07-28",
+    ),
+    Scenario(
         "step-up-twice",
         "Two tools that need a scope each",
         "`write` needs the scope `write`, and `ping_back` the scope `ping`.",
@@ -71,6 +91,6 @@ REACHING: Final[Sequence[Scenario]] = (
         "Says so, and stops.",
         "Authorizes again without end.",
         ("refusal-ends", *ALWAYS),
-        Behaviour(endpoint=Endpoint({"write": "nothing"}, hints=False)),
+        Behaviour(endpoint=Endpoint({"write": "nothing"}, hints="none")),
     ),
 )

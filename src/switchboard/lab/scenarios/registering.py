@@ -39,6 +39,16 @@ REGISTERING: Final[Sequence[Scenario]] = (
         Behaviour(clients=Clients("by document")),
     ),
     Scenario(
+        "native-only",
+        "Registration that asks what the client is",
+        "As OpenID Connect has it: without application_type=native, redirects to loopback are not registered.",
+        "Registers as native.",
+        "Registers without application_type.",
+        ("application-type", *ALWAYS),
+        Behaviour(clients=Clients(native_only=True)),
+        spec_version="2026-07-28",
+    ),
+    Scenario(
         "secret-in-header",
         "A secret, in the header alone",
         "Registration gives a secret, and the token endpoint takes client_secret_basic alone.",
