@@ -22,7 +22,7 @@ JOBS    ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test coverage check matrix reference site lab conformance format separate fleet build binary release bench chaos races mutants node kubernetes clean
+.PHONY: help serve test coverage check matrix reference site lab conformance format separate fleet build binary sbom release bench chaos races mutants node kubernetes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,7 +82,10 @@ binary: $(VENV)/.release ## one file that serves, for machines like this one wit
 	@mkdir -p dist
 	$(BIN)/pex . --constraints $(PINS) --script switchboard --venv prepend --output-file dist/switchboard
 
-release: build binary ## all that a release consists of, in dist/, each started as those who get it would
+sbom: build $(VENV)/.release ## the software bill of materials of the wheel and what it needs (CycloneDX), in dist/
+	$(BIN)/python -m tools.release.bill_of_materials
+
+release: build binary sbom ## all that a release consists of, in dist/; what can be started is, as those who get it would
 	$(BIN)/python -m tools.release $(ARGS)
 
 bench: $(VENV)/.dev ## speed beside the SDK and other gateways, into docs/performance.md (ARGS="--quick", "--rows modern,http")

@@ -42,7 +42,7 @@ def test_the_wheel_brings_the_command_the_demo_and_the_license_in_the_version_of
         points.read_string(archive.read(f"{folder}/entry_points.txt").decode())
     assert folder == f"mcp_switchboard-{__version__}.dist-info"
     assert "licenses/LICENSE" in names
-    assert points["console_scripts"]["switchboard"] == "switchboard.cli:main"
+    assert dict(points["console_scripts"]) == dict.fromkeys(["switchboard", "mcp-switchboard"], "switchboard.cli:main")
     assert points["switchboard.plugins"]["everything"] == "switchboard.everything:plugin"
 
 

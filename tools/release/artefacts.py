@@ -20,6 +20,9 @@ PINS: Final = ROOT / "constraints.txt"
 BESIDE: Final = Path(sys.executable).parent
 """Where pip puts programs: uv and pex come from wheels."""
 
+PYTHON: Final = str(Path(sys.base_prefix) / "bin" / "python3")
+"""A Python of this version that has nothing installed for this repository."""
+
 PYTHONS: Final = os.pathsep.join((str(Path(sys.base_prefix) / "bin"), "/usr/bin", "/bin"))
 """Where a Python of this version is, and the system's programs."""
 
@@ -83,17 +86,34 @@ def in_environment(package: Path, folder: Path) -> Way:
     return Way("wheel", (str(folder / "bin" / "switchboard"),))
 
 
+def uv() -> tuple[str, dict[str, str]]:
+    """The program, and the environment in which it finds packages: the pinned versions, and a Python that is here.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
+    program = shutil.which("uv", path=f"{BESIDE}{os.pathsep}{os.environ.get('PATH', '')}")
+    if program is None:
+        raise FileNotFoundError("uv is not installed: it is part of the extra `dev`")
+    certificates = {"SSL_CERT_FILE": os.environ["PIP_CERT"]} if "PIP_CERT" in os.environ else {}
+    return program, certificates | reaching() | {"UV_CONSTRAINT": str(PINS), "UV_PYTHON_DOWNLOADS": "never"}
+
+
 def as_uvx(package: Path) -> Way:
     """The wheel, as `uvx` starts it: uv makes an environment for it and keeps it."""
-    uv = shutil.which("uv", path=f"{BESIDE}{os.pathsep}{os.environ.get('PATH', '')}")
-    if uv is None:
-        raise FileNotFoundError("uv is not installed: it is part of the extra `dev`")
-    python = str(Path(sys.base_prefix) / "bin" / "python3")
-    command = (uv, "tool", "run", "--quiet", "--python", python, "--from", str(package), "switchboard")
-    # Which Python it takes is told above; where it would look for one is of no use.
-    own = {"UV_CONSTRAINT": str(PINS), "UV_PYTHON_DOWNLOADS": "never"}
-    certificates = {"SSL_CERT_FILE": os.environ["PIP_CERT"]} if "PIP_CERT" in os.environ else {}
-    return Way("uvx", command, certificates | reaching() | own)
+    program, environment = uv()
+    command = (program, "tool", "run", "--quiet", "--python", PYTHON, "--from", str(package), "switchboard")
+    return Way("uvx", command, environment)
+
+
+def bare_environment(package: Path, folder: Path) -> Path:
+    """An environment with the wheel and what it needs, without a pip of its own; its Python."""
+    program, environment = uv()
+    python = folder / "bin" / "python"
+    made = {**os.environ, **environment}
+    subprocess.run((program, "venv", "--quiet", "--python", PYTHON, str(folder)), check=True, env=made)
+    subprocess.run((program, "pip", "install", "--quiet", "--python", str(python), str(package)), check=True, env=made)
+    return python
 
 
 def as_one_file(file: Path) -> Way:
