@@ -47,11 +47,12 @@ from switchboard.http.one_pass import Limits, OnePass, Protocol
 from switchboard.http.probes import LastRequests, Readiness, Starting, health_routes
 from switchboard.http.request_body import refuse
 from switchboard.http.responses import Elsewhere
-from switchboard.http.scopes import InsufficientScope
+from switchboard.http.scopes import InsufficientScope, require_for_call
 from switchboard.http.stack import Policy, wrap
-from switchboard.identity import current
+from switchboard.identity import Principal, current
 from switchboard.keys import derive
 from switchboard.outbound_auth.kept_id_tokens import KeptIdTokens
+from switchboard.own_issuer import issuer_of
 from switchboard.settings import Settings
 from switchboard.sources.registry import Registry
 from switchboard.state import State, awaiting_redis, join, open_state
@@ -351,6 +352,9 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         state=rooms.state,
         watched=rooms.watched,
         catalog=rooms.catalog.current,
+        absent=lambda name: rooms.catalog.absent(name),  # it is set anew when servers come and go
+        lacking=_lacking,
+        issuer=issuer_of(settings),
         ask_workers=partial(ask_workers, rooms.state, rooms.peers),
         records=rooms.handshake.records,
         tasks=rooms.tasks.store,
@@ -366,6 +370,15 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         version=__version__,
         everybody=settings.auth_mode == "none" and settings.is_local,
     )
+
+
+def _lacking(principal: Principal, scopes: frozenset[str]) -> frozenset[str]:
+    """What a call that needs these scopes needs, if the principal may not make it."""
+    try:
+        require_for_call(principal, scopes)
+    except InsufficientScope as error:
+        return error.needed
+    return frozenset()
 
 
 def _policy(settings: Settings, public: tuple[str, ...], tool_of: ToolOf) -> Policy:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from functools import partial
 from typing import Any
 
+import httpx2
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from switchboard.cli.login import obtain_token
 from tests.authorized.conftest import ERAS, Gateway, Open, User, listed
 from tests.backends.servers.echo import Echo
 from tests.backends.test_credentials import CHILD
@@ -200,3 +203,25 @@ async def test_a_child_gets_its_persons_token_and_ends_when_the_account_does(
                 await asyncio.sleep(0.05)
         assert (await alice.call_tool("child__environment", {})).is_error
         assert not (await bob.call_tool("child__environment", {})).is_error
+
+
+async def test_a_decision_tells_who_has_to_connect_before_a_call_comes_through(
+    opened: Open, account: dict[str, Any]
+) -> None:
+    gateway = await opened(account)
+    operator = await asyncio.to_thread(partial(obtain_token, f"{gateway.base}/mcp", user="admin", scope="admin:read"))
+
+    async def decided(name: str) -> tuple[bool, str]:
+        query = {"subject": name}
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {operator}"}, trust_env=False) as http:
+            url = f"http://localhost:{gateway.workers[0].port}/api/tools/echo__headers/decision"
+            found = (await http.get(url, params=query)).json()
+        return found["allowed"], found["steps"][-1]["said"]
+
+    await gateway.connect_directly("alice", "echo")
+    async with gateway.client("alice", "modern") as client:
+        await listed(client, "echo__headers")
+    assert await decided("alice") == (True, "connected to echo")
+    allowed, said = await decided("bob")
+    assert not allowed
+    assert said.startswith("the person has to connect to echo")

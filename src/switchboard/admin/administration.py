@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from mcp.shared.exceptions import MCPError
+
 from switchboard.audit import AuditLog
 from switchboard.audit.reading import Verification
 from switchboard.catalog import Catalog
@@ -79,6 +81,15 @@ class Administration:
     watched: WatchedConfiguration
     catalog: Callable[[], Catalog]
     """All that is offered, as this worker has it."""
+
+    absent: Callable[[str], MCPError | None]
+    """Why there is no tool of a name, where that is known."""
+
+    lacking: Callable[[Principal, frozenset[str]], frozenset[str]]
+    """What a call of a tool that needs these scopes needs, where the principal's do not cover it; else nothing."""
+
+    issuer: str
+    """Of this server's own people; empty where nobody signs in."""
 
     ask_workers: AskWorkers
     records: Records

@@ -77,6 +77,7 @@ def made(administration: Administration) -> FastAPI:
         configuration,
         connections,
         credentials,
+        decisions,
         offer,
         plugins,
         registry,
@@ -115,7 +116,7 @@ def made(administration: Administration) -> FastAPI:
     )
     problems.handle(api)
     api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state, access).__call__)
-    rooms = (workers, servers, plugins, offer, sessions, tasks, credentials, connections, registry, configuration)
-    for room in (*rooms, audit):
+    offered = (servers, plugins, offer, decisions, registry)
+    for room in (workers, *offered, sessions, tasks, credentials, connections, configuration, audit):
         api.include_router(room.routes(administration))
     return api

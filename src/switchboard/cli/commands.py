@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "connect": Place("switchboard.cli.connect.command", "connect", "A stdio server in front of a remote one."),
     "tools": Place("switchboard.cli.client.tools", "tools", "List a server's tools and what they cost in tokens."),
     "call": Place("switchboard.cli.client.call", "call", "Call one tool of a server."),
+    "why": Place("switchboard.cli.client.why", "why", "Say whether a person may call a tool, and why."),
     "wait": Place("switchboard.cli.client.tools", "wait", "Wait until a server is ready."),
     "install": Place("switchboard.cli.client.install", "install", "Tell an MCP client of this server."),
     "doctor": Place("switchboard.cli.doctor", "doctor", "Check what this server needs, and say what to mend."),

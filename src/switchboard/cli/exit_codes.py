@@ -11,6 +11,8 @@ from switchboard.errors import ConfigurationError, SwitchboardError
 
 WRONG_SETTING = 2
 FAILED = 1
+CANNOT_TELL = 3
+"""Of commands whose 1 is an answer: the question could not be asked."""
 
 STOPPING = "stopping once running requests have ended; Ctrl-C again ends it now"
 

@@ -14,7 +14,9 @@ from switchboard.common.visible_text import escaped
 TIMEOUT_S: Final = 30.0
 
 
-def asked(method: str, path: str, url: str, sent: Mapping[str, str], body: Any = None, **query: str | int) -> Any:
+def asked(
+    method: str, path: str, url: str, sent: Mapping[str, str], body: Any = None, **query: str | int | list[str]
+) -> Any:
     """What the API answered; None where it answers without a body.
 
     Args:
