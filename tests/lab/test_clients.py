@@ -12,10 +12,11 @@ from threading import Thread
 
 import pytest
 
+from switchboard.cli.lab.visit import visit
 from switchboard.lab.rules import RULES
 from switchboard.lab.scenarios import BY_NAME
 from tools.fleet.children import free_port
-from tools.lab import results, visit
+from tools.lab import results
 from tools.lab.drivers import DRIVERS, HERE
 
 PINNED = json.loads((HERE / "package.json").read_text())["dependencies"]
@@ -67,7 +68,8 @@ def test_the_drivers_in_other_environments_can_be_parsed() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node")
-    subprocess.run([node, "--check", str(HERE / "typescript_sdk.mjs")], check=True, timeout=60)
+    for driver in ("typescript_sdk.mjs", "vscode.mjs"):
+        subprocess.run([node, "--check", str(HERE / driver)], check=True, timeout=60)
 
 
 def test_the_browser_follows_redirects_and_comes_again_where_nobody_listens_yet() -> None:
@@ -98,8 +100,8 @@ def test_the_browser_follows_redirects_and_comes_again_where_nobody_listens_yet(
 
     with HTTPServer(("127.0.0.1", 0), Answers) as issuer:
         Thread(target=issuer.handle_request).start()
-        code = visit.main(f"http://127.0.0.1:{issuer.server_port}/authorize?state=s", listen)
+        status = visit(f"http://127.0.0.1:{issuer.server_port}/authorize?state=s", listen)
     callbacks[0].server_close()
 
-    assert code == 0
+    assert status == HTTPStatus.OK
     assert seen == ["/authorize?state=s", "/callback?code=c"]

@@ -21,13 +21,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from switchboard.cli.lab.folders import environment, make_browser
 from switchboard.lab.rules.sending import GIVEN_CLIENT
 from switchboard.lab.scenarios import SCENARIOS, Scenario
+from switchboard.lab.tokens import GIVEN_SECRET
 from tools.fleet.children import free_port
 from tools.fleet.redis_server import start_redis
 from tools.fleet.workers import start_worker
 from tools.lab.drivers import DRIVERS, Driver
-from tools.lab.results import Result, read, write
+from tools.lab.results import Result, merged, read, write
 
 ROOT: Final = Path(__file__).parents[2]
 LEFT: Final = ROOT / ".cache" / "lab"
@@ -40,8 +42,10 @@ VERY_SHORT_S: Final = 10
 ENDED: Final = 124
 """The exit code of a client that had to be ended, as timeout(1) has it: what it did until then counts."""
 
+COMPANY: Final = "enterprise-managed"
 GIVEN: Final = {
     "given-client": {"LAB_CLIENT_ID": GIVEN_CLIENT},
+    COMPANY: {"LAB_CLIENT_ID": GIVEN_CLIENT, "LAB_CLIENT_SECRET": GIVEN_SECRET},
     "client-document": {"LAB_CLIENT_DOCUMENT": "https://client.example/document.json"},
 }
 """What the tester tells a client in a scenario."""
@@ -51,7 +55,7 @@ def main() -> int:
     """Run the drivers that were named, or all."""
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(DRIVERS)}; all of them if none")
-    given.add_argument("--only", action="append", metavar="SCENARIO", help="these alone; results.json stays as it is")
+    given.add_argument("--only", action="append", metavar="SCENARIO", help="these alone; other results stay")
     asked = given.parse_args()
     if unknown := set(asked.names) - set(DRIVERS):
         given.error(f"no driver is called {', '.join(sorted(unknown))}; there are {', '.join(DRIVERS)}")
@@ -63,8 +67,7 @@ def main() -> int:
                 print(
                     f"{name:18} {result.scenario:24} {result.verdict:9} exit {result.exit}  {result.rule} {result.why}"
                 )
-            if not asked.only:
-                write({**read(), name: (DRIVERS[name].version(), found)})
+            write({**read(), name: merged(read().get(name), DRIVERS[name].version(), found)})
     return 0
 
 
@@ -88,16 +91,18 @@ def driven(base: str, driver: Driver, scenarios: Sequence[Scenario]) -> Sequence
     """What became of each scenario in one run of a client."""
     left = LEFT / driver.name
     left.mkdir(parents=True, exist_ok=True)
+    told = [each for each in scenarios if driver.company or each.name != COMPANY]
     begun = _json(f"{base}/lab/api/runs", {"auto": True})
     with ThreadPoolExecutor(driver.at_once) as together:
-        exits = list(together.map(lambda each: _started(driver, each, begun["urls"][each.name], left), scenarios))
-    for each, code in zip(scenarios, exits, strict=True):
-        said = {"scenario": each.name, "exit_code": ENDED if code is None else code}
+        exits = list(together.map(lambda each: _started(driver, each, begun["urls"][each.name], left), told))
+    for each, code in zip(told, exits, strict=True):
+        late = code is None
+        said = {"scenario": each.name, "exit_code": ENDED if late else code, "timed_out": late}
         _json(f"{base}/lab/api/runs/{begun['run']}/end", said)
     run = _json(f"{base}/lab/api/runs/{begun['run']}")
     (left / "run.json").write_text(json.dumps(run, indent=1))
     found = {each["name"]: each for each in run["scenarios"]}
-    return [_result(found[each.name], code) for each, code in zip(scenarios, exits, strict=True)]
+    return [_result(found[each.name], code) for each, code in zip(told, exits, strict=True)]
 
 
 def _result(found: Mapping[str, Any], code: int | None) -> Result:
@@ -111,11 +116,10 @@ def _started(driver: Driver, scenario: Scenario, url: str, left: Path) -> int | 
     """How a client ended; `None` if it had to be ended."""
     pauses = _pauses(scenario)
     with tempfile.TemporaryDirectory() as home, (left / f"{scenario.name}.log").open("wb") as log:
-        browser = Path(home) / "browser"
-        browser.write_text(f'#!/bin/sh\n{sys.executable} {ROOT}/tools/lab/visit.py "$1" &\n')
-        browser.chmod(0o755)
-        env = {**os.environ, "HOME": home, "BROWSER": str(browser), "LAB_PAUSES": ",".join(map(str, pauses))}
+        browser = make_browser(Path(home) / "browsers")
+        env = {**environment(Path(home), browser, scenario.name, url), "LAB_PAUSES": ",".join(map(str, pauses))}
         env |= GIVEN.get(scenario.name, {})
+        env |= {"LAB_COMPANY": f"{url.removesuffix('/mcp')}/idp"} if scenario.name == COMPANY else {}
         child = subprocess.Popen(
             [*driver.command, url],
             cwd=ROOT,

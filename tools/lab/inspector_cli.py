@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 from tools.fleet.children import LOOPBACK, free_port
 from tools.lab.calls import TOOLS, given, pauses
-from tools.lab.drivers import MODULES
-
-PROGRAM = MODULES / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
+from tools.lab.inspector import ENVIRONMENT, PROGRAM, SERVER, company, configured
 
 AGREES = "y\n"
 """To "Proceed with step-up authorization? [y/N]"."""
@@ -20,14 +20,11 @@ AGREES = "y\n"
 def main(node: str, url: str) -> None:
     """Call; ends at the first that fails."""
     callback = f"http://{LOOPBACK}:{free_port()}/oauth/callback"
-    env = {**os.environ, "MCP_INSPECTOR_SECRET_STORE": "file", "MCP_AUTO_OPEN_ENABLED": "true"}
-    where: tuple[str, ...] = ("--server-url", url, "--transport", "http", "--callback-url", callback)
-    client_id, document = given()
-    where += ("--client-id", client_id) if client_id else ()
-    where += ("--client-metadata-url", document) if document else ()
+    env = {**os.environ, **ENVIRONMENT, "MCP_AUTO_OPEN_ENABLED": "true"}
+    where = (*_where(url), "--callback-url", callback)
 
     def run(*arguments: str) -> None:
-        done = subprocess.run([node, str(PROGRAM), "--cli", *where, *arguments], env=env, input=AGREES, text=True)
+        done = subprocess.run([node, PROGRAM, "--cli", *where, *arguments], env=env, input=AGREES, text=True)
         if done.returncode:
             sys.exit(done.returncode)
 
@@ -36,6 +33,17 @@ def main(node: str, url: str) -> None:
         run("--method", "tools/list")
         for tool in TOOLS:
             run("--method", "tools/call", "--tool-name", tool)
+
+
+def _where(url: str) -> Sequence[str]:
+    """The endpoint, by options; by the files that the page has, too, where options do not say enough."""
+    if company():
+        servers, installation = configured(Path.home(), url)
+        return ("--config", str(servers), "--server", SERVER, "--client-config", str(installation))
+    client_id, document = given()
+    known = ("--client-id", client_id) if client_id else ()
+    documented = ("--client-metadata-url", document) if document else ()
+    return ("--server-url", url, "--transport", "http", *known, *documented)
 
 
 if __name__ == "__main__":

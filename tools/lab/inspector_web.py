@@ -5,7 +5,6 @@ It does what a person does there, and keeps a picture of what the page shows in 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -20,10 +19,10 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tools.fleet.children import LOOPBACK, Child, free_port, start
 from tools.fleet.workers import unmeasured
-from tools.lab.calls import TOOLS, given, pauses
-from tools.lab.drivers import HERE, MODULES
+from tools.lab.calls import TOOLS, pauses
+from tools.lab.drivers import HERE
+from tools.lab.inspector import ENVIRONMENT, PROGRAM, configured
 
-PROGRAM: Final = MODULES / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
 PICTURES: Final = HERE.parents[1] / ".cache" / "lab" / "inspector-web"
 CHROMIUM: Final = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIET: Final = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
@@ -36,15 +35,11 @@ MOST_AGREED: Final = 3
 @contextmanager
 def web(node: str, url: str, folder: Path) -> Iterator[str]:
     """The address of Inspector's page, with the endpoint in its list."""
-    config, install = folder / "servers.json", folder / "client.json"
-    client_id, document = given()
-    server = {"type": "streamable-http", "url": url, **({"oauth": {"clientId": client_id}} if client_id else {})}
-    config.write_text(json.dumps({"mcpServers": {"lab": server}}))
-    install.write_text(json.dumps({"cimd": {"enabled": True, "clientMetadataUrl": document}} if document else {}))
-    env = {**unmeasured(), "HOST": LOOPBACK, "MCP_AUTO_OPEN_ENABLED": "false", "MCP_INSPECTOR_SECRET_STORE": "file"}
-    env |= {"MCP_CLIENT_CONFIG_PATH": str(install)}
+    config, installation = configured(folder, url)
+    env = {**unmeasured(), "HOST": LOOPBACK, "MCP_AUTO_OPEN_ENABLED": "false"} | ENVIRONMENT
+    env |= {"MCP_CLIENT_CONFIG_PATH": str(installation)}
     env |= {name: str(free_port()) for name in ("CLIENT_PORT", "MCP_SANDBOX_PORT", "MCP_APP_ORIGIN_PORT")}
-    child = start("inspector", [node, str(PROGRAM), "--web", "--config", str(config)], folder, env)
+    child = start("inspector", [node, PROGRAM, "--web", "--config", str(config)], folder, env)
     try:
         child.wait_until(lambda: _address(child) is not None, timeout=60)
         yield str(_address(child))

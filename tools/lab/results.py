@@ -13,7 +13,7 @@ from switchboard.lab.scenarios import BY_NAME, SCENARIOS
 from tools.lab.drivers import DRIVERS
 
 FILE: Final = Path(__file__).with_name("results.json")
-MARKS: Final = {"passed": "passed", "failed": "**failed**", "not_tried": "not tried"}
+MARKS: Final = {"passed": "passed", "failed": "**failed**", "crashed": "crashed", "not_tried": "not tried"}
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,18 @@ def write(results: Results) -> None:
     FILE.write_text(json.dumps(document, indent=1) + "\n")
 
 
+def merged(
+    before: tuple[str, Sequence[Result]] | None, version: str, found: Sequence[Result]
+) -> tuple[str, Sequence[Result]]:
+    """New results of a client, and those of other scenarios that the same version had before."""
+    rows = {row.scenario: row for row in (before[1] if before and before[0] == version else ())}
+    rows |= {row.scenario: row for row in found}
+    return version, [rows[scenario.name] for scenario in SCENARIOS if scenario.name in rows]
+
+
 def tables(results: Results) -> str:
     """A table of clients, one of scenarios by client, and the failures."""
-    clients = ["| client | version | passed | failed | not tried |", "|---|---|---|---|---|"]
+    clients = ["| client | version | passed | failed | crashed | not tried |", "|---|---|---|---|---|---|"]
     for name, (version, rows) in results.items():
         counts = (str(sum(row.verdict == verdict for row in rows)) for verdict in MARKS)
         clients.append(f"| {DRIVERS[name].title} | {version} | {' | '.join(counts)} |")
