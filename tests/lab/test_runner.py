@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,21 +14,9 @@ from typer.testing import CliRunner
 
 from switchboard.cli.lab.command import app
 from switchboard.cli.lab.driving import filled
-from tests.cli.conftest import COMMAND, bare
-from tools.fleet.children import answers, free_port, start
+from tools.fleet.children import free_port
 
 CLIENT = [sys.executable, str(Path(__file__).with_name("small_client.py"))]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base of a server with a lab."""
-    port = free_port()
-    command = [COMMAND, "serve", "--port", str(port)]
-    child = start("lab", command, tmp_path_factory.mktemp("lab"), bare({"LAB": "on"}))
-    child.wait_until(lambda: answers(port, "/readyz"), timeout=120)
-    yield f"http://localhost:{port}"
-    child.stop()
 
 
 def ran(*arguments: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from switchboard.common.pages.renderer import Pages
@@ -29,6 +29,9 @@ from switchboard.lab.tokens import Tokens
 from switchboard.state import State
 
 NO_RUN: Final = {"detail": "There is no such run; they are kept for a day"}
+
+TOO_MANY: Final = f"{MOST_RUNS} runs were made within a day; wait for its end"
+NO_CLIENT: Final = {"detail": "There is no such client in the newest runs"}
 
 
 class OpenLab:
@@ -73,8 +76,11 @@ class OpenLab:
         return [
             Route(at, self._overview, methods=["GET"]),
             Route(f"{at}/clients", self._clients_page, methods=["GET"]),
+            Route(f"{at}/runs", self._begin_by_hand, methods=["POST"]),
             Route(f"{at}/api/scenarios", self._scenarios, methods=["GET"]),
             Route(f"{at}/api/clients", self._clients_document, methods=["GET"]),
+            Route(f"{at}/clients/{{client}}", self._client_page, methods=["GET"]),
+            Route(f"{at}/api/clients/{{client}}", self._client_document, methods=["GET"]),
             Route(f"{at}/api/runs", self._begin, methods=["POST"]),
             Route(f"{at}/api/runs/{{run}}", self._run_document, methods=["GET"]),
             Route(f"{at}/api/runs/{{run}}/end", self._end, methods=["POST"]),
@@ -99,11 +105,28 @@ class OpenLab:
     async def _clients_document(self, _request: Request) -> Response:
         return JSONResponse(await self._runs.clients())
 
+    async def _client_page(self, request: Request) -> Response:
+        client = await self._runs.client(request.path_params["client"])
+        if client is None:
+            return self._pages.show("no_run.html", 404, path=self._path)
+        return self._pages.show("client.html", client=client, path=self._path)
+
+    async def _client_document(self, request: Request) -> Response:
+        client = await self._runs.client(request.path_params["client"])
+        return JSONResponse(NO_CLIENT, 404) if client is None else JSONResponse(client)
+
+    async def _begin_by_hand(self, _request: Request) -> Response:
+        """A run for somebody at the page of scenarios, who then is asked at each sign-in; leads to its page."""
+        run = await self._runs.make(auto=False)
+        if run is None:
+            return PlainTextResponse(f"{TOO_MANY}\n", 429)
+        return RedirectResponse(self._addresses.page(run), 303)
+
     async def _begin(self, request: Request) -> Response:
         """Make a run: `{"auto": true}` for one whose issuers allow by themselves."""
         run = await self._runs.make(auto=message_of(await request.body()).get("auto") is True)
         if run is None:
-            return JSONResponse({"detail": f"{MOST_RUNS} runs were made within a day; wait for its end"}, 429)
+            return JSONResponse({"detail": TOO_MANY}, 429)
         urls = {each.name: self._addresses.endpoint(run, each.name) for each in SCENARIOS}
         return JSONResponse({"run": run, "urls": urls, "page": f"{self._addresses.page(run)}"}, 201)
 
@@ -116,7 +139,7 @@ class OpenLab:
         if not isinstance(scenario, str) or not is_scenario(scenario):
             return JSONResponse({"detail": "`scenario` must be the name of one; /lab/api/scenarios lists them"}, 422)
         late = said.get("timed_out", False)
-        if type(code) is not int or not isinstance(output, str) or type(late) is not bool:
+        if type(code) is not int or abs(code) >= 2**32 or not isinstance(output, str) or type(late) is not bool:
             detail = "`exit_code` must be an integer, `output` a text, and `timed_out` true or false"
             return JSONResponse({"detail": detail}, 422)
         await self._runs.end(run, scenario, End(code, output, late))
@@ -134,7 +157,8 @@ class OpenLab:
         if not await self._runs.exists(run):
             return self._pages.show("no_run.html", 404, path=self._path)
         document = await self._runs.document(run)
-        return self._pages.show("run.html", run=document, path=self._path, diagram=diagram)
+        urls = {each.name: self._addresses.endpoint(run, each.name) for each in SCENARIOS}
+        return self._pages.show("run.html", run=document, urls=urls, path=self._path, diagram=diagram)
 
     async def _once(self, token_id: str) -> bool:
         with self._state.guard():

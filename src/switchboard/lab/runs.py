@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import secrets
@@ -118,11 +119,8 @@ class Runs:
         with self._state.guard():
             said: Any = await self._state.redis.hgetall(self._state.keys.lab_run(run))
         found = [self._became(*pair, said) for pair in zip(SCENARIOS, kept, strict=True)]
-        counted = {
-            state: sum(each["verdict"] == state for each in found)
-            for state in ("passed", "failed", "crashed", "not_tried")
-        }
-        return {"run": run, "client": _client_of(kept), **counted, "scenarios": found}
+        client = _client_of(kept)
+        return {"run": run, "client": client, "client_id": id_of(client), **_counted(found), "scenarios": found}
 
     async def scenario(self, run: str, name: str) -> Mapping[str, Any]:
         """What became of one scenario in a run, as its document has it."""
@@ -146,10 +144,15 @@ class Runs:
             for scenario in document["scenarios"]:
                 if scenario["hops"]:
                     tried.setdefault(scenario["name"], {"run": run, **_in_short(scenario)})
-        return [
-            {"client": client, "scenarios": [tried.get(each.name, _untried(each)) for each in SCENARIOS]}
-            for client, tried in sorted(found.items())
-        ]
+        listed = []
+        for client, tried in sorted(found.items()):
+            scenarios = [tried.get(each.name, _untried(each)) for each in SCENARIOS]
+            listed.append({"client": client, "id": id_of(client), **_counted(scenarios), "scenarios": scenarios})
+        return listed
+
+    async def client(self, client_id: str) -> Mapping[str, Any] | None:
+        """One of them; `None` if no client of the newest runs has this id."""
+        return next((each for each in await self.clients() if each["id"] == client_id), None)
 
     def _became(self, scenario: Scenario, hops: Sequence[Hop], said: Mapping[str, str]) -> dict[str, Any]:
         told = said.get(f"end:{scenario.name}")
@@ -174,6 +177,16 @@ def _verdict(judged: Sequence[Judgement], hops: Sequence[Hop], end: End | None) 
         return "not_tried"
     found = verdict(judged)
     return "crashed" if end is not None and end.crashed and found != "failed" else found
+
+
+def id_of(client: str) -> str:
+    """What stands for a client's name in an address; the name is anybody's text."""
+    return hashlib.sha256(client.encode(errors="replace")).hexdigest()[:12]
+
+
+def _counted(scenarios: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+    verdicts = [each["verdict"] for each in scenarios]
+    return {verdict: verdicts.count(verdict) for verdict in ("passed", "failed", "crashed", "not_tried")}
 
 
 def is_scenario(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -174,7 +175,7 @@ async def _all(
 ) -> Mapping[str, Ended]:
     """Run the client in each scenario, tell the lab how it ended, and the person what became of it."""
     browser = make_browser(folder / "bin")
-    free, ends = asyncio.Semaphore(jobs), dict[str, Ended]()
+    free, ends, told = asyncio.Semaphore(jobs), dict[str, Ended](), itertools.count(1)
 
     async def one(name: str) -> None:
         async with free:
@@ -182,7 +183,7 @@ async def _all(
             ends[name] = end = await driven(filled(command, url), environment(home, browser, name, url), timeout)
             found = await lab.end(begun["run"], name, end)
             verdict = str(found["verdict"]).replace("_", " ")
-            say(f"{len(ends)}/{len(names)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")
+            say(f"{next(told)}/{len(names)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")
 
     async with asyncio.TaskGroup() as group:
         for name in names:
