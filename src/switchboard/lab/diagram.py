@@ -78,6 +78,7 @@ def _arrows(hop: Mapping[str, Any]) -> Iterator[tuple[int, int, int, str, str]]:
     asked = sent.get("method") if place == Place.MCP.value else _SHORT.get(place, place)
     if place == Place.TOKENS.value:
         asked = f"{asked} ({sent.get('grant_type', 'no grant')})"
+    asked = f"{asked} ({hop['party']})" if hop.get("party") else asked
     start = _BROWSER if place == Place.AUTHORIZE.value else _CLIENT
     yield hop["number"], start, _TO.get(place, _ISSUER), f"{hop['number']}. {asked} → {hop['status']}", "asked"
     if start == _BROWSER and "location" in answered:
