@@ -49,10 +49,8 @@ const provider = {
   saveTokens: (tokens) => void (kept.tokens = tokens),
   codeVerifier: () => kept.verifier,
   saveCodeVerifier: (verifier) => void (kept.verifier = verifier),
-  saveDiscoveryState: (found) => void (kept.discovered = found),
-  discoveryState: () => kept.discovered,
   invalidateCredentials: (what) => {
-    const all = { client: 'client', tokens: 'tokens', verifier: 'verifier', discovery: 'discovered' };
+    const all = { client: 'client', tokens: 'tokens', verifier: 'verifier' };
     for (const [name, key] of Object.entries(all)) if (what === 'all' || what === name) delete kept[key];
   },
   redirectToAuthorization: (address) => void spawn(process.env.BROWSER, [address.href], { stdio: 'ignore' }),

@@ -15,6 +15,7 @@ import product from '@codingame/monaco-vscode-api/vscode/vs/platform/product/com
 const [url] = process.argv.slice(2);
 const { LAB_CLIENT_ID, LAB_CLIENT_DOCUMENT, LAB_PAUSES = '' } = process.env;
 const CANCELLED_AFTER_MS = 5_000;
+const ANSWERED_WITHIN_MS = 40_000;
 
 const write = (...words) => console.error(...words.map(String));
 const log = { getLevel: () => 2, trace() {}, debug() {}, info: write, warn: write, error: write, dispose() {} };
@@ -86,6 +87,7 @@ const connection = {
     if (update.message) for (const each of open.values()) each.reject(new Error(update.message));
   },
   $onDidReceiveMessage(_id, text) {
+    if (!text) return; // an event that only has an id
     const message = JSON.parse(text);
     const asked = open.get(message.id);
     open.delete(message.id);
@@ -102,7 +104,10 @@ const handle = new McpHTTPHandle(1, launch, connection, log, false);
 let number = 0;
 function ask(method, params = {}) {
   const id = (number += 1);
-  const answer = new Promise((resolve, reject) => open.set(id, { resolve, reject }));
+  const answer = new Promise((resolve, reject) => {
+    open.set(id, { resolve, reject });
+    setTimeout(reject, ANSWERED_WITHIN_MS, new Error(`${method} is not answered`));
+  });
   return Promise.all([answer, handle.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))]).then(([first]) => first);
 }
 
