@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 import typer
@@ -17,6 +18,9 @@ import typer
 from auth_server.connectors.provider_check import examine, redirect_uri
 from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.authorization import issuing_settings
+from switchboard.cli.checks.address import reached
+from switchboard.cli.checks.machine import Finding, clock, names, open_files, port, private
+from switchboard.cli.client.server import AsJson
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import known_cause
 from switchboard.common.discovery import Discovery, Unreadable, read_json
@@ -26,50 +30,46 @@ from switchboard.settings import Settings
 from switchboard.sources import unusable
 from switchboard.sources.table import PROGRAMS
 from switchboard.state import StateChecks
+from switchboard.state.fingerprint import refuse_strangers
 from switchboard.vault_settings import opened_vault
 from switchboard.worker_control import ask
 from switchboard.worker_socket import ask_here
 
-Verdict = Literal["ok", "warning", "failed"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the table."""
-
-    check: str
-    verdict: Verdict
-    said: str
-
-
-_READYZ_S = 5.0
-
-
 Check = Callable[[ConfigurationContext], Iterator[Finding]]
 
 
-def doctor(config: FileOption = None) -> None:
-    """Check settings, configuration, programs, cache, Redis and running workers, and say what to mend."""
-    raise typer.Exit(_examined(config))
+def doctor(config: FileOption = None, as_json: AsJson = False) -> None:
+    """Check settings, files, programs, Redis, running workers and the address, and say what to mend.
+
+    Ends with 1 if something failed.
+    """
+    findings = _examined(config)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        marks = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
+        for finding in findings:
+            typer.echo(f"{marks[finding.verdict]}  {finding.check}: {finding.said}")
+    raise typer.Exit(int(any(finding.verdict == "failed" for finding in findings)))
 
 
-def _examined(config: Path | None) -> int:
-    """Run every check and print what it found; the exit code."""
+def _examined(config: Path | None) -> list[Finding]:
+    """What every check finds."""
     try:
         here = configuration_context(config)
     except SwitchboardError as error:
-        return _told([Finding("settings", "failed", str(error))])
+        return [Finding("settings", "failed", str(error))]
     findings = [Finding("settings", "ok", f"serving {here.settings.mcp_url}")]
     for check in CHECKS:
         findings.extend(check(here))
-    return _told(findings)
+    return findings
 
 
-def _told(findings: list[Finding]) -> int:
-    marks = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
-    for finding in findings:
-        typer.echo(f"{marks[finding.verdict]}  {finding.check}: {finding.said}")
-    return int(any(finding.verdict == "failed" for finding in findings))
+def _machine(here: ConfigurationContext) -> Iterator[Finding]:
+    yield from open_files()
+    yield from private([Path(".env"), *([here.file] if here.file else [])])
+    yield from names(here.settings)
+    yield from port(here.settings, bool(asyncio.run(ask_here(here.settings.port))))
 
 
 def _configuration(here: ConfigurationContext) -> Iterator[Finding]:
@@ -110,16 +110,18 @@ def _fleet(here: ConfigurationContext) -> Iterator[Finding]:
         yield from _workers(asyncio.run(ask_here(here.settings.port)))
         return
     try:
-        answers, risks = asyncio.run(_answers(here))
+        answers, risks, now = asyncio.run(_answers(here))
     except (SwitchboardError, BaseExceptionGroup) as error:
         cause = known_cause(error)
         if cause is None:
             raise
-        yield Finding("state", "failed", f"Redis cannot be reached: {cause}")
+        said = str(cause) if isinstance(cause, ConfigurationError) else f"Redis cannot be reached: {cause}"
+        yield Finding("state", "failed", said)
         return
     yield Finding("state", "ok", f"Redis answers; {len(answers)} workers do")
     for risk in risks:
         yield Finding("state", "warning", risk)
+    yield from clock(now)
     if len({answer["digest"] for answer in answers}) > 1:
         yield Finding("fleet", "warning", "the workers' configurations differ: their files or environments do")
     yield from _workers(answers)
@@ -139,9 +141,13 @@ def _workers(answers: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
                 yield Finding(f"server {row['name']} on {answer['worker']}", "failed", row["reason"])
 
 
-async def _answers(here: ConfigurationContext) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
+async def _answers(here: ConfigurationContext) -> tuple[list[Mapping[str, Any]], tuple[str, ...], float]:
+    """What the workers say, what to warn of, and what time Redis has."""
     async with fleet(here.settings) as state:
-        return await ask(state), await StateChecks(state).warnings()
+        with state.guard():
+            await refuse_strangers(state, here.settings.key_ring)
+            seconds, micros = await state.redis.time()
+        return await ask(state), await StateChecks(state).warnings(), int(seconds) + int(micros) / 1_000_000
 
 
 def _vault(here: ConfigurationContext) -> Iterator[Finding]:
@@ -179,16 +185,13 @@ def _provider(here: ConfigurationContext) -> Iterator[Finding]:
 
 
 def _reached(here: ConfigurationContext) -> Iterator[Finding]:
-    url = f"{here.settings.base_uri}/readyz"
-    try:
-        answer = httpx2.get(url, timeout=_READYZ_S)
-    except httpx2.HTTPError as error:
-        yield Finding("server", "warning", f"{url} is not served now ({type(error).__name__})")
-        return
-    yield Finding("server", "ok" if answer.status_code == 200 else "failed", f"{url} answers {answer.status_code}")
+    async def found() -> list[Finding]:
+        return [finding async for finding in reached(here.settings)]
+
+    yield from asyncio.run(found())
 
 
-CHECKS: tuple[Check, ...] = (_configuration, _cache, _fleet, _vault, _provider, _reached)
+CHECKS: tuple[Check, ...] = (_machine, _configuration, _cache, _fleet, _vault, _provider, _reached)
 
 
 CHECK = "provider"

@@ -36,15 +36,27 @@ async def check_fingerprint(state: State, keys: Sequence[str]) -> None:
         ConfigurationError: this Redis is used by a fleet whose SECRET_KEY ring shares no key with ours.
         StateUnavailable: Redis cannot be reached.
     """
-    ours = written(keys)
     with state.guard():
-        known = await _known(state)
-        if known and not set(known.split(",")) & set(ours.split(",")):
-            raise ConfigurationError(
-                "SECRET_KEY shares no key with the one the other workers on this Redis use; "
-                "give every worker the same list (newest first), or use another database or REDIS_PREFIX"
-            )
-        await state.redis.set(state.keys.fingerprint(), ours)
+        _compare(await _known(state), keys)
+        await state.redis.set(state.keys.fingerprint(), written(keys))
+
+
+async def refuse_strangers(state: State, keys: Sequence[str]) -> None:
+    """The same for one who only looks: nothing is remembered, and nobody waited for.
+
+    Raises:
+        ConfigurationError: as above.
+    """
+    known: Any = await state.redis.get(state.keys.fingerprint())
+    _compare(str(known) if known else None, keys)
+
+
+def _compare(known: str | None, keys: Sequence[str]) -> None:
+    if known and not set(known.split(",")) & set(written(keys).split(",")):
+        raise ConfigurationError(
+            "SECRET_KEY shares no key with the one the other workers on this Redis use; "
+            "give every worker the same list (newest first), or use another database or REDIS_PREFIX"
+        )
 
 
 async def _known(state: State) -> str | None:
