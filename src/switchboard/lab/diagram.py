@@ -24,7 +24,11 @@ _LANES: Final = {
     _ISSUER: ("authorization", "server"),
 }
 _TO: Final = {Place.MCP.value: _RESOURCE, Place.RESOURCE_METADATA.value: _RESOURCE}
-_SHORT: Final = {Place.TOKENS.value: "token", Place.ISSUER_METADATA.value: "metadata"}
+_SHORT: Final = {
+    Place.TOKENS.value: "token",
+    Place.ISSUER_METADATA.value: "metadata",
+    Place.RESOURCE_METADATA.value: "metadata",
+}
 _LABEL: Final = 44
 """Characters of a label."""
 
