@@ -13,6 +13,7 @@ from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, Told
 from switchboard.admin.bodies import StrictRoute, without_placeholders
 from switchboard.admin.changes import Changes, IfMatch
+from switchboard.admin.paging import Cursor, Limit, Page, cut
 from switchboard.admin.problems import not_found
 from switchboard.common.problem_details import Problem
 from switchboard.config.layers import value_at
@@ -45,12 +46,6 @@ class ConfiguredPlugin(BaseModel):
     workers: dict[str, PluginOnWorker] = {}
 
 
-class ConfiguredPlugins(BaseModel):
-    """All plugins, in the order of the configuration."""
-
-    items: list[ConfiguredPlugin]
-
-
 Config = Annotated[dict[str, Any], Body(description="The plugin's own configuration, as a whole.")]
 
 
@@ -62,10 +57,13 @@ class PluginRoutes:
         self._changes = Changes(administration)
         self._overlay = self._changes.overlay
 
-    async def list_plugins(self) -> ConfiguredPlugins:
-        """Every plugin of the configuration, with its state on each worker that answers."""
+    async def list_plugins(self, limit: Limit = 100, cursor: Cursor = "") -> Page[ConfiguredPlugin]:
+        """The plugins of the configuration, by name, each with its state on each worker that answers."""
         written, answers = await self._changes.written(), await self._told()
-        return ConfiguredPlugins(items=[_plugin(name, written, answers) for name in written.configuration.plugins])
+        names = sorted(written.configuration.plugins)
+        shown, following = cut(names, cursor, limit)
+        items = [_plugin(name, written, answers) for name in shown]
+        return Page(items=items, next_cursor=following, total=len(names))
 
     async def get_plugin(self, plugin: str, response: Response) -> ConfiguredPlugin:
         """One plugin; its ETag is needed to change it."""

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, Told
 from switchboard.admin.bodies import StrictRoute, without_placeholders
 from switchboard.admin.changes import Changes, IfMatch
+from switchboard.admin.paging import Cursor, Limit, Page, cut
 from switchboard.admin.problems import not_found
 from switchboard.common.problem_details import Problem
-from switchboard.config import provider_name
+from switchboard.config import ServerSection, provider_name
 from switchboard.config.layers import value_at
 from switchboard.config.watching import Written
 
@@ -52,12 +53,6 @@ class ConfiguredServer(BaseModel):
     """What of its offer clients see otherwise than it says, or not at all, and why."""
 
 
-class ConfiguredServers(BaseModel):
-    """All servers, in the order of the configuration."""
-
-    items: list[ConfiguredServer]
-
-
 class Lines(BaseModel):
     """What a server said on one worker."""
 
@@ -90,12 +85,23 @@ class ServerRoutes:
         self._changes = Changes(administration)
         self._overlay = self._changes.overlay
 
-    async def list_servers(self) -> ConfiguredServers:
-        """Every server of the configuration, with its state on each worker that answers."""
-        written, answers = await self._changes.written(), await self._told()
+    async def list_servers(
+        self,
+        limit: Limit = 100,
+        cursor: Cursor = "",
+        search: Annotated[
+            str, Query(max_length=200, description="Only those with this in their name, source, description or tags.")
+        ] = "",
+    ) -> Page[ConfiguredServer]:
+        """The servers of the configuration, by name, each with its state on each worker that answers."""
+        written = await self._changes.written()
         found = written.configuration
-        names = [*found.servers, *(name for name in found.broken if name not in found.servers)]
-        return ConfiguredServers(items=[_server(name, written, answers) for name in names])
+        names = sorted({*found.servers, *found.broken})
+        wanted = [name for name in names if search.lower() in _words(name, found.servers.get(name))]
+        shown, following = cut(wanted, cursor, limit)
+        answers = await self._told() if shown else {}
+        items = [_server(name, written, answers) for name in shown]
+        return Page(items=items, next_cursor=following, total=len(wanted))
 
     async def get_server(self, name: str, response: Response) -> ConfiguredServer:
         """One server; its ETag is needed to change it."""
@@ -186,6 +192,13 @@ def _called(name: str, written: Written) -> str:
     if found is None:
         raise not_found("server", name)
     return str(found)
+
+
+def _words(name: str, section: ServerSection | None) -> str:
+    """What a search looks at."""
+    if section is None:
+        return name.lower()
+    return " ".join((name, section.source, section.description, *section.tags)).lower()
 
 
 def _of(called: str, answer: Told | None) -> Mapping[str, Any] | None:

@@ -90,7 +90,7 @@ const reachable = (place) => [...place.querySelectorAll("button:enabled, a[href]
 // Replaces what is in `place`; what had the focus there has it again, or else what is there first.
 export function renew(place, ...children) {
   const focused = place.contains(document.activeElement) && place !== document.activeElement ? spotOf(document.activeElement) : null;
-  place.replaceChildren(...children);
+  place.replaceChildren(...children.flat(9));
   if (focused === null) return;
   const found = reachable(place);
   (found.find((each) => spotOf(each) === focused) ?? found[0])?.focus({ preventScroll: true });
