@@ -295,7 +295,7 @@ class FastPath:
         """Whether `_meta` is as the version has it, and holds nothing that is not for this."""
         if not meta:
             return type(meta) is dict
-        if type(meta) is dict and spans.on():
+        if spans.on() and type(meta) is dict and (spans.PARENT in meta or spans.STATE in meta):
             meta = {key: value for key, value in meta.items() if key not in spans.FIELDS or type(value) is not str}
         if type(meta) is not dict or not _META.issuperset(meta):
             return False

@@ -122,7 +122,7 @@ class OnePass:
         state = scope.setdefault("state", {})
         about = state["about"] = About(self._policy.tool_of)
         if spans.on():
-            about.span = HttpSpan(scope)
+            about.span = HttpSpan(scope, found)
         expect_rest(state)
         answer = Answer(send, self._security, name, scope.get("extensions"))
         bound = request_id.set(name.decode("ascii"))

@@ -64,7 +64,7 @@ def name_of(attributes: spans.Attributes) -> str:
 
 def sent(method: str, params: Mapping[str, Any] | None, number: RequestId | None) -> spans.ActiveSpan | None:
     """The span of a request to a backend; see `telemetry.spans.client`."""
-    if not spans.on():
+    if not spans.on() or spans.is_left_out():
         return None
     attributes = attributes_of(method, params, number)
     return spans.client(name_of(attributes), attributes)
@@ -80,6 +80,8 @@ def _received(
     method: str, version: str, params: Mapping[str, Any] | None, number: RequestId | None
 ) -> spans.ActiveSpan | None:
     """The span of a request of a client's; `None` if it is left out."""
+    if _is_left_out(params):
+        return None
     meta = (params or {}).get("_meta")
     parent = spans.remote(meta) if isinstance(meta, Mapping) else None
     here = spans.current()
@@ -88,6 +90,12 @@ def _received(
     attributes = attributes_of(method, params, number)
     attributes["mcp.protocol.version"] = version
     return spans.server(name_of(attributes), attributes, parent, (here,) if parent and here else ())
+
+
+def _is_left_out(params: Mapping[str, Any] | None) -> bool:
+    """Whether a request has no span, by the trace that it is served in."""
+    meta = params.get("_meta") if params else None
+    return spans.is_left_out() and (not isinstance(meta, Mapping) or spans.PARENT not in meta)
 
 
 async def traced(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -162,6 +170,8 @@ async def _served(
 
 def directly(prepared: FastRequest, version: str, message: Mapping[str, Any]) -> FastRequest:
     """A request that is served directly, within its span."""
+    if _is_left_out(message.get("params")):
+        return prepared
     begin = partial(_received, message["method"], version, message.get("params"), message["id"])
     if isinstance(prepared, PreparedInContext):
         return _in_context(prepared, begin)

@@ -23,6 +23,7 @@ from switchboard.telemetry import spans
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.sdk.trace.sampling import Sampler
 
 log = structlog.get_logger(__name__)
@@ -84,9 +85,9 @@ async def collecting(exporting: Exporting | None, worker: str) -> AsyncIterator[
     elif exporting is None:
         yield
     else:
-        provider = _provider(exporting, worker)
+        provider, roots = _provider(exporting, worker)
         trace.set_tracer_provider(provider)
-        spans.collect(provider)
+        spans.collect(provider, roots)
         log.info("traces.exported", sampler=exporting.sampler)
         try:
             yield
@@ -95,7 +96,7 @@ async def collecting(exporting: Exporting | None, worker: str) -> AsyncIterator[
             await _ended(provider)
 
 
-def _provider(exporting: Exporting, worker: str) -> TracerProvider:
+def _provider(exporting: Exporting, worker: str) -> tuple[TracerProvider, spans.Roots | None]:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
@@ -110,13 +111,47 @@ def _provider(exporting: Exporting, worker: str) -> TracerProvider:
     about = {"service.name": exporting.service, "service.version": exporting.version, "service.instance.id": worker}
     headers = parse_env_headers(exporting.headers, liberal=True) or None
     exporter = OTLPSpanExporter(endpoint=exporting.endpoint or None, headers=headers)
+    ids, roots = ids_for(ratio_of(exporting.sampler, exporting.ratio))
     provider = TracerProvider(
         sampler=sampler_of(exporting.sampler, exporting.ratio),
         resource=Resource.create({}).merge(Resource(about)),
         shutdown_on_exit=False,
+        id_generator=ids,
     )
     provider.add_span_processor(BatchSpanProcessor(without_words(exporter)))
-    return provider
+    return provider, roots
+
+
+def ratio_of(name: str, ratio: float) -> float:
+    """The share of traces that begin here and that a sampler keeps."""
+    plain = name.removeprefix("parentbased_")
+    return ratio if plain == "traceidratio" else float(plain == "always_on")
+
+
+def ids_for(ratio: float) -> tuple[IdGenerator, spans.Roots]:
+    """What makes ids, and knows by the id of a trace, before it begins, that a sampler of this ratio leaves it out."""
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+    bound, low = TraceIdRatioBased.get_bound_for_rate(ratio), TraceIdRatioBased.TRACE_ID_LIMIT
+
+    class Ids(RandomIdGenerator):
+        kept: int | None = None
+        """What was drawn for the trace that begins now."""
+
+        def left_out(self) -> spans.LeftOut | None:
+            drawn = super().generate_trace_id()
+            if drawn & low >= bound:
+                return spans.LeftOut(drawn)
+            self.kept = drawn
+            return None
+
+        def generate_trace_id(self) -> int:
+            kept, self.kept = self.kept, None
+            return super().generate_trace_id() if kept is None else kept
+
+    ids = Ids()
+    return ids, ids
 
 
 def sampler_of(name: str, ratio: float) -> Sampler:

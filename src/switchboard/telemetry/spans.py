@@ -8,15 +8,16 @@ quote what the client sent. Contexts of other processes are those of W3C Trace C
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 PARENT: Final = "traceparent"
@@ -34,11 +35,40 @@ Attributes = dict[str, str | int]
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _tracers: Final[list[Tracer]] = []
 """One, while spans are collected."""
+_roots: Final[list[Roots]] = []
+"""Who decides on traces that begin here before they do, if anybody can."""
 
 
-def collect(provider: TracerProvider | None) -> None:
-    """Give spans to this provider from now on; to nobody for `None`."""
+class LeftOut(NonRecordingSpan):
+    """Of a trace that a sampler leaves out: most requests', so its context is made when somebody asks for it."""
+
+    def __init__(self, trace_id: int) -> None:
+        self._trace_id = trace_id
+        self._made: SpanContext | None = None
+
+    def get_span_context(self) -> SpanContext:
+        """The context, which says that it is not sampled."""
+        if self._made is None:
+            self._made = SpanContext(self._trace_id, random.getrandbits(64) or 1, is_remote=False)
+        return self._made
+
+
+class Roots(Protocol):
+    """Decides on a trace that begins here."""
+
+    def left_out(self) -> LeftOut | None:
+        """The span of a trace that is left out; `None` for one that is kept, or that the sampler is to decide on."""
+        ...
+
+
+def collect(provider: TracerProvider | None, roots: Roots | None = None) -> None:
+    """Give spans to this provider from now on; to nobody for `None`.
+
+    Args:
+        roots: who knows what the provider's sampler will say of a trace that begins here.
+    """
     _tracers[:] = [] if provider is None else [provider.get_tracer("switchboard")]
+    _roots[:] = [] if roots is None else [roots]
 
 
 def on() -> bool:
@@ -116,6 +146,11 @@ class ActiveSpan:
         self.span.set_status(StatusCode.ERROR)
 
 
+def left_out() -> LeftOut | None:
+    """The span of a trace that begins here, if the sampler is known to leave it out."""
+    return _roots[0].left_out() if _roots else None
+
+
 def started(
     name: str,
     kind: SpanKind,
@@ -129,7 +164,7 @@ def started(
     Args:
         at: when it began, in nanoseconds of Unix time.
     """
-    context = None if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(parent))
+    context = None if parent is None else trace.set_span_in_context(NonRecordingSpan(parent))
     return _tracers[0].start_span(name, context, kind, attributes, [Link(each) for each in links], at)
 
 
@@ -137,19 +172,22 @@ def server(
     name: str, attributes: Attributes, parent: SpanContext | None = None, links: tuple[SpanContext, ...] = ()
 ) -> ActiveSpan | None:
     """A span for what this worker does for somebody; `None` while it is off, and below a span that was left out."""
-    if not _tracers or (parent is None and _is_left_out()):
+    if not _tracers or (parent is None and is_left_out()):
         return None
     return ActiveSpan(started(name, SpanKind.SERVER, attributes, parent, links))
 
 
 def client(name: str, attributes: Attributes) -> ActiveSpan | None:
     """A span for what this worker has somebody else do; `None` while it is off, and below a span that was left out."""
-    if not _tracers or _is_left_out():
+    if not _tracers or is_left_out():
         return None
     return ActiveSpan(started(name, SpanKind.CLIENT, attributes))
 
 
-def _is_left_out() -> bool:
+def is_left_out() -> bool:
     """Whether a sampler has decided against this task's trace: it would for every span of it."""
-    found = trace.get_current_span().get_span_context()
+    span = trace.get_current_span()
+    if type(span) is LeftOut:
+        return True
+    found = span.get_span_context()
     return found.is_valid and not found.trace_flags.sampled

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 server = MCPServer("traced")
 
@@ -29,6 +29,8 @@ def refuse(text: str) -> str:
 
 if __name__ == "__main__":
     provider = TracerProvider(resource=Resource.create({"service.name": "backend", "service.instance.id": "backend"}))
-    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=os.environ["TRACES"])))
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(endpoint=os.environ["TRACES"]), schedule_delay_millis=50)
+    )
     trace.set_tracer_provider(provider)
     server.run("stdio")
