@@ -32,6 +32,7 @@ from switchboard.gateway import LiveCatalog, Provider, SelectedCatalog
 from switchboard.plugin_set import ConfiguredPlugins
 from switchboard.sources import SourceContext, prepare
 from switchboard.sources.cache_health import INSTALLED
+from switchboard.telemetry.metrics import SERVER_RESTARTS
 
 log = structlog.get_logger(__name__)
 
@@ -196,6 +197,7 @@ class Servers:
         server = self._servers.get(name)
         if server is None or server.phase == "disabled":
             return False
+        SERVER_RESTARTS.add(name)
         server.key = ""
         self._want(self._configuration)
         return True

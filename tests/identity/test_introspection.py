@@ -19,6 +19,8 @@ from starlette.routing import Route
 from switchboard.common.breaker import Breaker
 from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity import ClaimRules, IntrospectionVerifier
+from switchboard.telemetry.metrics import ISSUER_REQUESTS
+from tests.telemetry.counting import Counted
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "https://mcp.example/mcp"
@@ -193,7 +195,7 @@ async def test_an_issuer_that_cannot_be_reached_is_unavailable(unused_port: int)
 
 async def test_after_failures_in_a_row_the_issuer_is_left_alone_for_a_while(issuer: Issuer, make_verifier: Any) -> None:
     issuer.broken = Response(status_code=503)
-    verifier = make_verifier(breaker=Breaker(threshold=3, pause=5))
+    verifier, counted = make_verifier(breaker=Breaker(threshold=3, pause=5)), Counted(ISSUER_REQUESTS)
     for _ in range(6):
         with pytest.raises(AuthorizationUnavailable):
             await verifier.verify("token")
@@ -203,6 +205,8 @@ async def test_after_failures_in_a_row_the_issuer_is_left_alone_for_a_while(issu
     issuer.now += 5
 
     assert await verifier.verify("token") is not None
+    told = {("introspection", "failed"): 3, ("introspection", "held_back"): 3, ("introspection", "answered"): 1}
+    assert counted.since() == told
 
 
 async def test_the_cache_is_bounded(issuer: Issuer, make_verifier: Any) -> None:

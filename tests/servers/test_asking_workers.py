@@ -14,8 +14,10 @@ from mcp import Client
 from typer.testing import CliRunner, Result
 
 from switchboard.cli.commands import app
+from switchboard.telemetry.metrics import SERVER_RESTARTS
 from switchboard.worker_control import WorkerControl, ask
 from switchboard.worker_socket import answering_here, ask_here, socket_file
+from tests.telemetry.counting import Counted
 
 
 async def typed(setup: Any, redis_url: str, *words: str, **more: str) -> Result:
@@ -70,7 +72,9 @@ async def test_a_server_is_restarted_on_every_worker(setup: Any, until: Any, red
 
         await until(there)
         before = (await client.call_tool("a__who")).content
+        counted = Counted(SERVER_RESTARTS)
         done = await typed(setup, redis_url, "servers", "restart", "a")
+        assert counted.since() == {("a",): 1}
         assert done.stdout.endswith("a: restarted on 1 of 1 worker\n")  # the worker in this process logs there too
 
         async def fresh() -> bool:
@@ -78,6 +82,7 @@ async def test_a_server_is_restarted_on_every_worker(setup: Any, until: Any, red
 
         await until(fresh)
     assert (await typed(setup, redis_url, "servers", "restart", "b")).exit_code == 1
+    assert counted.since() == {("a",): 1}
 
 
 async def test_what_is_left_out_and_what_is_renamed_is_told_once_whoever_asked_the_server(

@@ -21,12 +21,12 @@ from switchboard.http.middleware.load_shedding import (
     Load,
     LoadShedding,
     raise_limit,
-    resident_bytes,
     shortage,
 )
 from switchboard.identity import ANONYMOUS
 from switchboard.sessions.records import LONGEST_PARAMS, LONGEST_URI, MOST_SUBSCRIPTIONS, Records
 from switchboard.sessions.streams.reply import Reply
+from switchboard.telemetry.process_usage import resident_bytes
 from tests.sessions.conftest import Session, Start, Worker, Workers
 from tools.fleet.workers import HASTE
 from tools.messages import ACCEPT, INITIALIZE, envelope

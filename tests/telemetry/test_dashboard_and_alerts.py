@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
@@ -83,3 +84,13 @@ def test_the_page_tells_of_every_metric() -> None:
     rows = dict(re.findall(r"^\| `(switchboard_\w+)` \| ([^|]*)\|", page, re.MULTILINE))
     told = {name + ("_total" if row.kind == "counter" else ""): row.labels for name, row in TABLE.items()}
     assert {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows.items()} == told
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_is_written_as_prometheus_reads_it(query: str) -> None:
+    promql_parser.parse(query.replace("$__rate_interval", "5m"))
+
+
+def test_the_grammar_refuses_what_is_no_query() -> None:
+    with pytest.raises(ValueError, match=r"."):
+        promql_parser.parse("sum by (job (rate(switchboard_requests_total[5m])))")

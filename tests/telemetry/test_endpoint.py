@@ -10,8 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from switchboard.errors import ConfigurationError
 from switchboard.telemetry.listener import listening
-from switchboard.telemetry.metrics import TABLE
-from tests.http.both_ways import BASE, IN_SESSION, OLD_CALL, Asked, World, opened
+from switchboard.telemetry.metrics import RPC_ERRORS, TABLE
+from tests.http.both_ways import BASE, IN_SESSION, OLD_CALL, Asked, World, message, opened
+from tests.telemetry.counting import Counted
 from tools.fleet.children import free_port
 
 PORT = free_port()
@@ -62,6 +63,33 @@ async def test_it_takes_a_token_with_admin_or_admin_read(world: World, token: by
 async def test_it_is_only_read(world: World) -> None:
     told = await world.send(world.front, asked(b"Bearer RULES", "POST"))
     assert told.status == 405
+
+
+async def test_sessions_are_counted_when_they_begin_and_end_and_the_process_tells_what_it_uses(world: World) -> None:
+    async def scraped() -> Samples:
+        return read((await world.send(world.front, asked(b"Bearer LOOKS"), named=False)).body.decode())
+
+    before = await scraped()
+    await world.open_session()
+    assert (await world.send(world.front, Asked(b"", IN_SESSION, "DELETE"))).status == 204
+    after = await scraped()
+    for event in ("opened", "ended"):
+        name = "switchboard_sessions_total"
+        assert total(after, name, event=event) - total(before, name, event=event) == 1
+    assert (
+        total(after, "switchboard_process_cpu_seconds_total")
+        >= total(before, "switchboard_process_cpu_seconds_total")
+        > 0
+    )
+    assert total(after, "switchboard_process_resident_memory_bytes") > 1 << 20
+    assert total(after, "switchboard_process_open_descriptors") > 3
+
+
+async def test_a_method_that_a_client_invented_has_no_label_of_its_own(world: World) -> None:
+    await world.open_session()
+    counted = Counted(RPC_ERRORS)
+    assert b"-32601" in (await world.send(world.front, Asked(message("invented/method"), IN_SESSION))).body
+    assert counted.since() == {("other", "-32601"): 1}
 
 
 async def test_requests_of_either_era_are_counted_with_their_method_outcome_and_provider(world: World) -> None:

@@ -47,7 +47,7 @@ def echo(
     """The way of one call of the backend's tool."""
     answer = fleet.post(worker, message, **headers)
     assert SECRET in answer.raise_for_status().text
-    return way(fleet.collector.whole(trace, "POST /mcp", "tools/call echo", root=root), root)
+    return way(fleet.collector.whole(trace, "POST /mcp", "tools/call echo", "tools/call echo", root=root), root)
 
 
 NEAR = [
@@ -106,7 +106,7 @@ def test_of_an_error_spans_tell_the_code_and_not_the_words(fleet: TracedFleet) -
     trace, root, parent = context()
     answer = fleet.post(0, modern(call("far__refuse", {"text": SECRET})), traceparent=parent)
     assert SECRET in answer.text
-    spans = way(fleet.collector.whole(trace, "POST /mcp", "tools/call refuse", root=root), root)
+    spans = way(fleet.collector.whole(trace, "POST /mcp", "tools/call refuse", "tools/call refuse", root=root), root)
     http, *others, _backend = spans
     assert not http.failed
     assert [each.attributes["error.type"] for each in others] == ["-32050"] * len(others)
@@ -119,7 +119,9 @@ def test_where_the_header_brings_one_context_and_meta_another_the_request_is_lin
     named = call("far__echo", {"text": SECRET}, traceparent=parent)
     fleet.post(0, modern(named), traceparent=header).raise_for_status()
     (http,) = fleet.collector.whole(other, "POST /mcp", root=above)
-    served, *_ = way(fleet.collector.whole(trace, "tools/call far__echo", "tools/call echo", root=root), root)
+    served, *_ = way(
+        fleet.collector.whole(trace, "tools/call far__echo", "tools/call echo", "tools/call echo", root=root), root
+    )
     assert served.links == (http.id,)
 
 
@@ -151,7 +153,7 @@ def test_a_malformed_context_is_ignored(fleet: TracedFleet, parent: str, brought
         return [each for each in spans if each.attributes.get("jsonrpc.request.id") == number]
 
     (one,) = served(fleet.collector.until(lambda spans: bool(served(spans))))
-    spans = way(fleet.collector.whole(one.trace, "POST /mcp", "tools/call echo"), "")
+    spans = way(fleet.collector.whole(one.trace, "POST /mcp", "tools/call echo", "tools/call echo"), "")
     assert one.trace not in before
     assert told(spans) in (NEAR, CROSSING)
 

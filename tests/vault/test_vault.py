@@ -11,8 +11,10 @@ import structlog
 
 from switchboard.errors import ConfigurationError
 from switchboard.state import State
+from switchboard.telemetry.metrics import VAULT_OPERATIONS
 from switchboard.vault import Cipher, Conflict, RecordKey, RecordRefused, RedisStore, Undecryptable, Vault
 from switchboard.vault.vault import KEY_CHECK
+from tests.telemetry.counting import Counted
 
 ALICE, BOB = '["i", "alice"]', '["i", "bob"]'
 HERS = RecordKey("server:github", "oauth", ALICE)
@@ -26,6 +28,16 @@ PLACES = [
     RecordKey("plugin:github", "oauth", ALICE),
     RecordKey("server:github", "oauth"),
 ]
+
+
+async def test_accesses_are_counted_by_what_they_do_and_how_they_end(redis_vault: Any) -> None:
+    vault, counted = redis_vault(), Counted(VAULT_OPERATIONS)
+    await vault.put(HERS, {"t": SECRET}, purpose="test")
+    await vault.get(HERS, purpose="test")
+    await vault.delete(HERS, purpose="test")
+    await vault.get(HERS, purpose="test")
+    done = [("written", "ok"), ("read", "ok"), ("deleted", "ok"), ("read", "absent")]
+    assert counted.since() == dict.fromkeys(done, 1)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=str)

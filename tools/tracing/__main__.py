@@ -30,7 +30,7 @@ def crossing(fleet: TracedFleet) -> list[Collected]:
             trace, root, parent = context()
             message = modern(call("far__echo", {"text": "hello"}))
             fleet.post(worker, message, traceparent=parent).raise_for_status()
-            spans = fleet.collector.whole(trace, "POST /mcp", "tools/call echo", root=root)
+            spans = fleet.collector.whole(trace, "POST /mcp", "tools/call echo", "tools/call echo", root=root)
             if any(span.name == "peer backend" for span in spans):
                 found.append(sorted(spans, key=lambda span: (span.begin, -span.end)))
     return min(found, key=lambda spans: spans[0].end - spans[0].begin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class Collector:
             return list(self.spans)
 
     def whole(self, trace: str, *names: str, root: str = "") -> list[Collected]:
-        """The spans of a trace, once those of these names are among them and each has its parent, or `root`, there."""
+        """The spans of a trace, once there is one for each of these names and each has its parent, or `root`, there."""
 
         def of_trace(spans: list[Collected]) -> list[Collected]:
             return [each for each in spans if each.trace == trace]
@@ -76,7 +77,7 @@ class Collector:
         def is_whole(spans: list[Collected]) -> bool:
             found = of_trace(spans)
             ids = {root, *(each.id for each in found)}
-            return {each.name for each in found}.issuperset(names) and all(each.parent in ids for each in found)
+            return Counter(names) <= Counter(each.name for each in found) and all(each.parent in ids for each in found)
 
         return of_trace(self.until(is_whole))
 

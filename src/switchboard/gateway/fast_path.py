@@ -45,7 +45,7 @@ from switchboard.gateway.server import Gateway
 from switchboard.gateway.source import CatalogSource, Context, LiveTool, answered
 from switchboard.identity import current
 from switchboard.identity.scopes import missing
-from switchboard.protocol import request_spans
+from switchboard.protocol import outcomes, request_spans
 from switchboard.protocol.direct_requests import (
     FastRequest,
     KnownResponse,
@@ -117,12 +117,17 @@ class PreparedCall:
                     result = await answered(self._path.source, self._tool.entry, CALL, self._work())
             except NeedsContext as waiting:
                 raise Unfinished(self._going_on(waiting, noted)) from None
+            except MCPError as error:
+                outcomes.failed(CALL, error.error.code)
+                raise
             if isinstance(result, TextResult):
                 shaped = self._path.of_text(self._version, result)
             elif self._version in MODERN_PROTOCOL_VERSIONS and is_input_required(result):
                 raise Unfinished(self._path.finishing(self._params, result))
             else:
                 shaped = self._path.serialized(self._version, result)
+        if shaped.get("isError"):
+            outcomes.tool_failed(CALL)
         return {**noted, **shaped} if noted else shaped
 
     def _going_on(self, waiting: NeedsContext, noted: Mapping[str, Any]) -> PreparedInContext:
@@ -287,7 +292,7 @@ class FastPath:
             serve = partial(middleware, call_next=serve)
         try:
             context = runner._make_context(speaker, CALL, params, typed.meta, version)
-            return _dump_result(await serve(context))
+            return _dump_result(await outcomes.counted(CALL, serve(context)))
         finally:
             await close(connection)
 

@@ -18,6 +18,7 @@ from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.cache import MOST_TOKENS, ExpiringCache, KeyedLocks, TokenNames
 from switchboard.identity.claims import ClaimRules, UnacceptableToken
 from switchboard.identity.principal import KeyBoundToken, Principal
+from switchboard.telemetry.metrics import ISSUER_REQUESTS
 
 MOST_CACHED = 30.0
 """Seconds: how old an answer may be, and so how long a revocation may go unseen."""
@@ -105,13 +106,16 @@ class IntrospectionVerifier:
 
     async def _claims(self, token: str) -> dict[str, Any]:
         if not self._breaker.allows(self._clock()):
+            ISSUER_REQUESTS.add("introspection", "held_back")
             raise AuthorizationUnavailable("the issuer did not answer lately, and is not asked for a moment")
         try:
             claims = await self._post(token)
         except AuthorizationUnavailable:
             self._breaker.failed(self._clock())
+            ISSUER_REQUESTS.add("introspection", "failed")
             raise
         self._breaker.succeeded()
+        ISSUER_REQUESTS.add("introspection", "answered")
         return claims
 
     async def _post(self, token: str) -> dict[str, Any]:

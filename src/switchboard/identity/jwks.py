@@ -17,6 +17,7 @@ from switchboard.errors import AuthorizationUnavailable
 from switchboard.identity.cache import MOST_TOKENS, ExpiringCache, TokenNames
 from switchboard.identity.claims import SKEW, ClaimRules, UnacceptableToken
 from switchboard.identity.principal import Principal
+from switchboard.telemetry.metrics import ISSUER_REQUESTS
 
 FRESH = 3_600.0
 STALE = 86_400.0
@@ -75,8 +76,10 @@ class IssuerKeys:
             found = await self._fetch()
             if found is None:
                 self._breaker.failed(now)
+                ISSUER_REQUESTS.add("keys", "failed")
                 return
             self._breaker.succeeded()
+            ISSUER_REQUESTS.add("keys", "answered")
             self._keys, self._fetched = found, now
 
     async def _fetch(self) -> list[dict[str, Any]] | None:

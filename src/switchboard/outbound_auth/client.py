@@ -34,6 +34,7 @@ from switchboard.outbound_auth.provider_errors import (
 )
 from switchboard.outbound_auth.registration import Registrations
 from switchboard.outbound_auth.token_set import ACCESS_TOKEN, TokenSet, read_tokens
+from switchboard.telemetry.metrics import ISSUER_REQUESTS
 
 EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -294,6 +295,7 @@ class OAuthClient:
         self, doing: str, identity: ClientIdentity, endpoints: Endpoints, grant_type: str, members: Mapping[str, str]
     ) -> dict[str, Any]:
         if not self._breaker.allows(self._clock()):
+            ISSUER_REQUESTS.add("oauth_provider", "held_back")
             raise ProviderAway(f"{self.provider.name} did not answer lately")
         heard: dict[str, Any] = {}
         try:
@@ -306,8 +308,10 @@ class OAuthClient:
                         await session.fetch_token(endpoints.token, grant_type=grant_type, **members)
         except ProviderAway:
             self._breaker.failed(self._clock())
+            ISSUER_REQUESTS.add("oauth_provider", "failed")
             raise
         self._breaker.succeeded()
+        ISSUER_REQUESTS.add("oauth_provider", "answered")
         return heard
 
     def _session(self, identity: ClientIdentity, doing: str, heard: dict[str, Any]) -> AsyncOAuth2Client:

@@ -19,7 +19,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.dispatcher import DispatchContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.transport_context import TransportContext
-from mcp_types import INVALID_PARAMS, CallToolResult, RequestId
+from mcp_types import INVALID_PARAMS, RequestId
 from opentelemetry import trace
 from pydantic import ValidationError
 
@@ -31,12 +31,11 @@ from switchboard.protocol.direct_requests import (
     Serve,
     Unfinished,
 )
+from switchboard.protocol.outcomes import TOOL_ERROR, counted, is_error
 from switchboard.telemetry import metrics, spans
 
 _NAMES: Final[Mapping[str, str]] = {"tools/call": "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name"}
 """Method → the attribute for what it names."""
-
-_TOOL_ERROR: Final = "tool_error"
 
 
 def attributes_of(method: str, params: Mapping[str, Any] | None, number: RequestId | None) -> spans.Attributes:
@@ -99,11 +98,12 @@ def _is_left_out(params: Mapping[str, Any] | None) -> bool:
 
 
 async def traced(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """The server's middleware: a span around a request or notification."""
+    """The server's middleware: a span around a request or notification, whose errors are counted."""
+    work = counted(ctx.method, call_next(ctx))
     if not spans.on():
-        return await call_next(ctx)
+        return await work
     span = _received(ctx.method, ctx.protocol_version, ctx.params, ctx.request_id)
-    return await call_next(ctx) if span is None else await _told(span, call_next(ctx))
+    return await (work if span is None else _told(span, work))
 
 
 async def _told(span: spans.ActiveSpan, work: Awaitable[Any]) -> Any:
@@ -117,16 +117,9 @@ async def _told(span: spans.ActiveSpan, work: Awaitable[Any]) -> Any:
         except ValidationError:  # what the client is told of it
             span.failed(MCPError(INVALID_PARAMS, ""))
             raise
-        if _is_error(result):
-            span.failed(_TOOL_ERROR)
+        if is_error(result):
+            span.failed(TOOL_ERROR)
         return result
-
-
-def _is_error(result: Any) -> bool:
-    match result:
-        case CallToolResult(is_error=True) | {"isError": True}:
-            return True
-    return False
 
 
 # -- requests that are served directly --------------------------------------------------------------------------------

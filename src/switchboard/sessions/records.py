@@ -20,6 +20,7 @@ from switchboard.protocol.resource_uris import equal
 from switchboard.sessions.session_quota import SessionQuota
 from switchboard.state import State
 from switchboard.state.keys import STANDALONE
+from switchboard.telemetry.metrics import SESSIONS
 
 RECORD_VERSION: Final = 1
 """Raised with the format. A format may only add to its predecessor, so that a fleet can be upgraded one by one."""
@@ -131,6 +132,7 @@ class Records:
         sid, fields = secrets.token_hex(24), _settled(owner, protocol_version, params)
         await self._quota.admit(owner, sid)
         await self._write(sid, dict(fields))
+        SESSIONS.add("opened")
         return sid
 
     async def reserve(self, owner: str) -> str:
@@ -220,6 +222,7 @@ class Records:
             await self._state.redis.delete(keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE))
             await self._state.pubsub.publish(keys.to_server(sid), "1")
             await self._state.pubsub.publish(keys.to_client(sid, STANDALONE), "1")
+        SESSIONS.add("ended")
 
     async def set_level(self, sid: str, level: LoggingLevel) -> None:
         """Remember the least severe log level the client wants."""

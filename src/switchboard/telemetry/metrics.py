@@ -98,6 +98,14 @@ _ROWS: Final = (
     Metric("switchboard_redis_errors", "counter", "Redis could not be asked, or did not answer", ("reason",)),
     Metric("switchboard_configuration_reloads", "counter", "Configurations that were read anew", ("outcome",)),
     Metric("switchboard_backend_connections", "counter", "What became of connections", ("server", "event")),
+    Metric("switchboard_rpc_errors", "counter", "Errors in answers to MCP requests, by code", ("method", "error")),
+    Metric("switchboard_sessions", "counter", "Sessions of the handshake era", ("event",)),
+    Metric("switchboard_vault_operations", "counter", "Accesses to credentials", ("operation", "outcome")),
+    Metric("switchboard_issuer_requests", "counter", "Questions to issuers and OAuth providers", ("kind", "outcome")),
+    Metric("switchboard_server_restarts", "counter", "Servers that an operator had started anew", ("server",)),
+    Metric("switchboard_process_cpu_seconds", "counter", "CPU time of the worker processes"),
+    Metric("switchboard_process_resident_memory_bytes", "gauge", "Memory of the worker processes"),
+    Metric("switchboard_process_open_descriptors", "gauge", "Files and sockets that the worker processes have open"),
     Metric("switchboard_fast_path_requests", "counter", "Requests by the way that they were served", ("way",)),
     Metric("switchboard_workers", "gauge", "Worker processes that serve", ("state",)),
     Metric("switchboard_streams", "gauge", "Streams that clients hold open"),
@@ -119,6 +127,11 @@ REDIS_ROUND_TRIPS: Final = Values(TABLE["switchboard_redis_round_trips"])
 REDIS_ERRORS: Final = Values(TABLE["switchboard_redis_errors"])
 CONFIGURATION_RELOADS: Final = Values(TABLE["switchboard_configuration_reloads"])
 BACKEND_CONNECTIONS: Final = Values(TABLE["switchboard_backend_connections"])
+RPC_ERRORS: Final = Values(TABLE["switchboard_rpc_errors"])
+SESSIONS: Final = Values(TABLE["switchboard_sessions"])
+VAULT_OPERATIONS: Final = Values(TABLE["switchboard_vault_operations"])
+ISSUER_REQUESTS: Final = Values(TABLE["switchboard_issuer_requests"])
+SERVER_RESTARTS: Final = Values(TABLE["switchboard_server_restarts"])
 
 _COUNTED: Final = (
     AUTHORIZATION_REFUSALS,
@@ -126,6 +139,11 @@ _COUNTED: Final = (
     REDIS_ERRORS,
     CONFIGURATION_RELOADS,
     BACKEND_CONNECTIONS,
+    RPC_ERRORS,
+    SESSIONS,
+    VAULT_OPERATIONS,
+    ISSUER_REQUESTS,
+    SERVER_RESTARTS,
 )
 
 _cells: Final[dict[Labels, Cell]] = {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from switchboard.telemetry.metrics import Labels, Snapshot, counted
+from switchboard.telemetry.process_usage import cpu_seconds, open_descriptors, resident_mebibytes
 
 _NUMBERS: Final = {
     "streams": "switchboard_streams",
@@ -37,4 +38,13 @@ def _states(rows: Any, member: str) -> dict[Labels, list[float]]:
 
 def everything(told: Mapping[str, Any]) -> Snapshot:
     """All values of this process."""
-    return {**counted(), **gauges(told)}
+    return {**counted(), **gauges(told), **_of_process()}
+
+
+def _of_process() -> Snapshot:
+    """What the process uses of its machine."""
+    return {
+        "switchboard_process_cpu_seconds": {(): [cpu_seconds()]},
+        "switchboard_process_open_descriptors": {(): [open_descriptors()]},
+        "switchboard_process_resident_memory_bytes": {(): [resident_mebibytes()]},
+    }

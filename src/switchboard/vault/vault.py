@@ -15,6 +15,7 @@ import structlog
 
 from switchboard.audit import AuditLog
 from switchboard.errors import ConfigurationError, StateUnavailable, VaultUnavailable
+from switchboard.telemetry.metrics import VAULT_OPERATIONS
 from switchboard.vault.cipher import Cipher
 from switchboard.vault.records import Conflict, Record, RecordKey, RecordRefused, Store, Undecryptable
 
@@ -234,6 +235,7 @@ class _Audited:
             self.outcome = next((said for type_, said in _OUTCOMES if isinstance(error, type_)), "failed")
             if isinstance(error, Undecryptable):
                 log.warning("credential.undecryptable", error=str(error))
+        VAULT_OPERATIONS.add(self._event.partition(".")[2], self.outcome)
         owner = key.owner or "gateway"
         who = self._who or owner
         self._vault.audit.record(

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -20,21 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from switchboard.aio import background
 from switchboard.http.middleware.guards import PROBES
 from switchboard.http.responses import refuse
+from switchboard.telemetry.process_usage import resident_bytes
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 0.25
 RETRY_AFTER: Final = b"2"
-_STATM: Final = Path("/proc/self/statm")
-_PAGE: Final = resource.getpagesize()
-
-
-def resident_bytes() -> int:
-    """Memory the process holds now (Linux), or the most it ever held (elsewhere)."""
-    if _STATM.exists():
-        return int(_STATM.read_text().split()[1]) * _PAGE
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 class Load:
