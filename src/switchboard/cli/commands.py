@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -49,6 +50,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "sessions": Place("switchboard.cli.client.fleet_commands", "sessions", "The sessions: list them, end one."),
     "presets": Place("switchboard.cli.config_commands", "presets", "Named selections of what is offered."),
     "lab": Place("switchboard.cli.lab.command", "app", "Test a client against the authorization lab."),
+    "completion": Place("switchboard.cli.commands", "completion", "Print what has a shell complete commands."),
     "version": Place("switchboard.cli.commands", "version", "Print the version."),
 }
 
@@ -95,6 +97,17 @@ def version(asked: bool = True) -> None:
         raise typer.Exit
 
 
+_COMPLETING: Final = "_SWITCHBOARD_COMPLETE"
+"""Set by the shell that asks how a line can go on."""
+
+
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Which shell.")]) -> None:
+    """Print what has a shell complete commands: `source <(switchboard completion bash)` in its start-up file."""
+    from typer._completion_shared import get_completion_script
+
+    typer.echo(get_completion_script(prog_name="switchboard", complete_var=_COMPLETING, shell=shell))
+
+
 app = typer.Typer(
     name="switchboard",
     cls=_Commands,
@@ -116,4 +129,8 @@ def _root(
 def main() -> None:
     """The entry point of the `switchboard` command."""
     shut()
+    if _COMPLETING in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     app(prog_name="switchboard")
