@@ -116,8 +116,13 @@ class RightClient:
             self._told_of = said.get("resource_metadata", "")
             await self._discover(said)
             await self._become_known()
-        if JWT_BEARER in self._metadata["grant_types_supported"] and self._fault != "asks the person":
+        grants = self._metadata["grant_types_supported"]
+        if JWT_BEARER in grants and self._fault != "asks the person":
             await self._by_company()
+        elif "client_credentials" in grants and self._fault != "asks the person":
+            form = {"grant_type": "client_credentials", "scope": said.get("scope", "")}
+            if not await self._got_tokens(form):
+                raise Stopped("client_credentials was refused")
         else:
             await self._authorize(said)
 
@@ -283,7 +288,7 @@ class RightClient:
         if method == "private_key_jwt":
             sent |= {"client_assertion": self._assertion(), "client_assertion_type": ASSERTION}
         by_header = method == "client_secret_basic"
-        basic = httpx2.BasicAuth(self._id, self._secret) if by_header else httpx2.USE_CLIENT_DEFAULT
+        basic = httpx2.BasicAuth(self._id, self._secret or GIVEN_SECRET) if by_header else httpx2.USE_CLIENT_DEFAULT
         return await self._http.post(self._metadata["token_endpoint"], data=sent, auth=basic)
 
     def _assertion(self) -> str:
@@ -293,7 +298,9 @@ class RightClient:
     async def _by_company(self) -> None:
         audience = self._url if self._fault == "other audience" else self._issuer
         assertion = await self.id_jag(audience, self._resource)
-        if not await self._got_tokens({"grant_type": JWT_BEARER, "assertion": assertion}):
+        if self._fault == "asks both":
+            await self._authorize({})
+        elif not await self._got_tokens({"grant_type": JWT_BEARER, "assertion": assertion}):
             raise Stopped("the assertion was refused")
 
     async def id_jag(self, audience: str, resource: str) -> str:

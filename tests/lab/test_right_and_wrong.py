@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from switchboard.lab import runs
+from switchboard.lab.recorder import MOST_HOPS
 from switchboard.lab.rules.sending import GIVEN_CLIENT
 from switchboard.lab.scenarios import SCENARIOS
 from tests.lab.in_process import Clock, opened
@@ -39,6 +40,7 @@ WRONG: Mapping[str, str] = {
     "secret-in-header": "other auth",
     "secret-in-form": "other auth",
     "private-key": "other auth",
+    "machine": "other auth",
     "enterprise-managed": "other audience",
     "wrong-iss": "takes any iss",
     "missing-iss": "takes any iss",
@@ -89,7 +91,7 @@ async def tried(name: str, fault: str = "") -> dict[str, Any]:
     clock.patient = fault != "no patience"
     async with opened(clock) as http:
         begun = (await http.post("/lab/api/runs", json={"auto": True})).json()
-        given = GIVEN_CLIENT if name in ("given-client", "enterprise-managed") else ""
+        given = GIVEN_CLIENT if name in ("given-client", "enterprise-managed", "machine") else ""
         client = RightClient(http, begun["urls"][name], clock.wait, clock, fault=fault, given=given)
         try:
             stopped = await client.run(PAUSES.get(name, 0.0))
@@ -128,9 +130,24 @@ async def test_a_wrong_client_fails_by_the_rule_that_the_scenario_is_about(name:
     assert broken[0] == scenario.judged[0] or name == "plain"
 
 
-async def test_a_client_that_asks_the_person_fails_where_the_company_decides() -> None:
-    found = await tried("enterprise-managed", "asks the person")
-    assert (found["verdict"], found["rules"][0]["state"]) == ("failed", "broken")
+@pytest.mark.parametrize(("name", "fault"), [("enterprise-managed", "asks the person"), ("machine", "asks the person")])
+async def test_a_client_that_does_not_know_an_extension_has_not_tried_it(name: str, fault: str) -> None:
+    found = await tried(name, fault)
+    assert (found["verdict"], found["rules"][0]["state"]) == ("not_tried", "not_seen")
+
+
+async def test_a_client_that_asks_the_person_after_the_company_fails() -> None:
+    assert (await tried("enterprise-managed", "asks both"))["rules"][0]["state"] == "broken"
+
+
+async def test_the_first_requests_of_a_client_without_end_are_kept() -> None:
+    async with opened(Clock()) as http:
+        begun = (await http.post("/lab/api/runs")).json()
+        for number in range(MOST_HOPS + 5):
+            await http.post(begun["urls"]["plain"], params={"number": number})
+        run = (await http.get(f"/lab/api/runs/{begun['run']}")).json()
+    (found,) = [each for each in run["scenarios"] if each["name"] == "plain"]
+    assert [hop["sent"]["number"] for hop in found["hops"]] == [str(number) for number in range(MOST_HOPS)]
 
 
 @pytest.mark.parametrize("fault", ["plain pkce", "no resource", "token in query"])

@@ -5,11 +5,44 @@ from __future__ import annotations
 import pytest
 
 from switchboard.lab.hops import Hop, Place
-from switchboard.lab.rules import RULES, judge, verdict
+from switchboard.lab.rules import RULES, Rule, judge, verdict
 
 MCP, TOKEN, AUTHORIZE = Place.MCP, Place.TOKENS, Place.AUTHORIZE
 EXPIRED = Hop(1, MCP, 401, {"token": "t1"})
 CHALLENGE = Hop(1, MCP, 403, {"token": "t1"}, {"error": "insufficient_scope", "scope": "read write"})
+
+
+HEADINGS = {
+    "2025-11-25/basic/authorization": {
+        "authorization-code-protection",
+        "authorization-server-metadata-discovery",
+        "canonical-server-uri",
+        "client-id-metadata-documents",
+        "client-registration-approaches",
+        "error-handling",
+        "open-redirection",
+        "protected-resource-metadata-discovery-requirements",
+        "resource-parameter-implementation",
+        "scope-selection-strategy",
+        "step-up-authorization-flow",
+        "token-requirements",
+    },
+    "2026-07-28/basic/authorization": {"step-up-authorization-flow"},
+    "2026-07-28/basic/authorization/authorization-server-discovery": {"authorization-server-location"},
+    "2026-07-28/basic/authorization/client-registration": {
+        "application-type-and-redirect-uri-constraints",
+        "authorization-server-binding",
+    },
+}
+"""Headings of the specification, as its text has them."""
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_specification_has_the_section_that_a_rule_names(rule: Rule) -> None:
+    page, _, heading = rule.url.partition("#")
+    if "/specification/2" in page:
+        assert heading in HEADINGS[page.partition("/specification/")[2]]
+    assert heading
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -22,6 +55,13 @@ def test_a_client_that_does_nothing_after_the_expiry_or_the_challenge_fails_once
     for rule, hops in (("refreshes", [EXPIRED]), ("steps-up", [CHALLENGE])):
         assert verdict(judge(RULES, [rule], hops, ended=True)) == "failed"
         assert verdict(judge(RULES, [rule], hops, ended=False)) == "not_tried"
+
+
+def test_metadata_whose_resource_has_another_slash_may_be_refused() -> None:
+    read = Hop(1, Place.RESOURCE_METADATA, 200, {}, {"resource": "http://x.test/mcp/"})
+    used = Hop(2, AUTHORIZE, 303, {"resource": "http://x.test/mcp"})
+    assert verdict(judge(RULES, ["resource-as-named"], [read], ended=True)) == "passed"
+    assert verdict(judge(RULES, ["resource-as-named"], [read, used], ended=True)) == "failed"
 
 
 def test_a_step_up_whose_call_is_not_repeated_fails() -> None:

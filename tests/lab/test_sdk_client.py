@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, oauth2
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared import auth_utils
@@ -65,6 +66,11 @@ async def driven(
     )
     if name == "enterprise-managed":
         provider = assertion_provider(http, begun["urls"][name], storage)
+    if name == "machine":
+        url = begun["urls"][name]
+        provider = ClientCredentialsOAuthProvider(
+            url, storage, GIVEN_CLIENT, GIVEN_SECRET, issuer=url.removesuffix("/mcp")
+        )
     error = ""
     try:
         async with (

@@ -23,6 +23,7 @@ from switchboard.lab.scenarios.model import INSERTED_OAUTH, Answers
 from switchboard.lab.tokens import CODE_S, IDENTIFIER, REFRESH_S, Tokens
 
 WRONG_ISS: Final = "https://elsewhere.invalid"
+CLIENT_CREDENTIALS: Final = "client_credentials"
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SLOW_S: Final = 5.0
 BUSY_S: Final = 2
@@ -80,6 +81,8 @@ class Issuer:
             document |= {"jwks_uri": f"{issuer}/jwks", **_OPENID}
         if does.clients.known == "registered":
             document["registration_endpoint"] = f"{issuer}/register"
+        if does.clients.machine:
+            document["grant_types_supported"] = [CLIENT_CREDENTIALS]
         if does.clients.company:
             document["grant_types_supported"] += [JWT_BEARER]
             document["authorization_grant_profiles_supported"] = ["urn:ietf:params:oauth:grant-profile:id-jag"]
@@ -121,6 +124,12 @@ class Issuer:
         redirect = sent.get("redirect_uri", "")
         if client is None or not takes(client, redirect):
             raise Unusable("The client is not known here, or not with this redirect_uri")
+        if does.clients.machine:
+            refused = {
+                "error": "unauthorized_client",
+                "error_description": f"{CLIENT_CREDENTIALS} is the one grant here",
+            }
+            return self._back(address, sent, refused)
         if does.answers.refuses_resource and "resource" in sent:
             return self._back(address, sent, {"error": "invalid_target", "error_description": "resource is not taken"})
         decided = decided or ("allow" if await self._allows(address.run) else "")
@@ -142,11 +151,13 @@ class Issuer:
                 asked = f"the client has to authenticate by {does.clients.auth}"
                 raise RefusedRequest("invalid_client", asked, 401, {"WWW-Authenticate": "Basic"})
             by_grant = {"authorization_code": self._by_code, "refresh_token": self._by_refresh}
+            if does.clients.machine:
+                by_grant = {CLIENT_CREDENTIALS: self._by_machine}
             if does.clients.company:
                 by_grant[JWT_BEARER] = self._by_assertion
             grant = by_grant.get(sent.get("grant_type", ""))
             if grant is None:
-                raise RefusedRequest("unsupported_grant_type", "authorization_code or refresh_token")
+                raise RefusedRequest("unsupported_grant_type", f"not one of {', '.join(by_grant)}")
             granted = await grant(address, sent)
         except RefusedRequest as refused:
             return refused.answer()
@@ -220,6 +231,10 @@ class Issuer:
         if kept is None or refused or kept["client"] != sent.get("client_id") or not await self._once(kept["jti"]):
             raise RefusedRequest("invalid_grant", "the refresh token is unknown, over, used, or another client's")
         return kept
+
+    async def _by_machine(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
+        """RFC 6749 §4.4, for a client that has authenticated."""
+        return {"scope": _granted(sent, address.scenario.behaviour.answers)}
 
     async def _by_assertion(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
         """RFC 7523 §2.1 with an ID-JAG of the company's provider, for this issuer, endpoint and client."""

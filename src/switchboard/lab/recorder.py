@@ -49,7 +49,7 @@ class Recorder:
         return f"#{hmac.digest(self._key, secret.encode(), hashlib.sha256).hex()[:8]}"
 
     async def keep(self, run: str, scenario: str, hop: Hop) -> None:
-        """Keep one hop, whose number Redis gives.
+        """Keep one hop, unless there are as many as are kept: the first ones show what happened.
 
         Raises:
             StateUnavailable: Redis cannot be reached.
@@ -57,6 +57,8 @@ class Recorder:
         key = self._state.keys.lab_hops(run, scenario)
         document = json.dumps({**asdict(hop), "place": hop.place.value})
         with self._state.guard():
+            if await self._state.redis.xlen(key) >= MOST_HOPS:
+                return
             async with self._state.redis.pipeline(transaction=False) as pipe:
                 pipe.xadd(key, {"hop": document}, maxlen=MOST_HOPS, approximate=False)
                 pipe.expire(key, KEPT_S)

@@ -103,8 +103,25 @@ def steps_up(least: int) -> Decide:
     return decide
 
 
+def extension(grant: str) -> Decide:
+    """A token is asked for by this grant, and a tool is called with it; who does not know the grant has not tried."""
+
+    def decide(hops: Sequence[Hop], ended: bool) -> Finding:
+        asked = [hop for hop in at(hops, Place.TOKENS) if hop.sent.get("grant_type") == grant]
+        return served(hops, ended) if asked else ("not_seen", None, f"no token was asked for by {grant}")
+
+    return decide
+
+
 def company_decides(hops: Sequence[Hop], ended: bool) -> Finding:
-    """An ID-JAG is asked for, exchanged for a token, and a tool is called with it; the person is not asked."""
+    """An ID-JAG is asked for, exchanged for a token, and a tool is called with it; the person is not asked.
+
+    A client that never comes to the company's provider, nor has an assertion of it, does not know the extension, and
+    has not tried.
+    """
+    company = [hop for hop in hops if hop.place is Place.COMPANY or hop.sent.get("grant_type", "").startswith("urn:")]
+    if not company:
+        return "not_seen", None, "the company's provider was not asked"
     if asked := at(hops, Place.AUTHORIZE):
         return "broken", asked[0], "the person was asked at the issuer, though the company decides"
     for hop in at(hops, Place.COMPANY, Place.TOKENS):

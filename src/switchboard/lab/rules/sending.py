@@ -38,14 +38,17 @@ def resource(hops: Sequence[Hop], _ended: bool) -> Finding:
     return each(at(hops, Place.AUTHORIZE, Place.TOKENS), fault)
 
 
-def resource_as_named(hops: Sequence[Hop], _ended: bool) -> Finding:
-    """`resource` is, to the letter, what the resource's metadata name."""
+def resource_as_named(hops: Sequence[Hop], ended: bool) -> Finding:
+    """`resource` is, to the letter, what the resource's metadata name; or a client that compares refuses those."""
     named = _named(hops)
+    asked = at(hops, Place.AUTHORIZE, Place.TOKENS)
+    if named and ended and not asked:
+        return "met", hops[-1], "the metadata were refused"
 
     def fault(hop: Hop) -> str:
         return "" if hop.sent.get("resource") in named else f"resource is {hop.sent.get('resource', 'not there')}"
 
-    return each(at(hops, Place.AUTHORIZE, Place.TOKENS), fault)
+    return each(asked, fault)
 
 
 def _named(hops: Sequence[Hop]) -> Collection[str]:

@@ -13,6 +13,9 @@ from switchboard.lab.rules.stopping import told
 _MCP: Final = "https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization"
 _RFC: Final = "https://www.rfc-editor.org/rfc/rfc"
 _MCP_2026: Final = "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization"
+_EXTENSIONS: Final = (
+    "https://github.com/modelcontextprotocol/ext-auth/blob/15ca394e00a66434520b9ade26294999295a43ae/specification"
+)
 _ISSUER_NAMED: Final = told(Place.ISSUER_METADATA, "issuer")
 _CODE_GIVEN: Final = told(Place.AUTHORIZE, "code")
 
@@ -23,7 +26,9 @@ RULES: Final[Mapping[str, Rule]] = {
         "`resource` in authorization and token requests", f"{_MCP}#resource-parameter-implementation", sending.resource
     ),
     "resource-as-named": Rule(
-        "`resource` is what the metadata name, to the letter", f"{_MCP}#canonical-server-uri", sending.resource_as_named
+        "`resource` is what the metadata name, to the letter, if they are used",
+        f"{_MCP}#canonical-server-uri",
+        sending.resource_as_named,
     ),
     "header-only": Rule("Tokens in the header alone", f"{_MCP}#token-requirements", sending.header_only),
     "given-client": Rule(
@@ -120,6 +125,11 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "steps-up-twice": Rule(
         "Each further challenge, too, asks for its scopes", f"{_MCP}#step-up-authorization-flow", going_on.steps_up(2)
+    ),
+    "machine": Rule(
+        "A client that acts for itself asks by client_credentials",
+        f"{_EXTENSIONS}/stable/oauth-client-credentials/2026-07-28/oauth-client-credentials.mdx#client-credentials-flow",
+        going_on.extension("client_credentials"),
     ),
     "company-decides": Rule(
         "With an ID-JAG of the company, and without asking the person at the issuer",

@@ -50,12 +50,14 @@ class Clients:
         known: by dynamic registration, by the URL of their document, or the one that is registered beforehand.
         auth: how they say who they are at the token endpoint.
         company: whether a company's identity provider decides who gets in, by ID-JAGs.
+        machine: whether clients act for themselves: client_credentials is the one grant.
         native_only: whether redirects to loopback are registered for `application_type` native alone, as OpenID has it.
     """
 
     known: Literal["registered", "by document", "beforehand"] = "registered"
     auth: Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"] = "none"
     company: bool = False
+    machine: bool = False
     native_only: bool = False
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from switchboard.lab.scenarios.discovering import ALWAYS
-from switchboard.lab.scenarios.model import Behaviour, Clients, Scenario
+from switchboard.lab.scenarios.model import Answers, Behaviour, Clients, Scenario
 
 REGISTERING: Final[Sequence[Scenario]] = (
     Scenario(
@@ -76,10 +76,22 @@ REGISTERING: Final[Sequence[Scenario]] = (
         Behaviour(clients=Clients(auth="private_key_jwt")),
     ),
     Scenario(
+        "machine",
+        "A client that acts for itself",
+        "The issuer's one grant is client_credentials, an extension of the specification; the client is `lab-client`"
+        " with the secret `lab-secret`, which it says in the Authorization header.",
+        "Asks for a token by client_credentials.",
+        "Says the secret otherwise, or leaves out `resource`.",
+        ("machine", "secret-in-header", "resource", "header-only"),
+        Behaviour(clients=Clients("beforehand", "client_secret_basic", machine=True), answers=Answers(refresh="none")),
+        spec_version="2026-07-28",
+    ),
+    Scenario(
         "enterprise-managed",
         "A company's identity provider decides",
         "The client is `lab-client` with the secret `lab-secret`, at the issuer and at the company's provider, which is"
-        " at …/idp below the issuer. There it signs in, and exchanges its ID token for an ID-JAG.",
+        " at …/idp below the issuer. There it signs in, and exchanges its ID token for an ID-JAG: an extension of the"
+        " specification.",
         "Exchanges the ID token for an ID-JAG for this issuer and endpoint, and that for a token.",
         "Asks the person at the issuer, or asks for an ID-JAG for something else.",
         ("company-decides", "header-only"),
