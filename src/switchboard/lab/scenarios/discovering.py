@@ -97,7 +97,7 @@ DISCOVERING: Final[Sequence[Scenario]] = (
         "resource-with-slash",
         "A resource with a slash at its end",
         "The resource metadata name the endpoint with a slash after it.",
-        "Sends that as `resource`, slash and all; or refuses the metadata, since their resource is not, to the letter, the"
+        "Sends that as `resource`, slash and all; or refuses the metadata, since their resource is not the"
         " URL that it was given (RFC 9728 §3.3).",
         "Sends the URL that it was given.",
         ("resource-as-named", "pkce", "header-only"),
