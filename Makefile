@@ -80,7 +80,8 @@ build: $(VENV)/.dev ## the wheel and the source distribution, in dist/
 
 binary: $(VENV)/.release ## one file that serves, for machines like this one with the same Python: dist/switchboard
 	@mkdir -p dist
-	$(BIN)/pex . --constraints $(PINS) --script switchboard --venv prepend --output-file dist/switchboard
+	$(BIN)/pex . --constraints $(PINS) --script switchboard --venv prepend --venv-site-packages-copies \
+		--output-file dist/switchboard
 
 sbom: build $(VENV)/.release ## the software bill of materials of the wheel and what it needs (CycloneDX), in dist/
 	$(BIN)/python -m tools.release.bill_of_materials

@@ -43,7 +43,31 @@ def greet(name: str) -> str:
 
 server.run()
 '''
-CONFIGURATION: Final = json.dumps({"mcpServers": {"hello": {"source": "local", "path": "./server.py"}}})
+PLUGIN: Final = '''"""A plugin, for a process of its own."""
+
+import os
+
+from mcp.server.mcpserver import MCPServer
+
+from switchboard.plugins import Plugin
+
+server = MCPServer("apart")
+
+
+@server.tool()
+def parent() -> int:
+    """Whose child it is."""
+    return os.getppid()
+
+
+plugin = Plugin("apart", "0.1.0", server)
+'''
+CONFIGURATION: Final = json.dumps(
+    {
+        "plugins": {"apart": {"isolation": "process"}},
+        "mcpServers": {"hello": {"source": "local", "path": "./server.py"}},
+    }
+)
 
 
 class TrialFailed(AssertionError):
@@ -68,6 +92,7 @@ def serving(
     for each in (home, folder):
         each.mkdir(parents=True, exist_ok=True)
     for name, text in (files or {}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     environment = {"PATH": PYTHONS, "HOME": str(home), **way.environment, **(settings or {})}
     command = [*way.command, "serve", "--port", str(port), *options]
@@ -85,7 +110,7 @@ async def calls(base: str, workers: int = 1, backend: bool = False) -> None:
     """Have a client look at the first page, and call until each of so many workers answered one call.
 
     Args:
-        backend: call the tool of the child process on stdio as well.
+        backend: call the tools of the child process on stdio and of the plugin in a process of its own instead.
 
     Raises:
         TrialFailed: what came is not what should.
@@ -104,6 +129,10 @@ async def calls(base: str, workers: int = 1, backend: bool = False) -> None:
                 said = (await client.call_tool("hello__greet", {"name": "stdio"})).structured_content
                 if said != {"result": "Hello, stdio!"}:
                     raise TrialFailed(f"the backend said {said}")
+                await offered(client, "apart__parent")
+                said = (await client.call_tool("apart__parent", {})).structured_content
+                if not said or not said["result"]:
+                    raise TrialFailed(f"the plugin said {said}")
                 return
             await client.call_tool("echo", {"message": "hello"})
     seen: set[str] = set()
@@ -128,7 +157,8 @@ def tried(way: Way, folder: Path, redis_url: str) -> Iterator[str]:
     with serving(way, folder / "two", settings=shared) as base:
         asyncio.run(calls(base, workers=2))
     yield "served with WORKERS=2 on one Redis; both workers answered"
-    files = {"server.py": BACKEND, "switchboard.json": CONFIGURATION}
-    with serving(way, folder / "three", "--config", "switchboard.json", files=files) as base:
+    files = {"server.py": BACKEND, "plugins/apart.py": PLUGIN, "switchboard.json": CONFIGURATION}
+    options = ("--config", "switchboard.json", "--plugins", "plugins")
+    with serving(way, folder / "three", *options, files=files) as base:
         asyncio.run(calls(base, backend=True))
-    yield "called a tool of a child process on stdio"
+    yield "called a tool of a child process on stdio, and one of a plugin in a process of its own"
