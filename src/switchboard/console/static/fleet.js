@@ -7,6 +7,7 @@ export const kindOf = (word) => SERVER_STATES[word] ?? (/open|down|fail|dead|unh
 const TOLD_MS = 60000; // how long a worker that is gone is shown as that
 const LATE_MS = 7000; // without an event for so long, what is shown is old
 const ROWS = 40;
+const drained = new Set(); // workers that were drained from this page: they may end before they are seen to be draining
 
 const number = (value, digits = 0) => value === null || value === undefined ? "—" : value.toLocaleString(undefined, { maximumFractionDigits: digits });
 const total = (workers, name) => workers.reduce((sum, each) => sum + (each[name] ?? 0), 0);
@@ -24,7 +25,7 @@ function chart(history, read, title) {
 function charts(worker) {
   const rates = worker.rates ?? {};
   const history = rates.history ?? [];
-  if (!history.length) return h("p", { class: "small soft none" }, worker.state === "serving" ? "The first rates come within seconds." : "It tells nothing of its rates.");
+  if (history.length < 2) return worker.state === "serving" ? h("p", { class: "small soft" }, "The first rates come within seconds.") : "";
   const one = (title, now, picture) => h("figure", {}, h("figcaption", {}, h("span", {}, title), h("strong", {}, now)), picture);
   return h("div", { class: "charts" },
     one("requests/s", number(rates.per_second, 1), chart(history, (each) => each.per_second, `Requests a second of ${worker.id} within the last minutes, ${number(rates.per_second, 1)} now`)),
@@ -35,7 +36,7 @@ function card(worker) {
   const rates = worker.rates ?? {};
   const drain = button("Drain", () => confirmed(`Drain ${worker.id}?`,
     "It takes no new requests, its streams move to other workers, what runs is finished, and then it ends.", "Drain",
-    async () => { await api(`/workers/${worker.id}/drain`, { method: "POST" }); say(`${worker.id} is leaving; its streams move to other workers`); }),
+    async () => { await api(`/workers/${worker.id}/drain`, { method: "POST" }); drained.add(worker.id); say(`${worker.id} is leaving; its streams move to other workers`); }),
   { label: `Drain ${worker.id}` });
   if (worker.state !== "serving") drain.disabled = true;
   const facts = [["streams", number(worker.streams)], ["running", number(worker.requests)], ["p50 ms", number(rates.p50_ms, 1)], ["errors/min", number(rates.errors), rates.errors]];
@@ -95,7 +96,7 @@ export default async function open(view) {
   function show() {
     const now = new Set(fleet.items.map((each) => each.id));
     const dead = [...seen.values()].filter((each) => !now.has(each.id) && Date.now() - each.at < TOLD_MS)
-      .map((each) => ({ ...each, state: each.state === "draining" ? "left" : "dead", streams: 0, requests: 0, rates: {} }));
+      .map((each) => ({ ...each, state: each.state === "draining" || drained.has(each.id) ? "left" : "dead", streams: 0, requests: 0, rates: {} }));
     renew(cards, ...[...fleet.items, ...dead].map(card));
     renew(grid, held(fleet.items, search.value.trim()));
     const rate = fleet.items.reduce((sum, each) => sum + (each.rates?.per_second ?? 0), 0);
