@@ -41,6 +41,7 @@ const provider = {
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
     token_endpoint_auth_method: 'none',
+    application_type: 'native',
   },
   state: () => (kept.state = randomUUID()),
   clientInformation: () => kept.client,
