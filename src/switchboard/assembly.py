@@ -79,7 +79,7 @@ from switchboard.tasks import Tasks
 from switchboard.telemetry.exporting import collecting
 from switchboard.telemetry.recent import Recent
 from switchboard.vault import Vault
-from switchboard.vault_settings import opened_audit_log, opened_vault
+from switchboard.vault_settings import call_rates, opened_audit_log, opened_call_log, opened_vault
 from switchboard.worker_control import WorkerControl, WorkerHost, answering
 from switchboard.worker_socket import answering_here
 
@@ -256,12 +256,15 @@ async def _offer(
     loader = PluginLoader(keep, people, RequestClient)
     plugins = ConfiguredPlugins(sources, loader, processes, keep, credentials.connectables)
     plugins.adopt(await plugins.made(configuration))
+    calls = await stack.enter_async_context(opened_call_log(settings, worker.state, worker.id))
+    calls.configure(call_rates(configuration))
     catalog = LiveCatalog(
         (*plugins.providers.values(), *fixed),
         bus=worker.bus,
         separator=configuration.separator,
         shapes=shapes(configuration.plugins),
         links=GivenLinks(worker.state),
+        calls=calls,
     )
     selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
     context = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)

@@ -32,7 +32,7 @@ from switchboard.sources import Launch
 from switchboard.vault import Vault
 
 UNSHOWN: Final[Mapping[str, Any]] = {
-    "enabled": True, "tags": (), "allow": (), "deny": (), "rename": {}, "tools": {}, "description": "",
+    "enabled": True, "tags": (), "allow": (), "deny": (), "rename": {}, "tools": {}, "description": "", "audit": None,
 }  # fmt: skip
 """What changes how a server is shown, and not the server: left out of what tells whether it changed."""
 

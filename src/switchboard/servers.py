@@ -33,6 +33,7 @@ from switchboard.plugin_set import ConfiguredPlugins
 from switchboard.sources import SourceContext, prepare
 from switchboard.sources.cache_health import INSTALLED
 from switchboard.telemetry.metrics import SERVER_RESTARTS
+from switchboard.vault_settings import call_rates
 
 log = structlog.get_logger(__name__)
 
@@ -302,6 +303,7 @@ class Servers:
                 **configuration.plugins,
                 **{provider_name(name): section for name, section in configuration.servers.items()},
             }
+            self._live.calls.configure(call_rates(configuration))
             await self._live.replace(
                 [*self.plugins.providers.values(), *self._fixed, *joined],
                 separator=configuration.separator,

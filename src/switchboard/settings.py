@@ -40,6 +40,12 @@ def _store(written: str) -> str:
     return written
 
 
+AuditCalls = Annotated[
+    Literal["all", "off"] | Annotated[int, Field(ge=2, le=1_000_000)],
+    BeforeValidator(lambda said: int(said) if isinstance(said, str) and said.strip().isdigit() else lower(said)),
+]
+
+
 class Settings(SharedSettings):
     """Everything that the MCP server can be told. Descriptions are what `.env.example` and error messages say."""
 
@@ -123,6 +129,12 @@ class Settings(SharedSettings):
     azure_authority_host: Url = Field("https://login.microsoftonline.com", description="where Azure gives out tokens")
     audit_entries: int = Field(
         50_000, ge=0, le=10_000_000, description="entries of the audit log that are kept; 0 for no audit log"
+    )
+    audit_calls: AuditCalls = Field(
+        "off", description="calls, reads and prompts that are audited: all, off, or N for one of N"
+    )
+    audit_call_entries: int = Field(
+        100_000, ge=1, le=10_000_000, description="calls, reads and prompts that are kept in the audit log"
     )
     audit_days: int = Field(90, ge=1, le=3650, description="days for which they are kept, 1 to 3650")
     mcp_registry_url: Url = Field(

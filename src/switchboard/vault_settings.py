@@ -9,6 +9,9 @@ from typing import Final
 from pydantic import SecretStr
 
 from switchboard.audit import AuditLog, open_audit_log
+from switchboard.audit.call_log import ALL, OFF, CallLog, NoCallLog, RedisCallLog
+from switchboard.catalog.search import SEARCHER
+from switchboard.config import Configuration, provider_name
 from switchboard.errors import ConfigurationError
 from switchboard.keys import derive
 from switchboard.settings import Settings
@@ -85,6 +88,33 @@ def opened_audit_log(settings: Settings, state: State | None, writer: str) -> Ab
     """The audit log for as long as the block runs; see `open_audit_log`."""
     bounds = {"entries": settings.audit_entries, "days": settings.audit_days}
     return open_audit_log(state, settings.key_ring, writer, **bounds)
+
+
+@asynccontextmanager
+async def opened_call_log(settings: Settings, state: State, writer: str) -> AsyncIterator[CallLog]:
+    """The log of calls for as long as the block runs; none where AUDIT_ENTRIES is 0."""
+    if not settings.audit_entries:
+        yield NoCallLog()
+        return
+    usual = rate(settings.audit_calls)
+    bounds = {"entries": settings.audit_call_entries, "days": settings.audit_days}
+    calls = RedisCallLog(state, settings.key_ring, writer, usual=usual, **bounds)
+    async with calls.running():
+        yield calls
+
+
+def call_rates(configuration: Configuration) -> dict[str, int]:
+    """Of the plugins and servers that say so, one of how many calls is audited; the gateway's own tools never are."""
+    said = {
+        **{name: each.audit for name, each in configuration.plugins.items()},
+        **{provider_name(name): each.audit for name, each in configuration.servers.items()},
+    }
+    return {SEARCHER: OFF, **{name: rate(each) for name, each in said.items() if each is not None}}
+
+
+def rate(said: str | int) -> int:
+    """`all`, `off` or N as one of how many."""
+    return {"all": ALL, "off": OFF}[said] if isinstance(said, str) else said
 
 
 def _clear(secret: SecretStr | None) -> str:

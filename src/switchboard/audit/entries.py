@@ -24,6 +24,9 @@ MAX_FIELD_BYTES: Final = 512
 
 CHAIN, NUMBER, PREVIOUS, MAC = "chain", "n", "prev", "mac"
 
+ENTRY: Final = "e"
+"""The field that holds a whole entry as JSON, in the log of calls."""
+
 
 def signing_key(secret: str) -> bytes:
     """The key that entries are authenticated with, of one SECRET_KEY."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Prefix = Literal["always", "conflict", "never"]
 """When a provider's name stands before the names of its tools and prompts."""
@@ -37,6 +37,13 @@ Pattern = Annotated[str, Field(min_length=1, max_length=1024)]
 """`*` stands for any text, `?` for one character. Tools, unless `prompts:`, `resources:` or `templates:` stands before
 it. It is held against the provider's own name (or URI) of a thing, without a prefix; for tools also against the name
 that was made fit, and the one given by `rename`."""
+
+
+AuditRate = Annotated[
+    Literal["all", "off"] | Annotated[int, Field(ge=2, le=1_000_000)],
+    BeforeValidator(lambda said: {True: "all", False: "off"}.get(said, said) if isinstance(said, bool) else said),
+]
+"""YAML reads `off` and `on` as booleans."""
 
 
 class ToolRule(BaseModel):
@@ -83,3 +90,7 @@ class Exposure(BaseModel):
 
     tools: Mapping[Pattern, ToolRule] = Field(default_factory=dict)
     """Pattern → what holds for the tools it matches."""
+
+    audit: AuditRate | None = None
+    """Which of its calls, reads and prompts are in the audit log: `all`, `off`, or a number N: one of N, drawn by lot.
+    Without it, what `AUDIT_CALLS` says."""

@@ -3,7 +3,7 @@
 Owns the SDK `Server`, its middleware order, and the live catalog that its handlers read. Keeps nothing
 of a client: log levels and subscriptions go out through injected callables.
 
-May import: catalog, plugins, config, identity, leaves.
+May import: audit, catalog, plugins, config, identity, leaves.
 Never imports: sessions, http, starlette.
 """
 

@@ -114,7 +114,7 @@ class PreparedCall:
         with Noting() as noted:
             try:
                 with self._live.life:
-                    result = await answered(self._path.source, self._tool.entry, CALL, self._work())
+                    result = await answered(self._path.source, self._tool.entry, CALL, self._work(), self._params)
             except NeedsContext as waiting:
                 raise Unfinished(self._going_on(waiting, noted)) from None
             except MCPError as error:
@@ -142,7 +142,9 @@ class PreparedCall:
             nonlocal taken
             taken = True
             with self._live.life:
-                result = await answered(self._path.source, self._tool.entry, CALL, waiting.go_on(ctx))
+                result = await answered(
+                    self._path.source, self._tool.entry, CALL, waiting.go_on(ctx), self._params, waiting.noted
+                )
             note(noted)
             return result
 

@@ -17,6 +17,7 @@ from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
 from pydantic import BaseModel
 
 from switchboard.aio import task_group
+from switchboard.audit.call_log import CallLog, NoCallLog
 from switchboard.catalog import Catalog, Entry, Naming, Offer, Rejection, Shape, build
 from switchboard.catalog.personal import PersonalCatalogs
 from switchboard.errors import ConfigurationError, StateUnavailable
@@ -44,8 +45,10 @@ class LiveCatalog:
         separator: str = "__",
         shapes: Mapping[str, Shape] | None = None,
         links: Links | None = None,
+        calls: CallLog | None = None,
     ) -> None:
         self.links: Links = links or NoLinks()
+        self.calls: CallLog = calls or NoCallLog()
         self._providers = _by_name(providers)
         self._bus = bus
         self._naming = Naming(separator)

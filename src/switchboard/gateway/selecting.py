@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel
 
+from switchboard.audit.call_log import CallLog
 from switchboard.catalog import Catalog, Entry, Selection, UnknownSelection, Wish, resolved, select, wish
 from switchboard.catalog.search import SEARCHER
 from switchboard.catalog.selection import EVERYTHING
@@ -55,6 +56,11 @@ class SelectedCatalog:
     def links(self) -> Links:
         """What providers handed out."""
         return self._live.links
+
+    @property
+    def calls(self) -> CallLog:
+        """Where calls are noted."""
+        return self._live.calls
 
     def provider(self, name: str) -> Provider:
         """The provider that an entry of the catalog names."""

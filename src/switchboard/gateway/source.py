@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +14,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from pydantic import BaseModel
 
+from switchboard.audit.call_log import CallLog
+from switchboard.audit.calls import Noted, began
 from switchboard.catalog import Catalog, Offer
 from switchboard.catalog.pages import Entry
 from switchboard.catalog.personal import KnownOffers
@@ -143,6 +146,11 @@ class CatalogSource(Protocol):
         """What providers handed out."""
         ...
 
+    @property
+    def calls(self) -> CallLog:
+        """Where calls are noted."""
+        ...
+
     def provider(self, name: str) -> Provider:
         """The provider that an entry of the catalog names."""
         ...
@@ -168,26 +176,47 @@ async def ask(source: CatalogSource, entry: Entry, method: str, ctx: Context, pa
             before it comes to this; here it also holds for calls that come another way.)
     """
     permitted(entry)
-    return await answered(source, entry, method, source.handle(entry.provider, method, ctx, params))
+    return await answered(source, entry, method, source.handle(entry.provider, method, ctx, params), params)
 
 
-async def answered(source: CatalogSource, entry: Entry, method: str, answer: Awaitable[Answer]) -> Answer:
-    """What an entry's provider answers; the links in it are noted.
+async def answered(
+    source: CatalogSource,
+    entry: Entry,
+    method: str,
+    answer: Awaitable[Answer],
+    params: Any,
+    noted: Noted | None = None,
+) -> Answer:
+    """What an entry's provider answers; the links in it are noted, and the call is, if the log of calls wants it.
+
+    Args:
+        params: of the request: as it was sent, or the SDK's model of them.
+        noted: of a call that goes on here.
 
     Raises:
         MCPError: the provider's, or one that says no more than that it failed.
         NeedsContext: the provider's.
     """
+    noted = noted or began(source.calls, entry, method, params)
     try:
         result = await answer
         if has_links(result) and entry.provider != SEARCHER:
             links = to_note(source.current(), entry.provider, result)
             if links:
                 await source.links.note(entry.provider, links)
+        if noted is not None:
+            noted.returned(result, current().principal)
         return result
-    except (MCPError, NeedsContext):
+    except NeedsContext as waiting:
+        waiting.noted = noted
+        raise
+    except (MCPError, asyncio.CancelledError) as error:
+        if noted is not None:
+            noted.raised(error, current().principal)
         raise
     except Exception as error:  # the boundary between the gateway and strangers' code
+        if noted is not None:
+            noted.raised(error, current().principal)
         logger.exception("%s failed on %s", entry.provider, method)
         raise MCPError(INTERNAL_ERROR, f"{method} failed: {entry.exposed}") from error
 

@@ -68,6 +68,8 @@ class NeedsContext(Exception):
         """Gives the tool the context, and its result; once. Being cancelled cancels the tool."""
         self.give_up = give_up
         """Cancels the tool."""
+        self.noted: Any = None
+        """What notes the end of the call, for whoever goes on with it."""
 
 
 class DirectTool(Protocol):

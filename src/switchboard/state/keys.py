@@ -48,6 +48,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `vault:{<namespace>}:<digest>` | hash | one owner's credentials by name, encrypted | each as it says |
 | `mcp:lock:<digest>` | string | `worker:epoch` that does what one worker at a time may do | LEASE, renewed |
 | `audit` | stream | who did what to what, why, and how it ended | AUDIT_ENTRIES, AUDIT_DAYS |
+| `audit:calls` | stream | who called which tool, or read what, and how it ended | AUDIT_CALL_ENTRIES, AUDIT_DAYS |
 | `api:idempotency:<digest>` | string | what a POST with an idempotency key was answered | a day |
 | `lab:{<run>}:<scenario>` | stream | what a client did in a scenario of the authorization lab | a day |
 | `lab:{<run>}` | hash | a run of the lab: when it was made, whether it allows by itself, how clients ended | a day |
@@ -241,6 +242,9 @@ class Keys:
 
     def audit(self) -> str:
         return f"{self.prefix}audit"
+
+    def audited_calls(self) -> str:
+        return f"{self.prefix}audit:calls"
 
     def idempotency(self, digest: str) -> str:
         return f"{self.prefix}api:idempotency:{digest}"

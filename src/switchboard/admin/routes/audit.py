@@ -14,7 +14,7 @@ from switchboard.admin.administration import Administration
 from switchboard.admin.paging import Limit
 from switchboard.admin.problems import Mistake
 from switchboard.audit.exporting import Format, lines
-from switchboard.audit.reading import PAGE, older, shown
+from switchboard.audit.reading import PAGE, Log, older, shown
 from switchboard.common.problem_details import Problem
 from switchboard.state import State
 
@@ -24,6 +24,16 @@ ENTRY_ID: Final = re.compile(r"(?!0+-0+\Z)[0-9]{1,19}-[0-9]{1,19}")
 MOST_FAULTS: Final = 1_000
 """Lines of what is wrong that one answer has."""
 
+
+MOST_SEARCHED: Final = 20_000
+"""Entries that are read for one page."""
+
+WORST_BYTES: Final = 2
+"""Bytes of an answer for a character of an entry: quotes in it are escaped."""
+
+WhichLog = Annotated[
+    Log, Query(description="`changes` and uses of credentials, or `calls` of tools, reads of resources and prompts.")
+]
 
 MOST_EXPORTED: Final = 1_000
 MOST_EXPORTED_BYTES: Final = 300_000
@@ -68,30 +78,28 @@ def routes(administration: Administration) -> APIRouter:
     async def list_entries(
         limit: Limit = 100,
         before: Annotated[str, Query(max_length=40, description="`next_before` of the page before.")] = "",
+        log: WhichLog = "changes",
         event: Annotated[str, Query(max_length=100, description="Only events of this name.")] = "",
         who: Annotated[str, Query(max_length=1024, description="Only what this person did.")] = "",
+        what: Annotated[str, Query(max_length=512, description="Only what was done to this.")] = "",
+        outcome: Annotated[str, Query(max_length=512, description="Only what ended so; `!ok` is all else.")] = "",
+        backend: Annotated[str, Query(max_length=64, description="Only calls of this server or plugin.")] = "",
     ) -> AuditPage:
-        """What was done, to what, by whom, and how it ended."""
+        """What was done, to what, by whom, and how it ended. A page of few matches may end before it is full."""
         _valid(before)
-        found: list[AuditEntry] = []
-        part = await older(state, before)
-        while True:
-            wanted = [each for each in part if event in ("", each[1].get("event")) and who in ("", each[1].get("who"))]
-            found += [_entry(id_, fields) for id_, fields in wanted]
-            if len(found) > limit or len(part) < PAGE:
-                break
-            part = await older(state, part[-1][0])
-        items = found[:limit]
-        return AuditPage(items=items, next_before=items[-1].id if len(found) > limit else None)
+        wanted = {"event": event, "who": who, "what": what, "outcome": outcome, "backend": backend}
+        found, following = await _page(state, log, before, limit, {key: said for key, said in wanted.items() if said})
+        return AuditPage(items=found, next_before=following or None)
 
     @router.get("/export", response_class=PlainTextResponse)
     async def export_entries(
         form: Annotated[Format, Query(alias="format", description="JSON lines, or CEF.")] = "jsonl",
         limit: Annotated[int, Query(ge=1, le=MOST_EXPORTED)] = MOST_EXPORTED,
         before: Annotated[str, Query(max_length=40, description="`Next-Before` of the part before.")] = "",
+        log: WhichLog = "changes",
     ) -> PlainTextResponse:
         """Entries as lines for another system, the newest first; `Next-Before` is the `before` of older ones."""
-        text, following = await exported(state, form, administration.version, before, limit)
+        text, following = await exported(state, form, administration.version, before, limit, log)
         media_type = "application/x-ndjson" if form == "jsonl" else "text/plain"
         return PlainTextResponse(text, headers={"Next-Before": following} if following else {}, media_type=media_type)
 
@@ -104,7 +112,33 @@ def routes(administration: Administration) -> APIRouter:
     return router
 
 
-async def exported(state: State, form: Format, version: str, before: str, limit: int) -> tuple[str, str]:
+async def _page(
+    state: State, log: Log, before: str, limit: int, wanted: Mapping[str, str]
+) -> tuple[list[AuditEntry], str]:
+    """The entries of a page, and the id before which the next begins; none after the last."""
+    found: list[AuditEntry] = []
+    size, last = 0, before
+    for _ in range(MOST_SEARCHED // PAGE):
+        part = await older(state, last, log=log)
+        for id_, fields in part:
+            if all(_is(fields.get(name, ""), said) for name, said in wanted.items()):
+                size += sum(map(len, fields.values())) * WORST_BYTES
+                if len(found) == limit or (found and size > MOST_EXPORTED_BYTES):
+                    return found, last
+                found.append(_entry(id_, fields))
+            last = id_
+        if len(part) < PAGE:
+            return found, ""
+    return found, last
+
+
+def _is(said: str, wanted: str) -> bool:
+    return said != wanted[1:] if wanted.startswith("!") else said == wanted
+
+
+async def exported(
+    state: State, form: Format, version: str, before: str, limit: int, log: Log = "changes"
+) -> tuple[str, str]:
     """Lines of the entries before an id (of the newest if it is empty), and the id before which the next part begins.
 
     It is empty after the last part. A part has at most about 300 KB, and at least one entry.
@@ -114,7 +148,7 @@ async def exported(state: State, form: Format, version: str, before: str, limit:
         StateUnavailable: Redis cannot be asked now.
     """
     _valid(before)
-    found = await older(state, before, limit + 1)
+    found = await older(state, before, limit + 1, log)
     said: list[str] = []
     size = 0
     for entry in found[:limit]:

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from switchboard import __version__
 from switchboard.audit.exporting import Format, lines
-from switchboard.audit.reading import PAGE, Entry, newest, older, shown, verify
+from switchboard.audit.reading import PAGE, Entry, Log, Verification, newest, older, shown, verify, verify_lines
 from switchboard.cli.context import fleet
 from switchboard.cli.exit_codes import FAILED, ending_clearly
 from switchboard.common.visible_text import escaped
+from switchboard.errors import SwitchboardError
 from switchboard.settings import Settings, load_settings
 from switchboard.state import State
 
 app = typer.Typer(help="The audit log of the fleet: who did what to what, why, and how it ended.")
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Calls = Annotated[bool, typer.Option("--calls", help="Calls of tools, reads and prompts, in place of changes.")]
 
 
 @app.command("list")
 def list_entries(
     last: Annotated[int, typer.Option("--last", min=1, max=100_000, help="How many, the newest.")] = 50,
+    calls: Calls = False,
     as_json: Json = False,
 ) -> None:
     """Show the newest entries, the newest last."""
-    found: list[Entry] = _run(lambda state, _settings: newest(state, last))
+    found: list[Entry] = _run(lambda state, _settings: newest(state, last, _log(calls=calls)))
     for id_, entry in found:
         fields = dict(shown(entry))
         typer.echo(json.dumps({"id": id_, **fields}, ensure_ascii=False) if as_json else _line(id_, fields))
@@ -39,18 +44,24 @@ def list_entries(
 @app.command("export")
 def export_entries(
     form: Annotated[Format, typer.Option("--format", help="JSON lines, or CEF.")] = "jsonl",
+    calls: Calls = False,
 ) -> None:
     """Write every entry as a line for another system, the newest first. JSON lines keep what authenticates an entry."""
-    _run(lambda state, _settings: _export(state, form))
+    _run(lambda state, _settings: _export(state, form, _log(calls=calls)))
 
 
 @app.command("verify")
-def verify_entries(as_json: Json = False) -> None:
+def verify_entries(
+    file: Annotated[
+        Path | None, typer.Argument(help="Exported JSON lines, in place of the log; - for the input.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """See whether any entry was changed, put in, or taken out between others. Ends with 1 if so.
 
     What was written with a SECRET_KEY that is in the list no more cannot be told from what was put in.
     """
-    found = _run(lambda state, settings: verify(state, settings.key_ring))
+    found = _of_file(file) if file is not None else _run(lambda state, settings: verify(state, settings.key_ring))
     if as_json:
         typer.echo(json.dumps({"entries": found.entries, "faults": list(found.faults)}, indent=2))
     else:
@@ -58,11 +69,26 @@ def verify_entries(as_json: Json = False) -> None:
     raise typer.Exit(FAILED if found.faults else 0)
 
 
-async def _export(state: State, form: Format) -> None:
-    part = await older(state, count=PAGE)
+def _of_file(file: Path) -> Verification:
+    with ending_clearly():
+        settings = load_settings()
+        try:
+            text = sys.stdin.read() if str(file) == "-" else file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SwitchboardError(f"{file} cannot be read ({type(error).__name__})") from None
+        return verify_lines(text.split("\n"), settings.key_ring)
+    raise AssertionError("a command ends clearly, or not at all")
+
+
+def _log(*, calls: bool) -> Log:
+    return "calls" if calls else "changes"
+
+
+async def _export(state: State, form: Format, log: Log) -> None:
+    part = await older(state, count=PAGE, log=log)
     while part:
         typer.echo(lines(part, form, __version__), nl=False)
-        part = await older(state, part[-1][0], PAGE) if len(part) == PAGE else []
+        part = await older(state, part[-1][0], PAGE, log) if len(part) == PAGE else []
 
 
 def _line(id_: str, fields: dict[str, str]) -> str:
