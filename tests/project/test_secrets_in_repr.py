@@ -29,7 +29,8 @@ def _fields() -> Iterator[tuple[str, dataclasses.Field[object]]]:
 
 
 def test_no_field_that_is_a_secret_is_printed() -> None:
-    fields = [(name, field) for name, field in _fields() if field.name.endswith(SECRET)]
+    named = [(name, field) for name, field in _fields() if field.name.endswith(SECRET)]
+    fields = [(name, field) for name, field in named if field.type not in ("bool", bool)]  # whether something is one
 
     assert len(fields) >= 5
     assert [name for name, field in fields if field.repr] == []
