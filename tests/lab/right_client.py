@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 from joserfc import jwt
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, KeySet
 
 from switchboard.lab.company import EXCHANGE, ID_JAG, ID_TOKEN
 from switchboard.lab.issuer import JWT_BEARER
@@ -313,6 +313,8 @@ class RightClient:
         code = parse_qs(urlsplit(back.headers["location"]).query)["code"][0]
         form = {"client_id": self._id, "grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT}
         identity = (await self._http.post(provider["token_endpoint"], data=form)).json()["id_token"]
+        keys = KeySet.import_key_set((await self._http.get(provider["jwks_uri"])).json())
+        assert jwt.decode(identity, keys, algorithms=["ES256"]).claims["iss"] == provider["issuer"]
         exchange = {
             "client_id": self._id,
             "grant_type": EXCHANGE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,19 @@ def test_the_scenarios_are_listed(lab: str) -> None:
 def test_the_url_stands_where_a_command_has_room_for_it() -> None:
     assert filled(["client", "--url={url}", "call"], "http://x") == ["client", "--url=http://x", "call"]
     assert filled(["client", "call"], "http://x") == ["client", "call", "http://x"]
+
+
+def test_a_run_that_is_told_to_end_ends_its_server_and_its_client() -> None:
+    client = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
+    command = [sys.executable, "-m", "switchboard", "lab", "run", "--scenario", "plain", "--", *client]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        told = run.stderr.readline()
+        page = told.rpartition("as they go: ")[2].strip()
+        assert httpx2.get(page).status_code == 200
+        run.terminate()
+        assert run.wait(30) == 143
+        left = run.stderr.read()
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(page)
+    assert "Traceback" not in left

@@ -46,6 +46,7 @@ _BELOW: Final = {
     "/idp/.well-known/openid-configuration": Place.COMPANY,
     "/idp/authorize": Place.COMPANY,
     "/idp/token": Place.COMPANY,
+    "/idp/jwks": Place.COMPANY,
 }
 _KINDS: Final = {
     "/.well-known/openid-configuration": APPENDED_OPENID,
@@ -54,6 +55,7 @@ _KINDS: Final = {
     "/idp/.well-known/openid-configuration": "metadata",
     "/idp/authorize": "authorize",
     "/idp/token": "token",
+    "/idp/jwks": "keys",
 }
 _OF_RESOURCE: Final = frozenset({Place.MCP, Place.RESOURCE_METADATA, Place.COMPANY})
 _RUN_ID: Final = r"[A-Za-z0-9_-]{4,64}"

@@ -7,10 +7,16 @@ authorization server (`audience`) and one MCP server (`resource`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from switchboard.lab.addresses import Address, Addresses
@@ -23,6 +29,9 @@ EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 ID_JAG: Final = "urn:ietf:params:oauth:token-type:id-jag"
 ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - the name of a type
 ASSERTION_S: Final = 300
+ALGORITHM: Final = "ES256"
+_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the group of P-256 (SEC 2, §2.4.2)."""
 
 
 class Company:
@@ -30,12 +39,16 @@ class Company:
 
     Args:
         once: marks an identifier as used; whether it was not before.
+        key: of the lab alone, of which the provider's own key is made: clients verify its ID tokens by `…/idp/jwks`.
     """
 
-    def __init__(self, addresses: Addresses, tokens: Tokens, once: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(
+        self, addresses: Addresses, tokens: Tokens, once: Callable[[str], Awaitable[bool]], key: bytes
+    ) -> None:
         self._addresses = addresses
         self._tokens = tokens
         self._once = once
+        self._key = _signing_key(key)
 
     async def answer(self, address: Address, sent: Mapping[str, str]) -> Response:
         """What one of its addresses answers."""
@@ -44,6 +57,8 @@ class Company:
         provider = self._addresses.company(address.run, address.scenario.name)
         if address.kind == "metadata":
             return JSONResponse(self._metadata(provider))
+        if address.kind == "keys":
+            return JSONResponse({"keys": [self._key.as_dict(private=False)]})
         if address.kind == "authorize":
             return self._signed_in(provider, sent)
         try:
@@ -61,7 +76,7 @@ class Company:
             "grant_types_supported": ["authorization_code", EXCHANGE],
             "token_endpoint_auth_methods_supported": ["none"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["HS256"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
         }
 
     def _signed_in(self, provider: str, sent: Mapping[str, str]) -> Response:
@@ -79,8 +94,7 @@ class Company:
             code = self._tokens.read("company code", provider, sent.get("code", ""))
             if code is None or not await self._once(code["jti"]):
                 raise RefusedRequest("invalid_grant", "the code is unknown, over, or was used")
-            claims = {"sub": PERSON, "aud": GIVEN_CLIENT, "nonce": code["nonce"]}
-            identity = self._tokens.make("identity", provider, ASSERTION_S, claims)
+            identity = self._id_token(provider, code["nonce"])
             return {"id_token": identity, "access_token": identity, "token_type": "Bearer", "expires_in": ASSERTION_S}
         if sent.get("grant_type") != EXCHANGE:
             raise RefusedRequest("unsupported_grant_type", f"authorization_code or {EXCHANGE}")
@@ -98,12 +112,10 @@ class Company:
         ):
             if found != wanted:
                 raise RefusedRequest("invalid_target", f"{member} is not {wanted}")
-        identity = self._tokens.read("identity", provider, sent.get("subject_token", ""))
-        if identity is None:
-            raise RefusedRequest("invalid_grant", "the subject_token is no ID token of this provider, or has ended")
+        person = self._person_of(provider, sent.get("subject_token", ""))
         scope = sent.get("scope", "read")
         claims = {
-            "sub": identity["sub"],
+            "sub": person,
             "aud": issuer,
             "resource": endpoint,
             "client_id": GIVEN_CLIENT,
@@ -116,3 +128,27 @@ class Company:
             "expires_in": ASSERTION_S,
             "scope": scope,
         }
+
+    def _id_token(self, provider: str, nonce: str) -> str:
+        """OpenID Connect Core §2."""
+        now = int(self._tokens.now())
+        claims = {"iss": provider, "sub": PERSON, "aud": GIVEN_CLIENT, "iat": now, "exp": now + ASSERTION_S}
+        head = {"alg": ALGORITHM, "kid": self._key.kid}
+        return jwt.encode(head, {**claims, **({"nonce": nonce} if nonce else {})}, self._key)
+
+    def _person_of(self, provider: str, token: str) -> str:
+        try:
+            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
+        except (JoseError, ValueError, TypeError, KeyError):
+            claims = {}
+        if claims.get("iss") != provider or claims.get("exp", 0) <= self._tokens.now():
+            raise RefusedRequest("invalid_grant", "the subject_token is no ID token of this provider, or has ended")
+        return str(claims["sub"])
+
+
+def _signing_key(secret: bytes) -> ECKey:
+    """A key of P-256 that is the same for the same secret: all workers have it."""
+    number = int.from_bytes(hashlib.sha512(b"company" + secret).digest()) % (_ORDER - 1) + 1
+    private = ec.derive_private_key(number, ec.SECP256R1())
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return ECKey.import_key(pem, {"kid": "company", "use": "sig", "alg": ALGORITHM})

@@ -62,7 +62,7 @@ class OpenLab:
         footer, scripts = f"Switchboard {version}", {"live": "live.js"}
         self._pages = Pages(Path(__file__).parent / "templates", footer, scripts, connects=True)
         issuer = Issuer(self._addresses, tokens, self._once, self._runs.allows, self._asking, sleep)
-        company = Company(self._addresses, tokens, self._once)
+        company = Company(self._addresses, tokens, self._once, key)
         self._lab = Lab(self._addresses, issuer, company, self._resource, recorder, self._runs.exists, clock)
         self._path = urlsplit(base_uri).path
 

@@ -29,7 +29,7 @@ GIVEN_SECRET: Final = "lab-secret"  # noqa: S105 - told to everybody
 IDENTIFIER: Final = "7d7f8c1e-3f0c-4f3e-9d53-1f8a3c6b2e90"
 """Whom tokens are for, where an issuer has an identifier of its own for each resource, as Entra ID does."""
 
-Use = Literal["client", "code", "access", "refresh", "company code", "identity", "assertion"]
+Use = Literal["client", "code", "access", "refresh", "company code", "assertion"]
 
 
 class Tokens:

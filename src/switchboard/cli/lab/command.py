@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -29,6 +30,9 @@ from switchboard.settings import load_settings
 
 UNREACHABLE: Final = 3
 """The exit code where there is no lab to ask."""
+
+TERMINATED: Final = 128 + signal.SIGTERM
+"""The exit code of a run that was told to end, as a shell has it."""
 
 app = typer.Typer(help="The authorization lab: what a client does where an authorization server misbehaves.")
 
@@ -72,7 +76,10 @@ def run_client(
     It finds the endpoint in MCP_URL too, has a home of its own, and in BROWSER a program that signs in by itself.
     """
     with _ending():
-        report = asyncio.run(_run(command, url, scenario or (), timeout=timeout, jobs=jobs))
+        try:
+            report = asyncio.run(_run(command, url, scenario or (), timeout=timeout, jobs=jobs))
+        except asyncio.CancelledError:
+            raise typer.Exit(TERMINATED) from None
         _tell(report, as_json=as_json, junit=junit, kept=url is not None)
         raise typer.Exit(report.exit_code(not_tried_passes=not_tried_passes))
 
@@ -132,6 +139,8 @@ def _tell(report: Report, *, as_json: bool, junit: Path | None, kept: bool = Tru
 
 
 async def _run(command: Sequence[str], url: str | None, only: Sequence[str], *, timeout: float, jobs: int) -> Report:
+    this: Any = asyncio.current_task()  # SIGTERM ends what was started, as SIGINT does
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     with tempfile.TemporaryDirectory(prefix="switchboard-lab-", ignore_cleanup_errors=True) as temporary:
         async with _lab(url, Path(temporary)) as lab:
             names = _chosen([str(each["name"]) for each in await lab.scenarios()], only)
