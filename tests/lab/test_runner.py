@@ -133,3 +133,13 @@ def test_a_run_that_is_told_to_end_ends_its_server_and_its_client() -> None:
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(page)
     assert "Traceback" not in left
+
+
+@pytest.mark.parametrize("scenario", ["no-s256", "plain-pkce-only", "wrong-issuer"])
+def test_our_own_client_refuses_what_the_specification_has_clients_refuse(lab: str, scenario: str) -> None:
+    client = [sys.executable, "-m", "switchboard", "call", "read", "--url", "{url}"]
+    found = ran("run", "--url", lab, "--scenario", scenario, "--json", "--", *client)
+    (row,) = json.loads(found.stdout)["scenarios"]
+
+    assert (row["verdict"], row["client"]["exit"]) == ("passed", 1), row
+    assert scenario == "wrong-issuer" or "does not offer PKCE with S256" in row["client"]["output"]

@@ -112,6 +112,18 @@ class SignIn(OAuthClientProvider):
     # -- the person ---------------------------------------------------------------------------------------------------
 
     async def _open(self, address: str) -> None:
+        """Send the person to sign in.
+
+        Raises:
+            SignInFailed: the issuer does not say that it can do PKCE with S256 (MCP 2025-11-25, Authorization Code
+                Protection: a client must not go on).
+        """
+        issuer = self.context.oauth_metadata
+        if issuer is not None and "S256" not in (issuer.code_challenge_methods_supported or ()):
+            raise SignInFailed(
+                f"{issuer.issuer} does not offer PKCE with S256 (code_challenge_methods_supported), without which codes"
+                " can be stolen: its operator has to turn it on"
+            )
         self._brought = await self._stack.enter_async_context(listening(self._port))
         opened = self._browser and await anyio.to_thread.run_sync(webbrowser.open, address, abandon_on_cancel=True)
         self._say(f"{'the browser was opened to sign in' if opened else 'to sign in, open'}: {address}")
