@@ -35,7 +35,7 @@ async def test_a_server_that_is_added_on_one_worker_is_there_on_all(fleet: Fleet
     added = await fleet.a.put("/servers/new", json=CAT)
     assert added.status_code == 200, added.text
     await until_on(fleet, fleet.b, "new", "disabled")
-    assert [each["name"] for each in (await fleet.b.get("/servers")).json()["items"]] == ["off", "new"]
+    assert [each["name"] for each in (await fleet.b.get("/servers")).json()["items"]] == ["new", "off"]
 
 
 async def test_a_server_is_switched_on_and_off_for_the_whole_fleet(fleet: Fleet) -> None:
