@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,13 +29,20 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(fleet_redis: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     """Two workers behind the public URL of the first; nobody signs in."""
-    file = tmp_path_factory.mktemp("console") / "switchboard.yaml"
+    async with two_workers(fleet_redis, tmp_path_factory.mktemp("console")) as found:
+        yield found
+
+
+@asynccontextmanager
+async def two_workers(redis: str, folder: Path, **settings: Any) -> AsyncIterator[Fleet]:
+    """The same, with further settings; their configuration file is in the folder."""
+    file = folder / "switchboard.yaml"
     file.write_text(FILE)
     port = free_port()
-    given: dict[str, Any] = {"config_file": file, "base_uri": f"http://localhost:{port}"}
+    given: dict[str, Any] = {"config_file": file, "base_uri": f"http://localhost:{port}", **settings}
     async with (
-        serving(fleet_redis, port, **given) as first,
-        serving(fleet_redis, **given) as second,
+        serving(redis, port, **given) as first,
+        serving(redis, **given) as second,
         api(first) as a,
         api(second) as b,
     ):

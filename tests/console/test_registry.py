@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.admin.conftest import FILE, Fleet, api
-from tests.console.conftest import at
-from tests.sessions.conftest import serving
+from tests.admin.conftest import Fleet
+from tests.console.conftest import at, two_workers
 from tests.sources.registry import LocalRegistry, registry
-from tools.fleet.children import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,17 +27,9 @@ async def local() -> AsyncIterator[LocalRegistry]:
 async def fleet(
     fleet_redis: str, local: LocalRegistry, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Fleet]:
-    file = tmp_path_factory.mktemp("console") / "switchboard.yaml"
-    file.write_text(FILE)
-    port = free_port()
-    given: dict[str, Any] = {"config_file": file, "base_uri": f"http://localhost:{port}", "mcp_registry_url": local.url}
-    async with (
-        serving(fleet_redis, port, **given) as first,
-        serving(fleet_redis, **given) as second,
-        api(first) as a,
-        api(second) as b,
-    ):
-        yield Fleet((first, second), a, b)
+    folder = tmp_path_factory.mktemp("console")
+    async with two_workers(fleet_redis, folder, mcp_registry_url=local.url) as found:
+        yield found
 
 
 async def test_a_server_of_the_registry_is_searched_filled_in_checked_and_added(page: Page, fleet: Fleet) -> None:

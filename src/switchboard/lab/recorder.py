@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from switchboard.lab.hops import Hop, Place
 from switchboard.state import State
@@ -70,12 +70,7 @@ class Recorder:
         Raises:
             StateUnavailable: Redis cannot be reached.
         """
-        with self._state.guard():
-            async with self._state.redis.pipeline(transaction=False) as pipe:
-                for scenario in scenarios:
-                    pipe.xlen(self._state.keys.lab_hops(run, scenario))
-                found: Any = await pipe.execute()
-        return sum(found)
+        return sum(await self._of_each(run, scenarios, "xlen"))
 
     async def hops(self, run: str, scenarios: Sequence[str]) -> Sequence[Sequence[Hop]]:
         """All that was kept of each scenario, numbered from 1.
@@ -83,15 +78,19 @@ class Recorder:
         Raises:
             StateUnavailable: Redis cannot be reached.
         """
+        return [
+            [_hop(number, json.loads(fields["hop"])) for number, (_, fields) in enumerate(entries, 1)]
+            for entries in await self._of_each(run, scenarios, "xrange")
+        ]
+
+    async def _of_each(self, run: str, scenarios: Sequence[str], command: Literal["xlen", "xrange"]) -> Sequence[Any]:
+        """What Redis answers to a command about the hops of each scenario, in one write."""
         with self._state.guard():
             async with self._state.redis.pipeline(transaction=False) as pipe:
                 for scenario in scenarios:
-                    pipe.xrange(self._state.keys.lab_hops(run, scenario))
-                found: Any = await pipe.execute()
-        return [
-            [_hop(number, json.loads(fields["hop"])) for number, (_, fields) in enumerate(entries, 1)]
-            for entries in found
-        ]
+                    getattr(pipe, command)(self._state.keys.lab_hops(run, scenario))
+                found: list[Any] = await pipe.execute()
+        return found
 
 
 def _hop(number: int, kept: Mapping[str, Any]) -> Hop:
