@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from switchboard.sources.registry_entries import NPM_HOST
 from tools.serving import serving
 
 OFFICIAL: Final = "io.modelcontextprotocol.registry/official"
@@ -33,7 +34,7 @@ ENTRIES: Final[list[dict[str, Any]]] = [
         "packages": [
             {
                 "registryType": "npm",
-                "registryBaseUrl": "https://registry.npmjs.org",
+                "registryBaseUrl": f"https://{NPM_HOST}",
                 "identifier": "@example/weather",
                 "version": "1.2.0",
                 "runtimeHint": "npx",
@@ -56,7 +57,7 @@ ENTRIES: Final[list[dict[str, Any]]] = [
             },
             {
                 "registryType": "oci",
-                "registryBaseUrl": "https://ghcr.io",
+                "registryBaseUrl": "https://images.example",
                 "identifier": "example/weather",
                 "version": "1.2.0",
                 "transport": {"type": "stdio"},

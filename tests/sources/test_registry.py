@@ -10,7 +10,7 @@ from switchboard.config.files import validated
 from switchboard.config.layers import Layer
 from switchboard.errors import ConfigurationError
 from switchboard.sources.registry import NotListed, Registry, RegistryFailure
-from switchboard.sources.registry_entries import Entry, Option, options
+from switchboard.sources.registry_entries import NPM_HOST, Entry, Option, options
 from tests.sources.registry import ENTRIES, registry
 
 ENTRY = {each["name"]: Entry.model_validate(each) for each in ENTRIES}
@@ -118,7 +118,7 @@ def test_packages_become_sources_with_their_arguments_and_variables() -> None:
     assert found["pypi"].row["package"] == "weather-mcp"
     assert found["docker"].row == {
         "source": "docker",
-        "image": "ghcr.io/example/weather",
+        "image": "images.example/example/weather",
         "version": "1.2.0",
         "run_args": ["--mount", "type=bind,src=${MCP_WEATHER_SOURCE},dst=/data"],
         "args": ["/data"],
@@ -157,7 +157,7 @@ def test_an_entry_gets_no_variable_of_this_server_and_no_package_of_another_regi
     }
     assert row["description"] == "Takes what it gets"
     assert [option.problem.partition(":")[0] for option in found[1:]] == [
-        "it comes from npm.evil.example, and packages are taken from registry.npmjs.org alone",
+        f"it comes from npm.evil.example, and packages are taken from {NPM_HOST} alone",
         "'--prefix=/' is not the name of a package",
         "it listens at a port of its own instead of stdio",
     ]

@@ -22,6 +22,10 @@ from switchboard.common import visible_text
 from switchboard.config import provider_name
 from switchboard.errors import ConfigurationError
 
+NPM_HOST: Final = "registry.npmjs.org"
+PYPI_HOST: Final = "pypi.org"
+"""Where an entry may say that its package comes from, if it says so: elsewhere the same name is another package."""
+
 LONGEST: Final = 500
 """Characters of a text for people."""
 INPUTS: Final = 100
@@ -213,13 +217,13 @@ def _package(package: Package, filling: _Filling) -> dict[str, Any]:
 
 
 def _npm(package: Package, filling: _Filling) -> dict[str, Any]:
-    _from(package, "registry.npmjs.org")
+    _from(package, NPM_HOST)
     filling.note_runtime(package, ("-y", "--yes"), "npx")
     return _pinned({"source": "npm", "package": package.identifier}, package)
 
 
 def _pypi(package: Package, filling: _Filling) -> dict[str, Any]:
-    _from(package, "pypi.org")
+    _from(package, PYPI_HOST)
     filling.note_runtime(package, (), "uvx")
     return _pinned({"source": "pypi", "package": package.identifier}, package)
 
