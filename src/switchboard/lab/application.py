@@ -66,7 +66,10 @@ class Lab:
         began, arrived = time.perf_counter(), self._clock()
         sent = _sent(address.place, request, body)
         named = {USER_AGENT: request.headers[USER_AGENT]} if USER_AGENT in request.headers else {}
-        answer = await self._answer(address, request, sent, body)
+        try:
+            answer = await self._answer(address, request, sent, body)
+        except Unusable as error:
+            answer = error.answer()
         heard = _Heard(send)
         if answer is not None:
             await answer(scope, receive, heard)
@@ -83,7 +86,11 @@ class Lab:
     async def _answer(
         self, address: Address, request: Request, sent: Mapping[str, str], body: bytes
     ) -> Response | None:
-        """What the lab itself answers; `None` for what its MCP server does."""
+        """What the lab itself answers; `None` for what its MCP server does.
+
+        Raises:
+            Unusable: a request of a browser that leads back nowhere.
+        """
         match address.place:
             case Place.RESOURCE_METADATA:
                 return self._resource.metadata(address)
@@ -92,18 +99,12 @@ class Lab:
             case Place.REGISTER:
                 return self._issuer.register(address, message_of(body))
             case Place.AUTHORIZE:
-                try:
-                    decided = dict(parse_qsl(body.decode("latin-1"))).get("decision", "")
-                    return await self._issuer.authorize(address, sent, decided=decided)
-                except Unusable as error:
-                    return error.answer()
+                decided = dict(parse_qsl(body.decode("latin-1"))).get("decision", "")
+                return await self._issuer.authorize(address, sent, decided=decided)
             case Place.TOKENS:
                 return await self._issuer.token(address, sent)
             case Place.COMPANY:
-                try:
-                    return await self._company.answer(address, sent)
-                except Unusable as error:
-                    return error.answer()
+                return await self._company.answer(address, sent)
             case Place.MCP:
                 given = request.headers.getlist("authorization")
                 refused = await self._resource.refusal(address, given, body)

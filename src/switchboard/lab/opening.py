@@ -127,8 +127,10 @@ class OpenLab:
         run = await self._runs.make(auto=message_of(await request.body()).get("auto") is True)
         if run is None:
             return JSONResponse({"detail": TOO_MANY}, 429)
-        urls = {each.name: self._addresses.endpoint(run, each.name) for each in SCENARIOS}
-        return JSONResponse({"run": run, "urls": urls, "page": f"{self._addresses.page(run)}"}, 201)
+        return JSONResponse({"run": run, "urls": self._urls(run), "page": f"{self._addresses.page(run)}"}, 201)
+
+    def _urls(self, run: str) -> Mapping[str, str]:
+        return {each.name: self._addresses.endpoint(run, each.name) for each in SCENARIOS}
 
     async def _end(self, request: Request) -> Response:
         """The end of a client's attempt, as `Runs.end` takes it; answered with the verdict."""
@@ -157,8 +159,7 @@ class OpenLab:
         if not await self._runs.exists(run):
             return self._pages.show("no_run.html", 404, path=self._path)
         document = await self._runs.document(run)
-        urls = {each.name: self._addresses.endpoint(run, each.name) for each in SCENARIOS}
-        return self._pages.show("run.html", run=document, urls=urls, path=self._path, diagram=diagram)
+        return self._pages.show("run.html", run=document, urls=self._urls(run), path=self._path, diagram=diagram)
 
     async def _once(self, token_id: str) -> bool:
         with self._state.guard():

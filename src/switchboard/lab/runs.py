@@ -116,8 +116,7 @@ class Runs:
     async def document(self, run: str) -> Mapping[str, Any]:
         """What became of every scenario in a run, with its hops."""
         kept = await self._recorder.hops(run, [scenario.name for scenario in SCENARIOS])
-        with self._state.guard():
-            said: Any = await self._state.redis.hgetall(self._state.keys.lab_run(run))
+        said = await self._said(run)
         found = [self._became(*pair, said) for pair in zip(SCENARIOS, kept, strict=True)]
         client = _client_of(kept)
         return {"run": run, "client": client, "client_id": id_of(client), **_counted(found), "scenarios": found}
@@ -125,9 +124,13 @@ class Runs:
     async def scenario(self, run: str, name: str) -> Mapping[str, Any]:
         """What became of one scenario in a run, as its document has it."""
         (hops,) = await self._recorder.hops(run, [name])
+        return self._became(BY_NAME[name], hops, await self._said(run))
+
+    async def _said(self, run: str) -> Mapping[str, str]:
+        """What is kept of a run itself, how clients ended among it."""
         with self._state.guard():
-            said: Any = await self._state.redis.hgetall(self._state.keys.lab_run(run))
-        return self._became(BY_NAME[name], hops, said)
+            found: Any = await self._state.redis.hgetall(self._state.keys.lab_run(run))
+        return dict(found)
 
     async def clients(self) -> Sequence[Mapping[str, Any]]:
         """Each client of the newest runs, and of every scenario that it tried the newest verdict, with its run."""

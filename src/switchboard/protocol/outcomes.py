@@ -48,12 +48,12 @@ async def counted(method: str, work: Awaitable[_Result]) -> _Result:
 def failed(method: str, code: int) -> None:
     """It is answered with an error."""
     told = str(code) if code in _DEFINED or code in _OF_SERVERS else metrics.OTHER
-    metrics.RPC_ERRORS.add(method if method in metrics.METHODS else metrics.OTHER, told)
+    metrics.RPC_ERRORS.add(metrics.named(method), told)
 
 
 def tool_failed(method: str) -> None:
     """Its result says `isError`."""
-    metrics.RPC_ERRORS.add(method if method in metrics.METHODS else metrics.OTHER, TOOL_ERROR)
+    metrics.RPC_ERRORS.add(metrics.named(method), TOOL_ERROR)
 
 
 def is_error(result: Any) -> bool:

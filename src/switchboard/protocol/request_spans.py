@@ -40,7 +40,7 @@ _NAMES: Final[Mapping[str, str]] = {"tools/call": "gen_ai.tool.name", "prompts/g
 
 def attributes_of(method: str, params: Mapping[str, Any] | None, number: RequestId | None) -> spans.Attributes:
     """What both ends of a request tell of it."""
-    known = method if method in metrics.METHODS else metrics.OTHER
+    known = metrics.named(method)
     attributes: spans.Attributes = {"mcp.method.name": known}
     if number is not None and len(written := str(number)) <= spans.LONGEST:
         attributes["jsonrpc.request.id"] = written

@@ -167,6 +167,11 @@ def request_served(method: str, outcome: str, seconds: float, era: str = "", pro
     cell.seconds += seconds
 
 
+def named(method: str) -> str:
+    """A method of MCP as a label: as it is if it is known, for a client may write anything."""
+    return method if method in METHODS else OTHER
+
+
 def _new_cell(method: str, outcome: str, era: str, provider: str) -> Cell:
     known = method if method in METHODS or method in LASTING else OTHER
     provider = provider if len(_cells) < MOST_SERIES else OTHER if provider else ""
