@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -102,12 +104,8 @@ def routes(administration: Administration) -> APIRouter:
     @router.get("")
     async def search_registry(search: Words = "", cursor: Cursor = "", limit: Limit = 30) -> RegistryServers:
         """Servers of the registry whose name has the text in it."""
-        try:
+        with _as_problems():
             page = await registry.search(search, cursor=cursor, limit=limit)
-        except NotAsked as error:
-            raise Problem(422, str(error)) from None
-        except RegistryFailure as error:
-            raise Problem(502, str(error)) from None
         return RegistryServers(
             items=[RegistryServer(**_told(each)) for each in page.servers],
             next_cursor=page.cursor or None,
@@ -118,14 +116,8 @@ def routes(administration: Administration) -> APIRouter:
     @router.get("/{name:path}")
     async def get_registry_server(name: str, version: Version = "latest", called: Name = None) -> RegistryServerDetails:
         """One server of the registry, with the rows that it could be added as."""
-        try:
+        with _as_problems():
             listed = await registry.server(name, version)
-        except NotListed as error:
-            raise Problem(404, str(error)) from None
-        except NotAsked as error:
-            raise Problem(422, str(error)) from None
-        except RegistryFailure as error:
-            raise Problem(502, str(error)) from None
         server = called or listed.entry.suggested
         found = (await Changes(administration).written()).configuration
         names = {provider_name(each) for each in (*found.servers, *found.broken, *found.plugins)}
@@ -136,6 +128,19 @@ def routes(administration: Administration) -> APIRouter:
         )
 
     return router
+
+
+@contextmanager
+def _as_problems() -> Iterator[None]:
+    """What the registry did not give, as it is answered here."""
+    try:
+        yield
+    except NotListed as error:
+        raise Problem(404, str(error)) from None
+    except NotAsked as error:
+        raise Problem(422, str(error)) from None
+    except RegistryFailure as error:
+        raise Problem(502, str(error)) from None
 
 
 def _told(listed: Listed) -> dict[str, Any]:
