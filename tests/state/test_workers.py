@@ -8,6 +8,7 @@ import pytest
 
 from switchboard.errors import ConfigurationError
 from switchboard.fleet import Heartbeat, mint_worker_id
+from switchboard.fleet.heartbeat import LEFT_S, left
 from switchboard.state import check_fingerprint, open_state
 from switchboard.state.contact import Contact
 from switchboard.timing import Timing
@@ -27,6 +28,24 @@ async def test_a_worker_is_alive_while_its_heartbeat_runs(state_url: str | None)
             assert await other.alive("w1")
             assert 0 < await state.redis.pttl(state.keys.worker("w1")) <= TIMING.lease_ms
         assert not await other.alive("w1")
+
+
+async def test_a_worker_that_ended_as_it_was_told_to_is_known_to_have_left_and_one_that_was_lost_is_not(
+    state_url: str | None,
+) -> None:
+    async with open_state(state_url) as state:
+        async with Heartbeat(state, "w1", "1.0").running(), Heartbeat(state, "w2", "1.0").running():
+            await state.redis.delete(state.keys.worker("w2"))  # as when it expires
+            assert await left(state) == {}
+            await state.redis.zadd(state.keys.workers_left(), {"wlong": state.clock() - LEFT_S - 1})
+        async with Heartbeat(state, "w3", "1.0").running():
+            found = await left(state)
+            kept = await state.redis.zrange(state.keys.workers_left(), 0, -1)
+            life = await state.redis.pttl(state.keys.workers_left())
+
+    assert set(found) == {"w1", "w2"}
+    assert set(kept) == {"w1", "w2"}
+    assert 0 < life <= LEFT_S * 1000
 
 
 async def test_a_worker_that_stopped_beating_is_dead(state_url: str | None) -> None:

@@ -1,4 +1,4 @@
-"""A worker's name and heartbeat.
+"""A worker's name and heartbeat, and for a minute after it ended as it was told to, that it did.
 
 Renewing needs no memory, so it goes on while Redis is full. With its heartbeat a worker also writes the fleet's
 fingerprint again, which an emptied Redis has forgotten.
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = 1.0
 """How soon a heartbeat that failed is tried again."""
+
+LEFT_S: Final = 60.0
+"""For how long it is known that a worker ended as it was told to."""
 
 log = structlog.get_logger("switchboard.state")
 
@@ -55,6 +58,19 @@ async def living(state: State) -> list[str]:
         return [str(key).removeprefix(first) async for key in state.redis.scan_iter(match=f"{first}*", count=500)]
 
 
+async def left(state: State) -> dict[str, float]:
+    """The workers that ended as they were told to within the last `LEFT_S`, each with when, in Unix seconds.
+
+    Raises:
+        StateUnavailable: Redis cannot be reached.
+    """
+    with state.guard():
+        found: Any = await state.redis.zrange(
+            state.keys.workers_left(), state.clock() - LEFT_S, "+inf", byscore=True, withscores=True
+        )
+    return {str(worker): float(when) for worker, when in found}
+
+
 class Heartbeat:
     """Keeps `worker:<id>` alive while the worker is, and tells whether another one is.
 
@@ -64,13 +80,14 @@ class Heartbeat:
 
     def __init__(self, state: State, worker: str, version: str, keys: Sequence[str] = ()) -> None:
         self._state = state
+        self._worker = worker
         self._key = state.keys.worker(worker)
         self._fields: dict[Any, Any] = {"version": version, "started": str(int(time.time()))}
         self._fingerprint = written(keys)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Beat until the context ends, then remove the key."""
+        """Beat until the context ends, then remove the key and note that this worker left."""
         await self._beat()
         try:
             async with background(self._keep_beating()):
@@ -110,9 +127,18 @@ class Heartbeat:
                 log.warning(error.event, error=str(error))
                 pause = RETRY_S
 
+    async def _leave(self) -> None:
+        noted, now = self._state.keys.workers_left(), self._state.clock()
+        async with self._state.redis.pipeline(transaction=False) as pipe:
+            pipe.zadd(noted, {self._worker: now})
+            pipe.delete(self._key)
+            pipe.zremrangebyscore(noted, "-inf", now - LEFT_S)
+            pipe.pexpire(noted, round(LEFT_S * 1000))
+            await pipe.execute()
+
     async def _stop(self) -> None:
         try:
             with self._state.guard():
-                await self._state.redis.delete(self._key)
+                await self._leave()
         except StateUnavailable as error:
             log.warning(error.event, error=str(error))

@@ -56,6 +56,7 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `lab:runs` | string | how many runs were made | a day |
 | `lab:used:<id>` | string | that a code or refresh token of the lab was used | a day |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
+| `workers:left` | sorted set | the ids of workers that ended as they were told to, by when | a minute |
 | `rate:<quota>:<key>` | string | when the bucket of an address or principal is full again (GCRA) | until then |
 | `barrier:{tag}` | string | nothing: a write after which replicas are waited for | 1 s |
 | `fingerprint` | string | which SECRET_KEY ring this fleet uses | - |
@@ -251,6 +252,9 @@ class Keys:
 
     def worker(self, worker: str) -> str:
         return f"{self.prefix}worker:{worker}"
+
+    def workers_left(self) -> str:
+        return f"{self.prefix}workers:left"
 
     def fingerprint(self) -> str:
         return f"{self.prefix}fingerprint"

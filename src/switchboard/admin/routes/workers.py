@@ -12,6 +12,7 @@ from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, Told
 from switchboard.admin.problems import not_found
 from switchboard.common.problem_details import Problem
+from switchboard.fleet.heartbeat import left
 
 
 class Worker(BaseModel):
@@ -36,10 +37,20 @@ class Worker(BaseModel):
     """Why the configuration that is written is not in force there."""
 
 
+class Left(BaseModel):
+    """A worker that is gone because it was told to be."""
+
+    id: str
+    at: float
+    """Unix seconds."""
+
+
 class Fleet(BaseModel):
     """All workers."""
 
     items: list[Worker]
+    left: list[Left] = []
+    """Those that were drained, or ended by SIGTERM, within the last minute; one that was lost is not among them."""
 
 
 def routes(administration: Administration) -> APIRouter:
@@ -71,7 +82,11 @@ async def fleet(administration: Administration) -> Fleet:
     """Every worker that has a heartbeat, and what it says when it is asked."""
     told = await administration.ask_workers({})
     beats = await _heartbeats(administration, list(told))
-    return Fleet(items=[_worker(worker, told[worker], beats[worker]) for worker in sorted(told)])
+    gone = await left(administration.state)
+    return Fleet(
+        items=[_worker(worker, told[worker], beats[worker]) for worker in sorted(told)],
+        left=[Left(id=worker, at=at) for worker, at in gone.items() if worker not in told],
+    )
 
 
 async def _heartbeats(administration: Administration, workers: list[str]) -> dict[str, dict[str, str]]:

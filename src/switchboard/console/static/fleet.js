@@ -7,7 +7,6 @@ export const kindOf = (word) => SERVER_STATES[word] ?? (/open|down|fail|dead|unh
 const TOLD_MS = 60000; // how long a worker that is gone is shown as that
 const LATE_MS = 7000; // without an event for so long, what is shown is old
 const ROWS = 40;
-const drained = new Set(); // workers that were drained from this page: they may end before they are seen to be draining
 
 const number = (value, digits = 0) => value === null || value === undefined ? "—" : value.toLocaleString(undefined, { maximumFractionDigits: digits });
 const total = (workers, name) => workers.reduce((sum, each) => sum + (each[name] ?? 0), 0);
@@ -36,9 +35,10 @@ function card(worker) {
   const rates = worker.rates ?? {};
   const drain = button("Drain", () => confirmed(`Drain ${worker.id}?`,
     "It takes no new requests, its streams move to other workers, what runs is finished, and then it ends.", "Drain",
-    async () => { await api(`/workers/${worker.id}/drain`, { method: "POST" }); drained.add(worker.id); say(`${worker.id} is leaving; its streams move to other workers`); }),
+    async () => { await api(`/workers/${worker.id}/drain`, { method: "POST" }); say(`${worker.id} is leaving; its streams move to other workers`); }),
   { label: `Drain ${worker.id}` });
   if (worker.state !== "serving") drain.disabled = true;
+  const gone = worker.state === "left" || worker.state === "dead";
   const facts = [["streams", number(worker.streams)], ["running", number(worker.requests)], ["p50 ms", number(rates.p50_ms, 1)], ["errors/min", number(rates.errors), rates.errors]];
   return h("section", { class: `panel worker ${worker.state}`, "aria-label": `Worker ${worker.id}` },
     h("div", { class: "spread" }, h("h3", { class: "mono" }, worker.id), state(worker.state, STATES[worker.state] ?? "bad")),
@@ -48,7 +48,7 @@ function card(worker) {
     worker.state === "silent" && h("p", { class: "small bad" }, "It does not answer: it is busy, stopped, or was lost within the last seconds."),
     worker.state === "left" && h("p", { class: "small soft" }, "It was drained and has ended. Its streams and sessions are with other workers."),
     worker.state === "dead" && h("p", { class: "small bad" }, `It gave its last sign of life ${ago(Math.round((Date.now() - worker.at) / 1000))} ago. Its sessions go on with other workers.`),
-    h("div", { class: "spread small soft" }, `${worker.version || ""} · up ${ago(worker.uptime_s)}`, drain));
+    h("div", { class: "spread small soft" }, worker.uptime_s === undefined ? "" : `${worker.version} · up ${ago(worker.uptime_s)}`, gone ? "" : drain));
 }
 
 // Of each worker how much of the fleet's streams and requests it holds.
@@ -89,15 +89,16 @@ export default async function open(view) {
   view.append(old, sums, cards, h("h2", {}, "What each worker holds"), h("div", { class: "tools" }, h("label", {}, h("span", {}, "Search servers"), search)), grid);
   const seen = new Map(); // every worker that was shown, so that one that died is seen to be dead
   let sessions = null;
-  let fleet = { items: [] };
+  let fleet = { items: [], left: [] };
   let told = Date.now();
   const count = async () => { try { sessions = (await api("/sessions?limit=1")).total; } catch { sessions = null; } };
 
   function show() {
     const now = new Set(fleet.items.map((each) => each.id));
-    const dead = [...seen.values()].filter((each) => !now.has(each.id) && Date.now() - each.at < TOLD_MS)
-      .map((each) => ({ ...each, state: each.state === "draining" || drained.has(each.id) ? "left" : "dead", streams: 0, requests: 0, rates: {} }));
-    renew(cards, ...[...fleet.items, ...dead].map(card));
+    const left = new Set(fleet.left.map((each) => each.id));
+    const gone = [...seen.values()].filter((each) => !now.has(each.id) && (left.has(each.id) || (each.state !== "left" && Date.now() - each.at < TOLD_MS)))
+      .map((each) => ({ ...each, state: left.has(each.id) ? "left" : "dead", streams: 0, requests: 0, rates: {} }));
+    renew(cards, ...[...fleet.items, ...gone].map(card));
     renew(grid, held(fleet.items, search.value.trim()));
     const rate = fleet.items.reduce((sum, each) => sum + (each.rates?.per_second ?? 0), 0);
     const parts = [[fleet.items.length, "worker"], [sessions, "session"], [total(fleet.items, "streams"), "stream"]].map(([many, word]) => `${number(many)} ${word}${many === 1 ? "" : "s"}`);
@@ -107,6 +108,7 @@ export default async function open(view) {
     fleet = found;
     told = Date.now();
     for (const each of fleet.items) if (each.state !== "silent" || !seen.has(each.id)) seen.set(each.id, { ...each, at: told });
+    for (const each of fleet.left) seen.set(each.id, { ...seen.get(each.id), id: each.id, state: "left" });
     old.hidden = true;
     show();
   }
