@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from switchboard.cli.graceful_shutdown import close_door, lock
+from switchboard.cli.processes.graceful_shutdown import close_door, lock
 from tools.fleet.children import LOOPBACK, free_port
 from tools.fleet.workers import fleet_settings, start_worker
 

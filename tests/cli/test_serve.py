@@ -17,9 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from switchboard import __version__
-from switchboard.cli.banner import screen
 from switchboard.cli.commands import COMMANDS, app
-from switchboard.cli.serve import watched
+from switchboard.cli.processes.banner import screen
+from switchboard.cli.processes.serve import watched
 from switchboard.common.garbage import THRESHOLDS
 from switchboard.settings import load_settings
 from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
@@ -117,8 +117,8 @@ def test_being_told_to_stop_is_a_success(launch: Launch, number: signal.Signals)
 
 BREAKING = """
 import asyncio, sys, types
-from switchboard.cli.serving import run_worker
-from switchboard.cli.sockets import bind
+from switchboard.cli.processes.serving import run_worker
+from switchboard.cli.processes.sockets import bind
 from switchboard.settings import load_settings
 
 class Breaking:
@@ -151,8 +151,8 @@ def test_a_worker_whose_application_breaks_ends_instead_of_answering_500_for_eve
 
 HEAP = """
 import gc, json, os, signal, sys
-from switchboard.cli.serving import run_worker
-from switchboard.cli.sockets import bind
+from switchboard.cli.processes.serving import run_worker
+from switchboard.cli.processes.sockets import bind
 from switchboard.settings import load_settings
 
 def started():
@@ -231,10 +231,10 @@ def test_the_version_is_said_and_nothing_is_imported_for_it(command: list[str], 
 
 
 def test_what_the_parent_of_workers_stands_on_imports_nothing_that_only_they_need() -> None:
-    asked = "import sys, switchboard.cli.serve; print(*sys.modules)"
+    asked = "import sys, switchboard.cli.processes.serve; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     imported = set(done.stdout.split())
-    assert "switchboard.cli.supervisor" in imported
+    assert "switchboard.cli.processes.supervisor" in imported
     assert not imported & {"mcp", "mcp_types", "redis", "httpx2", "jsonschema", "auth_server", "cryptography"}
 
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from switchboard.cli.sockets import bind, explained
+from switchboard.cli.processes.sockets import bind, explained
 from switchboard.errors import ConfigurationError
 
 

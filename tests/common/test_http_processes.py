@@ -14,7 +14,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from switchboard.cli.serving import uvicorn_config
+from switchboard.cli.processes.serving import uvicorn_config
 from switchboard.common.http_bounds import (
     BODY_S,
     HEAD_S,

@@ -11,7 +11,7 @@ import uvicorn
 from fakeredis import FakeAsyncRedis
 from starlette.responses import PlainTextResponse
 
-from switchboard.cli.sockets import bind
+from switchboard.cli.processes.sockets import bind
 from switchboard.common.networks import UNKNOWN, bucket_of
 from switchboard.common.quota import Quota
 from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address

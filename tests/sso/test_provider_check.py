@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from switchboard.cli.doctor import provider_findings
+from switchboard.cli.checks.doctor import provider_findings
 from switchboard.settings import Settings, load_settings
 
 CALLBACK = "http://localhost:3232/upstream/callback"

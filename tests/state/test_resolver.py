@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from auth_server import __main__ as standalone
-from switchboard.cli.serving import uvicorn_config
+from switchboard.cli.processes.serving import uvicorn_config
 from switchboard.common.fetch.shares import Shares
 from switchboard.common.resolver import AT_ONCE, Busy, Loop, Resolver, by_system
 from switchboard.settings import load_settings

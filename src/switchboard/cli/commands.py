@@ -29,8 +29,10 @@ class Place:
 
 
 COMMANDS: Final[Mapping[str, Place]] = {
-    "serve": Place("switchboard.cli.serve", "serve", "Serve MCP."),
-    "auth-server": Place("switchboard.cli.serve", "auth_server", "Serve the authorization server on its own."),
+    "serve": Place("switchboard.cli.processes.serve", "serve", "Serve MCP."),
+    "auth-server": Place(
+        "switchboard.cli.processes.serve", "auth_server", "Serve the authorization server on its own."
+    ),
     "token": Place("switchboard.cli.login", "token", "Print an access token, got by the real flow."),
     "connect": Place("switchboard.cli.connect.command", "connect", "A stdio server in front of a remote one."),
     "tools": Place("switchboard.cli.client.tools", "tools", "List a server's tools and what they cost in tokens."),
@@ -38,17 +40,21 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "why": Place("switchboard.cli.client.why", "why", "Say whether a person may call a tool, and why."),
     "wait": Place("switchboard.cli.client.tools", "wait", "Wait until a server is ready."),
     "install": Place("switchboard.cli.client.install", "install", "Tell an MCP client of this server."),
-    "doctor": Place("switchboard.cli.doctor", "doctor", "Check what this server needs, and say what to mend."),
-    "config": Place("switchboard.cli.config_commands", "app", "The configuration file: check, show, import."),
-    "servers": Place("switchboard.cli.servers_commands", "app", "The servers behind this one."),
+    "doctor": Place("switchboard.cli.checks.doctor", "doctor", "Check what this server needs, and say what to mend."),
+    "config": Place(
+        "switchboard.cli.configuring.config_commands", "app", "The configuration file: check, show, import."
+    ),
+    "servers": Place("switchboard.cli.configuring.servers_commands", "app", "The servers behind this one."),
     "search": Place("switchboard.cli.configuring.registry_commands", "search", "Find servers in the MCP registry."),
     "add": Place("switchboard.cli.configuring.registry_commands", "add", "Add a server from the MCP registry."),
-    "plugins": Place("switchboard.cli.plugins_commands", "app", "Plugins: what there is, changes, a new one."),
+    "plugins": Place(
+        "switchboard.cli.configuring.plugins_commands", "app", "Plugins: what there is, changes, a new one."
+    ),
     "vault": Place("switchboard.cli.vault.vault_commands", "app", "The credentials: status, new keys, backups."),
     "audit": Place("switchboard.cli.vault.audit_commands", "app", "The audit log: show it, and see that it is whole."),
     "workers": Place("switchboard.cli.client.fleet_commands", "workers", "The workers: list them, have one leave."),
     "sessions": Place("switchboard.cli.client.fleet_commands", "sessions", "The sessions: list them, end one."),
-    "presets": Place("switchboard.cli.config_commands", "presets", "Named selections of what is offered."),
+    "presets": Place("switchboard.cli.configuring.config_commands", "presets", "Named selections of what is offered."),
     "lab": Place("switchboard.cli.lab.command", "app", "Test a client against the authorization lab."),
     "completion": Place("switchboard.cli.commands", "completion", "Print what has a shell complete commands."),
     "version": Place("switchboard.cli.commands", "version", "Print the version."),

@@ -15,11 +15,11 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from switchboard import log as logs
-from switchboard.cli.banner import show
 from switchboard.cli.exit_codes import ending_clearly
-from switchboard.cli.serving import run_worker, uvicorn_config
-from switchboard.cli.sockets import bind
-from switchboard.cli.supervisor import run_fleet
+from switchboard.cli.processes.banner import show
+from switchboard.cli.processes.serving import run_worker, uvicorn_config
+from switchboard.cli.processes.sockets import bind
+from switchboard.cli.processes.supervisor import run_fleet
 from switchboard.config.model import ENTRY_POINTS
 from switchboard.settings import Settings, load_settings
 
@@ -67,7 +67,7 @@ def _to_environment(options: dict[str, object]) -> None:
 def serve_reloading(settings: Settings) -> int:
     """Serve until a signal says stop; the exit code."""
     config = uvicorn_config(
-        "switchboard.cli.worker:reloaded",
+        "switchboard.cli.processes.worker:reloaded",
         settings,
         factory=True,
         reload=True,
@@ -81,7 +81,7 @@ def serve_reloading(settings: Settings) -> int:
 def watched() -> list[Path]:
     """The folders of Switchboard's code and of the plugins that are installed to be edited. Nothing is imported."""
     edited = (folder for folder in _plugins() if not {"site-packages", "dist-packages"} & set(folder.parts))
-    return sorted({Path(__file__).parents[1], *edited})
+    return sorted({Path(__file__).parents[2], *edited})
 
 
 def _plugins() -> Iterator[Path]:

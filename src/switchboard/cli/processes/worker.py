@@ -1,4 +1,4 @@
-"""A worker as a process of its own: `python -m switchboard.cli.worker`, started by the parent in `fleet`.
+"""A worker as a process of its own: `python -m switchboard.cli.processes.worker`, started by the parent in `fleet`.
 
 A fresh interpreter, so nothing is inherited from the parent but the listening sockets: no ids, no connections. When the
 parent is gone, even by SIGKILL, the worker stops too.
@@ -16,7 +16,7 @@ import threading
 from starlette.types import ASGIApp
 
 from switchboard.cli.exit_codes import exit_code, say
-from switchboard.cli.serving import build_application, run_worker
+from switchboard.cli.processes.serving import build_application, run_worker
 from switchboard.common.process import shut, take_over
 from switchboard.errors import SwitchboardError
 from switchboard.settings import load_settings
@@ -34,7 +34,7 @@ def reloaded() -> ASGIApp:
 
 def main() -> None:
     """Serve on inherited sockets, and tell the parent once it works."""
-    parser = argparse.ArgumentParser(prog="python -m switchboard.cli.worker")
+    parser = argparse.ArgumentParser(prog="python -m switchboard.cli.processes.worker")
     parser.add_argument("--sockets", required=True, help="descriptors of the bound sockets, comma-separated")
     parser.add_argument("--ready", type=int, required=True, help="descriptor to write to once requests are served")
     parser.add_argument("--parent", type=int, required=True, help="descriptor that ends when the parent does")

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import log as logs
 from switchboard.cli.exit_codes import FAILED, STOPPING, exit_code, known_cause, say
-from switchboard.cli.graceful_shutdown import LINGER_S, close_door, repeating
-from switchboard.cli.sockets import explained
+from switchboard.cli.processes.graceful_shutdown import LINGER_S, close_door, repeating
+from switchboard.cli.processes.sockets import explained
 from switchboard.common.garbage import freeze_after_start, uncollected
 from switchboard.common.http_bounds import SILENT_S, BoundedHttp
 from switchboard.errors import SwitchboardError

@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from switchboard.cli.configuring.plugin_skeleton import write_skeleton
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import ending_clearly, say
-from switchboard.cli.plugin_skeleton import write_skeleton
 from switchboard.common.visible_text import escaped
 from switchboard.config.editing import edit
 from switchboard.config.layers import patched

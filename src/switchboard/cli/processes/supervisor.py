@@ -24,8 +24,8 @@ import structlog
 
 from switchboard.aio import first_of, wait_for_event
 from switchboard.cli.exit_codes import STOPPING, WRONG_SETTING, say
-from switchboard.cli.graceful_shutdown import lock
-from switchboard.cli.sockets import bind
+from switchboard.cli.processes.graceful_shutdown import lock
+from switchboard.cli.processes.sockets import bind
 from switchboard.common.process import bare, hand_over
 from switchboard.settings import Settings
 
@@ -125,7 +125,7 @@ class _Fleet:
         names = ("--sockets", ",".join(map(str, shared)), "--ready", str(ready), "--parent", str(self.parent_reads))
         own = ("--environment", str(environment))
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "switchboard.cli.worker", *names, *own),
+            *(sys.executable, "-m", "switchboard.cli.processes.worker", *names, *own),
             pass_fds=(*shared, ready, self.parent_reads, environment),
             env=bare(os.environ),  # what is in it can be read by everything that runs as this user
             process_group=0,  # a Ctrl-C in the terminal is ours alone to pass on
