@@ -23,7 +23,7 @@ from switchboard.outbound_auth.outbound import Outbound
 from switchboard.plugin_set import PluginCredentials
 from switchboard.plugins import Plugin, PluginLoader, PluginSources
 from switchboard.plugins.testing import served
-from switchboard.protocol.direct_requests import NeedsContext, ToolCall
+from switchboard.protocol.direct_requests import NeedsContext, ToolCall, WorkInContext
 from switchboard.state import open_state
 from switchboard.vault import Cipher, RedisStore, Vault
 from tests.outbound_auth.conftest import connect
@@ -104,6 +104,7 @@ async def test_a_person_who_signed_in_is_known_at_the_provider(redis_url: str) -
             assert tool is not None
             call = tool.prepare(ToolCall("me", {}, {}, "2025-11-25"))
             assert call is not None
+            assert not isinstance(call, WorkInContext)
             with serving(Caller(ALICE)):
                 with pytest.raises(NeedsContext) as asks:
                     await call()

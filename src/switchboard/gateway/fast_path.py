@@ -37,6 +37,7 @@ from mcp_types.methods import is_input_required, validate_client_request
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from switchboard.catalog import Entry
 from switchboard.catalog.search import CALL as CALL_ANOTHER
 from switchboard.common import strict_json
 from switchboard.gateway.found_tools import FoundTool, FoundTools
@@ -55,6 +56,7 @@ from switchboard.protocol.direct_requests import (
     ToolCall,
     Unfinished,
     Work,
+    WorkInContext,
     close,
 )
 from switchboard.protocol.text_results import of_text, of_texts
@@ -86,7 +88,7 @@ METAS: Final = 1024
 LONGEST_META: Final = 2_048
 """Envelopes that are known to be right, and the bytes of the longest that is remembered: clients repeat theirs."""
 
-Handler = Callable[[Context, CallToolRequestParams], Awaitable[HandlerResult]]
+Handler = Callable[[Context, CallToolRequestParams], Awaitable[HandlerResult | TextResult]]
 
 _NO_CONNECTION: Final[Any] = None
 """What shapes a result asks nothing of the client's connection."""
@@ -255,6 +257,9 @@ class FastPath:
         if live is not None:
             call = ToolCall(tool.entry.name, arguments, meta, version, declared, "arguments" in params)
             work = live.tool.prepare(call)
+            if isinstance(work, WorkInContext):
+                handler = partial(self._in_context, tool.entry, live, work)
+                return PreparedInContext(partial(self.served, params, handler))
             if work is not None:
                 return PreparedCall(self, tool, live, work, version, message)
         serve = version not in MODERN_PROTOCOL_VERSIONS or tool.plain
@@ -273,6 +278,14 @@ class FastPath:
         result: HandlerResult = await registered.handler(ctx, params)
         return result
 
+    async def _in_context(
+        self, entry: Entry, live: LiveTool, work: WorkInContext, ctx: Context, params: CallToolRequestParams
+    ) -> HandlerResult | TextResult:
+        """What the gateway's handler of `tools/call` does for a tool that was found already."""
+        with live.life:
+            result = await answered(self.source, entry, CALL, work.call(ctx), params)
+        return result if isinstance(result, TextResult) else fitted_result(ctx.protocol_version, result)
+
     async def served(
         self,
         params: dict[str, Any],
@@ -287,7 +300,8 @@ class FastPath:
         typed = CallToolRequestParams.model_validate(params, by_name=False)
 
         async def handled(ctx: Context) -> HandlerResult:
-            return self._shaped(version, await handler(ctx, typed))
+            result = await handler(ctx, typed)
+            return self.of_text(version, result) if isinstance(result, TextResult) else self._shaped(version, result)
 
         serve: CallNext = handled
         for middleware in self._middleware:

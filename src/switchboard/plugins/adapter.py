@@ -15,7 +15,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -49,8 +49,16 @@ from switchboard.errors import NotConnected, PluginFailure, plainly, without_lin
 from switchboard.plugins.api import Host, Kind, Plugin, PluginContext
 from switchboard.plugins.bus import HostBus, forwarded
 from switchboard.plugins.connecting import Connecting
-from switchboard.plugins.plain_tools import PlainTool
-from switchboard.protocol.direct_requests import DirectTool, NeedsContext, TextResult, ToolCall, Work
+from switchboard.plugins.plain_tools import PlainTool, RequestContext
+from switchboard.protocol.direct_requests import (
+    DirectTool,
+    NeedsContext,
+    TextResult,
+    ToolCall,
+    Work,
+    WorkInContext,
+    changed,
+)
 
 START_S: Final = 30.0
 STOP_S: Final = 10.0
@@ -152,27 +160,31 @@ class PluginProvider:
         )
 
     def direct(self, name: str) -> DirectTool | None:
-        """The tool of that name, if calls of it need no context: it takes none, and nothing is put around it."""
+        """The tool of that name, if nothing is put around calls of it, and nothing is asked before them."""
         tool = self._server._tool_manager.get_tool(name)
-        if tool is None or tool.context_kwarg is not None or tool.resolved_params:
+        if tool is None or tool.resolved_params or not self._calls_tools_plainly():
             return None
-        return PluginTool(self, name, PlainTool(tool, self._no_context)) if self._calls_tools_plainly() else None
+        return PluginTool(self, name, PlainTool(tool))
 
     def has(self, tool: SdkTool, name: str) -> bool:
         """Whether this is still the tool of that name, and still called as when it was looked up."""
         return self._server._tool_manager.get_tool(name) is tool and self._calls_tools_plainly()
 
-    async def call(self, tool: PlainTool, name: str, arguments: dict[str, Any]) -> HandlerResult | TextResult:
-        """Call a tool that needs no context, as `MCPServer.call_tool` does; what `handle` does for `tools/call`,
-        without making a context.
+    async def call(
+        self, tool: PlainTool, name: str, arguments: dict[str, Any], ctx: ServerRequestContext[Any, Any] | None = None
+    ) -> HandlerResult | TextResult:
+        """Call a tool as `MCPServer.call_tool` does: what `handle` does for `tools/call`.
+
+        Args:
+            ctx: the context of the request, for a tool that takes one.
 
         Raises:
             MCPError: what the tool raises.
-            NeedsContext: its person is to be asked for something.
+            NeedsContext: its person is to be asked for something, and there is no context.
             PluginFailure: as `handle`.
         """
         try:
-            result = await tool.run(arguments)
+            result = await tool.run(arguments, self._no_context if ctx is None else self._context_of(ctx))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # a boundary: `_called` says what becomes of it
@@ -183,7 +195,14 @@ class PluginProvider:
             return await self._called(name, arguments, failed)
         except NotConnected as missing:
             params = CallToolRequestParams(name=name, arguments=arguments)
-            raise NeedsContext(partial(self._serve, "tools/call", params, missing), _nothing_to_end) from missing
+            serve = partial(self._serve, "tools/call", params, missing)
+            if ctx is not None:
+                return await serve(ctx)
+            raise NeedsContext(serve, _nothing_to_end) from missing
+
+    def _context_of(self, ctx: ServerRequestContext[Any, Any]) -> Context[Any, Any]:
+        """What a tool of this plugin gets of a request."""
+        return RequestContext(changed(ctx, lifespan_context=self._lifespan_context), self._server)
 
     async def _failed(self, name: str, arguments: dict[str, Any], error: BaseException) -> HandlerResult:
         """The boundary of the tool: the SDK's handler logs and words it, as for any tool."""
@@ -216,7 +235,7 @@ class PluginProvider:
             raise MCPError(INTERNAL_ERROR, f"{self.name} has failed; its operator can see why, and reload it")
         if entry is None:
             raise MCPError(METHOD_NOT_FOUND, "Method not found", method)
-        own = replace(ctx, lifespan_context=self._lifespan_context)
+        own = changed(ctx, lifespan_context=self._lifespan_context)
         return await self._connecting.handled(partial(self._handled, entry.handler, own), method, ctx, params, missing)
 
     async def _handled(self, handler: Handler, ctx: ServerRequestContext[Any, Any], params: BaseModel) -> HandlerResult:
@@ -298,17 +317,19 @@ class PluginProvider:
 
 @dataclass(frozen=True, slots=True)
 class PluginTool:
-    """A tool without a context. Satisfies `switchboard.protocol.direct_requests.DirectTool`."""
+    """A tool. Satisfies `switchboard.protocol.direct_requests.DirectTool`."""
 
     _provider: PluginProvider
     _name: str
     _tool: PlainTool
 
-    def prepare(self, call: ToolCall) -> Work | None:
+    def prepare(self, call: ToolCall) -> Work | WorkInContext | None:
         """Its call, unless another tool has its name by now."""
-        if not self._provider.has(self._tool.tool, self._name):
+        tool = self._tool.tool
+        if not self._provider.has(tool, self._name):
             return None
-        return partial(self._provider.call, self._tool, self._name, call.arguments)
+        work = partial(self._provider.call, self._tool, self._name, call.arguments)
+        return work if tool.context_kwarg is None else WorkInContext(work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,13 @@ Raises `MCPError` for what is no result, and `NeedsContext` when the tool wants 
 goes on then, and is not called again."""
 
 
+@dataclass(slots=True)
+class WorkInContext:
+    """Calls a tool that takes the context of its request; as `Work`, but without `NeedsContext`."""
+
+    call: Callable[[ServerRequestContext[Any, Any]], Awaitable[HandlerResult | TextResult]]
+
+
 class NeedsContext(Exception):
     """A tool that was called directly is to go on with the context of its request: it asks its client, or tells it.
 
@@ -73,10 +80,10 @@ class NeedsContext(Exception):
 
 
 class DirectTool(Protocol):
-    """A tool that can be called before there is a context of the request."""
+    """A tool that can be called without the SDK's handler, and mostly before there is a context of the request."""
 
-    def prepare(self, call: ToolCall) -> Work | None:
-        """What serves this call; `None` if it needs the request's context first. Nothing has happened then."""
+    def prepare(self, call: ToolCall) -> Work | WorkInContext | None:
+        """What serves this call; `None` if the provider's handler has to. Nothing has happened then."""
         ...
 
 
@@ -186,3 +193,10 @@ async def close(connection: Connection) -> None:
     left: Any = connection.exit_stack
     if left._exit_callbacks:
         await aclose_shielded(connection)
+
+
+def changed(ctx: ServerRequestContext[Any, Any], **members: Any) -> ServerRequestContext[Any, Any]:
+    """A copy of a request's context with some members changed, in a quarter of the time of `dataclasses.replace`."""
+    copy = object.__new__(type(ctx))
+    vars(copy).update(vars(ctx), **members)
+    return copy

@@ -16,6 +16,7 @@ from mcp.shared.transport_context import TransportContext
 from mcp_types import LOG_LEVEL_META_KEY, RequestId, RequestParamsMeta
 from pydantic import BaseModel
 
+from switchboard.protocol.direct_requests import changed
 from switchboard.sessions.client_channel import connection_of, request_outbound
 from switchboard.sessions.client_requests import Terms
 
@@ -54,10 +55,19 @@ class DetachedContext:
     def __init__(self, call: DetachedCall, ctx: ServerRequestContext[Any, Any]) -> None:
         original = request_outbound(ctx.session)
         self._call = call
-        self.transport: TransportContext = replace(original.transport, can_send_request=True)
+        self._original = original
         self.request_id: RequestId | None = original.request_id
         self.message_metadata: MessageMetadata = original.message_metadata
-        self.cancel_requested: anyio.Event = original.cancel_requested
+
+    @property
+    def transport(self) -> TransportContext:
+        """As the request came, but that its client can be asked."""
+        return replace(self._original.transport, can_send_request=True)
+
+    @property
+    def cancel_requested(self) -> anyio.Event:
+        """The request's."""
+        return self._original.cancel_requested
 
     @property
     def can_send_request(self) -> bool:
@@ -111,7 +121,7 @@ def detached_context(
     connection.initialized.set()
     every_level = cast(RequestParamsMeta, {LOG_LEVEL_META_KEY: "debug"})
     session = ServerSession(detached, connection, request_meta=every_level)
-    return replace(ctx, session=session), connection
+    return changed(ctx, session=session), connection
 
 
 def as_json(result: HandlerResult) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 from mcp.server.connection import Connection
@@ -69,7 +70,6 @@ class Call:
     """A call in progress. It becomes a parked one when its handler asks for the first time."""
 
     def __init__(self, keeper: Keeper, principal: str, method: str, version: str, terms: Terms) -> None:
-        self.id = secrets.token_hex(12)
         self.principal = principal
         self.method = method
         self.version = version
@@ -87,6 +87,11 @@ class Call:
         self._final: Outcome | None = None
         self._verdict: MCPError | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @cached_property
+    def id(self) -> str:
+        """By which its client comes back; drawn when the call is parked."""
+        return secrets.token_hex(12)
 
     # --- the client's side ---
 
