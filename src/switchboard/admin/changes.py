@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Annotated, Final
 
@@ -57,13 +57,20 @@ class Changes:
         return f'"{hmac.digest(self._tag_key, text.encode(), hashlib.sha256).hex()[:16]}"'
 
     async def make(
-        self, place: Place, seen: str | None, change: Callable[[Check], Awaitable[Layered]], event: str, what: str
+        self,
+        place: Place,
+        seen: str | None,
+        change: Callable[[Check], Awaitable[Layered]],
+        event: str,
+        what: str,
+        rows: Sequence[str] = (),
     ) -> tuple[Layered, Written]:
         """Make a change of what stands at `place`: the overlay then, and what is written under it.
 
         Args:
             seen: the entity tag that the caller saw; not needed for what is not there.
             change: makes it, given what checks it.
+            rows: what it is made of, with an entry of the audit log for each; one for `what` if there are none.
 
         Raises:
             Problem: 428, no tag was given; 412, something else is there now; 422, the result would not be valid.
@@ -91,7 +98,8 @@ class Changes:
             outcome = str(error)
             raise
         finally:
-            self._administration.audit.record(event, who=who(), what=what, outcome=outcome)
+            for each in rows or (what,):
+                self._administration.audit.record(event, who=who(), what=each, outcome=outcome)
         return layered, made[0]
 
     async def switch(self, before: Written, place: Row, event: str, *, enabled: bool) -> Written:
@@ -103,6 +111,14 @@ class Changes:
         section, name = place
         change = partial(self.overlay.change, {section: {name: {"enabled": enabled}}}, who=who())
         _, written = await self.make(place, self.tag(before, place), change, event, name)
+        return written
+
+    async def switch_all(
+        self, before: Written, section: str, names: Sequence[str], event: str, *, enabled: bool
+    ) -> Written:
+        """As `switch`, several rows of a section in one revision: all of them, or none."""
+        change = partial(self.overlay.change, {section: {name: {"enabled": enabled} for name in names}}, who=who())
+        _, written = await self.make((section,), self.tag(before, (section,)), change, event, section, names)
         return written
 
     async def remove(self, place: Row, seen: str | None, event: str) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration, Told
@@ -74,6 +74,30 @@ class Restarted(BaseModel):
     workers: list[str]
 
 
+class Switch(BaseModel):
+    """Several servers to be switched on or off."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    names: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(min_length=1, max_length=500)
+    enabled: bool
+
+
+class Switched(BaseModel):
+    """What became of one of them."""
+
+    name: str
+    done: bool
+    reason: str = ""
+    """Why not."""
+
+
+class Switches(BaseModel):
+    """What became of each, in the order in which they were named."""
+
+    items: list[Switched]
+
+
 Row = Annotated[dict[str, Any], Body(description="The row as the configuration file has it below `mcpServers`.")]
 
 
@@ -130,6 +154,20 @@ class ServerRoutes:
         """Switch a server off on every worker; its row stays."""
         return await self._switched(name, response, enabled=False)
 
+    async def switch_servers(self, body: Annotated[Switch, Body()]) -> Switches:
+        """Switch several servers on or off on every worker, in one revision: all that there are, or none."""
+        seen = await self._changes.written()
+        known = {name: called for name in dict.fromkeys(body.names) if (called := _found(name, seen)) is not None}
+        event = "server.enabled" if body.enabled else "server.disabled"
+        if known:
+            await self._changes.switch_all(seen, SECTION, list(known.values()), event, enabled=body.enabled)
+        return Switches(
+            items=[
+                Switched(name=name, done=name in known, reason="" if name in known else f"there is no server {name!r}")
+                for name in dict.fromkeys(body.names)
+            ]
+        )
+
     async def restart_server(self, name: str) -> Restarted:
         """Start a server anew on every worker, also one that failed for good."""
         called = provider_name(_called(name, await self._changes.written()))
@@ -170,6 +208,7 @@ def routes(administration: Administration) -> APIRouter:
     router = APIRouter(prefix="/servers", tags=["servers"], route_class=StrictRoute)
     served = ServerRoutes(administration)
     router.get("")(served.list_servers)
+    router.post("/switch")(served.switch_servers)
     router.get("/{name}")(served.get_server)
     router.put("/{name}")(served.put_server)
     router.delete("/{name}", status_code=204)(served.delete_server)
@@ -186,12 +225,16 @@ def _called(name: str, written: Written) -> str:
     Raises:
         Problem: 404, there is none.
     """
-    rows = written.document.get(SECTION)
-    names = list(rows) if isinstance(rows, Mapping) else []
-    found = next((each for each in names if name in (each, provider_name(each))), None)
+    found = _found(name, written)
     if found is None:
         raise not_found("server", name)
-    return str(found)
+    return found
+
+
+def _found(name: str, written: Written) -> str | None:
+    rows = written.document.get(SECTION)
+    names = [str(each) for each in rows] if isinstance(rows, Mapping) else []
+    return next((each for each in names if name in (each, provider_name(each))), None)
 
 
 def _words(name: str, section: ServerSection | None) -> str:

@@ -144,6 +144,16 @@ export function confirmed(title, text, does, act) {
   ]);
 }
 
+// Asks before `name` is taken away, and shows what goes; if it was changed meanwhile, it is shown what it is now first.
+// `act(etag)` takes it away.
+export function removing(name, text, row, act, etag) {
+  const { wrong, attempt } = changing(etag, (error) => nowIs(error, "Remove it nevertheless?"));
+  return dialog(`Remove ${name}?`, (close) => [
+    h("p", {}, text), h("details", {}, h("summary", {}, "What it is now"), h("pre", { tabindex: 0 }, JSON.stringify(row ?? {}, null, 2))), wrong,
+    h("div", { class: "buttons" }, button("Remove", attempt(async (seen) => { await act(seen); close(); }), { kind: "danger" }), closing(close, "Cancel")),
+  ]);
+}
+
 let made = 0;
 
 // An id that nothing else has.
@@ -181,7 +191,7 @@ export function changing(etag, conflict) {
   return { wrong, attempt };
 }
 
-export const nowIs = (error, again) => `${error.message}. It is now:\n${JSON.stringify(error.current, null, 2)}\n${again}`;
+export const nowIs = (error, again) => `${error.message}.${error.current === null || error.current === undefined ? "" : ` It is now:\n${JSON.stringify(error.current, null, 2)}`}\n${again}`;
 
 export function late(act, ms = 250) {
   let timer;

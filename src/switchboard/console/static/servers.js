@@ -1,5 +1,6 @@
 // Servers: how each is doing, what it said last, and changes of them.
-import { api, button, closing, confirmed, dialog, failed, h, id, late, many, paged, say, state, table } from "./console.js";
+import { api, button, closing, dialog, failed, h, id, late, many, paged, removing, say, state, table } from "./console.js";
+import { choosing, confirmedForAll, oneByOne } from "./bulk.js";
 import { kindOf } from "./fleet.js";
 import { fromRegistry } from "./registry.js";
 import { editor } from "./server_editor.js";
@@ -15,6 +16,7 @@ function condition(server) {
   return [word, kindOf(word), rows.map(([, each]) => each.reason).find(Boolean) ?? ""];
 }
 
+const MOST = 500; // servers of one request
 const NEW = { name: "", row: { command: "npx", args: ["-y", "@modelcontextprotocol/server-everything"] } };
 const edit = (server, reload) => dialog(server ? `Change ${server.name}` : "Add a server", (close) => editor(server, server ?? NEW, reload, close).elements);
 
@@ -57,14 +59,34 @@ export default async function open(view) {
       : button("Enable", act(server, "enable", "is switched on"), { label: `Enable ${server.name}`, spot: `switch ${server.name}` }), " ",
     button("Logs", () => logs(server), { changes: false, label: `Logs of ${server.name}` }), " ",
     button("Change", async () => edit(await api(`/servers/${id(server.name)}`), reload), { label: `Change ${server.name}` }), " ",
-    button("Remove", () => confirmed(`Remove ${server.name}?`, "Its tools disappear for every client.", "Remove", async () => {
+    button("Remove", async () => {
       const now = await api(`/servers/${id(server.name)}`);
-      await api(`/servers/${id(server.name)}`, { method: "DELETE", etag: now.etag });
-      say(`${server.name} is removed`); await reload();
-    }), { kind: "danger", label: `Remove ${server.name}` }));
+      await removing(server.name, "Its tools disappear for every client.", now.row, async (etag) => {
+        await api(`/servers/${id(server.name)}`, { method: "DELETE", etag });
+        say(`${server.name} is removed`); await reload();
+      }, now.etag);
+    }, { kind: "danger", label: `Remove ${server.name}` }));
 
-  const list = paged((cursor) => api(`/servers?limit=100&search=${id(search.value.trim())}&cursor=${id(cursor)}`), (items, found) => table([
-    ["Server", (each) => [each.name, each.description && h("div", { class: "small soft" }, each.description), each.tags.map((tag) => h("span", { class: "tag" }, tag))]],
+  // Of the servers that are shown, and what can be done to several.
+  let names = {};
+  const switched = (enabled) => async (ids, told) => {
+    for (let start = 0; start < ids.length; start += MOST) {
+      const found = await api("/servers/switch", { method: "POST", body: { names: ids.slice(start, start + MOST), enabled } });
+      for (const each of found.items) told(each.name, each.done ? null : new Error(each.reason));
+    }
+  };
+  const forAll = (verb, about, act) => async (rows) => {
+    const begun = await confirmedForAll(`${verb} ${many(rows.size, "server")}?`, about, verb, rows, act);
+    if (begun) await reload();
+    return begun;
+  };
+  const several = choosing("server", () => names, [
+    ["Enable", forAll("Enable", "They are started on every worker, as one change of the configuration.", switched(true))],
+    ["Disable", forAll("Disable", "Their tools disappear for every client until they are enabled again. It is one change of the configuration.", switched(false)), "danger"],
+    ["Restart", forAll("Restart", "Each is started anew on every worker; what runs there is given a moment to end.", oneByOne((name) => api(`/servers/${id(name)}/restart`, { method: "POST" })))],
+  ]);
+  const list = paged((cursor) => api(`/servers?limit=100&search=${id(search.value.trim())}&cursor=${id(cursor)}`), (items, found) => (names = Object.fromEntries(items.map(({ name }) => [name, name])), table([
+    ["Server", (each) => [several.box(each.name, each.name), " ", each.name, each.description && h("div", { class: "small soft" }, each.description), each.tags.map((tag) => h("span", { class: "tag" }, tag))]],
     ["State", (each) => { const [word, kind, why] = condition(each); return [state(word, kind), why && h("div", { class: "small" }, why), each.notes.map((note) => h("div", { class: "small soft" }, note))]; }],
     ["Source", (each) => each.source || "—"],
     ["Workers", (each) => Object.keys(each.workers).length, "number"],
@@ -72,11 +94,11 @@ export default async function open(view) {
   ], items, {
     caption: `${items.length} of ${many(found.total, "server")}`,
     empty: search.value ? "No server is like that." : "No servers yet: add one from the registry, or by its command or URL.",
-  }));
+  })));
   const reload = () => list.reload();
   search.addEventListener("input", late(reload));
   view.append(h("div", { class: "tools" }, h("label", {}, h("span", {}, "Search"), search),
-    button("Add from the registry", () => fromRegistry(reload), { kind: "main" }), button("Add a server", () => edit(null, reload)), button("Look again", reload, { changes: false })), list.place);
+    button("Add from the registry", () => fromRegistry(reload), { kind: "main" }), button("Add a server", () => edit(null, reload)), button("Look again", reload, { changes: false })), several.bar, list.place);
   await reload();
   setInterval(() => { if (!document.querySelector("dialog[open]") && list.atFirst()) reload().catch(() => {}); }, 5000);
 }
