@@ -63,7 +63,7 @@ from switchboard.telemetry.listener import listening
 from switchboard.telemetry.metrics import Snapshot
 from switchboard.telemetry.worker_gauges import everything
 from switchboard.timing import Timing
-from switchboard.worker_control import ask_workers
+from switchboard.worker_control import STREAMS, ask_workers
 
 events = structlog.get_logger(__name__)
 
@@ -356,6 +356,7 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         lacking=_lacking,
         issuer=issuer_of(settings),
         ask_workers=partial(ask_workers, rooms.state, rooms.peers),
+        ask_for_streams=partial(ask_workers, rooms.state, rooms.peers, method=STREAMS),
         records=rooms.handshake.records,
         tasks=rooms.tasks.store,
         vault=rooms.credentials.vault,

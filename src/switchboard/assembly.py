@@ -80,7 +80,7 @@ from switchboard.telemetry.exporting import collecting
 from switchboard.telemetry.recent import Recent
 from switchboard.vault import Vault
 from switchboard.vault_settings import call_rates, opened_audit_log, opened_call_log, opened_vault
-from switchboard.worker_control import WorkerControl, WorkerHost, answering
+from switchboard.worker_control import WorkerControl, WorkerHost, answering, telling_of_streams
 from switchboard.worker_socket import answering_here
 
 
@@ -336,6 +336,7 @@ def _running(
         yield background(follow_folder(offer.servers.plugins.sources, offer.watched.look, offer.servers.reload))
     control = WorkerControl(tell, offer.servers.restart, offer.servers.reload, leave)
     yield answering(worker.peers, control)
+    yield telling_of_streams(worker.peers, worker.streams)
     if not settings.redis_url:
         yield answering_here(settings.port, control)
     yield offer.cache.running()
@@ -370,6 +371,7 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
         watching=service.tasks.watch,
         readable=partial(readable, offer.selected),
         ending=worker.streams.revocation.ending,
+        listed=worker.streams.listed,
         server_info=service.server.server_info_stamp,
         fast_path=service.fast_path,
         entry_scopes=scopes,

@@ -31,6 +31,9 @@ RELOAD_S: Final = 60.0
 
 METHOD: Final = "servers"
 
+STREAMS: Final = "streams"
+"""The method by which workers are asked for the streams that they hold, and told to end one."""
+
 Tell = Callable[[], Mapping[str, Any]]
 Restart = Callable[[str], bool]
 Reload = Callable[[list[str]], Awaitable[bool]]
@@ -72,6 +75,15 @@ def answering(peers: Peers, control: WorkerControl) -> AbstractAsyncContextManag
     return peers.serving(METHOD, answered)
 
 
+def telling_of_streams(peers: Peers, streams: OpenStreams) -> AbstractAsyncContextManager[None]:
+    """Tell other workers of the streams of this one, and end those that they name."""
+
+    async def answered(params: Mapping[str, Any], _channel: ServedChannel) -> Mapping[str, Any]:
+        return streams.listed.answer(params)
+
+    return peers.serving(STREAMS, answered)
+
+
 def patience(question: Mapping[str, Any]) -> float:
     """Seconds in which an answer is to be there."""
     return RELOAD_S if question.get("reload") else ANSWER_S
@@ -93,7 +105,12 @@ async def ask(state: State, **question: str | None) -> list[Mapping[str, Any]]:
 
 
 async def ask_workers(
-    state: State, peers: Peers, question: Mapping[str, Any], workers: Sequence[str] | None = None
+    state: State,
+    peers: Peers,
+    question: Mapping[str, Any],
+    workers: Sequence[str] | None = None,
+    *,
+    method: str = METHOD,
 ) -> dict[str, Mapping[str, Any] | None]:
     """What each of these workers answered, or each that is alive; `None` for one that did not in time.
 
@@ -101,7 +118,7 @@ async def ask_workers(
         StateUnavailable: Redis cannot be reached.
     """
     asked = await living(state) if workers is None else workers
-    answers = await peers.broadcast(asked, METHOD, dict(question), patience(question))
+    answers = await peers.broadcast(asked, method, dict(question), patience(question))
     found = {worker: answers.get(worker) for worker in asked}
     return {worker: answer if isinstance(answer, Mapping) else None for worker, answer in found.items()}
 

@@ -92,6 +92,9 @@ class Administration:
     """Of this server's own people; empty where nobody signs in."""
 
     ask_workers: AskWorkers
+    ask_for_streams: AskWorkers
+    """Asks workers what `StreamList.answer` takes."""
+
     records: Records
     """Of sessions."""
 

@@ -83,6 +83,7 @@ def made(administration: Administration) -> FastAPI:
         registry,
         servers,
         sessions,
+        streams,
         tasks,
         workers,
     )
@@ -117,6 +118,6 @@ def made(administration: Administration) -> FastAPI:
     problems.handle(api)
     api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state, access).__call__)
     offered = (servers, plugins, offer, decisions, registry)
-    for room in (workers, *offered, sessions, tasks, credentials, connections, configuration, audit):
+    for room in (workers, *offered, sessions, streams, tasks, credentials, connections, configuration, audit):
         api.include_router(room.routes(administration))
     return api

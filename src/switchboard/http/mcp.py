@@ -74,6 +74,7 @@ from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.patience import UNAVAILABLE
 from switchboard.sessions.records import MOST_SUBSCRIPTIONS
 from switchboard.sessions.streams.listen import ListenStream, Watch
+from switchboard.sessions.streams.stream_list import StreamList
 from switchboard.telemetry import spans
 
 AT_ONCE_S: Final = 0.05
@@ -107,6 +108,7 @@ class McpEndpoint:
         watching: Watching,
         readable: Readable,
         ending: Ending,
+        listed: StreamList,
         server_info: dict[str, Any],
         fast_path: FastPath,
         entry_scopes: EntryScopes = no_scopes,
@@ -122,7 +124,8 @@ class McpEndpoint:
         self._readable = readable
         self._ending = ending
         self._fast_path = fast_path
-        self._direct = DirectRequests(ending)
+        self._listed = listed
+        self._direct = DirectRequests(ending, self._held)
         self._server_info = server_info
         self._methods: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "POST": self._post,
@@ -174,13 +177,18 @@ class McpEndpoint:
         if isinstance(prepared, KnownResponse):
             await send_body(send, 200, prepared.response, b"application/json")
         elif prepared is None:
-            await serve(self._modern, self._ending, scope, _replayed(body, receive), _retriable(scope, send))
+            await serve(
+                self._modern, self._ending, scope, _replayed(body, receive), _retriable(scope, send), self._held
+            )
         else:
 
             def http() -> Request:
                 return Request(scope, _replayed(body, receive))
 
             await self._direct.serve(prepared, value, http, scope, receive, send)
+
+    def _held(self, end: Callable[[], None]) -> Callable[[], None]:
+        return self._listed.add("reply", "modern", _principal().owner, "", end)
 
     def _looked_at(self, scope: Scope, value: Any, messages: Sequence[Any]) -> CalledTool | None:
         """Look at what was posted, note it for the log, and refuse what is out of bounds, or what the principal has no

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from switchboard.aio import Overdue, background, is_being_cancelled
 from switchboard.common import strict_json
 from switchboard.http.middleware.bearer import RETRY_AFTER
-from switchboard.http.modern import PING, Answer, Ending
+from switchboard.http.modern import PING, Answer, Ending, Held, unlisted
 from switchboard.http.modern_context import ModernContext
 from switchboard.http.responses import send_body
 from switchboard.identity import current
@@ -51,10 +51,12 @@ class DirectRequests:
 
     Args:
         ending: in whose context the token of a request is looked at.
+        held: lists what became a stream.
     """
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Ending, held: Held = unlisted) -> None:
         self._ending = ending
+        self._held = held
         self._overdue = Overdue(ATTENDED_AFTER_S)
 
     async def serve(
@@ -72,7 +74,7 @@ class DirectRequests:
             message: the request.
             http: makes the HTTP request that brought it, for handlers that may look at it.
         """
-        request = _DirectRequest(self._ending, receive, send)
+        request = _DirectRequest(self._ending, self._held, receive, send)
         attend = request.attend
         self._overdue.add(attend)
         try:
@@ -81,22 +83,27 @@ class DirectRequests:
             self._overdue.discard(attend)
             if request.attendant is not None:
                 await request.leave(request.attendant)
-        await request.send(response, scope)
+        try:
+            await request.send(response, scope)
+        finally:
+            request.ended()
 
 
 class _DirectRequest:
     """One request, from the task that serves it."""
 
-    def __init__(self, ending: Ending, receive: Receive, send: Send) -> None:
+    def __init__(self, ending: Ending, held: Held, receive: Receive, send: Send) -> None:
         self.attendant: asyncio.Task[None] | None = None
-        self._answer = Answer(send)
+        self._held = held
+        self._answer = Answer(send, self._opened)
+        self.ended = self._answer.ended
         self._ending = ending
         self._receive = receive
         self._send = send
         self._serving = asyncio.current_task()
         self._context = copy_context()
         self._running = True
-        self._ended_by: Literal["client", "revocation"] | None = None
+        self._ended_by: Literal["client", "revocation", "operator"] | None = None
         self._speaking = asyncio.Lock()
         self._spoken = self._now()
         """When its client was last told something, by the loop's clock."""
@@ -140,8 +147,8 @@ class _DirectRequest:
             self._spoken = self._now()
 
     async def send(self, response: dict[str, Any], scope: Scope) -> None:
-        """Send the response, in the form that was begun, or end what was begun when the token was revoked."""
-        if self._ended_by == "revocation":
+        """Send the response, in the form that was begun; or end that, if the token was revoked or the stream ended."""
+        if self._ended_by in ("revocation", "operator"):
             await self._answer.end(scope)
         elif self._ended_by is None and self._answer.begun:
             await self._event(json.dumps(response, separators=(",", ":")).encode())  # as the SDK's entry writes events
@@ -172,7 +179,10 @@ class _DirectRequest:
         if not attendant.cancelled():
             attendant.result()
 
-    def _end(self, by: Literal["client", "revocation"]) -> None:
+    def _opened(self) -> Callable[[], None]:
+        return self._held(lambda: self._end("operator"))
+
+    def _end(self, by: Literal["client", "revocation", "operator"]) -> None:
         if self._running and self._ended_by is None and self._serving is not None:
             self._ended_by = by
             self._serving.cancel()

@@ -64,7 +64,7 @@ class WebSocketEndpoint:
             return
         await receive()  # the client's wish to connect
         principal = current().principal
-        async with self._sessions.session(principal) as session:
+        async with self._sessions.session(principal, "websocket") as session:
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
             code = await _Conversation(self, session, principal, scope, receive, send).run()
         if code is not None:

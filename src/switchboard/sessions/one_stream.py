@@ -27,6 +27,7 @@ from switchboard.sessions.service import SessionService
 from switchboard.sessions.streams.frames import KEEPALIVE
 from switchboard.sessions.streams.standalone import Ending, StandaloneStream, holder_of
 from switchboard.sessions.streams.stored_stream import START, follow
+from switchboard.sessions.streams.stream_list import Kind
 
 log = structlog.get_logger("switchboard.sessions")
 
@@ -78,13 +79,13 @@ class OneStreamSessions:
     async def open(self, principal: Principal, path: str, query: str = "") -> AsyncGenerator[bytes]:
         """A new session's stream; its first event tells the client where to post (`path?sessionId=…&query`)."""
         more = f"&{query}" if query else ""
-        async with self.session(principal) as session:
+        async with self.session(principal, "sse") as session:
             yield f"event: endpoint\r\ndata: {path}?sessionId={session.sid}{more}\r\n\r\n".encode()
             async for message in session.messages:
                 yield _event(message) if message != QUIET else KEEPALIVE
 
     @asynccontextmanager
-    async def session(self, principal: Principal) -> AsyncIterator[OneStream]:
+    async def session(self, principal: Principal, kind: Kind) -> AsyncIterator[OneStream]:
         """A new session, which lasts as long as the context.
 
         Raises:
@@ -94,7 +95,7 @@ class OneStreamSessions:
         record = await self.load(sid, principal)
         try:
             async with (
-                self._service.standalone(record, principal.expires_at) as stream,
+                self._service.standalone(record, principal.expires_at, kind=kind) as stream,
                 aclosing(self._merged(record, stream)) as messages,
             ):
                 yield OneStream(sid, messages, stream)

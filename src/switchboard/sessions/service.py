@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -30,6 +30,7 @@ from switchboard.sessions.streams.open_streams import OpenStreams
 from switchboard.sessions.streams.reply import Reply, digest
 from switchboard.sessions.streams.reply_follower import ReplyFollower
 from switchboard.sessions.streams.standalone import StandaloneStream, StandaloneWriter, append
+from switchboard.sessions.streams.stream_list import Kind
 from switchboard.state import State
 from switchboard.state.keys import COMMIT_GRACE_MS, MAX_CANCELLED
 
@@ -261,7 +262,7 @@ class SessionService:
 
     @contextlib.asynccontextmanager
     async def standalone(
-        self, record: Record, expires_at: float | None, since: str | None = None
+        self, record: Record, expires_at: float | None, since: str | None = None, kind: Kind = "get"
     ) -> AsyncIterator[StandaloneStream]:
         """Hold the session's standalone stream; an older holder ends.
 
@@ -271,7 +272,7 @@ class SessionService:
         stream = StandaloneStream(self._state, self.records, record, expires_at, current().still_valid, self.worker)
         async with self._state.pubsub.subscribed(stream.channel, stream.on_message):
             await stream.attach(since)
-            async with self.streams.standalone(stream, record.owner):
+            async with self.streams.standalone(stream, record.owner, kind):
                 try:
                     yield stream
                 finally:
@@ -288,17 +289,27 @@ class SessionService:
 
     async def replying(self, reply: Reply) -> AsyncGenerator[bytes]:
         """The reply's stream. It ends when the token of the request does; the reply goes on, and is stored."""
-        with self.streams.revocation.ending(current().still_valid, reply.detach):
+        with self._held(reply.record.sid, reply.detach):
             async with contextlib.aclosing(reply.events()) as events:
                 async for chunk in events:
                     yield chunk
 
     async def resuming(self, follower: ReplyFollower) -> AsyncGenerator[bytes]:
         """The rest of a reply's stream; it ends with the token of the request."""
-        with self.streams.revocation.ending(current().still_valid, follower.end):
+        with self._held(follower.sid, follower.end):
             async with contextlib.aclosing(follower.events()) as events:
                 async for chunk in events:
                     yield chunk
+
+    @contextlib.contextmanager
+    def _held(self, sid: str, end: Callable[[], None]) -> Iterator[None]:
+        """While a client reads a reply: it ends with the token of the request, and is one of the open streams."""
+        caller = current()
+        with (
+            self.streams.revocation.ending(caller.still_valid, end),
+            self.streams.listed.holding("reply", "handshake", caller.principal.owner, sid, end),
+        ):
+            yield
 
     def follower(self, record: Record, stream: str, last: str) -> ReplyFollower:
         """For a client that resumes the reply to an earlier POST."""

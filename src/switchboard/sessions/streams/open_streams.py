@@ -20,6 +20,7 @@ from switchboard.sessions.bus import RedisBus
 from switchboard.sessions.streams.listen import ListenStream
 from switchboard.sessions.streams.revocation import Revocation
 from switchboard.sessions.streams.standalone import StandaloneStream
+from switchboard.sessions.streams.stream_list import Kind, StreamList
 from switchboard.sessions.streams.stream_quota import StreamQuota
 from switchboard.state import State
 
@@ -40,6 +41,7 @@ class OpenStreams:
 
     def __init__(self, state: State, bus: RedisBus, worker: str, ttl: float, max_streams: int = 20_000) -> None:
         self.revocation = Revocation()
+        self.listed = StreamList(worker, state.clock)
         self._quota = StreamQuota(state, worker, max_streams)
         self._state = state
         self._bus = bus
@@ -70,7 +72,7 @@ class OpenStreams:
                 self.end_all()
 
     @asynccontextmanager
-    async def standalone(self, stream: StandaloneStream, owner: str) -> AsyncIterator[None]:
+    async def standalone(self, stream: StandaloneStream, owner: str, kind: Kind = "get") -> AsyncIterator[None]:
         """Count `stream` among the open ones of `owner`.
 
         Raises:
@@ -79,9 +81,11 @@ class OpenStreams:
         await self._quota.add(owner)
         self._standalone[stream] = owner
         self.revocation.add(stream, stream.still_valid, partial(stream.end, "revoked"))
+        remove = self.listed.add(kind, "handshake", owner, stream.sid, stream.end)
         try:
             yield
         finally:
+            remove()
             self.revocation.remove(stream)
             del self._standalone[stream]
             self._quota.remove(owner)
@@ -96,9 +100,11 @@ class OpenStreams:
         await self._quota.add(owner)
         self._listening[stream] = owner
         self.revocation.add(stream, stream.still_valid, partial(stream.end, "revoked"))
+        remove = self.listed.add("listen", "modern", owner, "", stream.end)
         try:
             yield
         finally:
+            remove()
             self.revocation.remove(stream)
             del self._listening[stream]
             self._quota.remove(owner)

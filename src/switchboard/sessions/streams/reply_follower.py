@@ -27,7 +27,7 @@ class ReplyFollower:
         self.pause = min(state.timing.poll_s, ttl_ms / 3000)
         """Seconds without a wake-up after which the writer's lease is looked at."""
         self._state = state
-        self._sid = sid
+        self.sid = sid
         self._ttl_ms = ttl_ms
         self._stored = StoredStream(state, sid, name, last)
 
@@ -103,7 +103,7 @@ class ReplyFollower:
                 pipe.exists(lease)
                 alive, leased = await pipe.execute()
         if not alive:
-            raise SessionGone(self._sid)
+            raise SessionGone(self.sid)
         if not leased and self._state.contact.settled:
             await self._end_orphaned_reply()
 
@@ -120,7 +120,7 @@ class ReplyFollower:
                 )
             )
         if written.verdict == "ok":
-            log.warning("exchange.worker_lost", session=self._sid[:8], stream=self._stored.name)
+            log.warning("exchange.worker_lost", session=self.sid[:8], stream=self._stored.name)
 
     async def _unanswered(self) -> list[Any]:
         """The ids of the requests this stream owes a response: its last frame says so, else its opening entry."""
@@ -140,7 +140,7 @@ class ReplyFollower:
     def _keys(self) -> tuple[str, str]:
         """Of the session, and of the lease of whoever writes the reply."""
         keys = self._state.keys
-        return keys.session(self._sid), keys.exchange(self._sid, self._stored.name)
+        return keys.session(self.sid), keys.exchange(self.sid, self._stored.name)
 
 
 def _lost(request: Any) -> dict[str, Any]:
