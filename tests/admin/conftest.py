@@ -39,7 +39,7 @@ class Fleet:
 
 def api(worker: Worker, **options: Any) -> httpx2.AsyncClient:
     """A client whose URLs are those below `/api`."""
-    return httpx2.AsyncClient(base_url=f"http://localhost:{worker.port}/api", trust_env=False, timeout=30, **options)
+    return httpx2.AsyncClient(base_url=f"http://localhost:{worker.port}/api", trust_env=False, timeout=120, **options)
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ CAT = {"command": "cat", "enabled": False}
 
 async def until_on(fleet: Fleet, client: httpx2.AsyncClient, name: str, phase: str | None) -> None:
     """Wait until both workers tell of a server as being in a phase, or not at all."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             answer = await client.get(f"/servers/{name}")
             workers = answer.json().get("workers", {}) if answer.status_code == 200 else {}
@@ -41,7 +41,7 @@ async def test_a_server_that_is_added_on_one_worker_is_there_on_all(fleet: Fleet
 async def test_a_server_is_switched_on_and_off_for_the_whole_fleet(fleet: Fleet) -> None:
     on = await fleet.a.post("/servers/off/enable")
     assert on.json()["enabled"] is True
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while (await fleet.b.get("/servers/off")).json()["workers"][fleet.id(1)]["phase"] == "disabled":
             await asyncio.sleep(0.05)
     await fleet.b.post("/servers/off/disable")
@@ -145,7 +145,7 @@ async def test_the_configuration_is_changed_by_a_merge_patch(fleet: Fleet) -> No
     changed = await fleet.a.patch("/configuration", json=patch, headers={"If-Match": tag})
     assert changed.status_code == 200, changed.text
     assert changed.json()["overlay"] == patch
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while [each["name"] for each in (await fleet.b.get("/presets")).json()["items"]] != ["few", "more"]:
             await asyncio.sleep(0.05)
     assert (await fleet.b.patch("/configuration", json={}, headers={"If-Match": tag})).status_code == 412

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def until(fleet: Fleet, client: httpx2.AsyncClient, phase: str) -> None:
     """Wait until both workers tell of the plugin as being in a phase."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while True:
             workers = (await client.get("/plugins/everything")).json()["workers"]
             if [workers.get(fleet.id(index), {}).get("phase") for index in (0, 1)] == [phase, phase]:

@@ -132,7 +132,7 @@ class User:
 
 async def listed(client: Client, *tools: str) -> None:
     """Wait until these are listed."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not {tool.name for tool in (await client.list_tools()).tools} >= set(tools):
             await asyncio.sleep(0.05)
 

@@ -86,7 +86,7 @@ async def setup(opened: Open, provider: Provider) -> AsyncIterator[Setup]:
 async def ready(client: Client) -> None:
     """Wait until all of it is offered."""
     wanted = {f"{name}__headers" for name in STRATEGIES}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not wanted <= {tool.name for tool in (await client.list_tools()).tools}:
             await asyncio.sleep(0.05)
 
@@ -172,7 +172,7 @@ async def told(heard: Heard, _name: str, strategy: str, _whose: Whose) -> bool:
     heard.lists.clear()
     tool = f"grown_{heard.era}"
     await heard.client.call_tool(f"{strategy}__grow", {"name": tool})
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await heard.lists.wait()
         while f"{strategy}__{tool}" not in {each.name for each in (await heard.client.list_tools()).tools}:
             heard.lists.clear()

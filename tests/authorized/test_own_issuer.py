@@ -115,7 +115,7 @@ async def test_nobody_but_the_gateway_gets_tokens_for_what_its_rows_name_and_it_
         assert (await exchange(gateway, own, "https://elsewhere.example.com"))["error"] == "invalid_target"
         assert "access_token" in await exchange(gateway, own, AUDIENCE)
         await Overlay(gateway.workers[0].app.rooms.state).change({"mcpServers": {"warehouse": {"enabled": False}}})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while "access_token" in await exchange(gateway, own, AUDIENCE):
                 await asyncio.sleep(0.05)
 

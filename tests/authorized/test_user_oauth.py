@@ -42,7 +42,7 @@ async def test_the_first_call_asks_the_person_to_connect_and_goes_on_by_itself_a
     gateway = await opened({**account, "service": {"client_id": "gateway", "client_secret": "secret", **at(account)}})
     user = User(gateway, "alice")
     async with gateway.client("alice", era, user) as client:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while "echo__headers" not in await names(client):
                 await asyncio.sleep(0.05)
         assert await whose(gateway, client, "one") == "alice-there"
@@ -198,7 +198,7 @@ async def test_a_child_gets_its_persons_token_and_ends_when_the_account_does(
             assert provider.person(found["TOKEN_VARIABLE"]) == f"{name}-there"
         await gateway.accounts("child").revoke(gateway.person("alice"))
         await gateway.of(0).notices.tell(gateway.person("alice"), "child")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while "child__connect" not in await names(alice):
                 await asyncio.sleep(0.05)
         assert (await alice.call_tool("child__environment", {})).is_error

@@ -44,7 +44,7 @@ FOREIGN = {
 @asynccontextmanager
 async def client_of(url: str, era: str, headers: Mapping[str, str] = FOREIGN) -> AsyncIterator[Client]:
     """A client that sends headers of its own with every request."""
-    async with httpx2.AsyncClient(headers=dict(headers), timeout=30) as http:
+    async with httpx2.AsyncClient(headers=dict(headers), timeout=120) as http:
         streams = streamable_http_client(url, http_client=http)
         async with Client(streams, mode="legacy" if era == "handshake" else "auto") as client:
             yield client
@@ -65,7 +65,7 @@ async def used(client: Client) -> list[dict[str, str]]:
 
 async def offered(client: Client) -> None:
     """Wait until the gateway knows all that the backend offers."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not any(each.name == "echo__said" for each in (await client.list_prompts()).prompts):
             await asyncio.sleep(0.01)
 

@@ -35,7 +35,7 @@ from tools.fleet.person import signed_in
 from tools.messages import initialize, text
 
 COMMAND = str(Path(sys.executable).parent / "switchboard")
-PATIENCE = 60
+PATIENCE = 300
 Launch = Callable[..., Child]
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 

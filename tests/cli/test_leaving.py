@@ -38,7 +38,7 @@ META = {
 
 def call(port: int) -> str:
     """What comes back for one request on a connection of its own."""
-    with socket.create_connection((LOOPBACK, port), timeout=10) as connection:
+    with socket.create_connection((LOOPBACK, port), timeout=120) as connection:
         connection.sendall(f"GET /healthz HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
         return connection.recv(4096).decode().split("\r\n", 1)[0]
 
@@ -96,7 +96,7 @@ async def test_a_connection_that_nobody_has_accepted_yet_is_served_and_the_next_
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a door cannot be locked")
 def test_a_locked_door_lets_in_whoever_has_knocked_and_nobody_else() -> None:
     with socket.create_server((LOOPBACK, 0)) as door, socket.socket() as early, socket.socket() as late:
-        door.settimeout(10)
+        door.settimeout(120)
         _filtered(early, DEAF)  # the door's answer to its knock is lost
         early.setblocking(False)
         assert early.connect_ex(door.getsockname()) == errno.EINPROGRESS
@@ -139,7 +139,7 @@ def posted(port: int, method: str, params: dict[str, Any]) -> Message:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     headers |= {"MCP-Protocol-Version": VERSION, "Mcp-Method": method}
-    connection = http.client.HTTPConnection("localhost", port, timeout=10)
+    connection = http.client.HTTPConnection("localhost", port, timeout=120)
     with closing(connection):
         connection.request("POST", "/mcp", json.dumps(body), headers)
         with connection.getresponse() as answer:

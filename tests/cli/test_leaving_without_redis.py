@@ -13,7 +13,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port
 from tools.fleet.redis_server import RedisServer
 from tools.messages import ACCEPT, INITIALIZE, call
 
-PATIENCE = 60
+PATIENCE = 300
 DRAIN_S = 3
 WITHIN_S = 35
 """Less than the minute for which a running call waits for Redis, and more than a busy machine takes."""
@@ -39,7 +39,7 @@ def test_a_worker_ends_soon_after_its_time_though_redis_is_gone(
     session = {**ACCEPT, "mcp-session-id": opened.headers["mcp-session-id"]}
     speaks = threading.Event()
     threading.Thread(target=_call, args=(url, session, speaks), daemon=True).start()
-    assert speaks.wait(20)
+    assert speaks.wait(120)
     if gone == "killed":
         server.child.kill()
     else:

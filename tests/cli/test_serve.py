@@ -26,7 +26,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
 from tools.fleet.redis_server import RedisServer
 
 Launch = Callable[..., Child]
-PATIENCE = 120
+PATIENCE = 300
 WAITED_FOR_REDIS = 100
 """A worker that starts waits half a minute for its Redis, and this machine may be busy."""
 COMMAND = str(Path(sys.executable).parent / "switchboard")
@@ -41,7 +41,7 @@ def serving(launch: Launch, *arguments: str, **env: str) -> tuple[Child, int]:
 
 
 def ready(port: int) -> dict[str, Any]:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=120)
     try:
         connection.request("GET", "/readyz")
         document: dict[str, Any] = json.loads(connection.getresponse().read())

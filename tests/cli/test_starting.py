@@ -13,7 +13,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port
 from tools.fleet.redis_server import RedisServer
 
 Launch = Callable[..., Child]
-PATIENCE = 120
+PATIENCE = 300
 
 
 @pytest.mark.parametrize("more", [(), ("--workers", "2")])

@@ -12,7 +12,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port
 from tools.messages import INITIALIZE
 
 Launch = Callable[..., Child]
-PATIENCE = 120
+PATIENCE = 300
 MCP = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 
@@ -28,7 +28,7 @@ def printed(child: Child) -> tuple[int, str]:
 
 
 def initialize(base: str, token: str) -> int:
-    connection = http.client.HTTPConnection(LOOPBACK, int(base.rpartition(":")[2]), timeout=10)
+    connection = http.client.HTTPConnection(LOOPBACK, int(base.rpartition(":")[2]), timeout=120)
     try:
         connection.request("POST", "/mcp", json.dumps(INITIALIZE), {**MCP, "Authorization": f"Bearer {token}"})
         return connection.getresponse().status

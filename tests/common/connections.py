@@ -19,7 +19,7 @@ from switchboard.common.http_bounds import (
 )
 from tools.fleet.children import LOOPBACK, free_port
 
-PATIENCE = 20
+PATIENCE = 300
 HEAD = b"POST /read HTTP/1.1\r\nHost: localhost\r\n"
 GET = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

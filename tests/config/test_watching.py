@@ -16,7 +16,7 @@ from switchboard.errors import ConfigurationError
 from switchboard.state import open_state
 
 WriteFile = Callable[[str, str], Path]
-PATIENCE_S = 60.0
+PATIENCE_S = 300
 
 
 @asynccontextmanager

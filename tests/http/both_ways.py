@@ -190,7 +190,7 @@ class World:
                     left.set()
 
         taken = {WHOLE_RESPONSE: Taken(told)}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             with capture_logs() as logged:
                 try:
                     await app({**self.scope(asked), **({"extensions": taken} if at_once else {})}, receive, send)

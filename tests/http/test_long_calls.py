@@ -32,7 +32,7 @@ async def workers(config: Path) -> AsyncIterator[Workers]:
     """One worker with the odd tools."""
     async with AsyncExitStack() as stack:
         worker = await stack.enter_async_context(serving(None, config_file=config))
-        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=30))
+        http = await stack.enter_async_context(httpx2.AsyncClient(timeout=120))
         yield Workers([worker], http, await stack.enter_async_context(open_state(None)))
 
 
@@ -229,7 +229,7 @@ async def test_a_result_that_asks_for_more_is_finished_in_a_context() -> None:
 
 
 async def test_a_result_that_asks_for_more_is_given_to_its_own_call_alone(workers: Workers) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         reader, writer = await asyncio.open_connection("127.0.0.1", workers.a.port)
         for number, tool in enumerate(("more_input", "with_context")):  # the second is sent ahead of the first's answer
             message = modern(call(tool, {}, id=number))

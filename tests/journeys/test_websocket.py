@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from tools.fleet.workers import Fleet
 
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-PATIENCE_S = 40
+PATIENCE_S = 300
 
 
 async def ask(socket: ClientConnection, id: int, method: str, params: dict[str, Any]) -> Any:

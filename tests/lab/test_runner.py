@@ -128,7 +128,7 @@ def test_a_run_that_is_told_to_end_ends_its_server_and_its_client() -> None:
         page = told.rpartition("as they go: ")[2].strip()
         assert httpx2.get(page).status_code == 200
         run.terminate()
-        assert run.wait(30) == 143
+        assert run.wait(120) == 143
         left = run.stderr.read()
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(page)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from switchboard.errors import CredentialUnavailable, NotConnected
+from switchboard.outbound_auth.token_set import TokenSet
 from switchboard.vault import Cipher
 from tests.outbound_auth.conftest import ALICE, BOB, CALLBACK, Worker, connect, described, visit
 from tests.outbound_auth.provider import Fault, Provider
@@ -198,6 +199,13 @@ async def test_a_token_without_a_usable_end_is_used_until_it_is_refused(
     assert first.expires_at is None
     assert await accounts.token(ALICE) == first
     assert (await accounts.token(ALICE, fresher_than=first.access_token)).access_token != first.access_token
+
+
+@pytest.mark.parametrize(("life", "behind", "ends"), [(0, 0.5, True), (0, 0, True), (10, 0.5, False), (10, -8, True)])
+def test_a_token_that_lives_no_time_has_ended_for_a_worker_whose_clock_is_behind(
+    life: float, behind: float, ends: bool
+) -> None:
+    assert TokenSet("t", issued_at=1000.0, expires_at=1000.0 + life).ends_soon(1000.0 - behind) is ends
 
 
 async def test_what_is_revoked_is_refused_by_the_next_call_and_ended_at_the_provider(

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
 _INSTALL, SETTINGS, CERTIFICATE, PROXY, SERVE, LOOK = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
 APART = re.findall(r"```dotenv\n(.*?)```", DOCUMENT, re.DOTALL)[0]
-PATIENCE = 60
+PATIENCE = 300
 
 
 class Place:

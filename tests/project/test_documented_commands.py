@@ -22,7 +22,7 @@ from tools.fleet.children import Child, answers, free_port, start
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS: Final = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-PATIENCE = 60
+PATIENCE = 300
 
 ELSEWHERE: Final[Mapping[str, Mapping[str, str]]] = {
     "docs/deployment.md": {".*": "project/test_deployment.py"},

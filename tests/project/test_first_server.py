@@ -18,7 +18,7 @@ from tools.fleet.children import answers, free_port, start
 
 ROOT = Path(__file__).parents[2]
 SCREEN = (ROOT / "docs" / "gateway.md").read_text().partition("## What passes through")[0]
-PATIENCE = 60
+PATIENCE = 300
 EVERY_S = 0.2
 
 

@@ -17,7 +17,7 @@ import pytest
 from tools.fleet.children import LOOPBACK, free_port
 from tools.fleet.proxies import PROXIES
 
-PATIENCE_S = 60
+PATIENCE_S = 300
 FORGED = {
     "X-Forwarded-For": "203.0.113.1",
     "X-Forwarded-Host": "evil.example",

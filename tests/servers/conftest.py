@@ -19,7 +19,7 @@ from switchboard.app import build
 from switchboard.settings import load_settings
 from tools.serving import serving
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300
 KEY = "a key for tests that is long enough to be one"
 
 SERVER = """

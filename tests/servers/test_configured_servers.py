@@ -43,7 +43,7 @@ async def test_one_that_cannot_start_and_one_that_hangs_keep_nobody_waiting(
     hanging = {f"slow{number}": setup.server("s", wait=600) for number in range(3)}
     setup.write({"gone": {"command": "no-such-program"}, **hanging, "good": setup.server("good")})
     url = await setup.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await listed(url)
     await until(lambda: listed_is(listed, url, ["good__who"]))
     upstreams = {server.name: server for server in setup.apps[0].rooms.servers.servers}

@@ -40,7 +40,7 @@ def pair(start_private_redis: Callable[..., RedisServer]) -> Iterator[Pair]:
     port = master.url.rsplit(":", 1)[1].removesuffix("/0")
     made = Pair(master, start_private_redis(options=["--replicaof", "127.0.0.1", port]))
     with redis.Redis.from_url(made.replica.url) as client:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while client.info("replication")["master_link_status"] != "up":
             assert time.monotonic() < deadline, "the replica did not follow"
             time.sleep(PAUSE)

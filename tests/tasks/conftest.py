@@ -44,7 +44,7 @@ SUPPORT: dict[str, TaskSupport] = {
     "late_question": "optional",
     "impatient": "optional",
 }
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 
 class Name(BaseModel):

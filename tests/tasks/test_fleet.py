@@ -14,7 +14,7 @@ from tools.fleet.workers import Fleet, only, running_fleet
 from tools.messages import modern, modern_headers, request
 
 ABLE: dict[str, Any] = {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tools.fleet.redis_server import RedisServer
 from tools.messages import call, modern, modern_headers
 
 WORKERS = 4
-PATIENCE = 120
+PATIENCE = 300
 MESSAGE = modern(call("echo", {"message": "hello"}))
 REQUESTS = "switchboard_requests_total"
 CALLS = {"method": "tools/call", "outcome": "ok", "era": "modern"}

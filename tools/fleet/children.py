@@ -36,7 +36,7 @@ class Child:
     def kill(self) -> None:
         """End it the way a crash does: SIGKILL, nothing is cleaned up."""
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=300)
 
     def freeze(self) -> None:
         """Stop the process where it stands, as a long pause of the machine would."""

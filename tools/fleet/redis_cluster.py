@@ -25,7 +25,7 @@ BLOCKS = range(17_000, 22_000, 8)
 those that the system hands out by itself. The first is held for as long as the cluster runs: no two have the same.
 """
 
-PATIENCE = 30.0
+PATIENCE = 300
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ HASTE: Final = Timing(lease_s=3.0, renew_s=0.5, poll_s=0.3)
 A busy machine may keep a worker from renewing for two seconds, and nothing is lost.
 """
 
-OFFERED_WITHIN_S: Final = 60
+OFFERED_WITHIN_S: Final = 300
 """Seconds until what a gateway's backends have is offered, at most."""
 
 START_TIMEOUT = 120

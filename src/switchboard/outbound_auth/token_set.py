@@ -60,10 +60,15 @@ class TokenSet:
         return f"Bearer {self.access_token}"
 
     def ends_soon(self, now: float) -> bool:
-        """Whether it has to be renewed before it is used."""
+        """Whether it has to be renewed before it is used.
+
+        One that lives no time at all has ended for every worker, also for one whose clock is a little behind that of
+        the worker that got it.
+        """
         if self.expires_at is None:
             return False
-        return now >= self.expires_at - min(LEEWAY_S, max(0.0, self.expires_at - self.issued_at) / 5)
+        life = self.expires_at - self.issued_at
+        return life <= 0 or now >= self.expires_at - min(LEEWAY_S, life / 5)
 
     def as_record(self) -> dict[str, Any]:
         """As it stands in the vault."""

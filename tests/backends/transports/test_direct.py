@@ -205,7 +205,7 @@ async def test_an_answer_is_found_on_a_stream_that_stays_open_after_it(
     never = asyncio.Event()
     server = Server(lambda message: as_events(f"{beginning}data: {written(message, said('hi'))}\n\n", delay=never))
     backend = Backend("odd", Http((await serve(server.app()),), era="handshake"), scope="shared", patience=SOON)
-    async with asyncio.timeout(10), open_gateway(backend) as opened, Client(opened.server) as client:
+    async with asyncio.timeout(120), open_gateway(backend) as opened, Client(opened.server) as client:
         await opened.discovered()
         assert text(await client.call_tool("odd__t", {})) == "hi"
     never.set()

@@ -222,7 +222,7 @@ async def test_a_head_that_does_not_end_is_given_up(beginning: bytes, again: byt
         finally:
             writer.close()
 
-    async with opened(serve) as (client, target), asyncio.timeout(20):
+    async with opened(serve) as (client, target), asyncio.timeout(120):
         with pytest.raises(httpx2.TransportError, match="its head has more than"):
             await (await posted(client, target)).whole(10_000_000)
     assert sent < 100 * HEAD_BYTES
@@ -243,7 +243,7 @@ async def test_a_body_that_nobody_takes_is_not_read_into_memory() -> None:
             writer.write(b"x" * WAITING_BYTES)
             await writer.drain()
 
-    async with opened(serve) as (client, target), asyncio.timeout(20):
+    async with opened(serve) as (client, target), asyncio.timeout(120):
         answer = await posted(client, target)
         while answer.waiting_bytes <= WAITING_BYTES:
             await asyncio.sleep(0)
@@ -258,7 +258,7 @@ async def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
         await reader.read()
         writer.close()
 
-    async with opened(serve) as (client, target), asyncio.timeout(20):
+    async with opened(serve) as (client, target), asyncio.timeout(120):
         with pytest.raises(httpx2.ReadTimeout, match="nothing came within"):
             await posted(client, target, timeouts=Timeouts(read=0.05))
 

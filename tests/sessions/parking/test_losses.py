@@ -166,7 +166,7 @@ async def test_what_a_call_came_to_after_the_relaying_worker_died_is_kept_from_t
     async with open_fleet(None, silent_after=0.05, ttl=4) as fleet:
         asked = await fleet.call("w0", "hold")
         await fleet.asked_by_a_lost_worker(asked, ANSWER)
-        await asyncio.wait_for(fleet.gates.entered.wait(), 5)
+        await asyncio.wait_for(fleet.gates.entered.wait(), 120)
         [parked] = fleet.workers["w0"].parking._registry.running
         async with asyncio.timeout(60):
             while parked._timer is None:  # it begins to wait for its client when the relaying worker is lost
