@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from switchboard import __version__
+from switchboard.cli.exit_codes import refusing_clearly
+from switchboard.cli.output import AsJson, ask_for_json, print_json
 from switchboard.common.garbage import uncollected
 from switchboard.common.process import shut
 
@@ -50,6 +52,10 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "plugins": Place(
         "switchboard.cli.configuring.plugins_commands", "app", "Plugins: what there is, changes, a new one."
     ),
+    "credentials": Place(
+        "switchboard.cli.client.credential_commands", "credentials", "What a running server keeps, never a value."
+    ),
+    "connections": Place("switchboard.cli.client.credential_commands", "connections", "Who is connected to what."),
     "vault": Place("switchboard.cli.vault.vault_commands", "app", "The credentials: status, new keys, backups."),
     "audit": Place("switchboard.cli.vault.audit_commands", "app", "The audit log: show it, and see that it is whole."),
     "workers": Place("switchboard.cli.client.fleet_commands", "workers", "The workers: list them, have one leave."),
@@ -65,6 +71,11 @@ class _Commands(TyperGroup):
     """The table as a group. The list of commands is shown without importing any."""
 
     _listing = False
+
+    def invoke(self, ctx: Any) -> Any:
+        ask_for_json(False)
+        with refusing_clearly(ctx.args):
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -96,10 +107,14 @@ def _command(name: str, found: Any) -> Any:
     return command
 
 
-def version(asked: bool = True) -> None:
+def version(as_json: AsJson = False) -> None:
     """Print the version."""
+    print_json({"version": __version__}) if as_json else typer.echo(__version__)
+
+
+def _version(asked: bool) -> None:
     if asked:
-        typer.echo(__version__)
+        version()
         raise typer.Exit
 
 
@@ -126,7 +141,7 @@ app = typer.Typer(
 @app.callback()
 def _root(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """A remote MCP server that any number of workers serve behind one hostname."""

@@ -19,6 +19,7 @@ import typer
 
 from switchboard.cli.exit_codes import ending_clearly
 from switchboard.cli.forms import Form, first_form
+from switchboard.cli.output import AsJson, print_json
 from switchboard.errors import SwitchboardError
 from switchboard.settings import load_settings
 
@@ -46,15 +47,22 @@ def token(
     user: Annotated[str, typer.Option(help="Whom to sign in as at the fake identity provider.")] = "alice",
     scope: Annotated[str | None, typer.Option(help="Scopes, separated by spaces.")] = None,
     url: Annotated[str | None, typer.Option(help="The server, or with a path its endpoint [BASE_URI/mcp].")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print an access token, got by the real flow: discovery, registration, PKCE, consent, sign-in."""
     with ending_clearly():
         target = url or load_settings().mcp_url
-        typer.echo(obtain_token(target, user=user, scope=scope))
+        answer = obtain(target, user=user, scope=scope)
+        print_json(answer) if as_json else typer.echo(answer["access_token"])
 
 
 def obtain_token(url: str, *, user: str, scope: str | None = None) -> str:
-    """An access token for `user` at the server (or its endpoint) `url`.
+    """An access token for `user`, as `obtain` gets it."""
+    return str(obtain(url, user=user, scope=scope)["access_token"])
+
+
+def obtain(url: str, *, user: str, scope: str | None = None) -> Mapping[str, Any]:
+    """The token response (RFC 6749 §5.1) for `user` at the server (or its endpoint) `url`.
 
     Raises:
         LoginFailed: a step was refused, or the server cannot be reached.
@@ -67,7 +75,7 @@ def obtain_token(url: str, *, user: str, scope: str | None = None) -> str:
         raise LoginFailed(f"{endpoint} did not answer: {error}") from error
 
 
-def _obtain(http: httpx2.Client, endpoint: str, user: str, scope: str | None) -> str:
+def _obtain(http: httpx2.Client, endpoint: str, user: str, scope: str | None) -> Mapping[str, Any]:
     target = _discover(http, endpoint)
     scopes = scope if scope is not None else target.scopes
     client = _document(http.post(target.metadata["registration_endpoint"], json=_registration(scopes)), "registration")
@@ -93,7 +101,7 @@ def _obtain(http: httpx2.Client, endpoint: str, user: str, scope: str | None) ->
         "code_verifier": verifier,
         "resource": target.resource,
     }
-    return str(_document(http.post(target.metadata["token_endpoint"], data=exchange), "token")["access_token"])
+    return _document(http.post(target.metadata["token_endpoint"], data=exchange), "token")
 
 
 def _registration(scopes: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +19,9 @@ from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.authorization import issuing_settings
 from switchboard.cli.checks.address import reached
 from switchboard.cli.checks.machine import Finding, clock, names, open_files, port, private
-from switchboard.cli.client.server import AsJson
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
-from switchboard.cli.exit_codes import known_cause
+from switchboard.cli.exit_codes import DONE, FAILED, known_cause
+from switchboard.cli.output import AsJson, print_json
 from switchboard.common.discovery import Discovery, Unreadable, read_json
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError, SwitchboardError
 from switchboard.external_issuer import TIMEOUT_S, ExternalIssuer, introspection_refusal, shortcomings
@@ -45,12 +44,12 @@ def doctor(config: FileOption = None, as_json: AsJson = False) -> None:
     """
     findings = _examined(config)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+        print_json([asdict(finding) for finding in findings])
     else:
         marks = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
         for finding in findings:
             typer.echo(f"{marks[finding.verdict]}  {finding.check}: {finding.said}")
-    raise typer.Exit(int(any(finding.verdict == "failed" for finding in findings)))
+    raise typer.Exit(FAILED if any(finding.verdict == "failed" for finding in findings) else DONE)
 
 
 def _examined(config: Path | None) -> list[Finding]:

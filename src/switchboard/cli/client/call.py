@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from switchboard.cli.client.server import (
-    AsJson,
     Browser,
     Header,
     Insecure,
@@ -23,7 +22,8 @@ from switchboard.cli.client.server import (
     headers,
     opened,
 )
-from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.exit_codes import FAILED, ending_clearly, say
+from switchboard.cli.output import AsJson, print_json
 from switchboard.common.visible_text import escaped, plain
 from switchboard.errors import ConfigurationError
 
@@ -50,12 +50,12 @@ def call(
         server, sent = endpoint(url, insecure=insecure), headers(header, token)
         result = asyncio.run(_called(server, sent, tool, given, browser=browser))
         if as_json:
-            typer.echo(json.dumps(result, ensure_ascii=False))
+            print_json(result)
         else:
             for line in _shown(result):
                 typer.echo(line)
         if result.get("isError"):
-            raise typer.Exit(1)
+            raise typer.Exit(FAILED)
 
 
 def _given(pairs: Iterable[str], whole: str | None) -> dict[str, Any]:

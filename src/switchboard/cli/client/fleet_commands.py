@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from switchboard.cli.client.api import asked
-from switchboard.cli.client.server import AsJson, Header, Insecure, Token, Url, endpoint, headers
+from switchboard.cli.client.api import PAGE, api
+from switchboard.cli.client.server import Header, Insecure, Token, Url
 from switchboard.cli.exit_codes import ending_clearly, say
-from switchboard.common.visible_text import escaped
-
-PAGE: Final = 500
-"""Sessions of one page: the most that the API gives."""
+from switchboard.cli.output import AsJson, print_json, print_table
 
 workers = typer.Typer(help="The workers of the fleet. They are asked through the API, with an operator's token.")
 sessions = typer.Typer(help="The sessions of the fleet. They are asked through the API, with an operator's token.")
@@ -33,13 +26,13 @@ def list_workers(
 ) -> None:
     """List the workers, and what each holds; `silent` is one that did not answer."""
     with ending_clearly():
-        found = asked("GET", "workers", endpoint(url, insecure=insecure), headers(header, token))["items"]
+        found = api(url, token, header, insecure=insecure).asked("GET", "workers")["items"]
         if as_json:
-            typer.echo(json.dumps(found))
+            print_json(found)
             return
         members = ("id", "state", "version", "uptime_s", "streams", "requests")
         rows = ([each.get(name) for name in members] for each in found)
-        _print(("worker", "state", "version", "up (s)", "streams", "requests"), rows)
+        print_table(("worker", "state", "version", "up (s)", "streams", "requests"), rows)
 
 
 @workers.command("drain")
@@ -54,8 +47,8 @@ def drain_worker(
     """Have a worker leave: its streams move to others, its requests finish, then it ends."""
     with ending_clearly():
         path = f"workers/{quote(worker, safe='')}/drain"
-        told = asked("POST", path, endpoint(url, insecure=insecure), headers(header, token))
-        typer.echo(json.dumps(told)) if as_json else say(f"worker {told['id']} is leaving")
+        told = api(url, token, header, insecure=insecure).asked("POST", path)
+        print_json(told) if as_json else say(f"worker {told['id']} is leaving")
 
 
 @sessions.command("list")
@@ -68,14 +61,14 @@ def list_sessions(
 ) -> None:
     """List the sessions of all workers."""
     with ending_clearly():
-        found = list(_sessions(endpoint(url, insecure=insecure), headers(header, token)))
+        found = list(api(url, token, header, insecure=insecure).items("sessions", PAGE))
         if as_json:
-            typer.echo(json.dumps(found))
+            print_json(found)
             return
         shown = ({**each, "stream": "open" if each["stream_open"] else ""} for each in found)
         members = ("id", "subject", "client", "protocol_version", "stream", "ends_in_s")
         rows = ([each[name] for name in members] for each in shown)
-        _print(("session", "subject", "client", "protocol", "stream", "ends in (s)"), rows)
+        print_table(("session", "subject", "client", "protocol", "stream", "ends in (s)"), rows)
         say(f"{len(found)} sessions")
 
 
@@ -91,20 +84,5 @@ def end_session(
     """End a session: its streams close on every worker, and its next request is refused."""
     with ending_clearly():
         path = f"sessions/{quote(session, safe='')}"
-        asked("DELETE", path, endpoint(url, insecure=insecure), headers(header, token))
-        typer.echo(json.dumps({"ended": session})) if as_json else say(f"session {session} is ended")
-
-
-def _print(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    table = Table(*titles, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*("" if value is None else escaped(str(value)) for value in row))
-    Console(soft_wrap=True).print(table)
-
-
-def _sessions(url: str, sent: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    cursor: str | None = ""
-    while cursor is not None:
-        page = asked("GET", "sessions", url, sent, limit=PAGE, cursor=cursor)
-        yield from page["items"]
-        cursor = page["next_cursor"]
+        api(url, token, header, insecure=insecure).asked("DELETE", path)
+        print_json({"ended": session}) if as_json else say(f"session {session} is ended")

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from switchboard.cli.client.server import AsJson, Insecure, Url, endpoint
+from switchboard.cli.client.server import Insecure, Url, endpoint
 from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.output import AsJson, print_json
 from switchboard.config.editing import replace_file
 from switchboard.config.formats import parsed, read_text, without_comments
 from switchboard.errors import ConfigurationError
@@ -48,14 +49,14 @@ def install(
             written = _with_table(setup, path, name, setup.text(name, target, bridge(target)))
         else:
             written = _with_row(setup, path, name, row, replace=replace)
+        said = {"client": client, "file": str(path), "name": name, "url": target}
         if dry_run:
-            typer.echo(written.rstrip())
+            print_json({**said, "would_write": written}) if as_json else typer.echo(written.rstrip())
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         backup = replace_file(path, written)
         if as_json:
-            said = {"client": client, "file": str(path), "name": name, "url": target, "backup": backup and str(backup)}
-            typer.echo(json.dumps(said))
+            print_json({**said, "backup": backup and str(backup)})
             return
         say(f"{setup.title} knows {target} as {name!r}: {path}" + (f"; backup: {backup}" if backup else ""))
         say(f"start {setup.title} anew, or reload its servers; it will ask you to sign in")

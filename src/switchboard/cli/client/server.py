@@ -19,7 +19,6 @@ Token = Annotated[str | None, typer.Option(envvar="SWITCHBOARD_TOKEN", help="A b
 Header = Annotated[list[str] | None, typer.Option(help="'Name: value' to send with each request, several times.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http to another machine.")]
 Browser = Annotated[bool, typer.Option(help="Open the browser to sign in, or only say where.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 
 CLIENT_NAME: Final = "switchboard"
 

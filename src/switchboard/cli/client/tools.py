@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Annotated, Any, Final
 from urllib.parse import urljoin
 
 import httpx2
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from switchboard.catalog.pages import tokens
 from switchboard.cli.client.server import (
-    AsJson,
     Browser,
     CallFailed,
     Header,
@@ -27,6 +23,7 @@ from switchboard.cli.client.server import (
     opened,
 )
 from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.output import AsJson, print_json, print_table
 from switchboard.common.visible_text import excerpt
 
 POLL_S: Final = 0.25
@@ -49,12 +46,11 @@ def tools(
         shown = [each for each in found if pattern in each["name"]]
         costs = [tokens(each) for each in shown]
         if as_json:
-            typer.echo(json.dumps([{**each, "tokens": cost} for each, cost in zip(shown, costs, strict=True)]))
+            print_json([{**each, "tokens": cost} for each, cost in zip(shown, costs, strict=True)])
             return
-        table = Table("tool", "tokens", "description", box=None, header_style="bold")
-        for each, cost in zip(shown, costs, strict=True):
-            table.add_row(each["name"], str(cost), excerpt(each.get("title") or each.get("description") or ""))
-        Console(soft_wrap=True).print(table)
+        told = [excerpt(each.get("title") or each.get("description") or "") for each in shown]
+        rows = zip([each["name"] for each in shown], costs, told, strict=True)
+        print_table(("tool", "tokens", "description"), rows)
         say(f"{len(shown)} tools, about {sum(costs)} tokens")
 
 
@@ -83,7 +79,7 @@ def wait(
         while True:
             ready, said = _asked(probe)
             if ready is not None:
-                typer.echo(json.dumps(ready)) if as_json else say(f"{probe} says {ready['status']}")
+                print_json(ready) if as_json else say(f"{probe} says {ready['status']}")
                 return
             if time.monotonic() >= until:
                 raise CallFailed(f"not ready within {timeout:g} s: {said}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
-from switchboard.cli.client.api import asked
-from switchboard.cli.client.server import AsJson, CallFailed, Header, Insecure, Token, Url, endpoint, headers
-from switchboard.cli.exit_codes import CANNOT_TELL, FAILED, ending_clearly, say
+from switchboard.cli.client.api import api
+from switchboard.cli.client.server import CallFailed, Header, Insecure, Token, Url
+from switchboard.cli.exit_codes import FAILED, NoAnswer, ending_clearly
+from switchboard.cli.output import AsJson, print_json
 from switchboard.common.visible_text import escaped
 
 MARKS = {"passed": "passed ", "refused": "REFUSED", "noted": "note   "}
@@ -37,14 +37,13 @@ def why(
         query: dict[str, str | list[str]] = {"subject": user, "scope": scope or ["mcp"], "preset": preset, "tags": tags}
         if issuer is not None:
             query["issuer"] = issuer
-        at, sent = endpoint(url, insecure=insecure), headers(header, token)
+        at = api(url, token, header, insecure=insecure)
         try:
-            found = asked("GET", f"tools/{quote(tool, safe='')}/decision", at, sent, **query)
+            found = at.asked("GET", f"tools/{quote(tool, safe='')}/decision", **query)
         except CallFailed as error:
-            say(str(error))
-            raise typer.Exit(CANNOT_TELL) from None
+            raise NoAnswer(str(error)) from None
         if as_json:
-            typer.echo(json.dumps(found))
+            print_json(found)
         else:
             for step in found["steps"]:
                 typer.echo(f"{MARKS[step['outcome']]}  {step['step']}: {escaped(step['said'])}")

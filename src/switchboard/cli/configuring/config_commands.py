@@ -9,13 +9,12 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from switchboard.catalog import Wish, resolved
 from switchboard.catalog.selection import Selection
 from switchboard.cli.context import FileOption, configuration_context, overlaid
 from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.output import AsJson, print_json, print_table
 from switchboard.config import Configuration, provider_name
 from switchboard.config.editing import edit
 from switchboard.config.files import folder, validated
@@ -33,6 +32,7 @@ app = typer.Typer(help="The configuration file: check it, show it, take servers 
 def check(
     file: Annotated[Path | None, typer.Argument(help="The file to check; else the one in use.")] = None,
     config: FileOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether the configuration is valid, and what is wrong with it. Starts nothing.
 
@@ -46,8 +46,14 @@ def check(
         PluginSources(here.settings.plugins_dir).find(name for name, row in found.plugins.items() if row.enabled)
         on = sum(section.enabled for section in found.servers.values())
         plugins = sum(section.enabled for section in found.plugins.values())
-        typer.echo(f"{here.file or 'built in'}: valid: {plugins} plugins, {on} servers, {len(found.presets)} presets")
-        if lacking := here.lacking(found):
+        lacking = here.lacking(found)
+        where = str(here.file or "built in")
+        if as_json:
+            counts = {"plugins": plugins, "servers": on, "presets": len(found.presets)}
+            print_json({"file": where, **counts, "lacking": lacking})
+        else:
+            typer.echo(f"{where}: valid: {plugins} plugins, {on} servers, {len(found.presets)} presets")
+        if lacking:
             raise SwitchboardError("\n".join(["valid, but not all there is on this machine:", *lacking]))
 
 
@@ -55,7 +61,7 @@ def check(
 def show(
     config: FileOption = None,
     fleet: Annotated[bool, typer.Option("--fleet", help="With the changes made for the whole fleet.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON instead of YAML.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the values in force, from all layers. Secrets are hidden."""
     with ending_clearly():
@@ -78,6 +84,7 @@ def import_servers(
     config: FileOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace servers of the same name.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be added.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take servers over into the configuration file; a backup of it is kept."""
     with ending_clearly():
@@ -90,7 +97,7 @@ def import_servers(
         for line in found.hints:
             say(f"look at: {line}")
         if dry_run:
-            _print({"mcpServers": found.servers})
+            _print({"mcpServers": found.servers}, as_json=as_json)
             return
         here = configuration_context(config)
         path = here.editable()
@@ -102,32 +109,41 @@ def import_servers(
         if not new:
             raise ConfigurationError(f"{source}: nothing was taken over")
         backup = edit(path, lambda document: document.setdefault("mcpServers", {}).update(new), here.variables)
-        typer.echo(f"{here.file}: {len(new)} servers taken over{f'; backup: {backup}' if backup else ''}")
+        if as_json:
+            left_out = [*found.left_out, *clashing]
+            print_json({"file": str(path), "added": list(new), "left_out": left_out, "backup": backup and str(backup)})
+        else:
+            typer.echo(f"{here.file}: {len(new)} servers taken over{f'; backup: {backup}' if backup else ''}")
 
 
 def _print(document: Any, *, as_json: bool = False) -> None:
-    text = json.dumps(document, indent=2, ensure_ascii=False) if as_json else yaml.safe_dump(
-        document, sort_keys=False, allow_unicode=True, width=100
-    )  # fmt: skip
-    typer.echo(text.rstrip())
+    if as_json:
+        print_json(document)
+    else:
+        typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100).rstrip())
 
 
 presets = typer.Typer(help="Named selections of what is offered: `/mcp?preset=NAME`.")
 
 
 @presets.command("list")
-def list_presets(config: FileOption = None) -> None:
+def list_presets(config: FileOption = None, as_json: AsJson = False) -> None:
     """List the presets."""
     with ending_clearly():
         here = configuration_context(config)
-        table = Table("name", "url", "description", box=None, header_style="bold")
-        for name, preset in here.configuration().presets.items():
-            table.add_row(name, f"{here.settings.mcp_url}?preset={name}", preset.description)
-        Console(soft_wrap=True).print(table)
+        rows = [
+            {"name": name, "url": f"{here.settings.mcp_url}?preset={name}", "description": preset.description}
+            for name, preset in here.configuration().presets.items()
+        ]
+        print_json(rows) if as_json else print_table(("name", "url", "description"), [[*row.values()] for row in rows])
 
 
 @presets.command("show")
-def show_preset(name: Annotated[str, typer.Argument(help="The preset's name.")], config: FileOption = None) -> None:
+def show_preset(
+    name: Annotated[str, typer.Argument(help="The preset's name.")],
+    config: FileOption = None,
+    as_json: AsJson = False,
+) -> None:
     """Show a preset, and which plugins and servers can contribute to it."""
     with ending_clearly():
         here = configuration_context(config)
@@ -140,7 +156,7 @@ def show_preset(name: Annotated[str, typer.Argument(help="The preset's name.")],
             **preset.model_dump(mode="json", exclude_defaults=True),
             "contributing": contributing(found, resolved(Wish(preset=name), found.presets, found.tool_search)),
         }
-        typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+        _print(document, as_json=as_json)
 
 
 def contributing(configuration: Configuration, selection: Selection) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
@@ -11,13 +10,12 @@ from urllib.parse import quote
 
 import typer
 import yaml
-from rich.console import Console
-from rich.table import Table
 
-from switchboard.cli.client.api import asked
-from switchboard.cli.client.server import AsJson, Header, Insecure, Token, endpoint, headers
+from switchboard.cli.client.api import Api, api
+from switchboard.cli.client.server import Header, Insecure, Token
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context
 from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.output import AsJson, print_json, print_table
 from switchboard.common.visible_text import escaped
 from switchboard.config import provider_name
 from switchboard.config.editing import edit
@@ -41,16 +39,9 @@ def search(
     with ending_clearly():
         found = asyncio.run(_found(Registry(load_settings().mcp_registry_url), words, limit))
         if as_json:
-            typer.echo(json.dumps([{**each.entry.model_dump(mode="json"), **_about(each)} for each in found]))
+            print_json([{**each.entry.model_dump(mode="json"), **_about(each)} for each in found])
         else:
-            table = Table("name", "version", "from", "description", box=None, header_style="bold")
-            for each in found:
-                kinds = dict.fromkeys(option.kind for option in options(each.entry, each.entry.suggested, {}))
-                status = "" if each.status in ("", "active") else f" ({each.status})"
-                entry = each.entry
-                row = (entry.name, entry.version + status, ", ".join(kinds), entry.title or entry.description)
-                table.add_row(*map(escaped, row))
-            Console(soft_wrap=True).print(table)
+            print_table(("name", "version", "from", "description"), map(_row, found))
         if not found:
             raise SwitchboardError("the registry has no such server")
 
@@ -84,7 +75,7 @@ def add(
         if listed.status not in ("", "active"):
             say(f"{name} is {escaped(listed.status)} in the registry: {escaped(listed.message)}")
         if not dry_run and url is not None:
-            _to_fleet(endpoint(url, insecure=insecure), headers(header, token), server, option)
+            _to_fleet(api(url, token, header, insecure=insecure), server, option)
             told["to"] = url
         elif not dry_run:
             here = configuration_context(config)
@@ -92,10 +83,17 @@ def add(
         row = shown_as_written({"mcpServers": {server: option.row}})
         unset = [asdict(each) for each in option.inputs if each.reference]
         if as_json:
-            typer.echo(json.dumps({**told, **row, "asks_for": unset, "notes": option.notes}))
+            print_json({**told, **row, "asks_for": unset, "notes": option.notes})
             return
         typer.echo(yaml.safe_dump(row, sort_keys=False, allow_unicode=True, width=100).rstrip())
         _tell(told, option)
+
+
+def _row(listed: Listed) -> Sequence[str]:
+    entry = listed.entry
+    kinds = dict.fromkeys(option.kind for option in options(entry, entry.suggested, {}))
+    status = "" if listed.status in ("", "active") else f" ({listed.status})"
+    return entry.name, entry.version + status, ", ".join(kinds), entry.title or entry.description
 
 
 def _tell(told: Mapping[str, Any], option: Option) -> None:
@@ -160,9 +158,9 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _to_fleet(url: str, sent: Mapping[str, str], server: str, option: Option) -> None:
+def _to_fleet(fleet: Api, server: str, option: Option) -> None:
     """Through the API, which checks it, and refuses to replace a server."""
-    asked("PUT", f"servers/{quote(server, safe='')}", url, sent, body=option.row)
+    fleet.asked("PUT", f"servers/{quote(server, safe='')}", option.row)
 
 
 def _to_file(here: ConfigurationContext, server: str, option: Option) -> tuple[str, str | None]:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
+from switchboard.cli.context import FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.output import AsJson, print_json, print_table
 from switchboard.common.visible_text import escaped
-from switchboard.config import ServerSection, SourceKind, provider_name
+from switchboard.config import Configuration, ServerSection, SourceKind, provider_name
 from switchboard.config.editing import edit
 from switchboard.config.redaction import without_credentials, without_secrets
 from switchboard.errors import ConfigurationError, SwitchboardError
@@ -41,24 +40,23 @@ _WHERE: Mapping[SourceKind, Callable[[ServerSection], str]] = {
 }
 
 
+_LOGGED: Final = ("phase", "condition", "reason", "steps", "stderr")
+"""What is told of a server's logs, of what a worker says."""
+
+
 @app.command("list")
-def list_servers(config: FileOption = None) -> None:
+def list_servers(config: FileOption = None, as_json: AsJson = False) -> None:
     """List the configured servers, and how they are doing on the workers that answer."""
     with ending_clearly():
         here = configuration_context(config)
         answers = asyncio.run(_asked(here.settings))
-        table = Table("name", "source", "from", "state", "tags", box=None, header_style="bold")
         found = here.configuration()
-        for name, section in found.servers.items():
-            state = _state(provider_name(name), section, answers)
-            where = without_credentials(_WHERE[section.source](section))
-            table.add_row(_called(name), section.source, where, state, ", ".join(section.tags))
-        for name, row in found.broken.items():
-            table.add_row(name, "", "", f"not valid: {row.reason}", "")
-        Console(soft_wrap=True).print(table)
-        for name in found.servers:
-            for note in _notes(provider_name(name), answers):
-                typer.echo(f"{name}: {note}")
+        if as_json:
+            servers = [_document(name, section, answers) for name, section in found.servers.items()]
+            broken = [{"name": name, "valid": False, "reason": row.reason} for name, row in found.broken.items()]
+            print_json([*servers, *broken])
+        else:
+            _print(found, answers)
         if not answers:
             say(_nobody(here.settings))
 
@@ -76,6 +74,7 @@ def add(
     header: Annotated[list[str] | None, typer.Option(help="'Name: value', several times.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag, several times.")] = None,
     config: FileOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Add a server to the configuration file."""
     with ending_clearly():
@@ -90,30 +89,30 @@ def add(
             )
             if value
         }
-        _edited(configuration_context(config), lambda servers: _added(servers, name, row), f"{name} added")
+        _edited(config, lambda servers: _added(servers, name, row), name, "added", as_json=as_json)
 
 
 @app.command()
-def remove(name: Name, config: FileOption = None) -> None:
+def remove(name: Name, config: FileOption = None, as_json: AsJson = False) -> None:
     """Take a server out of the configuration file."""
     with ending_clearly():
-        _edited(configuration_context(config), lambda servers: servers.pop(_known(servers, name)), f"{name} removed")
+        _edited(config, lambda servers: servers.pop(_known(servers, name)), name, "removed", as_json=as_json)
 
 
 @app.command()
-def enable(name: Name, config: FileOption = None) -> None:
+def enable(name: Name, config: FileOption = None, as_json: AsJson = False) -> None:
     """Start a server that was disabled."""
-    _switch(name, config, on=True)
+    _switch(name, config, on=True, as_json=as_json)
 
 
 @app.command()
-def disable(name: Name, config: FileOption = None) -> None:
+def disable(name: Name, config: FileOption = None, as_json: AsJson = False) -> None:
     """Stop a server and keep its configuration."""
-    _switch(name, config, on=False)
+    _switch(name, config, on=False, as_json=as_json)
 
 
 @app.command()
-def restart(name: Name) -> None:
+def restart(name: Name, as_json: AsJson = False) -> None:
     """Have every worker start a server anew."""
     with ending_clearly():
         settings = configuration_context(None).settings
@@ -123,11 +122,14 @@ def restart(name: Name) -> None:
         done = sum(bool(answer["restarted"]) for answer in answers)
         if not done:
             raise SwitchboardError(f"no running worker has an enabled server {name!r}")
+        if as_json:
+            print_json({"server": name, "restarted": done, "workers": len(answers)})
+            return
         typer.echo(f"{name}: restarted on {done} of {len(answers)} worker{'' if len(answers) == 1 else 's'}")
 
 
 @app.command()
-def logs(name: Name) -> None:
+def logs(name: Name, as_json: AsJson = False) -> None:
     """Show what installing a server said last, and what its running children wrote to standard error last."""
     with ending_clearly():
         settings = configuration_context(None).settings
@@ -137,6 +139,9 @@ def logs(name: Name) -> None:
         found = [(answer["worker"], row) for answer in answers for row in _rows(answer, provider_name(name))]
         if not found:
             raise SwitchboardError(f"no running worker has a server {name!r}")
+        if as_json:
+            print_json([{"worker": worker, **{key: row[key] for key in _LOGGED}} for worker, row in found])
+            return
         for worker, row in found:
             health = f"{row['phase']} {row['condition']}".strip()
             typer.echo(f"{worker}: {health}{': ' + row['reason'] if row['reason'] else ''}")
@@ -159,6 +164,43 @@ def _rows(answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return [row for row in answer["servers"] if row["name"] == name]
 
 
+def _document(name: str, section: ServerSection, answers: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """A server as JSON."""
+    return {
+        "name": name,
+        "valid": True,
+        "called": provider_name(name),
+        "source": section.source,
+        "from": without_credentials(_WHERE[section.source](section)),
+        "enabled": section.enabled,
+        "tags": list(section.tags),
+        "workers": [
+            {"worker": answer["worker"], **{key: row[key] for key in ("phase", "condition", "reason")}}
+            for answer in answers
+            for row in _rows(answer, provider_name(name))
+        ],
+        "notes": _notes(provider_name(name), answers),
+    }
+
+
+def _print(found: Configuration, answers: list[Mapping[str, Any]]) -> None:
+    rows = [
+        (
+            _called(name),
+            section.source,
+            without_credentials(_WHERE[section.source](section)),
+            _state(provider_name(name), section, answers),
+            ", ".join(section.tags),
+        )
+        for name, section in found.servers.items()
+    ]
+    broken = [(name, "", "", f"not valid: {row.reason}", "") for name, row in found.broken.items()]
+    print_table(("name", "source", "from", "state", "tags"), [*rows, *broken])
+    for name in found.servers:
+        for note in _notes(provider_name(name), answers):
+            typer.echo(f"{name}: {escaped(note)}")
+
+
 def _state(name: str, section: ServerSection, answers: list[Mapping[str, Any]]) -> str:
     if not section.enabled:
         return "disabled"
@@ -172,7 +214,7 @@ def _state(name: str, section: ServerSection, answers: list[Mapping[str, Any]]) 
 def _notes(name: str, answers: list[Mapping[str, Any]]) -> list[str]:
     """What the workers say of its offer, each thing once."""
     rows = [row for answer in answers for row in _rows(answer, name)]
-    return [escaped(note) for note in dict.fromkeys(note for row in rows for note in row.get("notes", ()))]
+    return [*dict.fromkeys(note for row in rows for note in row.get("notes", ()))]
 
 
 def _called(name: str) -> str:
@@ -215,22 +257,29 @@ def _known(servers: dict[str, Any], name: str) -> str:
     return name
 
 
-def _switch(name: str, config: Path | None, *, on: bool) -> None:
+def _switch(name: str, config: Path | None, *, on: bool, as_json: bool) -> None:
     def change(servers: dict[str, Any]) -> None:
         row = servers[_known(servers, name)]
         row.pop("disabled", None)
         row["enabled"] = on
 
     with ending_clearly():
-        _edited(configuration_context(config), change, f"{name} {'enabled' if on else 'disabled'}")
+        _edited(config, change, name, "enabled" if on else "disabled", as_json=as_json)
 
 
-def _edited(here: ConfigurationContext, change: Callable[[dict[str, Any]], object], done: str) -> None:
+def _edited(
+    config: Path | None, change: Callable[[dict[str, Any]], object], name: str, done: str, *, as_json: bool
+) -> None:
+    here = configuration_context(config)
+
     def changed(document: dict[str, Any]) -> None:
         change(document.setdefault("mcpServers", {}))
 
     backup = edit(here.editable(), changed, here.variables)
-    typer.echo(f"{here.file}: {done}{f'; backup: {backup}' if backup else ''}")
+    if as_json:
+        print_json({"server": name, "done": done, "file": str(here.file), "backup": backup and str(backup)})
+    else:
+        typer.echo(f"{here.file}: {name} {done}{f'; backup: {backup}' if backup else ''}")
 
 
 def _versioned(what: str | None, version: str | None, between: str) -> str:

@@ -21,7 +21,7 @@ from switchboard.cli.connect.signin import SignIn
 from switchboard.cli.connect.stdio import client
 from switchboard.cli.connect.token_store import TokenFile, default_folder
 from switchboard.cli.connect.web import WAIT_S, Web
-from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.cli.exit_codes import DONE, FAILED, ending_clearly, say
 
 MOST_BYTES = 64 * 1024 * 1024
 """In one event of the server's stream."""
@@ -56,7 +56,7 @@ def connect(
             asyncio.run(_signed_in(server, sent, auth, patience))
             say(f"{server} takes the tokens in {token_file.file}" if auth else f"{server} takes what was given")
             return
-        raise typer.Exit(0 if asyncio.run(_bridged(server, sent, auth, patience)) else 1)
+        raise typer.Exit(DONE if asyncio.run(_bridged(server, sent, auth, patience)) else FAILED)
 
 
 async def _bridged(url: str, headers: dict[str, str], auth: SignIn | None, patience: float) -> bool:

@@ -3,6 +3,6 @@
 Owns the client's processes, their folders and what stands in for a browser. What a client did is judged by the server;
 here is only added how each ended.
 
-May import: cli, common, errors, settings.
+May import: cli, common, errors, settings, aio.
 Never imports: lab, state.
 """

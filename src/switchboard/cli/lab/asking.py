@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 import httpx2
 
+from switchboard.cli.exit_codes import NoAnswer
 from switchboard.cli.lab.driving import Ended
 from switchboard.common.visible_text import escaped
-from switchboard.errors import SwitchboardError
 
 TIMEOUT_S: Final = 30.0
 
 
-class LabUnreachable(SwitchboardError):
+class LabUnreachable(NoAnswer):
     """There is no lab at this address, or it does not answer as one."""
 
 

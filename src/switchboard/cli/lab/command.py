@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -18,27 +17,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from switchboard.cli.exit_codes import ending_clearly, say
+from switchboard.aio import first_error
+from switchboard.cli.exit_codes import TERMINATED, ending_clearly, say
 from switchboard.cli.lab.asking import LabClient, LabUnreachable
 from switchboard.cli.lab.driving import Ended, driven, filled
 from switchboard.cli.lab.folders import environment, make_browser
 from switchboard.cli.lab.own_server import own_server
 from switchboard.cli.lab.report import Report
+from switchboard.cli.output import AsJson, print_json
 from switchboard.common.visible_text import escaped
 from switchboard.errors import ConfigurationError
 from switchboard.settings import load_settings
-
-UNREACHABLE: Final = 3
-"""The exit code where there is no lab to ask."""
-
-TERMINATED: Final = 128 + signal.SIGTERM
-"""The exit code of a run that was told to end, as a shell has it."""
 
 app = typer.Typer(help="The authorization lab: what a client does where an authorization server misbehaves.")
 
 Url = Annotated[str | None, typer.Option(help="The server that runs with LAB=on [BASE_URI].")]
 OwnUrl = Annotated[str | None, typer.Option(help="The server that runs with LAB=on; without it one is started.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 Junit = Annotated[Path | None, typer.Option(help="Write a JUnit report to this file.")]
 
 
@@ -48,7 +42,7 @@ def list_scenarios(url: Url = None, as_json: AsJson = False) -> None:
     with _ending():
         found = asyncio.run(LabClient(_base(url)).scenarios())
         if as_json:
-            typer.echo(json.dumps(found))
+            print_json(found)
             return
         table = Table("scenario", "what is done", "a right client", "rule", box=None, header_style="bold")
         for each in found:
@@ -106,9 +100,7 @@ def _ending() -> Iterator[None]:
         try:
             yield
         except* LabUnreachable as group:
-            for error in group.exceptions:
-                say(str(error))
-            raise typer.Exit(UNREACHABLE) from None
+            raise first_error(group) from None
 
 
 def _base(url: str | None) -> str:
@@ -131,7 +123,7 @@ def _tell(report: Report, *, as_json: bool, junit: Path | None, kept: bool = Tru
         except OSError as error:
             raise ConfigurationError(f"--junit {junit}: {error.strerror}") from None
     if as_json:
-        typer.echo(json.dumps(report.document()))
+        print_json(report.document())
         return
     report.show()
     if kept:

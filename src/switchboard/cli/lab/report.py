@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from switchboard.cli.exit_codes import DONE, FAILED
 from switchboard.cli.lab.driving import Ended, told
 from switchboard.common.visible_text import escaped
 
@@ -51,7 +52,7 @@ class Report:
     def exit_code(self, *, not_tried_passes: bool) -> int:
         """0 where every scenario passed."""
         good = {"passed", "not_tried"} if not_tried_passes else {"passed"}
-        return int(not self.rows or any(verdict not in good for verdict in self.counts))
+        return DONE if self.rows and all(verdict in good for verdict in self.counts) else FAILED
 
     def document(self) -> Mapping[str, Any]:
         """As JSON."""

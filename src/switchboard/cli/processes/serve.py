@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from switchboard import log as logs
-from switchboard.cli.exit_codes import ending_clearly
+from switchboard.cli.exit_codes import DONE, ending_clearly
 from switchboard.cli.processes.banner import show
 from switchboard.cli.processes.serving import run_worker, uvicorn_config
 from switchboard.cli.processes.sockets import bind
@@ -75,7 +75,7 @@ def serve_reloading(settings: Settings) -> int:
     )
     show(settings)
     ChangeReload(config, target=uvicorn.Server(config).run, sockets=bind(settings.host, settings.port)).run()
-    return 0
+    return DONE
 
 
 def watched() -> list[Path]:

@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchboard import log as logs
-from switchboard.cli.exit_codes import FAILED, STOPPING, exit_code, known_cause, say
+from switchboard.cli.exit_codes import DONE, FAILED, STOPPING, exit_code, known_cause, say
 from switchboard.cli.processes.graceful_shutdown import LINGER_S, close_door, repeating
 from switchboard.cli.processes.sockets import explained
 from switchboard.common.garbage import freeze_after_start, uncollected
@@ -82,7 +82,7 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
         if guarded.error is not None:
             say(str(guarded.error))
             return exit_code(guarded.error)
-        return int(ending.code or 0)
+        return int(ending.code or DONE)
     except OSError as error:
         if server.started:
             raise
@@ -90,7 +90,7 @@ def run_worker(settings: Settings, sockets: Sequence[socket.socket], started: Ca
     if guarded.error is not None:
         say(str(guarded.error))
         return exit_code(guarded.error)
-    return FAILED if server.broken else 0
+    return FAILED if server.broken else DONE
 
 
 def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvicorn.Config:
@@ -117,7 +117,7 @@ def uvicorn_config(app: ASGIApp | str, settings: Settings, **more: Any) -> uvico
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     """Stop before the server runs, and after it has drained (uvicorn raises the signal again): both succeed."""
-    sys.exit(0)
+    sys.exit(DONE)
 
 
 class _Server(uvicorn.Server):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -16,7 +15,8 @@ from switchboard import __version__
 from switchboard.audit.exporting import Format, lines
 from switchboard.audit.reading import PAGE, Entry, Log, Verification, newest, older, shown, verify, verify_lines
 from switchboard.cli.context import fleet
-from switchboard.cli.exit_codes import FAILED, ending_clearly
+from switchboard.cli.exit_codes import DONE, FAILED, ending_clearly
+from switchboard.cli.output import AsJson, print_json
 from switchboard.common.visible_text import escaped
 from switchboard.errors import SwitchboardError
 from switchboard.settings import Settings, load_settings
@@ -24,7 +24,6 @@ from switchboard.state import State
 
 app = typer.Typer(help="The audit log of the fleet: who did what to what, why, and how it ended.")
 
-Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Calls = Annotated[bool, typer.Option("--calls", help="Calls of tools, reads and prompts, in place of changes.")]
 
 
@@ -32,13 +31,13 @@ Calls = Annotated[bool, typer.Option("--calls", help="Calls of tools, reads and 
 def list_entries(
     last: Annotated[int, typer.Option("--last", min=1, max=100_000, help="How many, the newest.")] = 50,
     calls: Calls = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show the newest entries, the newest last."""
+    """Show the newest entries, the newest last; as JSON, a line for each."""
     found: list[Entry] = _run(lambda state, _settings: newest(state, last, _log(calls=calls)))
     for id_, entry in found:
         fields = dict(shown(entry))
-        typer.echo(json.dumps({"id": id_, **fields}, ensure_ascii=False) if as_json else _line(id_, fields))
+        print_json({"id": id_, **fields}) if as_json else typer.echo(_line(id_, fields))
 
 
 @app.command("export")
@@ -55,7 +54,7 @@ def verify_entries(
     file: Annotated[
         Path | None, typer.Argument(help="Exported JSON lines, in place of the log; - for the input.")
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """See whether any entry was changed, put in, or taken out between others. Ends with 1 if so.
 
@@ -63,10 +62,10 @@ def verify_entries(
     """
     found = _of_file(file) if file is not None else _run(lambda state, settings: verify(state, settings.key_ring))
     if as_json:
-        typer.echo(json.dumps({"entries": found.entries, "faults": list(found.faults)}, indent=2))
+        print_json({"entries": found.entries, "faults": list(found.faults)})
     else:
         typer.echo("\n".join([*found.faults, f"{found.entries} entries, {len(found.faults)} faults"]))
-    raise typer.Exit(FAILED if found.faults else 0)
+    raise typer.Exit(FAILED if found.faults else DONE)
 
 
 def _of_file(file: Path) -> Verification:

@@ -18,9 +18,10 @@ import typer
 
 from switchboard import log
 from switchboard.cli.context import fleet
-from switchboard.cli.exit_codes import FAILED, WRONG_SETTING, ending_clearly, say
+from switchboard.cli.exit_codes import DONE, FAILED, ending_clearly, say
+from switchboard.cli.output import AsJson, print_json
 from switchboard.common.private_files import open_private
-from switchboard.errors import SwitchboardError
+from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.settings import Settings, load_settings
 from switchboard.vault import RecordKey, Vault
 from switchboard.vault.backup import backup as backed_up
@@ -35,12 +36,11 @@ app = typer.Typer(help="The credentials that this server keeps: what there is, n
 WHO: Final = "command line"
 DELETING: Final = "deleted by an administrator"
 
-Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 File = Annotated[Path, typer.Argument(help="The backup.")]
 
 
 @app.command()
-def status(as_json: Json = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """Say how many credentials there are, and whether VAULT_KEYS decrypts them. Ends with 1 if not all."""
 
     async def look(vault: Vault) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def status(as_json: Json = False) -> None:
     settings, said = _run(look, checking=False)
     said = {"vault": settings.vault, **said}
     _print(said, _status_lines, as_json=as_json)
-    raise typer.Exit(FAILED if said["undecryptable"] else 0)
+    raise typer.Exit(FAILED if said["undecryptable"] else DONE)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def rotate(
         bool, typer.Option("--delete-undecryptable", help="Delete what no key of VAULT_KEYS decrypts.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before anything is deleted.")] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Encrypt all credentials with the first key of VAULT_KEYS, while the server runs.
 
@@ -90,7 +90,7 @@ def rotate(
 
     _, said = _run(change, checking=False)
     _print(said, _rotation_lines, as_json=as_json)
-    raise typer.Exit(FAILED if said["undecryptable"] else 0)
+    raise typer.Exit(FAILED if said["undecryptable"] else DONE)
 
 
 @app.command()
@@ -100,15 +100,15 @@ def delete(
     ] = None,
     namespace: Annotated[str | None, typer.Option("--namespace", help="Of what: server:NAME, plugin:NAME.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete the credentials of a person, or of a server or plugin, or of both together.
 
     They are not revoked where they came from: people do that on their page of connections.
     """
     if owner is None and namespace is None:
-        say("name an owner, or a namespace, or both")
-        raise typer.Exit(WRONG_SETTING)
+        with ending_clearly():
+            raise ConfigurationError("name an owner, or a namespace, or both")
 
     async def found(vault: Vault) -> list[RecordKey]:
         return [key for key in await vault.store.keys(namespace) if key != KEY_CHECK and _is(key.owner, owner)]
@@ -130,7 +130,7 @@ def _is(owner: str, wanted: str | None) -> bool:
 
 
 @app.command()
-def backup(file: File, as_json: Json = False) -> None:
+def backup(file: File, as_json: AsJson = False) -> None:
     """Write all credentials into a new file, encrypted with the first key of VAULT_KEYS."""
 
     async def save(vault: Vault) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def backup(file: File, as_json: Json = False) -> None:
 def restore(
     file: File,
     replace: Annotated[bool, typer.Option("--replace", help="Replace credentials that are there, too.")] = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Put the credentials of a backup into the vault; nothing of a backup that is not whole.
 
@@ -162,7 +162,7 @@ def restore(
 
     _, said = _run(load)
     _print(said, lambda it: [", ".join(f"{count} {what}" for what, count in it.items())], as_json=as_json)
-    raise typer.Exit(FAILED if said["refused"] else 0)
+    raise typer.Exit(FAILED if said["refused"] else DONE)
 
 
 def _run(work: Callable[[Vault], Coroutine[Any, Any, Any]], *, checking: bool = True) -> tuple[Settings, Any]:
@@ -203,7 +203,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _print(said: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]], *, as_json: bool) -> None:
-    typer.echo(json.dumps(said, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(said)))
+    print_json(said) if as_json else typer.echo("\n".join(lines(said)))
 
 
 def _status_lines(said: dict[str, Any]) -> list[str]:
