@@ -60,7 +60,7 @@ conformance: $(VENV)/.dev $(SUITE)/.installed ## the official suite against two 
 matrix: $(VENV)/.dev ## write into docs/gateway.md what passes through, as seen by official clients
 	WRITE_MATRIX=1 $(BIN)/python -m pytest tests/backends/test_matrix.py -q $(ARGS)
 
-reference: $(VENV)/.dev ## write docs/configuration.md from the models, and the schema for editors
+reference: $(VENV)/.dev ## write docs/configuration.md and docs/cli.md from the code, and the schema for editors
 	$(BIN)/python tools/reference.py
 	$(BIN)/switchboard config schema > examples/switchboard.schema.json
 

@@ -1,4 +1,6 @@
-"""docs/configuration.md, written from the models of the configuration: `python tools/reference.py` writes it anew."""
+"""docs/configuration.md, written from the models of the configuration. `python tools/reference.py` writes it anew, the
+tables of docs/lab.md, and docs/cli.md.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from switchboard.config.exposure import Exposure, ToolRule
 from switchboard.config.model import PluginLimits, PluginSection
 from switchboard.config.servers import NEEDS
 from switchboard.lab.scenarios import SCENARIOS
+from tools import cli_reference
 from tools.lab import results
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -121,3 +124,4 @@ def _sources() -> str:
 if __name__ == "__main__":
     PAGE.write_text(page())
     LAB.write_text(lab_page())
+    cli_reference.PAGE.write_text(cli_reference.page())

@@ -7,6 +7,7 @@ import json
 import signal
 from typing import Any
 
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from switchboard.cli.client import fleet_commands
 from switchboard.cli.commands import app
 from tests.admin.conftest import Fleet
 from tests.admin.test_fleet import initialized, signing_in, token
+from tests.sessions.conftest import Workers
 from tools.messages import ACCEPT, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -61,6 +63,28 @@ async def test_sessions_of_all_pages_are_listed_and_one_is_ended(
     )
     assert again.status_code == 404
     assert "4 sessions" in (await run(url, "sessions", "list")).stderr
+
+
+async def test_streams_of_all_workers_are_listed_and_one_is_ended_through_another(
+    shared_fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_commands, "PAGE", 1)
+    held, through = shared_fleet.workers[0], shared_fleet.workers[1].url
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
+        clients = Workers([*shared_fleet.workers], http, held.app.rooms.state)
+        sessions = [await clients.open() for _ in range(2)]
+        async with sessions[0].listen(held) as first, sessions[1].listen(clients.b) as second:
+            await asyncio.gather(first.next(), second.next())
+            found = document(await run(through, "streams", "list", "--json"))
+            assert {each["session"] for each in found} == {each.id for each in sessions}
+            [ours] = document(await run(through, "streams", "list", "--worker", shared_fleet.id(0), "--json"))
+            table = await run(through, "streams", "list")
+            assert ("2 streams" in table.stderr, ours["id"] in table.stdout) == (True, True)
+            ended = await run(through, "streams", "end", ours["id"], "--json")
+            assert document(ended) == {"ended": ours["id"]}
+            await first.rest()
+            again = await run(through, "streams", "end", ours["id"])
+            assert (again.exit_code, "answered 404: there is no stream" in again.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("arguments", [("workers", "drain", "w/../x"), ("sessions", "end", "none")])

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from switchboard import cli
-from switchboard.cli.commands import COMMANDS, _command, app
+from switchboard.cli.commands import app, every_command
 from switchboard.cli.exit_codes import CANNOT_TELL, FAILED, MEANINGS, OF_COMMANDS, WRONG_SETTING, codes
+from switchboard.cli.output import WITHOUT_JSON
 from switchboard.settings import Settings
 from tests.cli.conftest import COMMAND, bare
-
-WITHOUT_JSON: Final[Mapping[str, str]] = {
-    "serve": "serves until it is told to end; what it says goes to the log, LOG_FORMAT=json",
-    "auth-server": "serves until it is told to end; what it says goes to the log, LOG_FORMAT=json",
-    "connect": "its output is the protocol",
-    "completion": "its output is a script for a shell",
-    "config schema": "its output is JSON already",
-    "audit export": "its output has the form that --format says: JSON lines, or CEF",
-}
-"""Commands that have no `--json`, and why."""
+from tools import cli_reference
 
 NOWHERE: Final = "http://127.0.0.1:9"
 KEY: Final = "a key that is long enough to be one"
@@ -83,6 +73,8 @@ ENDINGS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
     "workers drain": (("w", "--url", NOWHERE), FAILED),
     "sessions list": (("--url", NOWHERE), FAILED),
     "sessions end": (("s", "--url", NOWHERE), FAILED),
+    "streams list": (("--url", NOWHERE), FAILED),
+    "streams end": (("s", "--url", NOWHERE), FAILED),
     "presets list": (("--config", "none.yaml"), WRONG_SETTING),
     "presets show": (("gone",), WRONG_SETTING),
     "lab list": (("--url", NOWHERE), CANNOT_TELL),
@@ -97,15 +89,7 @@ ENDINGS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
 NO_ERROR: Final = {"doctor": "says what is wrong as findings, its settings too"}
 
 
-def every() -> Iterator[tuple[str, Any]]:
-    """Every command there is, with its whole name."""
-    for name, place in COMMANDS.items():
-        found: Any = _command(name, getattr(importlib.import_module(place.module), place.name))
-        below = found.commands if isinstance(found, typer.core.TyperGroup) else None
-        yield from ((name, found),) if below is None else ((f"{name} {each}", below[each]) for each in below)
-
-
-EVERY: Final = dict(every())
+EVERY: Final = dict(every_command())
 
 
 @pytest.fixture
@@ -168,6 +152,17 @@ def test_an_error_of_a_command_without_json_is_one_line_even_after_one_with_it(n
 def test_the_table_names_commands_that_there_are_and_codes_that_it_explains() -> None:
     assert set(OF_COMMANDS) <= set(EVERY)
     assert {code for row in OF_COMMANDS.values() for code in row} <= set(MEANINGS)
+
+
+def test_the_page_of_commands_is_what_the_code_says() -> None:
+    assert cli_reference.PAGE.read_text() == cli_reference.page(), (
+        "docs/cli.md is not what it should be: make reference"
+    )
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_every_argument_and_option_says_what_it_is_for(command: str) -> None:
+    assert [each.name for each in EVERY[command].params if not each.help] == []
 
 
 def test_no_command_ends_with_a_code_that_the_table_has_not() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -60,6 +60,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
     "audit": Place("switchboard.cli.vault.audit_commands", "app", "The audit log: show it, and see that it is whole."),
     "workers": Place("switchboard.cli.client.fleet_commands", "workers", "The workers: list them, have one leave."),
     "sessions": Place("switchboard.cli.client.fleet_commands", "sessions", "The sessions: list them, end one."),
+    "streams": Place("switchboard.cli.client.fleet_commands", "streams", "The open streams: list them, end one."),
     "presets": Place("switchboard.cli.configuring.config_commands", "presets", "Named selections of what is offered."),
     "lab": Place("switchboard.cli.lab.command", "app", "Test a client against the authorization lab."),
     "completion": Place("switchboard.cli.commands", "completion", "Print what has a shell complete commands."),
@@ -116,6 +117,16 @@ def _version(asked: bool) -> None:
     if asked:
         version()
         raise typer.Exit
+
+
+def every_command() -> Iterator[tuple[str, Any]]:
+    """Every command by its whole name, those below others too. All are imported."""
+    for name, place in COMMANDS.items():
+        found = _command(name, getattr(importlib.import_module(place.module), place.name))
+        if isinstance(found, TyperGroup):
+            yield from ((f"{name} {each}", found.commands[each]) for each in found.commands)
+        else:
+            yield name, found
 
 
 _COMPLETING: Final = "_SWITCHBOARD_COMPLETE"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -26,6 +26,17 @@ def ask_for_json(asked: bool) -> bool:
 
 
 AsJson = Annotated[bool, typer.Option("--json", callback=ask_for_json, is_eager=True, help="Answer with JSON.")]
+
+
+WITHOUT_JSON: Final[Mapping[str, str]] = {
+    "serve": "it serves until it is told to end; what it says goes to the log, with LOG_FORMAT=json as JSON",
+    "auth-server": "it serves until it is told to end; what it says goes to the log, with LOG_FORMAT=json as JSON",
+    "connect": "its output is the protocol",
+    "config schema": "its output is JSON already",
+    "audit export": "its output has the form that --format says, JSON lines or CEF",
+    "completion": "its output is a script for a shell",
+}
+"""Commands that have no `--json`, and why."""
 
 
 def print_json(document: Any) -> None:

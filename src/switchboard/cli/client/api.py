@@ -74,13 +74,18 @@ class Api:
         """The document that the API answered; raises as `answer` does."""
         return self.answer(method, path, body, **query).document
 
-    def items(self, path: str, size: int = PAGE, **query: Any) -> Iterator[dict[str, Any]]:
-        """What is on all pages of a list; raises as `answer` does."""
+    def pages(self, path: str, size: int = PAGE, **query: Any) -> Iterator[dict[str, Any]]:
+        """All pages of a list; raises as `answer` does."""
         cursor: str | None = ""
         while cursor is not None:
             page = self.asked("GET", path, limit=size, cursor=cursor, **query)
-            yield from page["items"]
+            yield page
             cursor = page["next_cursor"]
+
+    def items(self, path: str, size: int = PAGE, **query: Any) -> Iterator[dict[str, Any]]:
+        """What is on all pages of a list; raises as `answer` does."""
+        for page in self.pages(path, size, **query):
+            yield from page["items"]
 
 
 def api(url: str | None, token: str | None, header: Iterable[str] | None, *, insecure: bool) -> Api:

@@ -1,7 +1,8 @@
-"""`switchboard workers list|drain`, `switchboard sessions list|end`: through the API of a running server."""
+"""`switchboard workers list|drain`, `sessions list|end`, `streams list|end`: through the API of a running server."""
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.cli.output import AsJson, print_json, print_table
 
 workers = typer.Typer(help="The workers of the fleet. They are asked through the API, with an operator's token.")
+streams = typer.Typer(help="What clients hold open. Workers are asked through the API, with an operator's token.")
 sessions = typer.Typer(help="The sessions of the fleet. They are asked through the API, with an operator's token.")
 
 
@@ -86,3 +88,49 @@ def end_session(
         path = f"sessions/{quote(session, safe='')}"
         api(url, token, header, insecure=insecure).asked("DELETE", path)
         print_json({"ended": session}) if as_json else say(f"session {session} is ended")
+
+
+@streams.command("list")
+def list_streams(
+    worker: Annotated[str, typer.Option(help="Only those that this worker holds.")] = "",
+    session: Annotated[str, typer.Option(help="Only those of this session.")] = "",
+    subject: Annotated[str, typer.Option(help="Only those of the person of this subject.")] = "",
+    url: Url = None,
+    token: Token = None,
+    header: Header = None,
+    insecure: Insecure = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what clients hold open, worker by worker. A worker that does not answer is named."""
+    with ending_clearly():
+        at = api(url, token, header, insecure=insecure)
+        pages = list(at.pages("streams", PAGE, worker=worker, session=session, subject=subject))
+        found = [each for page in pages for each in page["items"]]
+        if as_json:
+            print_json(found)
+        else:
+            members = ("kind", "era", "subject", "session", "worker")
+            rows = ([*(each[name] for name in members), _seconds_since(each["opened"]), each["id"]] for each in found)
+            print_table(("kind", "era", "subject", "session", "worker", "open for (s)", "stream"), rows)
+            say(f"{len(found)} streams")
+        for silent in sorted({each for page in pages for each in page["silent"]}):
+            say(f"worker {silent} did not answer: what it holds is not listed")
+
+
+@streams.command("end")
+def end_stream(
+    stream: Annotated[str, typer.Argument(help="Its id, as `switchboard streams list` shows it.")],
+    url: Url = None,
+    token: Token = None,
+    header: Header = None,
+    insecure: Insecure = False,
+    as_json: AsJson = False,
+) -> None:
+    """End a stream, at the worker that holds it. Its client may open another, or resume it."""
+    with ending_clearly():
+        api(url, token, header, insecure=insecure).asked("DELETE", f"streams/{quote(stream, safe='')}")
+        print_json({"ended": stream}) if as_json else say(f"stream {stream} is ended")
+
+
+def _seconds_since(at: float) -> int:
+    return max(0, round(time.time() - at))
