@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from switchboard.lab.company import EXCHANGE, ID_JAG, ID_TOKEN
 from switchboard.lab.issuer import JWT_BEARER
-from switchboard.lab.tokens import GIVEN_SECRET
+from switchboard.lab.rules.sending import GIVEN_SECRET
 
 REDIRECT = "http://127.0.0.1:9/back"
 DOCUMENT = "https://client.example/document.json"

@@ -69,6 +69,30 @@ def test_a_client_that_crashed_is_told_from_one_that_refused(lab: str, how: str,
     assert said in found.stdout
 
 
+def test_a_client_is_told_what_it_has_to_know_in_a_scenario(lab: str) -> None:
+    shows = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('LAB_')}))"
+    names = ("plain", "given-client", "client-document", "machine", "enterprise-managed", "rotating-refresh")
+    only = [part for name in names for part in ("--scenario", name)]
+    found = ran("run", "--url", lab, *only, "--json", "--jobs", "2", "--", sys.executable, "-c", shows)
+    rows = {row["name"]: json.loads(row["client"]["output"]) for row in json.loads(found.stdout)["scenarios"]}
+    issuers = {name: told.pop("LAB_ISSUER", "") for name, told in rows.items()}
+    company = rows["enterprise-managed"].pop("LAB_IDENTITY_PROVIDER")
+    known = {"LAB_CLIENT_ID": "lab-client", "LAB_CLIENT_SECRET": "lab-secret"}
+
+    assert {name: told.pop("LAB_SCENARIO") for name, told in rows.items()} == {name: name for name in names}
+    assert rows == {
+        "plain": {},
+        "given-client": {"LAB_CLIENT_ID": "lab-client"},
+        "client-document": {"LAB_CLIENT_DOCUMENT": "https://client.example/document.json"},
+        "machine": {**known, "LAB_GRANT": "client_credentials"},
+        "enterprise-managed": known,
+        "rotating-refresh": {"LAB_PAUSES": "7,7"},
+    }
+    assert {name for name, issuer in issuers.items() if issuer} == {"given-client", "machine", "enterprise-managed"}
+    assert all(issuer.startswith(f"{lab}/lab/run/") for issuer in issuers.values() if issuer)
+    assert company == f"{issuers['enterprise-managed']}/idp"
+
+
 def test_a_report_tells_of_a_run_that_the_server_keeps(lab: str) -> None:
     first = ran("run", "--url", lab, "--scenario", "no-s256", "--json", "--", *CLIENT, "{url}", "crash")
     document = json.loads(first.stdout)

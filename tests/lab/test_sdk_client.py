@@ -23,9 +23,8 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
 from switchboard.lab.hops import Hop, Place
 from switchboard.lab.rules import RULES, judge
-from switchboard.lab.rules.sending import GIVEN_CLIENT
+from switchboard.lab.rules.sending import GIVEN_CLIENT, GIVEN_SECRET
 from switchboard.lab.scenarios import SCENARIOS
-from switchboard.lab.tokens import GIVEN_SECRET
 from tests.lab.in_process import Clock, opened
 from tests.lab.right_client import DOCUMENT, RightClient
 from tests.lab.test_right_and_wrong import PAUSES

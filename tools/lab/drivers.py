@@ -27,17 +27,15 @@ class Driver:
         version: what is installed.
         command: what is started, before the URL.
         at_once: how many scenarios it may be in at the same time.
-        company: whether it can be told of a company's identity provider, as `enterprise-managed` needs.
-        limit_s: seconds that it may take for one, beside those that it waits.
+        limit_s: seconds that it may take for one, those that it waits among them.
     """
 
     name: str
     title: str
     version: Callable[[], str]
     command: Sequence[str]
-    company: bool = False
     at_once: int = 3
-    limit_s: int = 60
+    limit_s: int = 90
 
 
 def _of_npm(package: str) -> Callable[[], str]:
@@ -79,10 +77,8 @@ DRIVERS: Final[Mapping[str, Driver]] = {
             _of_npm("@modelcontextprotocol/client"),
             (NODE, _TYPESCRIPT, "2"),
         ),
-        Driver(
-            "inspector-cli", "MCP Inspector, command line", _INSPECTOR, _python("inspector_cli", NODE), company=True
-        ),
-        Driver("inspector-web", "MCP Inspector, page", _INSPECTOR, _python("inspector_web", NODE), True, 2, 240),
+        Driver("inspector-cli", "MCP Inspector, command line", _INSPECTOR, _python("inspector_cli", NODE)),
+        Driver("inspector-web", "MCP Inspector, page", _INSPECTOR, _python("inspector_web", NODE), 2, 240),
         Driver("fastmcp", "FastMCP client", _of_fastmcp, (str(FASTMCP), "-m", "tools.lab.fastmcp_client")),
         Driver("vscode", "VS Code, in part", _of_vscode, (NODE, str(HERE / "vscode.mjs"))),
         Driver("mcp-remote", "mcp-remote", _of_npm("mcp-remote"), _python("mcp_remote", NODE)),

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.fleet.children import LOOPBACK, free_port
-from tools.lab.calls import TOOLS, given, pauses
-from tools.lab.inspector import ENVIRONMENT, PROGRAM, SERVER, company, configured
+from tools.lab.calls import TOOLS, pauses, told
+from tools.lab.inspector import ENVIRONMENT, PROGRAM, SERVER, configured
 
 AGREES = "y\n"
 """To "Proceed with step-up authorization? [y/N]"."""
@@ -37,13 +37,17 @@ def main(node: str, url: str) -> None:
 
 def _where(url: str) -> Sequence[str]:
     """The endpoint, by options; by the files that the page has, too, where options do not say enough."""
-    if company():
+    known = told()
+    if known.company:
         servers, installation = configured(Path.home(), url)
         return ("--config", str(servers), "--server", SERVER, "--client-config", str(installation))
-    client_id, document = given()
-    known = ("--client-id", client_id) if client_id else ()
-    documented = ("--client-metadata-url", document) if document else ()
-    return ("--server-url", url, "--transport", "http", *known, *documented)
+    options = {
+        "--client-id": known.client,
+        "--client-secret": known.secret,
+        "--client-metadata-url": known.document,
+    }
+    given = (part for option, value in options.items() if value for part in (option, value))
+    return ("--server-url", url, "--transport", "http", *given)
 
 
 if __name__ == "__main__":

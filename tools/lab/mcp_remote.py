@@ -11,16 +11,18 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tools.fleet.children import free_port
-from tools.lab.calls import call_all, given
+from tools.lab.calls import call_all, told
 from tools.lab.drivers import MODULES
 
 
 async def main(node: str, url: str) -> None:
     """Connect and call."""
-    program = str(MODULES / "mcp-remote" / "dist" / "proxy.js")
-    client_id, document = given()
-    options = ["--static-oauth-client-info", json.dumps({"client_id": client_id})] if client_id else []
-    options += ["--client-metadata-url", document] if document else []
+    program, known = str(MODULES / "mcp-remote" / "dist" / "proxy.js"), told()
+    about = {"client_id": known.client, "client_secret": known.secret}
+    given = json.dumps({name: value for name, value in about.items() if value})
+    options = ["--static-oauth-client-info", given] if known.client else []
+    options += ["--client-metadata-url", known.document] if known.document else []
+    options += ["--client-credentials"] if known.machine else []
     started = StdioServerParameters(command=node, args=[program, url, str(free_port()), *options], env=dict(os.environ))
     async with Client(stdio_client(started)) as client:
         await call_all(client)

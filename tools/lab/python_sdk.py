@@ -7,16 +7,20 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
 
 from tools.fleet.tokens import MemoryTokenStorage
-from tools.lab.calls import call_all, given
+from tools.lab.calls import Told, call_all, told
+from tools.lab.company import id_jag
 
 CLOSED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\ndone\n"
 
@@ -55,24 +59,36 @@ class Callback:
         return AuthorizationCodeResult(code=back["code"], state=back.get("state"), iss=back.get("iss"))
 
 
+def _authorized_by(url: str, known: Told, callback: Callback) -> httpx2.Auth:
+    """The SDK's provider that fits what the client is told."""
+    storage = MemoryTokenStorage()
+    if known.company:
+        assertion = partial(id_jag, known)
+        return IdentityAssertionOAuthProvider(url, storage, known.client, known.secret, known.issuer, assertion)
+    if known.machine:
+        return ClientCredentialsOAuthProvider(url, storage, known.client, known.secret, issuer=known.issuer)
+    if known.client:
+        storage.client = OAuthClientInformationFull(
+            client_id=known.client, redirect_uris=[callback.url], issuer=known.issuer
+        )
+    return OAuthClientProvider(
+        server_url=url,
+        client_metadata=OAuthClientMetadata(redirect_uris=[callback.url], client_name="official Python SDK"),
+        storage=storage,
+        client_metadata_url=known.document or None,
+        redirect_handler=callback.leave,
+        callback_handler=callback.result,
+    )
+
+
 async def main(url: str) -> None:
     """Connect and call."""
-    callback, storage = Callback(), MemoryTokenStorage()
-    client_id, document = given()
+    callback, known = Callback(), told()
     async with callback.listening():
-        if client_id is not None:
-            storage.client = OAuthClientInformationFull(client_id=client_id, redirect_uris=[callback.url], issuer=None)
-        provider = OAuthClientProvider(
-            server_url=url,
-            client_metadata=OAuthClientMetadata(redirect_uris=[callback.url], client_name="official Python SDK"),
-            storage=storage,
-            client_metadata_url=document,
-            redirect_handler=callback.leave,
-            callback_handler=callback.result,
-        )
+        provider = _authorized_by(url, known, callback)
         async with (
             httpx2.AsyncClient(auth=provider, timeout=60, follow_redirects=True) as http,
-            Client(streamable_http_client(url, http_client=http)) as client,
+            Client(streamable_http_client(url, http_client=http), mode="legacy" if known.legacy else "auto") as client,
         ):
             await call_all(client)
 

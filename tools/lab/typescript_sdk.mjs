@@ -12,6 +12,7 @@ const sdk =
         ...(await import('@modelcontextprotocol/sdk/client/index.js')),
         ...(await import('@modelcontextprotocol/sdk/client/streamableHttp.js')),
         ...(await import('@modelcontextprotocol/sdk/client/auth.js')),
+        ...(await import('@modelcontextprotocol/sdk/client/auth-extensions.js')),
       }
     : await import('@modelcontextprotocol/client');
 
@@ -30,9 +31,11 @@ callback.listen(0, '127.0.0.1');
 await once(callback, 'listening');
 const redirectUrl = `http://127.0.0.1:${callback.address().port}/callback`;
 
-const { LAB_CLIENT_ID, LAB_CLIENT_DOCUMENT, LAB_PAUSES = '' } = process.env;
+const { LAB_CLIENT_ID, LAB_CLIENT_SECRET, LAB_CLIENT_DOCUMENT, LAB_ISSUER, LAB_PAUSES = '' } = process.env;
+const { LAB_GRANT, LAB_IDENTITY_PROVIDER } = process.env;
+const given = { clientId: LAB_CLIENT_ID, clientSecret: LAB_CLIENT_SECRET, expectedIssuer: LAB_ISSUER };
 const kept = { client: LAB_CLIENT_ID && { client_id: LAB_CLIENT_ID } };
-const provider = {
+const asPerson = {
   redirectUrl,
   clientMetadataUrl: LAB_CLIENT_DOCUMENT,
   clientMetadata: {
@@ -56,6 +59,30 @@ const provider = {
   },
   redirectToAuthorization: (address) => void spawn(process.env.BROWSER, [address.href], { stdio: 'ignore' }),
 };
+
+// A person's sign-in at the company's provider, which the SDK leaves to the program. The redirect is read, not followed.
+async function idToken() {
+  const { authorization_endpoint, token_endpoint } = await (
+    await fetch(`${LAB_IDENTITY_PROVIDER}/.well-known/openid-configuration`)
+  ).json();
+  const asked = { client_id: LAB_CLIENT_ID, redirect_uri: redirectUrl, response_type: 'code', scope: 'openid' };
+  const signedIn = await fetch(`${authorization_endpoint}?${new URLSearchParams(asked)}`, { redirect: 'manual' });
+  const code = new URL(signedIn.headers.get('location')).searchParams.get('code');
+  const form = { client_id: LAB_CLIENT_ID, grant_type: 'authorization_code', code, redirect_uri: redirectUrl };
+  return (await (await fetch(token_endpoint, { method: 'POST', body: new URLSearchParams(form) })).json()).id_token;
+}
+
+async function assertion({ authorizationServerUrl: audience, resourceUrl: resource, scope, fetchFn }) {
+  const asked = { idpUrl: LAB_IDENTITY_PROVIDER, audience, resource, scope, fetchFn, clientId: LAB_CLIENT_ID };
+  return (await sdk.discoverAndRequestJwtAuthGrant({ ...asked, idToken: await idToken() })).jwtAuthGrant;
+}
+
+function chosen() {
+  if (LAB_GRANT === 'client_credentials') return new sdk.ClientCredentialsProvider(given);
+  if (LAB_IDENTITY_PROVIDER && sdk.CrossAppAccessProvider) return new sdk.CrossAppAccessProvider({ ...given, assertion });
+  return asPerson;
+}
+const provider = chosen();
 
 async function back() {
   while (!arrived.length) await new Promise((resolve) => (wake = resolve));

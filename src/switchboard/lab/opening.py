@@ -24,7 +24,7 @@ from switchboard.lab.issuer import Issuer
 from switchboard.lab.recorder import KEPT_S, Recorder
 from switchboard.lab.resource import Resource, message_of
 from switchboard.lab.runs import MOST_RUNS, End, Runs, is_scenario
-from switchboard.lab.scenarios import SCENARIOS, Scenario
+from switchboard.lab.scenarios import SCENARIOS, Scenario, telling
 from switchboard.lab.tokens import Tokens
 from switchboard.state import State
 
@@ -127,7 +127,9 @@ class OpenLab:
         run = await self._runs.make(auto=message_of(await request.body()).get("auto") is True)
         if run is None:
             return JSONResponse({"detail": TOO_MANY}, 429)
-        return JSONResponse({"run": run, "urls": self._urls(run), "page": f"{self._addresses.page(run)}"}, 201)
+        told = {each.name: telling.told(each, self._addresses.issuer(run, each.name)) for each in SCENARIOS}
+        page = self._addresses.page(run)
+        return JSONResponse({"run": run, "urls": self._urls(run), "told": told, "page": page}, 201)
 
     def _urls(self, run: str) -> Mapping[str, str]:
         return {each.name: self._addresses.endpoint(run, each.name) for each in SCENARIOS}

@@ -18,13 +18,12 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from switchboard.lab.rules.sending import GIVEN_CLIENT
+from switchboard.lab.rules.sending import GIVEN_CLIENT, GIVEN_SECRET
 
 ALGORITHM: Final = "HS256"
 CODE_S: Final = 120
 CLIENT_S: Final = 86_400
 REFRESH_S: Final = 86_400
-GIVEN_SECRET: Final = "lab-secret"  # noqa: S105 - told to everybody
 
 IDENTIFIER: Final = "7d7f8c1e-3f0c-4f3e-9d53-1f8a3c6b2e90"
 """Whom tokens are for, where an issuer has an identifier of its own for each resource, as Entra ID does."""

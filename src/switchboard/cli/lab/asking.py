@@ -35,7 +35,7 @@ class LabClient:
         return found
 
     async def begin(self) -> Mapping[str, Any]:
-        """A new run whose issuers allow by themselves: `run`, `urls`, `page`."""
+        """A new run whose issuers allow by themselves: `run`, `page`; by scenario `urls`, and what is `told`."""
         found: Mapping[str, Any] = await self._asked("POST", "runs", {"auto": True})
         return found
 

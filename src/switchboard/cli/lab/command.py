@@ -68,6 +68,7 @@ def run_client(
     """Run a client once against each scenario, and exit with 0 if it passed all.
 
     It finds the endpoint in MCP_URL too, has a home of its own, and in BROWSER a program that signs in by itself.
+    What it has to know in a scenario, such as its id, is in LAB_CLIENT_ID and the like.
     """
     with _ending():
         try:
@@ -181,7 +182,8 @@ async def _all(
     async def one(name: str) -> None:
         async with free:
             url, home = begun["urls"][name], folder / "homes" / name
-            ends[name] = end = await driven(filled(command, url), environment(home, browser, name, url), timeout)
+            known = environment(home, browser, name, url, begun.get("told", {}).get(name))
+            ends[name] = end = await driven(filled(command, url), known, timeout)
             found = await lab.end(begun["run"], name, end)
             verdict = str(found["verdict"]).replace("_", " ")
             say(f"{next(told)}/{len(names)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")

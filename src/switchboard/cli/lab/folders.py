@@ -33,8 +33,14 @@ def make_browser(folder: Path) -> Path:
     return folder / BROWSERS[0]
 
 
-def environment(home: Path, browser: Path, scenario: str, url: str) -> Mapping[str, str]:
-    """This process's environment with a home, a browser and an endpoint for one client; the folders are made."""
+def environment(
+    home: Path, browser: Path, scenario: str, url: str, told: Mapping[str, str] | None = None
+) -> Mapping[str, str]:
+    """This process's environment with a home, a browser and an endpoint for one client; the folders are made.
+
+    Args:
+        told: what the lab has the tester tell a client in this scenario; each is in the environment, after `LAB_`.
+    """
     folders = {name: str(home / below) for name, below in _FOLDERS.items()}
     for folder in (str(home), *folders.values()):
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,4 +55,5 @@ def environment(home: Path, browser: Path, scenario: str, url: str) -> Mapping[s
         "BROWSER": str(browser),
         "MCP_URL": url,
         "LAB_SCENARIO": scenario,
+        **{f"LAB_{name.upper()}": value for name, value in (told or {}).items()},
     }

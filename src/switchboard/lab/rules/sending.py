@@ -11,6 +11,9 @@ from switchboard.lab.rules.judging import Decide, Finding, at, each, missing
 GIVEN_CLIENT: Final = "lab-client"
 """The client that is registered beforehand, where a scenario has one."""
 
+GIVEN_SECRET: Final = "lab-secret"  # noqa: S105 - told to everybody
+"""Its secret, where it has one."""
+
 _OFFLINE: Final = "offline_access"
 """A scope that a client may add by itself, to be given a refresh token."""
 
