@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
+import re
 import resource
 import socket
+import socketserver
 import ssl
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from redis import Redis
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
+from switchboard.cli.checks import address
 from switchboard.cli.checks.address import reached
 from switchboard.cli.checks.machine import Finding, clock, open_files, port, private
 from switchboard.cli.commands import app
 from switchboard.settings import Settings, load_settings
+from tests.sessions.conftest import serving as worker
 from tools.fleet.children import free_port
 from tools.serving import serving
 
@@ -119,6 +128,77 @@ def test_a_redis_of_another_fleet_and_one_that_evicts_are_found(run: Run, redis_
             redis.config_set("maxmemory-policy", before["maxmemory-policy"])
     assert "Set maxmemory-policy to noeviction" in evicts.stdout
     assert "ok       clock: as Redis'" in evicts.stdout
+
+
+def test_a_redis_that_is_too_old_is_found_with_the_version_that_is_needed(run: Run, redis_url: str) -> None:
+    with older_redis(redis_url) as url:
+        done = run(REDIS_URL=url, SECRET_KEY=KEY)
+    assert done.exit_code == 1
+    assert re.search(r"FAILED   state: Redis is 6\.\d+\.\d+: 7\.0 or newer is needed, or any Valkey", done.stdout)
+    assert "newer is needed" not in run(REDIS_URL=redis_url, SECRET_KEY=KEY).stdout
+
+
+@contextmanager
+def older_redis(redis_url: str) -> Iterator[str]:
+    """A Redis that says to be of version 6, with this one behind it."""
+    behind = urlsplit(redis_url)
+    assert behind.hostname
+    assert behind.port
+    address = (behind.hostname, behind.port)
+
+    class Passing(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(address) as onward:
+                back = threading.Thread(target=self.answer, args=(onward,))
+                back.start()
+                while part := self.request.recv(65536):
+                    onward.sendall(part)
+                onward.shutdown(socket.SHUT_WR)
+                back.join()
+
+        def answer(self, onward: socket.socket) -> None:
+            with contextlib.suppress(OSError):  # the client went first
+                while part := onward.recv(65536):
+                    self.request.sendall(re.sub(rb"redis_version:\d", b"redis_version:6", part))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Passing) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield behind._replace(netloc=f"127.0.0.1:{server.server_address[1]}").geturl()
+        finally:
+            server.shutdown()
+
+
+def test_a_plugin_that_is_not_there_or_lacks_what_it_imports_is_found(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o700)
+    (folder / "lacking.py").write_text("import no_such_package_anywhere")
+    file = tmp_path / "switchboard.yaml"
+    file.write_text("plugins: {lacking: {}, gone: {}, everything: {}, off: {enabled: false}}")
+    done = run(CONFIG_FILE=str(file), PLUGINS_DIR=str(folder))
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED   plugin ")]
+    assert done.exit_code == 1
+    assert len(failed) == 2
+    assert "No module named 'no_such_package_anywhere': install it for " in failed[0]
+    assert "plugin gone: plugins.gone: no such plugin is installed" in failed[1]
+
+
+async def test_a_backend_that_refuses_the_gateway_is_found_through_a_running_worker(
+    run: Run, redis_url: str, tmp_path: Path
+) -> None:
+    async def refuse(_request: Any) -> Response:
+        return Response("who are you?", 401)
+
+    file = tmp_path / "switchboard.yaml"
+    async with serving(Starlette(routes=[Route("/mcp", refuse, methods=["GET", "POST"])])) as backend:
+        file.write_text(f"mcpServers: {{guarded: {{url: '{backend.url}/mcp', insecure: true}}}}")
+        async with worker(redis_url, secret_key=KEY, config_file=file):
+            env = {"REDIS_URL": redis_url, "SECRET_KEY": KEY, "CONFIG_FILE": str(file)}
+            async with asyncio.timeout(60):  # until the worker has tried it
+                while "server guarded" not in (done := await asyncio.to_thread(run, **env)).stdout:
+                    pass
+    assert done.exit_code == 1, done.stdout
+    assert re.search(r"FAILED   server guarded on \S+: .*401", done.stdout), done.stdout
 
 
 def test_a_clock_that_is_off_is_said_with_how_much() -> None:
@@ -220,11 +300,60 @@ async def test_a_proxy_that_is_in_the_way_is_found(wrong: dict[str, Any], said: 
 async def test_a_server_that_is_reached_as_it_should_be_is_fine() -> None:
     async with proxied() as at:
         found = await worst(f"http://localhost:{at}")
-        assert found == Finding("address", "ok", "/mcp asks for a token, and says where to get one")
+        said = "/mcp asks for a token, and says where to get one; with --token, an event stream is looked at, too"
+        assert found == Finding("address", "ok", said)
         plain = await worst(f"https://localhost:{at}")
     assert "is BASE_URI https, and the proxy http?" in plain.said
     gone = await worst(f"http://localhost:{free_port()}")
     assert (gone.verdict, "start the server" in gone.said) == ("warning", True)
+
+
+@asynccontextmanager
+async def passing(redis_url: str, *, buffering: bool) -> AsyncIterator[Settings]:
+    """A worker behind a proxy that passes answers on as they come, or only once they are whole; the settings."""
+    client = httpx2.AsyncClient(trust_env=False, timeout=30)
+
+    async def passed(request: Request) -> Response:
+        url = f"http://localhost:{up.port}{request.url.path}"
+        sent = client.build_request(request.method, url, headers=request.headers.raw, content=await request.body())
+        answer = await client.send(sent, stream=True)
+        if buffering:
+            await answer.aread()
+        parts = answer.aiter_bytes()
+        return StreamingResponse(parts, answer.status_code, {"content-type": answer.headers["content-type"]})
+
+    proxy = Starlette(routes=[Route("/{path:path}", passed, methods=["GET", "POST"])])
+    async with client, serving(proxy, timeout_graceful_shutdown=1) as front:
+        base = f"http://localhost:{front.port}"
+        async with worker(redis_url, secret_key=KEY, base_uri=base) as up:
+            yield load_settings(None, base_uri=base, auth_mode="none", secret_key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("buffering", "verdict", "said"),
+    [
+        (True, "failed", "a proxy keeps it back: switch its buffering off for /mcp"),
+        (False, "ok", "the first event of a stream arrives at once"),
+    ],
+)
+async def test_a_proxy_that_keeps_event_streams_back_is_found(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, buffering: bool, verdict: str, said: str
+) -> None:
+    monkeypatch.setattr(address, "FIRST_EVENT_S", 1.0 if buffering else 60.0)
+    async with passing(redis_url, buffering=buffering) as settings:
+        found = [each async for each in reached(settings)]
+    assert (found[-1].verdict, said in found[-1].said) == (verdict, True), found
+
+
+async def test_a_stream_that_is_refused_or_ended_is_told_of() -> None:
+    async with proxied(challenge=Response("no", 418)) as at:
+        settings = load_settings(None, base_uri=f"http://localhost:{at}", auth_mode="none", secret_key=KEY)
+        refused = [each async for each in reached(settings, token="t")]
+    assert (refused[-1].verdict, refused[-1].said) == ("warning", "an event stream is answered 418: no")
+    async with proxied(challenge=Response("", 200)) as at:
+        settings = load_settings(None, base_uri=f"http://localhost:{at}", auth_mode="none", secret_key=KEY)
+        ended = [each async for each in reached(settings)]
+    assert "ended before its first event" in ended[-1].said
 
 
 @pytest.fixture

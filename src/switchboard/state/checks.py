@@ -7,6 +7,7 @@ which managed services and careful administrators forbid: then it is said that i
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ REMEMBERED_S: Final = 30.0
 CHECK_S: Final = 2.0
 NEARLY_FULL: Final = 0.85
 """The share of maxmemory that is warned of."""
+
+LEAST_REDIS: Final = (7, 0)
+_NEEDED_FOR: Final = "PEXPIRE with NX and GT, SPUBLISH in a cluster"
+"""The newest of the commands in use; next are XTRIM MINID, GETDEL, GETEX and ZADD GT, of 6.2."""
 
 _INFO_FORBIDDEN: Final = (
     "Redis refuses INFO, so it cannot be known whether it evicts, persists or is nearly full: allow +info, or see for"
@@ -121,11 +126,44 @@ class StateChecks:
         self._found = found
 
 
-async def _masters(client: Any) -> list[Master]:
+async def outdated(state: State) -> str | None:
+    """What is wrong with the version of Redis; `None` where nothing is, or where it does not say.
+
+    A Valkey says which Redis it goes on from, as `redis_version`.
+
+    Raises:
+        StateUnavailable: Redis cannot be asked now.
+    """
+    with state.guard():
+        found = [await _version(client, where) for client, where in await _places(state.redis)]
+    old = [version for version in found if version and _numbers(version) < LEAST_REDIS]
+    if not old:
+        return None
+    return f"Redis is {old[0]}: {'.'.join(map(str, LEAST_REDIS))} or newer is needed, or any Valkey ({_NEEDED_FOR})"
+
+
+async def _version(client: Any, where: Mapping[str, Any]) -> str:
+    try:
+        return str((await client.info("server", **where)).get("redis_version", ""))
+    except ResponseError as error:
+        _must_be_refused(error)
+        return ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+async def _places(client: Any) -> list[tuple[Any, Mapping[str, Any]]]:
+    """Every master, as what asks it."""
     if not isinstance(client, RedisCluster):
-        return [await _master(client, {})]
+        return [(client, {})]
     await client.initialize()
-    return list(await asyncio.gather(*(_master(client, {"target_nodes": node}) for node in client.get_primaries())))
+    return [(client, {"target_nodes": node}) for node in client.get_primaries()]
+
+
+async def _masters(client: Any) -> list[Master]:
+    return list(await asyncio.gather(*(_master(*place) for place in await _places(client))))
 
 
 async def _master(client: Any, where: Mapping[str, Any]) -> Master:

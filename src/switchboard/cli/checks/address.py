@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -15,11 +16,39 @@ from switchboard.common.visible_text import excerpt
 from switchboard.settings import Settings
 
 WAIT_S: Final = 5.0
+FIRST_EVENT_S: Final = 5.0
+"""How long the first event of a stream may take, which the server sends at once."""
 CHECK: Final = "address"
 
+_VERSION: Final = "2026-07-28"
+_LISTEN: Final = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "subscriptions/listen",
+    "params": {
+        "notifications": {"toolsListChanged": True},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": _VERSION,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    },
+}
+"""What is answered by a stream whose first event, the acknowledgement, comes at once."""
+_LISTEN_HEADERS: Final = {
+    "Accept": "application/json, text/event-stream",
+    "MCP-Protocol-Version": _VERSION,
+    "Mcp-Method": "subscriptions/listen",
+}
 
-async def reached(settings: Settings, verify: ssl.SSLContext | bool = True) -> AsyncIterator[Finding]:
-    """Ask BASE_URI what clients ask first: whether it is ready, its metadata, and /mcp without a token."""
+
+async def reached(
+    settings: Settings, verify: ssl.SSLContext | bool = True, token: str | None = None
+) -> AsyncIterator[Finding]:
+    """Ask BASE_URI what clients ask first: whether it is ready, its metadata, and /mcp without a token.
+
+    Args:
+        token: with which an event stream is opened; without one that is done only where none is needed.
+    """
     async with httpx2.AsyncClient(timeout=WAIT_S, verify=verify, follow_redirects=False) as http:
         ready = f"{settings.base_uri}/readyz"
         try:
@@ -29,11 +58,14 @@ async def reached(settings: Settings, verify: ssl.SSLContext | bool = True) -> A
             return
         finding = _ready(settings, ready, answer)
         yield finding
-        if finding.verdict != "ok" or settings.auth_mode == "none":
+        if finding.verdict != "ok":
             return
         try:
-            yield _metadata(settings, await http.get(metadata_url(settings)))
-            yield _challenge(await http.post(settings.mcp_url, json={}))
+            if settings.auth_mode != "none":
+                yield _metadata(settings, await http.get(metadata_url(settings)))
+                yield _challenge(await http.post(settings.mcp_url, json={}), examining=token is not None)
+            if settings.auth_mode == "none" or token is not None:
+                yield await _stream(settings, http, token)
         except httpx2.HTTPError as error:
             yield Finding(
                 CHECK, "failed", f"{settings.mcp_url} breaks off ({type(error).__name__}): see the proxy's log"
@@ -106,9 +138,10 @@ def _metadata(settings: Settings, answer: httpx2.Response) -> Finding:
     return Finding(CHECK, "ok", f"its metadata is that of {resource}")
 
 
-def _challenge(answer: httpx2.Response) -> Finding:
+def _challenge(answer: httpx2.Response, *, examining: bool) -> Finding:
     if answer.status_code == 401 and "resource_metadata" in answer.headers.get("www-authenticate", ""):
-        return Finding(CHECK, "ok", "/mcp asks for a token, and says where to get one")
+        more = "" if examining else "; with --token, an event stream is looked at, too"
+        return Finding(CHECK, "ok", f"/mcp asks for a token, and says where to get one{more}")
     if answer.status_code == 401:
         said = "the 401 of /mcp comes without WWW-Authenticate: have the proxy pass that header on"
     else:
@@ -116,3 +149,25 @@ def _challenge(answer: httpx2.Response) -> Finding:
             f"/mcp without a token is answered {answer.status_code} instead of 401: something before the server answers"
         )
     return Finding(CHECK, "failed", said)
+
+
+async def _stream(settings: Settings, http: httpx2.AsyncClient, token: str | None) -> Finding:
+    """Whether the first event of a stream, which the server sends at once, arrives while the stream is open."""
+    headers = _LISTEN_HEADERS if token is None else {**_LISTEN_HEADERS, "Authorization": f"Bearer {token}"}
+    try:
+        async with (
+            asyncio.timeout(FIRST_EVENT_S),
+            http.stream("POST", settings.mcp_url, json=_LISTEN, headers=headers, timeout=FIRST_EVENT_S) as answer,
+        ):
+            if answer.status_code != 200:
+                said = excerpt((await answer.aread()).decode(errors="replace"))
+                return Finding(CHECK, "warning", f"an event stream is answered {answer.status_code}: {said}")
+            async for part in answer.aiter_bytes():
+                if part:
+                    return Finding(CHECK, "ok", "the first event of a stream arrives at once")
+    except (TimeoutError, httpx2.TimeoutException):
+        said = f"the first event of a stream does not arrive within {FIRST_EVENT_S:g} s: a proxy keeps it back"
+        return Finding(CHECK, "failed", f"{said}: switch its buffering off for {urlsplit(settings.mcp_url).path}")
+    return Finding(
+        CHECK, "failed", "an event stream is ended before its first event: see the proxy's time-outs and log"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -19,16 +20,20 @@ from auth_server.settings import AuthSettings, OidcSettings
 from switchboard.authorization import issuing_settings
 from switchboard.cli.checks.address import reached
 from switchboard.cli.checks.machine import Finding, clock, names, open_files, port, private
+from switchboard.cli.client.server import Token
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import DONE, FAILED, known_cause
 from switchboard.cli.output import AsJson, print_json
 from switchboard.common.discovery import Discovery, Unreadable, read_json
+from switchboard.config import Configuration
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError, SwitchboardError
 from switchboard.external_issuer import TIMEOUT_S, ExternalIssuer, introspection_refusal, shortcomings
+from switchboard.plugins import PluginSources
 from switchboard.settings import Settings
 from switchboard.sources import unusable
 from switchboard.sources.table import PROGRAMS
 from switchboard.state import StateChecks
+from switchboard.state.checks import outdated
 from switchboard.state.fingerprint import refuse_strangers
 from switchboard.vault_settings import opened_vault
 from switchboard.worker_control import ask
@@ -37,12 +42,13 @@ from switchboard.worker_socket import ask_here
 Check = Callable[[ConfigurationContext], Iterator[Finding]]
 
 
-def doctor(config: FileOption = None, as_json: AsJson = False) -> None:
+def doctor(config: FileOption = None, token: Token = None, as_json: AsJson = False) -> None:
     """Check settings, files, programs, Redis, running workers and the address, and say what to mend.
 
-    Ends with 1 if something failed.
+    With a token, and where none is needed, an event stream is opened at the address, too. Ends with 1 if something
+    failed.
     """
-    findings = _examined(config)
+    findings = _examined(config, token)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -52,7 +58,7 @@ def doctor(config: FileOption = None, as_json: AsJson = False) -> None:
     raise typer.Exit(FAILED if any(finding.verdict == "failed" for finding in findings) else DONE)
 
 
-def _examined(config: Path | None) -> list[Finding]:
+def _examined(config: Path | None, token: str | None) -> list[Finding]:
     """What every check finds."""
     try:
         here = configuration_context(config)
@@ -61,6 +67,7 @@ def _examined(config: Path | None) -> list[Finding]:
     findings = [Finding("settings", "ok", f"serving {here.settings.mcp_url}")]
     for check in CHECKS:
         findings.extend(check(here))
+    findings.extend(_reached(here, token))
     return findings
 
 
@@ -82,11 +89,28 @@ def _configuration(here: ConfigurationContext) -> Iterator[Finding]:
     yield Finding("configuration", "ok", f"{here.file or 'built in'}, {len(found.servers)} servers")
     for said in here.lacking(found):
         yield Finding("configuration", "failed", said)
+    yield from _plugins(here, found)
     used = {section.source for section in found.servers.values() if section.enabled}
     for program in sorted(
         {program for source in used for program in PROGRAMS.get(source, ()) if shutil.which(program)}
     ):
         yield Finding(program, "ok", _version(program))
+
+
+def _plugins(here: ConfigurationContext, found: Configuration) -> Iterator[Finding]:
+    """Whether the code of the enabled plugins is there, and can be imported where it runs in this program."""
+    sources = PluginSources(here.settings.plugins_dir)
+    for name, section in found.plugins.items():
+        if not section.enabled:
+            continue
+        try:
+            code = sources.find([name])[name]
+            if section.isolation != "process":
+                code.load()
+        except ConfigurationError as error:
+            lacks = isinstance(error.__cause__, ModuleNotFoundError)
+            mend = f": install it for {sys.executable}" if lacks else ""
+            yield Finding(f"plugin {name}", "failed", f"{error}{mend}")
 
 
 def _version(program: str) -> str:
@@ -146,6 +170,8 @@ async def _answers(here: ConfigurationContext) -> tuple[list[Mapping[str, Any]],
         with state.guard():
             await refuse_strangers(state, here.settings.key_ring)
             seconds, micros = await state.redis.time()
+        if said := await outdated(state):
+            raise ConfigurationError(said)
         return await ask(state), await StateChecks(state).warnings(), int(seconds) + int(micros) / 1_000_000
 
 
@@ -183,14 +209,14 @@ def _provider(here: ConfigurationContext) -> Iterator[Finding]:
     yield from asyncio.run(provider_findings(here.settings))
 
 
-def _reached(here: ConfigurationContext) -> Iterator[Finding]:
+def _reached(here: ConfigurationContext, token: str | None) -> Iterator[Finding]:
     async def found() -> list[Finding]:
-        return [finding async for finding in reached(here.settings)]
+        return [finding async for finding in reached(here.settings, token=token)]
 
     yield from asyncio.run(found())
 
 
-CHECKS: tuple[Check, ...] = (_machine, _configuration, _cache, _fleet, _vault, _provider, _reached)
+CHECKS: tuple[Check, ...] = (_machine, _configuration, _cache, _fleet, _vault, _provider)
 
 
 CHECK = "provider"
