@@ -12,7 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from starlette.applications import Starlette
@@ -64,6 +64,9 @@ from switchboard.telemetry.metrics import Snapshot
 from switchboard.telemetry.worker_gauges import everything
 from switchboard.timing import Timing
 from switchboard.worker_control import STREAMS, ask_workers
+
+if TYPE_CHECKING:
+    from switchboard.lab.opening import OpenLab
 
 events = structlog.get_logger(__name__)
 
@@ -195,6 +198,7 @@ class Application:
         signing_in = self._sign_in(authorization, rooms)
         landing = Landing(settings.mcp_url, __version__, signs_in=settings.auth_mode != "none")
         mcp = Route(base + MCP_PATH, ForBrowsers(gate, landing))
+        lab = await self._lab(rooms, stack)
         routes = [
             mcp,
             WebSocketRoute(base + MCP_PATH, guarded(MCP_PATH, rooms.endpoints.websocket)),
@@ -202,7 +206,7 @@ class Application:
             Route(base + MESSAGE_PATH, guarded(SSE_PATH, rooms.endpoints.message)),
             Route(f"{base}/", landing.page),
             *health_routes(self._readiness, base),
-            *await self._lab(rooms, stack),
+            *(lab.routes() if lab else ()),
             *authorization.routes,
             *self._account(signing_in, gate, rooms, quota, permits),
             Route(base + METRICS_PATH, guarded(MCP_PATH, _for_operators(administration, Metrics(metrics.together)))),
@@ -216,12 +220,13 @@ class Application:
         router, policy = Starlette(routes=routes), _policy(settings, self._public(authorization), rooms.tool_of)
         limits = Limits(load, permits, addresses, principals=quota)
         protocol = Protocol(mcp, rooms.endpoints.mcp, gate, rooms.handshake.records.begin)
+        in_front: Callable[[ASGIApp], ASGIApp] = lab.in_front if lab else lambda app: app
         return wrap(
             router,
             policy,
             lambda app: LoadShedding(app, load, probes(base)),
             lambda app: RateLimit(app, permits, addresses, by_address),
-            shortened=lambda table: OnePass(table, router, policy, limits, protocol),
+            shortened=lambda table: in_front(OnePass(table, router, policy, limits, protocol)),
         )
 
     def _public(self, authorization: Authorization) -> tuple[str, ...]:
@@ -229,16 +234,16 @@ class Application:
         lab = (f"{self._settings.base_path}/lab/",) if self._settings.lab == "on" else ()
         return (*authorization.public, *lab)
 
-    async def _lab(self, rooms: Rooms, stack: AsyncExitStack) -> Sequence[BaseRoute]:
+    async def _lab(self, rooms: Rooms, stack: AsyncExitStack) -> OpenLab | None:
         """The authorization lab, where it is on."""
         if self._settings.lab == "off":
-            return ()
+            return None
         from switchboard.lab.opening import OpenLab
 
         settings = self._settings
-        lab = OpenLab(rooms.state, settings.key_ring[0], settings.base_uri, __version__)
+        lab = OpenLab(rooms.state, settings.key_ring[0], settings.base_uri, __version__, settings.own_origin_of_lab)
         await stack.enter_async_context(lab.running())
-        return lab.routes()
+        return lab
 
     def _sign_in(self, authorization: Authorization, rooms: Rooms) -> SignIn:
         """How people sign in with a browser, for all pages."""

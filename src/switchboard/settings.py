@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from switchboard import __version__
-from switchboard.common.hosts import OriginPatterns, is_loopback
+from switchboard.common.hosts import OriginPatterns, is_loopback, split_origin
 from switchboard.common.shared_settings import (
     MAKE_A_KEY,
+    BaseUri,
     Items,
     KeyRing,
     Names,
@@ -112,7 +113,10 @@ class Settings(SharedSettings):
     lab: Annotated[Literal["on", "off"], BeforeValidator(lower)] = Field(
         "off", description="on serves the authorization lab at /lab: endpoints that test what clients do"
     )
-    allow_public_lab: bool = Field(False, description="true lets LAB=on serve at a public BASE_URI")
+    lab_origin: BaseUri | None = Field(
+        None, description="another origin of this server, whose root is the lab's; empty: the other name of loopback"
+    )
+    allow_public_lab: bool = Field(False, description="true lets LAB=on serve at a public BASE_URI or LAB_ORIGIN")
     vault: Annotated[str, AfterValidator(_store)] = Field(
         "redis", description="where credentials are kept: redis, file:FOLDER, aws:PREFIX, azure:URL or hashicorp:URL"
     )
@@ -207,6 +211,19 @@ class Settings(SharedSettings):
         return f"{self.base_uri}/mcp"
 
     @property
+    def own_origin_of_lab(self) -> str | None:
+        """Where scenarios are that need the root of a host: LAB_ORIGIN, or what is `localhost` by its other name.
+
+        `None` where there is no other name, or the authorization server has it.
+        """
+        base = urlsplit(self.base_uri)
+        loopback = "[::1]" if ":" in self.host else "127.0.0.1"
+        other = {"localhost": loopback, loopback.strip("[]"): "localhost"}.get(base.hostname or "")
+        port = "" if base.port is None else f":{base.port}"
+        found = self.lab_origin or (other and f"{base.scheme}://{other}{port}")
+        return found if found and origin_of(found) != origin_of(self.auth_server_url or "") else None
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the server, going by what it listens on and is called."""
         return is_loopback(self.host) and is_loopback(urlsplit(self.base_uri).hostname or "")
@@ -220,6 +237,22 @@ class Settings(SharedSettings):
     def rules(cls) -> Sequence[Rule]:
         """See the base class."""
         return _RULES
+
+
+def origin_of(url: str) -> tuple[str, str, str] | None:
+    """The origin of a URL, in three parts; `None` for no URL."""
+    parts = urlsplit(url)
+    return split_origin(f"{parts.scheme}://{parts.netloc}")
+
+
+def _host(origin: str | None) -> str:
+    """The host of LAB_ORIGIN; loopback where it is not set."""
+    return urlsplit(origin or "http://localhost").hostname or ""
+
+
+def _lab_shares_its_origin(s: Settings) -> bool:
+    found = origin_of(s.lab_origin or "")
+    return found is not None and found in (origin_of(s.base_uri), origin_of(s.auth_server_url or ""))
 
 
 def _fake_idp_is_public(s: Settings) -> bool:
@@ -257,6 +290,26 @@ _RULES: Final[Sequence[Rule]] = (
         lambda s: (
             f"LAB is on, but BASE_URI={s.base_uri} is public: anybody could use the lab and fill Redis with its runs."
             " Set LAB=off, or ALLOW_PUBLIC_LAB=true for a server that is there for tests"
+        ),
+    ),
+    (
+        lambda s: s.lab == "on" and not is_loopback(_host(s.lab_origin)) and not s.allow_public_lab,
+        lambda s: (
+            f"LAB is on, but LAB_ORIGIN={s.lab_origin} is public: anybody could use the lab and fill Redis with its"
+            " runs. Set LAB=off, or ALLOW_PUBLIC_LAB=true for a server that is there for tests"
+        ),
+    ),
+    (
+        lambda s: s.lab_origin and urlsplit(s.lab_origin).path,
+        lambda s: (
+            f"LAB_ORIGIN={s.lab_origin} has a path: the lab needs the root of a host, such as https://lab.example.com"
+        ),
+    ),
+    (
+        _lab_shares_its_origin,
+        lambda s: (
+            f"LAB_ORIGIN={s.lab_origin} is the origin of BASE_URI or AUTH_SERVER_URL: its /authorize and /token would"
+            " be the lab's. Give the lab another name or port of this server"
         ),
     ),
     (

@@ -12,6 +12,8 @@ from switchboard.lab.opening import OpenLab
 from switchboard.state import open_state
 
 BASE = "http://lab.test"
+ORIGIN = "http://root.test"
+"""The lab's own."""
 
 
 class Clock:
@@ -34,9 +36,9 @@ class Clock:
 
 
 @asynccontextmanager
-async def opened(clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
+async def opened(clock: Clock, origin: str | None = ORIGIN) -> AsyncIterator[httpx2.AsyncClient]:
     async with open_state(None) as state:
-        lab = OpenLab(state, "k" * 40, BASE, "0", clock, clock.sleep)
-        transport = httpx2.ASGITransport(app=Starlette(routes=list(lab.routes())))
+        lab = OpenLab(state, "k" * 40, BASE, "0", origin, clock, clock.sleep)
+        transport = httpx2.ASGITransport(app=lab.in_front(Starlette(routes=list(lab.routes()))))
         async with lab.running(), httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             yield client

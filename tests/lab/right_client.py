@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from switchboard.lab.company import EXCHANGE, ID_JAG, ID_TOKEN
@@ -40,6 +41,7 @@ class RightClient:
         wait: lets time pass.
         now: Unix seconds.
         given: the client id that it was told beforehand.
+        in_browser: whether it is a page, whose requests for metadata have preflights.
     """
 
     def __init__(
@@ -51,15 +53,24 @@ class RightClient:
         *,
         fault: str = "",
         given: str = "",
+        in_browser: bool = False,
     ) -> None:
         self._http, self._url, self._wait, self._now, self._fault = http, url, wait, now, fault
-        self._id, self._secret = given, ""
+        self._id, self._secret, self._in_browser = given, "", in_browser
+        parts = urlsplit(url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
         self._token, self._refresh, self._scopes = "", "", ""
         self._resource, self._issuer = url, ""
         self._metadata: Mapping[str, Any] = {}
         self._key = ECKey.generate_key("P-256")
+        self._keys: KeySet | None = None
         self._told_of, self._registered = "", ""
         self._patience = MANY if fault == "no end" else ATTEMPTS
+
+    @property
+    def token(self) -> str:
+        """The access token that it has."""
+        return self._token
 
     async def run(self, pauses: float = 0.0) -> str:
         """List and call the tools, twice, with a pause between; why it stopped, empty if it did not."""
@@ -129,15 +140,18 @@ class RightClient:
     # -- discovery
 
     async def _discover(self, said: Mapping[str, str]) -> None:
-        document = await self._first(self._resource_addresses(said), "resource")
+        document = await self._first(self._resource_addresses(said), "resource", required=False)
+        if document is None:
+            await self._fall_back()
+            return
         self._resource, self._supported = document["resource"], document.get("scopes_supported", [])
-        same = self._resource.rstrip("/") == self._url
+        same = self._resource.rstrip("/") in (self._url, self._origin)
         if not same and self._fault != "takes any resource":
             raise Stopped("the metadata are of another resource")
         if self._fault == "refuses unknown members" and "x_lab_member" in document:
             raise Stopped("what is x_lab_member?")
         self._issuer = document["authorization_servers"][0]
-        self._metadata = await self._first(self._issuer_addresses(), "issuer")
+        self._metadata = await self._first(self._issuer_addresses(), "issuer") or {}
         if self._metadata["issuer"] != self._issuer and self._fault != "takes any issuer":
             raise Stopped("the metadata are of another issuer")
         if "S256" not in self._metadata.get("code_challenge_methods_supported", []) and self._fault != "takes any pkce":
@@ -152,6 +166,25 @@ class RightClient:
             yield said["resource_metadata"]
         if self._fault != "challenge only":
             yield f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource{parts.path}"
+            if self._fault != "path only":
+                yield f"{self._origin}/.well-known/oauth-protected-resource"
+
+    async def _fall_back(self) -> None:
+        """As 2025-03-26 has it: the issuer is the host."""
+        base, self._supported = self._origin, ["read"]
+        if self._fault == "keeps the path":
+            base = self._url.removesuffix("/mcp")
+        parts = urlsplit(base)
+        where = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path}"
+        defaults = {
+            "authorization_endpoint": f"{base}/authorize",
+            "token_endpoint": f"{base}/token",
+            "registration_endpoint": f"{base}/register",
+            "token_endpoint_auth_methods_supported": ["none"],
+            "grant_types_supported": ["authorization_code"],
+        }
+        self._issuer = base
+        self._metadata = await self._first(iter([where]), "issuer", required=False) or defaults
 
     def _issuer_addresses(self) -> Iterator[str]:
         parts = urlsplit(self._issuer)
@@ -163,13 +196,27 @@ class RightClient:
         ]
         yield from found[1:] if self._fault == "openid only" else found[:1] if self._fault == "first only" else found
 
-    async def _first(self, addresses: Iterator[str], member: str) -> Mapping[str, Any]:
+    async def _first(self, addresses: Iterator[str], member: str, *, required: bool = True) -> Mapping[str, Any] | None:
         for address in addresses:
-            answer = await self._http.get(address, follow_redirects=self._fault != "follows nothing")
+            answer = await self._got(address)
             if answer.status_code == 200 and member in answer.json():
                 document: Mapping[str, Any] = answer.json()
                 return document
-        raise Stopped(f"no document with {member} was found")
+        if required:
+            raise Stopped(f"no document with {member} was found")
+        return None
+
+    async def _got(self, address: str) -> httpx2.Response:
+        """A document, as a page asks for it: with a header, and without it where its preflight is refused."""
+        if not self._in_browser:
+            return await self._http.get(address, follow_redirects=self._fault != "follows nothing")
+        origin = {"Origin": "http://page.test"}
+        asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "mcp-protocol-version"}
+        allowed = await self._http.options(address, headers={**origin, **asks})
+        if not allowed.is_success and self._fault == "no second try":
+            raise Stopped("the page may not ask for the metadata")
+        sent = {"MCP-Protocol-Version": "2025-11-25"} if allowed.is_success else {}
+        return await self._http.get(address, headers={**origin, **sent})
 
     # -- registration
 
@@ -270,7 +317,7 @@ class RightClient:
             if answer.status_code == 429:
                 self._wait(0 if self._fault == "in a hurry" else float(answer.headers["retry-after"]))
             elif answer.status_code == 200 and answer.headers["content-type"] == "application/json":
-                self._take(answer.json())
+                await self._take(answer.json())
                 return True
             elif 400 <= answer.status_code < 500:
                 return False
@@ -330,11 +377,22 @@ class RightClient:
         assertion: str = answer.json()["access_token"]
         return assertion
 
-    def _take(self, answer: Mapping[str, Any]) -> None:
+    async def _verify(self, token: str) -> None:
+        """Verify a token by the keys that were there at first: what a client need not do, and should not."""
+        if self._keys is None:
+            self._keys = KeySet.import_key_set((await self._http.get(self._metadata["jwks_uri"])).json())
+        try:
+            jwt.decode(token, self._keys, algorithms=["ES256"])
+        except (JoseError, ValueError) as unknown:
+            raise Stopped("the token is of a key that is not known") from unknown
+
+    async def _take(self, answer: Mapping[str, Any]) -> None:
         if self._fault == "wants Bearer" and answer["token_type"] != "Bearer":
             raise Stopped("token_type is not Bearer")
         if self._fault == "wants scope" and "scope" not in answer:
             raise Stopped("no scope")
+        if self._fault == "keeps keys":
+            await self._verify(answer["access_token"])
         if self._fault == "reads tokens":
             self._read(answer["access_token"])
         self._token = answer["access_token"]

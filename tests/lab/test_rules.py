@@ -13,6 +13,10 @@ CHALLENGE = Hop(1, MCP, 403, {"token": "t1"}, {"error": "insufficient_scope", "s
 
 
 HEADINGS = {
+    "2025-03-26/basic/authorization": {
+        "authorization-base-url",
+        "fallbacks-for-servers-without-metadata-discovery",
+    },
     "2025-11-25/basic/authorization": {
         "authorization-code-protection",
         "authorization-server-metadata-discovery",

@@ -8,16 +8,18 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from switchboard.lab.addresses import Address, Addresses
+from switchboard.lab.addresses import ROOT, Address, Addresses
 from switchboard.lab.answers import Unusable
 from switchboard.lab.clients import client_in
 from switchboard.lab.company import Company
+from switchboard.lab.front import ASKED, refuses_preflight
+from switchboard.lab.holding import Held, Holding
 from switchboard.lab.hops import Hop, Place
 from switchboard.lab.issuer import Issuer
-from switchboard.lab.recorder import Recorder
+from switchboard.lab.recorder import MOST_TEXT, Recorder
 from switchboard.lab.resource import MAX_BODY, Resource, message_of, tool_of
 
 USER_AGENT: Final = "user-agent"
@@ -25,12 +27,20 @@ RESUMES: Final = "last-event-id"
 CLIENT: Final = "client"
 """The member with a client's `clientInfo`."""
 
+NO_SCENARIO: Final = (
+    "There is no such scenario or run; /lab lists the scenarios and where they are, POST /lab/api/runs makes a run.\n"
+)
+NOT_HELD: Final = (
+    "This is the root of the lab's own origin, and no scenario has it now: one has it from the first request to its MCP"
+    " endpoint, and until two minutes after its last.\n"
+)
+
 
 class Lab:
     """Serves everything below the lab's addresses.
 
     Args:
-        addresses, issuer, company, resource, recorder: its parts.
+        addresses, issuer, company, resource, recorder, holding: its parts.
         exists: whether there is such a run.
     """
 
@@ -41,6 +51,7 @@ class Lab:
         company: Company,
         resource: Resource,
         recorder: Recorder,
+        holding: Holding,
         exists: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -49,14 +60,14 @@ class Lab:
         self._company = company
         self._resource = resource
         self._recorder = recorder
+        self._holding = holding
         self._exists = exists
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        address = self._addresses.find(scope["path"])
-        if address is None or not await self._exists(address.run):
-            text = "There is no such scenario or run; /lab lists the scenarios, POST /lab/api/runs makes a run.\n"
-            await PlainTextResponse(text, 404)(scope, receive, send)
+        address = await self._found(scope)
+        if isinstance(address, Response):
+            await address(scope, receive, send)
             return
         request = Request(scope, receive)
         body = await _body(request)
@@ -80,8 +91,38 @@ class Lab:
         await self._recorder.keep(
             address.run,
             address.scenario.name,
-            Hop(0, address.place, heard.status, *shown, round(seconds, 4), request.method, arrived, address.party),
+            Hop(
+                0,
+                address.place,
+                heard.status,
+                *shown,
+                round(seconds, 4),
+                request.method,
+                arrived,
+                address.party,
+                scope.get(ASKED, scope["path"])[:MOST_TEXT],
+            ),
         )
+
+    async def _found(self, scope: Scope) -> Address | Response:
+        """What a request is about, or the answer to one that is about nothing, or comes while another has the origin.
+
+        Not kept: no client is at fault there.
+        """
+        if ASKED in scope:
+            return await self._found_at_origin(scope[ASKED])
+        address = self._addresses.find(scope["path"])
+        return address if address is not None and await self._exists(address.run) else _no_scenario()
+
+    async def _found_at_origin(self, path: str) -> Address | Response:
+        if path in ROOT:
+            held = await self._holding.used()
+            return PlainTextResponse(NOT_HELD, 404) if held is None else self._addresses.at_root(path, *held)
+        address = self._addresses.find_at_origin(path)
+        if address is None or not await self._exists(address.run):
+            return _no_scenario()
+        other = await self._holding.hold(address.run, address.scenario.name) if address.place is Place.MCP else None
+        return address if other is None else _held_by(other)
 
     async def _answer(
         self, address: Address, request: Request, sent: Mapping[str, str], body: bytes
@@ -91,11 +132,15 @@ class Lab:
         Raises:
             Unusable: a request of a browser that leads back nowhere.
         """
+        if not address.exists:
+            return JSONResponse({"error": "not_found"}, 404)
+        if request.method == "OPTIONS" and refuses_preflight(address):
+            return PlainTextResponse("No page may send that header here.\n", 403)
         match address.place:
             case Place.RESOURCE_METADATA:
                 return self._resource.metadata(address)
             case Place.ISSUER_METADATA:
-                return self._issuer.metadata(address)
+                return await self._issuer.metadata(address)
             case Place.REGISTER:
                 return self._issuer.register(address, message_of(body))
             case Place.AUTHORIZE:
@@ -109,6 +154,18 @@ class Lab:
                 given = request.headers.getlist("authorization")
                 refused = await self._resource.refusal(address, given, body)
                 return refused or self._resource.unserved(address, request.method, request.headers, body)
+
+
+def _no_scenario() -> Response:
+    return PlainTextResponse(NO_SCENARIO, 404)
+
+
+def _held_by(other: Held) -> Response:
+    text = (
+        f"The scenario {other.scenario} of the run {other.run} has the lab's own origin, for {other.seconds} s yet"
+        " unless it is used; POST /lab/api/runs/ID/end ends it before. One scenario has it at a time.\n"
+    )
+    return PlainTextResponse(text, 409, headers={"Retry-After": str(other.seconds)})
 
 
 async def _body(request: Request) -> bytes | None:

@@ -7,21 +7,18 @@ authorization server (`audience`) and one MCP server (`resource`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from switchboard.lab.addresses import Address, Addresses
 from switchboard.lab.answers import NO_STORE, RefusedRequest, Unusable, with_params
 from switchboard.lab.rules.sending import GIVEN_CLIENT
+from switchboard.lab.signing import ALGORITHM, signing_key
 from switchboard.lab.tokens import CODE_S, Tokens
 
 PERSON: Final = "ada@company.invalid"
@@ -29,9 +26,6 @@ EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 ID_JAG: Final = "urn:ietf:params:oauth:token-type:id-jag"
 ID_TOKEN: Final = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 - the name of a type
 ASSERTION_S: Final = 300
-ALGORITHM: Final = "ES256"
-_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of the group of P-256 (SEC 2, §2.4.2)."""
 
 
 class Company:
@@ -48,7 +42,7 @@ class Company:
         self._addresses = addresses
         self._tokens = tokens
         self._once = once
-        self._key = _signing_key(key)
+        self._key = signing_key(key, "company")
 
     async def answer(self, address: Address, sent: Mapping[str, str]) -> Response:
         """What one of its addresses answers."""
@@ -144,11 +138,3 @@ class Company:
         if claims.get("iss") != provider or claims.get("exp", 0) <= self._tokens.now():
             raise RefusedRequest("invalid_grant", "the subject_token is no ID token of this provider, or has ended")
         return str(claims["sub"])
-
-
-def _signing_key(secret: bytes) -> ECKey:
-    """A key of P-256 that is the same for the same secret: all workers have it."""
-    number = int.from_bytes(hashlib.sha512(b"company" + secret).digest()) % (_ORDER - 1) + 1
-    private = ec.derive_private_key(number, ec.SECP256R1())
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return ECKey.import_key(pem, {"kid": "company", "use": "sig", "alg": ALGORITHM})

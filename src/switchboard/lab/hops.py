@@ -45,3 +45,6 @@ class Hop:
 
     party: str = ""
     """Which issuer was asked, where a scenario has more than one; empty for its first."""
+
+    path: str = ""
+    """Of the URL that was asked."""

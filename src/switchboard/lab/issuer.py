@@ -13,13 +13,15 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from joserfc.jwk import ECKey
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from switchboard.lab.addresses import JWKS, Address, Addresses
+from switchboard.lab.addresses import JWKS, Address, Addresses, parties
 from switchboard.lab.answers import NO_STORE, RefusedRequest, Unusable, with_params
 from switchboard.lab.clients import KnownClients, takes
 from switchboard.lab.resource import UNKNOWN
-from switchboard.lab.scenarios.model import INSERTED_OAUTH, Answers
+from switchboard.lab.scenarios.model import INSERTED_OAUTH, Answers, Clients
+from switchboard.lab.signing import ChangingKeys
 from switchboard.lab.tokens import CODE_S, IDENTIFIER, REFRESH_S, Tokens
 
 WRONG_ISS: Final = "https://elsewhere.invalid"
@@ -48,6 +50,7 @@ class Issuer:
         self,
         addresses: Addresses,
         tokens: Tokens,
+        keys: ChangingKeys,
         once: Once,
         allows: Callable[[str], Awaitable[bool]],
         ask: Callable[[str, Address, Mapping[str, str]], Response],
@@ -55,44 +58,46 @@ class Issuer:
     ) -> None:
         self._addresses = addresses
         self._tokens = tokens
+        self._keys = keys
         self._clients = KnownClients(tokens)
         self._once = once
         self._allows = allows
         self._ask = ask
         self._sleep = sleep
 
-    def metadata(self, address: Address) -> Response:
-        """The issuer's metadata, at the addresses where the scenario has them."""
-        issuer, does = self._issuer(address), address.scenario.behaviour
+    async def metadata(self, address: Address) -> Response:
+        """The issuer's metadata, at the addresses where the scenario has them, and its keys."""
         if address.kind == JWKS:
-            return JSONResponse({"keys": []})
-        if address.kind not in does.discovery.issuer_metadata:
+            key = await self._key_of(address)
+            return JSONResponse({"keys": [] if key is None else [key.as_dict(private=False)]})
+        if address.kind not in address.scenario.behaviour.discovery.issuer_metadata:
             return JSONResponse({"error": "not_found"}, 404)
+        return JSONResponse(self._document(address))
+
+    def _document(self, address: Address) -> Mapping[str, Any]:
+        """RFC 8414 §2."""
+        below, does = self._home(address), address.scenario.behaviour
+        if address.root:  # whose endpoints are where the metadata alone say
+            below = self._addresses.home(address.run, address.scenario.name, *parties(address.scenario))
         document: dict[str, Any] = {
-            "issuer": does.discovery.issuer or issuer,
-            "authorization_endpoint": f"{issuer}/authorize",
-            "token_endpoint": f"{issuer}/token",
+            "issuer": does.discovery.issuer or self._named(address),
+            "authorization_endpoint": f"{below}/authorize",
+            "token_endpoint": f"{below}/token",
             "response_types_supported": ["code"],
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "token_endpoint_auth_methods_supported": [does.clients.auth],
             "scopes_supported": ["read", "write"],
+            **_of_clients(does.clients, below),
         }
         if address.kind != INSERTED_OAUTH:
-            document |= {"jwks_uri": f"{issuer}/jwks", **_OPENID}
-        if does.clients.known == "registered":
-            document["registration_endpoint"] = f"{issuer}/register"
-        if does.clients.machine:
-            document["grant_types_supported"] = [CLIENT_CREDENTIALS]
-        if does.clients.company:
-            document["grant_types_supported"] += [JWT_BEARER]
-            document["authorization_grant_profiles_supported"] = ["urn:ietf:params:oauth:grant-profile:id-jag"]
-        if does.clients.known == "by document":
-            document["client_id_metadata_document_supported"] = True
+            document |= _OPENID
+        if address.kind != INSERTED_OAUTH or does.endpoint.keys_after:
+            document["jwks_uri"] = f"{below}/jwks"
         if does.answers.iss not in ("not advertised", "unannounced"):
             document["authorization_response_iss_parameter_supported"] = True
         if does.discovery.pkce is not None:
             document["code_challenge_methods_supported"] = list(does.discovery.pkce)
-        return JSONResponse({**document, **UNKNOWN} if does.discovery.unknown else document)
+        return {**document, **UNKNOWN} if does.discovery.unknown else document
 
     def register(self, address: Address, body: Mapping[str, Any]) -> Response:
         """RFC 7591: any client, whose id is its registration."""
@@ -111,7 +116,7 @@ class Issuer:
                 asked = f"jwks is a key set of at most {MOST_KEYS} characters: private_key_jwt alone is taken here"
                 return RefusedRequest("invalid_client_metadata", asked).answer()
             kept["jwks"] = body["jwks"]
-        return JSONResponse(self._clients.register(does, self._issuer(address), kept), 201, headers=NO_STORE)
+        return JSONResponse(self._clients.register(does, self._home(address), kept), 201, headers=NO_STORE)
 
     async def authorize(self, address: Address, sent: Mapping[str, str], *, decided: str = "") -> Response:
         """The authorization endpoint: a page, or the way back once it was decided.
@@ -120,7 +125,7 @@ class Issuer:
             decided: `allow` or `deny`.
         """
         does = address.scenario.behaviour
-        client = self._clients.find(does.clients, self._issuer(address), sent.get("client_id", ""))
+        client = self._clients.find(does.clients, self._home(address), sent.get("client_id", ""))
         redirect = sent.get("redirect_uri", "")
         if client is None or not takes(client, redirect):
             raise Unusable("The client is not known here, or not with this redirect_uri")
@@ -139,7 +144,7 @@ class Issuer:
             return self._back(address, sent, {"error": "access_denied", "error_description": "The person said no"})
         kept = {name: sent.get(name, "") for name in ("client_id", "redirect_uri", "code_challenge")}
         code = {**kept, "scope": _granted(sent, does.answers), "audience": sent.get("audience", "")}
-        return self._back(address, sent, {"code": self._tokens.make("code", self._issuer(address), CODE_S, code)})
+        return self._back(address, sent, {"code": self._tokens.make("code", self._home(address), CODE_S, code)})
 
     async def token(self, address: Address, sent: Mapping[str, str]) -> Response:
         """The token endpoint."""
@@ -147,7 +152,7 @@ class Issuer:
         try:
             if (instead := await self._instead(does.answers, sent)) is not None:
                 return instead
-            if not self._clients.has_authenticated(does.clients, self._issuer(address), sent):
+            if not self._clients.has_authenticated(does.clients, self._home(address), sent):
                 asked = f"the client has to authenticate by {does.clients.auth}"
                 raise RefusedRequest("invalid_client", asked, 401, {"WWW-Authenticate": "Basic"})
             by_grant = {"authorization_code": self._by_code, "refresh_token": self._by_refresh}
@@ -161,7 +166,8 @@ class Issuer:
             granted = await grant(address, sent)
         except RefusedRequest as refused:
             return refused.answer()
-        return JSONResponse(self._tokens_of(address, granted, sent.get("client_id", "")), headers=NO_STORE)
+        key = await self._key_of(address)
+        return JSONResponse(self._tokens_of(address, granted, sent.get("client_id", ""), key), headers=NO_STORE)
 
     async def _instead(self, does: Answers, sent: Mapping[str, str]) -> Response | None:
         """What the endpoint answers in place of what it should."""
@@ -176,12 +182,15 @@ class Issuer:
                 await self._sleep(SLOW_S)
         return None
 
-    def _tokens_of(self, address: Address, granted: Mapping[str, Any], client: str) -> dict[str, Any]:
-        does, issuer = address.scenario.behaviour.answers, self._issuer(address)
+    def _tokens_of(
+        self, address: Address, granted: Mapping[str, Any], client: str, key: ECKey | None
+    ) -> dict[str, Any]:
+        does, issuer = address.scenario.behaviour.answers, self._home(address)
         scope = str(granted["scope"])
         kept = {"scope": scope, "audience": granted.get("audience", "")}
         scopes = {"scp": scope.split()} if does.scp else {"scope": scope}
-        access = self._tokens.make("access", issuer, does.token_seconds, {**scopes, **self._audience(address, granted)})
+        claims = {**scopes, **self._audience(address, granted)}
+        access = self._tokens.make("access", issuer, does.token_seconds, claims, key)
         said: dict[str, Any] = {
             "access_token": self._tokens.opaque(access) if does.opaque else access,
             "token_type": does.type_said,
@@ -201,7 +210,7 @@ class Issuer:
             case "none":
                 return {}
             case "asked for" if granted.get("audience") != endpoint:
-                return {"aud": f"{self._issuer(address)}/userinfo"}
+                return {"aud": f"{self._home(address)}/userinfo"}
             case _:
                 return {"aud": endpoint}
 
@@ -211,11 +220,11 @@ class Issuer:
         if "state" in sent and does.state != "missing":
             back["state"] = sent["state"] if does.state == "right" else "not-the-state-that-was-sent"
         if does.iss in ("right", "wrong", "unannounced"):
-            back["iss"] = self._issuer(address) if does.iss == "right" else WRONG_ISS
+            back["iss"] = self._named(address) if does.iss == "right" else WRONG_ISS
         return RedirectResponse(with_params(sent["redirect_uri"], back), 303)
 
     async def _by_code(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
-        code = self._tokens.read("code", self._issuer(address), sent.get("code", ""))
+        code = self._tokens.read("code", self._home(address), sent.get("code", ""))
         if code is None or not await self._once(code["jti"]):
             raise RefusedRequest("invalid_grant", "the code is unknown, over, or was used")
         if any(code[name] != sent.get(name) for name in ("client_id", "redirect_uri")):
@@ -226,7 +235,7 @@ class Issuer:
         return code
 
     async def _by_refresh(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
-        kept = self._tokens.read("refresh", self._issuer(address), sent.get("refresh_token", ""))
+        kept = self._tokens.read("refresh", self._home(address), sent.get("refresh_token", ""))
         refused = address.scenario.behaviour.answers.refresh == "refused"
         if kept is None or refused or kept["client"] != sent.get("client_id") or not await self._once(kept["jti"]):
             raise RefusedRequest("invalid_grant", "the refresh token is unknown, over, used, or another client's")
@@ -239,7 +248,7 @@ class Issuer:
     async def _by_assertion(self, address: Address, sent: Mapping[str, str]) -> Mapping[str, Any]:
         """RFC 7523 §2.1 with an ID-JAG of the company's provider, for this issuer, endpoint and client."""
         run, name = address.run, address.scenario.name
-        provider, wanted = self._addresses.company(run, name), {"aud": self._issuer(address)}
+        provider, wanted = self._addresses.company(run, name), {"aud": self._home(address)}
         wanted |= {"resource": self._addresses.endpoint(run, name), "client_id": sent.get("client_id", "")}
         said = self._tokens.read("assertion", provider, sent.get("assertion", ""))
         if said is None or any(said[member] != value for member, value in wanted.items()):
@@ -248,8 +257,30 @@ class Issuer:
             raise RefusedRequest("invalid_grant", "the assertion was used")
         return {"scope": _granted(said, address.scenario.behaviour.answers)}
 
-    def _issuer(self, address: Address) -> str:
+    async def _key_of(self, address: Address) -> ECKey | None:
+        """What signs its access tokens; `None` for the lab's own key, which nobody can verify by."""
+        changes = address.scenario.behaviour.endpoint.keys_after
+        return await self._keys.current(address.run, address.scenario.name) if changes else None
+
+    def _home(self, address: Address) -> str:
+        """What is given out is good for: the scenario of a run, whatever its issuer is called."""
+        return self._addresses.home(address.run, address.scenario.name, address.party)
+
+    def _named(self, address: Address) -> str:
         return self._addresses.issuer(address.run, address.scenario.name, address.party)
+
+
+def _of_clients(does: Clients, below: str) -> Mapping[str, Any]:
+    """What the metadata say of how clients become known, and of their grants."""
+    if does.machine:
+        return {"grant_types_supported": [CLIENT_CREDENTIALS]}
+    if does.company:
+        profile = "urn:ietf:params:oauth:grant-profile:id-jag"
+        grants = ["authorization_code", "refresh_token", JWT_BEARER]
+        return {"grant_types_supported": grants, "authorization_grant_profiles_supported": [profile]}
+    if does.known == "by document":
+        return {"client_id_metadata_document_supported": True}
+    return {"registration_endpoint": f"{below}/register"} if does.known == "registered" else {}
 
 
 def _granted(sent: Mapping[str, str], does: Answers) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from switchboard.common.pages.renderer import Pages
 from switchboard.keys import derive
@@ -20,17 +21,21 @@ from switchboard.lab.addresses import OPEN, Address, Addresses
 from switchboard.lab.application import Lab
 from switchboard.lab.company import Company
 from switchboard.lab.diagram import diagram
+from switchboard.lab.front import Front
+from switchboard.lab.holding import Holding
 from switchboard.lab.issuer import Issuer
 from switchboard.lab.recorder import KEPT_S, Recorder
 from switchboard.lab.resource import Resource, message_of
 from switchboard.lab.runs import MOST_RUNS, End, Runs, is_scenario
 from switchboard.lab.scenarios import SCENARIOS, Scenario, telling
+from switchboard.lab.signing import ChangingKeys
 from switchboard.lab.tokens import Tokens
 from switchboard.state import State
 
 NO_RUN: Final = {"detail": "There is no such run; they are kept for a day"}
 
 TOO_MANY: Final = f"{MOST_RUNS} runs were made within a day; wait for its end"
+NOT_OFFERED: Final = "It needs an origin of the lab's own (LAB_ORIGIN), and this server has none."
 NO_CLIENT: Final = {"detail": "There is no such client in the newest runs"}
 
 
@@ -39,6 +44,8 @@ class OpenLab:
 
     Args:
         secret: `SECRET_KEY`, of which the lab's own key is made: what it signs is good for nothing else.
+        base_uri: of this server.
+        origin: the lab's own; `None` where there is none, and scenarios that need one are not offered.
         clock: Unix seconds.
         sleep: for answers that come late on purpose.
     """
@@ -49,26 +56,35 @@ class OpenLab:
         secret: str,
         base_uri: str,
         version: str,
+        origin: str | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         key = bytes.fromhex(derive(secret, "authorization lab"))
         tokens = Tokens(key, clock)
         self._state = state
-        self._addresses = Addresses(base_uri)
+        self._addresses = Addresses(base_uri, origin)
+        self._base_uri = base_uri
+        self._holding = Holding(state)
         recorder = Recorder(state, key)
         self._runs = Runs(state, recorder, clock)
-        self._resource = Resource(self._addresses, tokens, self._once, self._is_used)
+        keys = ChangingKeys(state, key)
+        self._resource = Resource(self._addresses, tokens, keys, self._once, self._is_used)
         footer, scripts = f"Switchboard {version}", {"live": "live.js"}
         self._pages = Pages(Path(__file__).parent / "templates", footer, scripts, connects=True)
-        issuer = Issuer(self._addresses, tokens, self._once, self._runs.allows, self._asking, sleep)
+        issuer = Issuer(self._addresses, tokens, keys, self._once, self._runs.allows, self._asking, sleep)
         company = Company(self._addresses, tokens, self._once, key)
-        self._lab = Lab(self._addresses, issuer, company, self._resource, recorder, self._runs.exists, clock)
+        exists = self._runs.exists
+        self._lab = Lab(self._addresses, issuer, company, self._resource, recorder, self._holding, exists, clock)
         self._path = urlsplit(base_uri).path
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Serve requests."""
         return self._resource.running()
+
+    def in_front(self, app: ASGIApp) -> ASGIApp:
+        """`app`, with what is asked of the lab's own origin led to the lab's routes."""
+        return Front(app, self._addresses, self._base_uri)
 
     def routes(self) -> Sequence[BaseRoute]:
         """All routes: pages, the JSON documents, and the scenarios."""
@@ -93,11 +109,12 @@ class OpenLab:
         ]
 
     async def _overview(self, _request: Request) -> Response:
-        rows = [{**_told(each), "url": self._addresses.endpoint(OPEN, each.name)} for each in SCENARIOS]
+        urls = self._urls(OPEN)
+        rows = [{**self._told(each), "url": urls.get(each.name)} for each in SCENARIOS]
         return self._pages.show("lab.html", rows=rows, path=self._path, open_run=self._addresses.page(OPEN))
 
     async def _scenarios(self, _request: Request) -> Response:
-        return JSONResponse([_told(each) for each in SCENARIOS])
+        return JSONResponse([self._told(each) for each in SCENARIOS])
 
     async def _clients_page(self, _request: Request) -> Response:
         return self._pages.show("clients.html", clients=await self._runs.clients(), path=self._path)
@@ -132,7 +149,9 @@ class OpenLab:
         return JSONResponse({"run": run, "urls": self._urls(run), "told": told, "page": page}, 201)
 
     def _urls(self, run: str) -> Mapping[str, str]:
-        return {each.name: self._addresses.endpoint(run, each.name) for each in SCENARIOS}
+        """Those of the scenarios that can be tried here."""
+        offered = [each.name for each in SCENARIOS if self._addresses.offers(each)]
+        return {name: self._addresses.endpoint(run, name) for name in offered}
 
     async def _end(self, request: Request) -> Response:
         """The end of a client's attempt, as `Runs.end` takes it; answered with the verdict."""
@@ -147,6 +166,7 @@ class OpenLab:
             detail = "`exit_code` must be an integer, `output` a text, and `timed_out` true or false"
             return JSONResponse({"detail": detail}, 422)
         await self._runs.end(run, scenario, End(code, output, late))
+        await self._holding.release(run, scenario)
         became = await self._runs.scenario(run, scenario)
         return JSONResponse({name: became[name] for name in ("name", "verdict", "ended", "rules")})
 
@@ -174,16 +194,17 @@ class OpenLab:
     def _asking(self, client: str, address: Address, _sent: Mapping[str, str]) -> Response:
         return self._pages.show("allow.html", client=client, scenario=address.scenario)
 
-
-def _told(scenario: Scenario) -> dict[str, Any]:
-    return {
-        "name": scenario.name,
-        "title": scenario.title,
-        "about": scenario.about,
-        "rule": scenario.rule.text,
-        "url_of_rule": scenario.rule.url,
-        "right": scenario.right,
-        "wrong": scenario.wrong,
-        "expects": scenario.expects,
-        "spec_version": scenario.spec_version,
-    }
+    def _told(self, scenario: Scenario) -> dict[str, Any]:
+        return {
+            "name": scenario.name,
+            "title": scenario.title,
+            "about": scenario.about,
+            "rule": scenario.rule.text,
+            "url_of_rule": scenario.rule.url,
+            "right": scenario.right,
+            "wrong": scenario.wrong,
+            "expects": scenario.expects,
+            "spec_version": scenario.spec_version,
+            "own_origin": scenario.own_origin,
+            "not_offered": "" if self._addresses.offers(scenario) else NOT_OFFERED,
+        }

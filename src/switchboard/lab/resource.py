@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from switchboard.common import strict_json
 from switchboard.lab.addresses import ELSEWHERE, SECOND, Address, Addresses, parties
+from switchboard.lab.signing import ChangingKeys
 from switchboard.lab.streaming import NO_RESUMING, cut, resumed
 from switchboard.lab.tokens import IDENTIFIER, Tokens
 
@@ -61,11 +62,13 @@ class Resource:
         self,
         addresses: Addresses,
         tokens: Tokens,
+        keys: ChangingKeys,
         end: Callable[[str], Awaitable[object]],
         ended: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._addresses = addresses
         self._tokens = tokens
+        self._keys = keys
         self._end = end
         self._ended = ended
         lowlevel = lab_server()._lowlevel_server
@@ -88,20 +91,29 @@ class Resource:
             return RedirectResponse(self._addresses.resource_metadata(run, name, elsewhere=True), 307)
         if elsewhere == (does.resource_metadata == "well-known") and not moves:
             return JSONResponse({"error": "not_found"}, 404)
-        endpoint = self._addresses.endpoint(run, name)
         named = parties(address.scenario) if not moves else (SECOND,) if elsewhere else ("",)
         document: dict[str, Any] = {
-            "resource": f"{endpoint}/" if does.resource == "/" else does.resource or endpoint,
+            "resource": self._resource_of(address),
             "authorization_servers": [self._addresses.issuer(run, name, party) for party in named],
             "scopes_supported": list(does.scopes),
             "bearer_methods_supported": ["header"],
         }
         return JSONResponse({**document, **UNKNOWN} if does.unknown else document)
 
+    def _resource_of(self, address: Address) -> str:
+        """What its metadata name: at the root of a host that host, as RFC 9728 §3.3 has it, else the endpoint."""
+        does, endpoint = (
+            address.scenario.behaviour.discovery,
+            self._addresses.endpoint(address.run, address.scenario.name),
+        )
+        if address.root and self._addresses.origin is not None:
+            return self._addresses.origin
+        return f"{endpoint}/" if does.resource == "/" else does.resource or endpoint
+
     async def refusal(self, address: Address, authorization: Sequence[str], body: bytes) -> Response | None:
         """401 or 403 with a challenge; `None` for a request that may pass."""
         does = address.scenario.behaviour.endpoint
-        claims = self._claims(address, authorization)
+        claims = await self._claims(address, authorization)
         wanted = wanted_of(body)
         if claims is None or await self._is_refused(address, claims, wanted):
             error = {"error": "invalid_token", "error_description": "The token is not valid"} if authorization else {}
@@ -129,14 +141,15 @@ class Resource:
             return cut(message_of(body))
         return None if method == "POST" else Response(status_code=405, headers={"Allow": "POST"})
 
-    def _claims(self, address: Address, authorization: Sequence[str]) -> Mapping[str, Any] | None:
+    async def _claims(self, address: Address, authorization: Sequence[str]) -> Mapping[str, Any] | None:
         """Those of a token of one of the scenario's issuers, for this endpoint."""
         kind, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         if kind.lower() != "bearer":
             return None
         run, name = address.run, address.scenario.name
-        issuers = [self._addresses.issuer(run, name, party) for party in parties(address.scenario)]
-        read = [self._tokens.read("access", issuer, token.strip()) for issuer in issuers]
+        issuers = [self._addresses.home(run, name, party) for party in parties(address.scenario)]
+        key = await self._keys.current(run, name) if address.scenario.behaviour.endpoint.keys_after else None
+        read = [self._tokens.read("access", issuer, token.strip(), key) for issuer in issuers]
         found = next((claims for claims in read if claims is not None), None)
         expected = {"identifier": IDENTIFIER, "none": None}
         audience = expected.get(address.scenario.behaviour.answers.audience, self._addresses.endpoint(run, name))
@@ -144,8 +157,10 @@ class Resource:
 
     async def _is_refused(self, address: Address, claims: Mapping[str, Any], wanted: Collection[str]) -> bool:
         does, discovery = address.scenario.behaviour.endpoint, address.scenario.behaviour.discovery
+        if does.keys_after in wanted:
+            await self._keys.change(address.run, address.scenario.name)
         ends_after = does.revoked_after or does.cut_after
-        first = claims["iss"] == self._addresses.issuer(address.run, address.scenario.name)
+        first = claims["iss"] == self._addresses.home(address.run, address.scenario.name)
         if not ends_after or (discovery.issuers == "moves" and not first):
             return does.never_good
         if await self._ended(claims["jti"]):

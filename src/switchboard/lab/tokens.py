@@ -16,9 +16,10 @@ from typing import Any, Final, Literal
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import ECKey, OctKey
 
 from switchboard.lab.rules.sending import GIVEN_CLIENT, GIVEN_SECRET
+from switchboard.lab.signing import ALGORITHM as VERIFIABLE
 
 ALGORITHM: Final = "HS256"
 CODE_S: Final = 120
@@ -43,10 +44,16 @@ class Tokens:
         self._key = OctKey.import_key(key)
         self._clock = clock
 
-    def make(self, use: Use, issuer: str, seconds: float, claims: Mapping[str, Any]) -> str:
-        """One token, good for so many seconds."""
+    def make(self, use: Use, issuer: str, seconds: float, claims: Mapping[str, Any], key: ECKey | None = None) -> str:
+        """One token, good for so many seconds.
+
+        Args:
+            key: signs in place of the lab's own, where clients may verify it.
+        """
         ends = self._clock() + seconds
         said = {**claims, "use": use, "iss": issuer, "exp": ends, "jti": secrets.token_urlsafe(12)}
+        if key is not None:
+            return jwt.encode({"alg": VERIFIABLE, "kid": key.kid}, said, key)
         return jwt.encode({"alg": ALGORITHM}, said, self._key)
 
     def now(self) -> float:
@@ -63,12 +70,13 @@ class Tokens:
             return GIVEN_SECRET
         return hmac.digest(self._key.raw_value, client.encode(), hashlib.sha256).hex()
 
-    def read(self, use: Use, issuer: str, token: str) -> Mapping[str, Any] | None:
-        """What is in a token of this issuer that has not ended; `None` for any other text."""
+    def read(self, use: Use, issuer: str, token: str, key: ECKey | None = None) -> Mapping[str, Any] | None:
+        """What is in a token of this issuer, and of `key`, that has not ended; `None` for any other text."""
         try:
             if "." not in token:
                 token = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
+            by, algorithm = (self._key, ALGORITHM) if key is None else (key, VERIFIABLE)
+            claims = jwt.decode(token, by, algorithms=[algorithm]).claims
         except (JoseError, ValueError, TypeError, KeyError):
             return None
         good = claims.get("use") == use and claims.get("iss") == issuer and claims.get("exp", 0) > self._clock()

@@ -54,6 +54,8 @@ and a script may touch all of it. The authorization server keeps its own table b
 | `lab:{<run>}` | hash | a run of the lab: when it was made, whether it allows by itself, how clients ended | a day |
 | `lab:newest` | list | the newest runs | a day |
 | `lab:runs` | string | how many runs were made | a day |
+| `lab:origin` | hash | the run and scenario that have the lab's own origin | HELD_S of `lab/holding.py` after use |
+| `lab:changed:<run>:<scenario>` | string | how often an issuer of the lab changed its key | a day |
 | `lab:used:<id>` | string | that a code or refresh token of the lab was used | a day |
 | `worker:<id>` | hash | heartbeat: version, started | LEASE, renewed |
 | `workers:left` | sorted set | the ids of workers that ended as they were told to, by when | a minute |
@@ -108,6 +110,12 @@ class Keys:
 
     def lab_runs(self) -> str:
         return f"{self.prefix}lab:runs"
+
+    def lab_origin(self) -> str:
+        return f"{self.prefix}lab:origin"
+
+    def lab_changed(self, run: str, scenario: str) -> str:
+        return f"{self.prefix}lab:changed:{run}:{scenario}"
 
     def lab_used(self, token_id: str) -> str:
         return f"{self.prefix}lab:used:{token_id}"

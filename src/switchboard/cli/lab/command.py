@@ -7,7 +7,7 @@ import itertools
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -136,10 +136,15 @@ async def _run(command: Sequence[str], url: str | None, only: Sequence[str], *, 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     with tempfile.TemporaryDirectory(prefix="switchboard-lab-", ignore_cleanup_errors=True) as temporary:
         async with _lab(url, Path(temporary)) as lab:
-            names = _chosen([str(each["name"]) for each in await lab.scenarios()], only)
+            known = {str(each["name"]): each for each in await lab.scenarios()}
+            names = _chosen(list(known), only)
             begun = await lab.begin()
             say(f"{len(names)} scenarios, as they go: {begun['page']}")
-            ends = await _all(lab, begun, names, command, Path(temporary), timeout=timeout, jobs=jobs)
+            offered = [known[name] for name in names if name in begun["urls"]]
+            for name in names:
+                if name not in begun["urls"]:
+                    say(f"{name}: not offered. {known[name].get('not_offered', '')}")
+            ends = await _all(lab, begun, offered, command, Path(temporary), timeout=timeout, jobs=jobs)
             return Report(await lab.run(begun["run"]), begun["page"], names, ends)
 
 
@@ -168,27 +173,32 @@ def _chosen(known: Sequence[str], only: Sequence[str]) -> Sequence[str]:
 async def _all(
     lab: LabClient,
     begun: Mapping[str, Any],
-    names: Sequence[str],
+    scenarios: Sequence[Mapping[str, Any]],
     command: Sequence[str],
     folder: Path,
     *,
     timeout: float,
     jobs: int,
 ) -> Mapping[str, Ended]:
-    """Run the client in each scenario, tell the lab how it ended, and the person what became of it."""
+    """Run the client in each scenario, tell the lab how it ended, and the person what became of it.
+
+    Scenarios at the lab's own origin have it one after the other.
+    """
     browser = make_browser(folder / "bin")
     free, ends, told = asyncio.Semaphore(jobs), dict[str, Ended](), itertools.count(1)
+    origin = asyncio.Lock()
 
-    async def one(name: str) -> None:
-        async with free:
+    async def one(scenario: Mapping[str, Any]) -> None:
+        name = str(scenario["name"])
+        async with origin if scenario.get("own_origin") else nullcontext(), free:
             url, home = begun["urls"][name], folder / "homes" / name
             known = environment(home, browser, name, url, begun.get("told", {}).get(name))
             ends[name] = end = await driven(filled(command, url), known, timeout)
             found = await lab.end(begun["run"], name, end)
             verdict = str(found["verdict"]).replace("_", " ")
-            say(f"{next(told)}/{len(names)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")
+            say(f"{next(told)}/{len(scenarios)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")
 
     async with asyncio.TaskGroup() as group:
-        for name in names:
-            group.create_task(one(name))
+        for scenario in scenarios:
+            group.create_task(one(scenario))
     return ends

@@ -17,6 +17,31 @@ def served(hops: Sequence[Hop], ended: bool) -> Finding:
     )
 
 
+def falls_back(*places: Place) -> Decide:
+    """A tool is called with a token; a client that asked nothing at `places` does not know this fallback.
+
+    Later revisions do not have it: who stops there has not tried.
+    """
+
+    def decide(hops: Sequence[Hop], ended: bool) -> Finding:
+        return served(hops, ended) if at(hops, *places) else ("not_seen", None, "no issuer was looked for at the host")
+
+    return decide
+
+
+def asks_without_header(hops: Sequence[Hop], ended: bool) -> Finding:
+    """A document whose preflight was refused is asked for without one, and a tool is called with a token."""
+    for hop in hops:
+        if hop.method == "OPTIONS" and not _asked_after(hops, hop):
+            return missing(ended, hop, f"after the preflight was refused, {hop.path} was not asked for")
+    return served(hops, ended)
+
+
+def _asked_after(hops: Sequence[Hop], refused: Hop) -> bool:
+    later = [hop for hop in hops if hop.number > refused.number]
+    return any(hop.method == "GET" and hop.path == refused.path for hop in later)
+
+
 def refreshes(hops: Sequence[Hop], ended: bool) -> Finding:
     """A token that has ended is refreshed, and the person is not asked again."""
     for position, hop in enumerate(hops):

@@ -29,14 +29,16 @@ def pkce(hops: Sequence[Hop], _ended: bool) -> Finding:
 
 
 def resource(hops: Sequence[Hop], _ended: bool) -> Finding:
-    """Every authorization and token request says what the token is for: the resource, with or without a slash."""
+    """Every authorization and token request says what the token is for: the resource, with or without a slash, or what
+    is below it (`metadata-at-root` names the host; the specification has clients be as specific as they can)."""
     named = {name.rstrip("/") for name in _named(hops)}
 
     def fault(hop: Hop) -> str:
         sent = hop.sent.get("resource", "")
         if not sent:
             return f"no resource parameter at {hop.place}"
-        return "" if not named or sent.rstrip("/") in named else f"resource is {sent}, another one"
+        right = not named or any(f"{sent.rstrip('/')}/".startswith(f"{name}/") for name in named)
+        return "" if right else f"resource is {sent}, another one"
 
     return each(at(hops, Place.AUTHORIZE, Place.TOKENS), fault)
 

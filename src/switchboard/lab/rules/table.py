@@ -11,6 +11,7 @@ from switchboard.lab.rules.judging import Rule
 from switchboard.lab.rules.stopping import told
 
 _MCP: Final = "https://modelcontextprotocol.io/specification/2025-11-25/basic/authorization"
+_MCP_2025_03: Final = "https://modelcontextprotocol.io/specification/2025-03-26/basic/authorization"
 _RFC: Final = "https://www.rfc-editor.org/rfc/rfc"
 _MCP_2026: Final = "https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization"
 _EXTENSIONS: Final = (
@@ -97,6 +98,26 @@ RULES: Final[Mapping[str, Rule]] = {
         f"{_MCP}#protected-resource-metadata-discovery-requirements",
         going_on.served,
     ),
+    "looks-at-root": Rule(
+        "Where they are not there, they are looked for at the root of the host",
+        f"{_MCP}#protected-resource-metadata-discovery-requirements",
+        going_on.served,
+    ),
+    "falls-back": Rule(
+        "Without resource metadata, the issuer's are looked for at the root of the host",
+        f"{_MCP_2025_03}#authorization-base-url",
+        going_on.falls_back(Place.ISSUER_METADATA, Place.REGISTER, Place.AUTHORIZE),
+    ),
+    "default-endpoints": Rule(
+        "Without metadata, the endpoints are /authorize, /token and /register of the host",
+        f"{_MCP_2025_03}#fallbacks-for-servers-without-metadata-discovery",
+        going_on.falls_back(Place.REGISTER, Place.AUTHORIZE),
+    ),
+    "asks-without-header": Rule(
+        "Where a preflight is refused, metadata are asked for without the header that needs it",
+        "https://fetch.spec.whatwg.org/#http-cors-protocol",
+        going_on.asks_without_header,
+    ),
     "tries-all-addresses": Rule(
         "The issuer's metadata are looked for at all three addresses",
         f"{_MCP}#authorization-server-metadata-discovery",
@@ -119,6 +140,11 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "comes-back": Rule(
         "A token that is refused in mid-session is replaced", f"{_RFC}6750#section-3.1", going_on.comes_back
+    ),
+    "keys-change": Rule(
+        "A token of a key that was replaced is replaced, too",
+        "https://openid.net/specs/openid-connect-core-1_0.html#RotateSigKeys",
+        going_on.comes_back,
     ),
     "steps-up": Rule(
         "Step-up asks for the challenged scopes", f"{_MCP}#step-up-authorization-flow", going_on.steps_up(1)

@@ -19,6 +19,9 @@ from switchboard.lab.scenarios.model import (
 ALWAYS: Final = ("pkce", "resource", "header-only")
 """What holds wherever a client gets a token."""
 
+_BEFORE_RESOURCES: Final = ("pkce", "header-only")
+"""What holds in 2025-03-26, which has no `resource`."""
+
 ELSEWHERE: Final = "https://elsewhere.invalid/"
 
 DISCOVERING: Final[Sequence[Scenario]] = (
@@ -47,6 +50,17 @@ DISCOVERING: Final[Sequence[Scenario]] = (
         "Looks at well-known addresses alone.",
         ("uses-named-metadata", *ALWAYS),
         Behaviour(Discovery(resource_metadata="elsewhere")),
+    ),
+    Scenario(
+        "metadata-at-root",
+        "Metadata at the root of the host alone",
+        "The challenge has no resource_metadata, nor has the well-known address with the endpoint's path; they are at"
+        " /.well-known/oauth-protected-resource, and name the host as the resource.",
+        "Looks there in the end.",
+        "Gives up before, or looks for an issuer at the host.",
+        ("looks-at-root", *ALWAYS),
+        Behaviour(Discovery(challenge="without metadata", at_root="resource metadata")),
+        own_origin=True,
     ),
     Scenario(
         "metadata-redirected",
@@ -83,6 +97,42 @@ DISCOVERING: Final[Sequence[Scenario]] = (
         "Gives up before.",
         ("tries-all-addresses", *ALWAYS),
         Behaviour(Discovery(issuer_metadata=frozenset({APPENDED_OPENID}))),
+    ),
+    Scenario(
+        "fallback-2025-03-26",
+        "An issuer at the root of the host, as of 2025-03-26",
+        "There are no resource metadata. The issuer is the host: its metadata are at"
+        " /.well-known/oauth-authorization-server, and name endpoints elsewhere.",
+        "Takes the endpoints of the metadata; or does not know that revision, and asks for none.",
+        "Keeps the endpoint's path, or takes endpoints that it made up.",
+        ("falls-back", *_BEFORE_RESOURCES),
+        Behaviour(
+            Discovery(
+                challenge="without metadata", at_root="issuer metadata", issuer_metadata=frozenset({INSERTED_OAUTH})
+            )
+        ),
+        spec_version="2025-03-26",
+        own_origin=True,
+    ),
+    Scenario(
+        "fallback-without-metadata",
+        "No metadata at all, as of 2025-03-26",
+        "There are no metadata of any kind; the issuer's endpoints are /authorize, /token and /register of the host.",
+        "Takes those; or does not know that revision, and does not authorize.",
+        "Keeps the endpoint's path, or authorizes without PKCE.",
+        ("default-endpoints", *_BEFORE_RESOURCES),
+        Behaviour(Discovery(challenge="without metadata", at_root="endpoints"), answers=Answers(iss="not advertised")),
+        spec_version="2025-03-26",
+        own_origin=True,
+    ),
+    Scenario(
+        "discovery-cors",
+        "Metadata that pages may ask for without a header alone",
+        "A page may read both metadata documents; a preflight for MCP-Protocol-Version is refused (403).",
+        "In a browser: asks again without the header, if it sent it. A program has no preflights.",
+        "Gives up, or goes on without the metadata.",
+        ("asks-without-header", *ALWAYS),
+        Behaviour(Discovery(preflight="refused")),
     ),
     Scenario(
         "unknown-members",

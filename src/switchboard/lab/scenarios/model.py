@@ -29,6 +29,9 @@ class Discovery:
         pkce: the methods that are advertised; `None` for no such member.
         unknown: whether both documents have members that no specification knows.
         issuers: whether the resource metadata name one issuer, two, or one first and another after a token was revoked.
+        at_root: what is at the root of the host, and nowhere else: the resource metadata; the issuer metadata, without
+            any of the resource; or its endpoints, without any metadata. Empty for a root with nothing.
+        preflight: whether pages may ask for both documents with MCP-Protocol-Version, or without it alone.
     """
 
     challenge: Literal["whole", "without metadata", "without scope"] = "whole"
@@ -40,6 +43,8 @@ class Discovery:
     pkce: tuple[str, ...] | None = ("S256",)
     unknown: bool = False
     issuers: Literal["one", "two", "moves"] = "one"
+    at_root: Literal["", "resource metadata", "issuer metadata", "endpoints"] = ""
+    preflight: Literal["allowed", "refused"] = "allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class Endpoint:
         revoked_after: the tool after whose call the token is not good any more.
         never_good: whether every token is refused.
         cut_after: the tool whose answer is a stream that ends before it has come, with the token.
+        keys_after: the tool after whose call the issuer has another key, and tokens of the one before are not good.
     """
 
     needed: Mapping[str, str] = field(default_factory=dict)
@@ -115,6 +121,7 @@ class Endpoint:
     revoked_after: str = ""
     never_good: bool = False
     cut_after: str = ""
+    keys_after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,7 @@ class Scenario:
     Args:
         expects: what a right client ends with: its calls are served, or it refuses to go on.
         judged: the rules that decide, names of rows of `RULES`; the first is the one it is about.
+        own_origin: whether it is at the lab's own origin, whose root is its, and at no other.
     """
 
     name: str
@@ -145,6 +153,7 @@ class Scenario:
     behaviour: Behaviour = field(default_factory=Behaviour)
     expects: Literal["calls", "refuses"] = "calls"
     spec_version: str = "2025-11-25"
+    own_origin: bool = False
 
     @property
     def rule(self) -> Rule:

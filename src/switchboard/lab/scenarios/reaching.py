@@ -29,6 +29,16 @@ REACHING: Final[Sequence[Scenario]] = (
         Behaviour(endpoint=Endpoint(cut_after="read")),
     ),
     Scenario(
+        "keys-rotated",
+        "Keys that are changed in mid-session",
+        "Access tokens are JWTs of a key at the issuer's jwks_uri. After a call of the tool `read` there is another,"
+        " and tokens of the one before are answered 401 invalid_token.",
+        "Gets a new token, and does not verify it by keys that it kept; it has no need to verify it.",
+        "Refuses the new token, or gives up.",
+        ("keys-change", *ALWAYS),
+        Behaviour(endpoint=Endpoint(keys_after="read")),
+    ),
+    Scenario(
         "never-good",
         "A token that is never good",
         "The endpoint answers every token with 401 invalid_token.",
