@@ -133,6 +133,25 @@ async def test_an_expired_token_is_refreshed_without_a_browser_and_a_revoked_one
     assert opened(tmp_path) == 2
 
 
+async def test_a_client_that_the_issuer_does_not_know_any_more_is_registered_anew(
+    integrated: str, browser: dict[str, str], tmp_path: Path
+) -> None:
+    """As after a restart of a server that keeps everything in memory."""
+    where: dict[str, Any] = {"env": browser, "errors": tmp_path / "errors", "mode": "legacy"}
+    async with connected(integrated, **where) as client:
+        await client.call_tool("echo", {"message": "hi"})
+    before = json.loads(kept(tmp_path).read_text())
+    gone = {"access_token": "nothing", "refresh_token": "nothing"}
+    forgotten = {"client": {**before["client"], "client_id": "c_forgotten"}, "tokens": {**before["tokens"], **gone}}
+    kept(tmp_path).write_text(json.dumps(before | forgotten))
+
+    async with connected(integrated, **where) as client:
+        await client.call_tool("echo", {"message": "hi"})
+
+    assert opened(tmp_path) == 2
+    assert json.loads(kept(tmp_path).read_text())["client"]["client_id"] not in ("c_forgotten", before["client"])
+
+
 async def test_processes_that_start_together_sign_in_once(
     integrated: str, browser: dict[str, str], tmp_path: Path
 ) -> None:

@@ -24,10 +24,21 @@ from pydantic import AnyUrl, ValidationError
 from switchboard.cli.connect.callback import HOST, PATH, SIGN_IN_S, SignInFailed, free_port, listening
 from switchboard.cli.connect.token_store import TokenFile
 
+UNKNOWN_CLIENT: Final = (400, 401)
+"""How an authorization endpoint answers, where it cannot tell the client (RFC 6749 §4.1.2.1)."""
+
+
+class _NotTried(Exception):
+    """A person would be sent to an address for a client that an earlier start registered."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
 
 class SignIn(OAuthClientProvider):
     """The SDK's provider, with what it leaves open: it keeps everything across starts, lets requests run side by side,
-    and takes turns with other processes of the same server.
+    takes turns with other processes of the same server, and registers anew where its registration was forgotten.
 
     Args:
         say: tells the person at the terminal.
@@ -41,6 +52,8 @@ class SignIn(OAuthClientProvider):
         self._stack = AsyncExitStack()
         self._brought: asyncio.Future[AuthorizationCodeResult]
         self._one_at_a_time = anyio.Lock()
+        self._registered_before: str | None = None
+        """The client that an earlier start registered, until it was seen that the issuer still knows it."""
         kept = _Kept(token_file)
         self._port = free_port()
         metadata = OAuthClientMetadata(
@@ -65,18 +78,24 @@ class SignIn(OAuthClientProvider):
             self._load()
             if used is not None and self._token() == used:
                 self.context.token_expiry_time = 1.0  # it was refused: refresh it, whatever the clock says
-            flow = super().async_auth_flow(request)
-            try:
-                outgoing = await anext(flow)
-                while True:
-                    response = yield outgoing
+            while True:
+                flow = super().async_auth_flow(request)
+                try:
+                    outgoing = await anext(flow)
+                    while True:
+                        response = yield outgoing
+                        self._remember()
+                        outgoing = await flow.asend(response)
+                except StopAsyncIteration:
+                    return
+                except _NotTried as not_tried:
+                    answer = yield httpx2.Request("GET", not_tried.address)
+                    self._registered_before = None
+                    if answer.status_code in UNKNOWN_CLIENT:
+                        self.context.client_info = None
+                finally:
+                    await flow.aclose()
                     self._remember()
-                    outgoing = await flow.asend(response)
-            except StopAsyncIteration:
-                return
-            finally:
-                await flow.aclose()
-                self._remember()
 
     def _token(self) -> str | None:
         tokens = self.context.current_tokens
@@ -91,6 +110,7 @@ class SignIn(OAuthClientProvider):
         context.current_tokens = kept.get("tokens")
         context.token_expiry_time = kept.get("until")
         context.client_info = kept.get("client")
+        self._registered_before = context.client_info.client_id if context.client_info is not None else None
         if registered := _called_back(context.client_info):
             self._port, context.client_metadata.redirect_uris = registered.port or self._port, [registered]
         context.oauth_metadata = kept.get("issuer") or context.oauth_metadata
@@ -117,6 +137,7 @@ class SignIn(OAuthClientProvider):
         Raises:
             SignInFailed: the issuer does not say that it can do PKCE with S256 (MCP 2025-11-25, Authorization Code
                 Protection: a client must not go on).
+            _NotTried: the issuer may have forgotten the client, which a person would be told in the browser alone.
         """
         issuer = self.context.oauth_metadata
         if issuer is not None and "S256" not in (issuer.code_challenge_methods_supported or ()):
@@ -124,6 +145,9 @@ class SignIn(OAuthClientProvider):
                 f"{issuer.issuer} does not offer PKCE with S256 (code_challenge_methods_supported), without which codes"
                 " can be stolen: its operator has to turn it on"
             )
+        client = self.context.client_info
+        if client is not None and client.client_id == self._registered_before:
+            raise _NotTried(address)
         self._brought = await self._stack.enter_async_context(listening(self._port))
         opened = self._browser and await anyio.to_thread.run_sync(webbrowser.open, address, abandon_on_cancel=True)
         self._say(f"{'the browser was opened to sign in' if opened else 'to sign in, open'}: {address}")
