@@ -356,6 +356,7 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
     return Administration(
         state=rooms.state,
         watched=rooms.watched,
+        fresh=rooms.catalog.fresh,
         catalog=rooms.catalog.current,
         absent=lambda name: rooms.catalog.absent(name),  # it is set anew when servers come and go
         lacking=_lacking,
@@ -370,6 +371,7 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         audit=rooms.credentials.audit,
         verify_audit=partial(verify, rooms.state, settings.key_ring),
         check_plugin=rooms.servers.plugins.check,
+        try_server=rooms.servers.tried,
         registry=Registry(settings.mcp_registry_url),
         tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
         mcp_url=settings.mcp_url,

@@ -23,7 +23,7 @@ from switchboard import __version__, log
 from switchboard.account.connect_links import ConnectLinks
 from switchboard.aio import background
 from switchboard.audit import AuditLog
-from switchboard.backend_configs import CredentialsOfServers
+from switchboard.backend_configs import CredentialsOfServers, connected
 from switchboard.backends import Backend, BackendProvider, Watchdog
 from switchboard.backends.caller import RequestClient
 from switchboard.backends.connections.roots_changes import tell_roots_changed
@@ -39,7 +39,6 @@ from switchboard.gateway import (
     Gateway,
     LiveCatalog,
     NoFastPath,
-    Provider,
     SelectedCatalog,
     build_gateway,
     initialization_options,
@@ -268,7 +267,8 @@ async def _offer(
     )
     selected = SelectedCatalog(catalog, configuration.presets, configuration.tool_search)
     context = SourceContext(settings.cache_dir, os.environ, (settings.config_file or Path()).parent)
-    connect = partial(_connected, provider)
+    connect = partial(connected, provider)
+    alone = partial(BackendProvider, watchdog=provider.keywords["watchdog"], info=provider.keywords["info"])
     authorized = CredentialsOfServers(
         credentials.outbound,
         credentials.vault,
@@ -277,7 +277,7 @@ async def _offer(
         credentials.own_issuer if settings.auth_mode == "integrated" else None,
         worker.state.clock,
     )
-    servers = Servers(catalog, selected, context, connect, configuration, plugins, authorized, fixed=fixed)
+    servers = Servers(catalog, selected, context, connect, configuration, plugins, authorized, alone, fixed=fixed)
     credentials.notices.on_change(servers.account_changed)
     return _Offer(watched, catalog, selected, servers, CacheWatch(settings.cache_dir, lambda: servers.installs))
 
@@ -334,7 +334,7 @@ def _running(
     yield offer.servers.running(offer.watched)
     if settings.plugins_reload:
         yield background(follow_folder(offer.servers.plugins.sources, offer.watched.look, offer.servers.reload))
-    control = WorkerControl(tell, offer.servers.restart, offer.servers.reload, leave)
+    control = WorkerControl(tell, offer.servers.restart, offer.servers.reload, offer.servers.connections, leave)
     yield answering(worker.peers, control)
     yield telling_of_streams(worker.peers, worker.streams)
     if not settings.redis_url:
@@ -382,11 +382,6 @@ def _endpoints(settings: Settings, worker: _Worker, offer: _Offer, service: _Ser
     websocket = WebSocketEndpoint(one_stream, settings.max_body_bytes, scopes)
     transports = (mcp, websocket, http_sse.stream, http_sse.message)
     return Endpoints(*(Selecting(each, offer.selected.serving) for each in transports))
-
-
-def _connected(provider: Callable[..., BackendProvider], backend: Backend, before: Provider | None) -> Provider:
-    """A provider that offers what its predecessor did until it was asked itself: nothing is missing in between."""
-    return provider(backend, last=before.last_offer() if isinstance(before, BackendProvider) else None)
 
 
 def _tell(streams: OpenStreams, digest: str, event: ServerEvent) -> None:

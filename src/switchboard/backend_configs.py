@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from switchboard.backends import Backend, Bounds, Http, Patience, Sse, Stdio
+from switchboard.backends import Backend, BackendProvider, Bounds, Http, Patience, Sse, Stdio
 from switchboard.common.fetch.guarded_transport import origin_of
 from switchboard.config import Auth, OAuthClient, PluginSection, ServerSection, ServiceAuth
 from switchboard.config.model import digest
 from switchboard.errors import ConfigurationError, CredentialUnavailable
+from switchboard.gateway import Provider
 from switchboard.identity import Caller
 from switchboard.outbound_auth.client import OAuthClient as Client
 from switchboard.outbound_auth.connectables import Connectable, Connectables
@@ -45,6 +46,11 @@ def plugin_key(section: PluginSection) -> str:
 def server_key(section: ServerSection) -> str:
     """Equal for sections that make the same server, however it is shown."""
     return digest(section.model_copy(update=UNSHOWN))
+
+
+def connected(provider: Callable[..., BackendProvider], backend: Backend, before: Provider | None) -> Provider:
+    """A provider that offers what its predecessor did until it was asked itself: nothing is missing in between."""
+    return provider(backend, last=before.last_offer() if isinstance(before, BackendProvider) else None)
 
 
 def backend(

@@ -23,7 +23,10 @@ from mcp_types import INTERNAL_ERROR
 from switchboard.aio import Start, background
 from switchboard.backend_configs import CredentialsOfServers, backend, server_key
 from switchboard.backends import Backend, BackendProvider, errors
+from switchboard.backends.health import Health
+from switchboard.backends.offer.offer import BackendOffer
 from switchboard.backends.offer.personal_offers import CONNECT
+from switchboard.backends.trial import tried
 from switchboard.catalog import Catalog, shapes
 from switchboard.config import Configuration, ServerSection, provider_name
 from switchboard.config.watching import WatchedConfiguration
@@ -43,6 +46,9 @@ LISTS: Final = "/lists"
 Phase = Literal["preparing", "running", "failed", "disabled"]
 
 FIRST_PAUSE_S: Final = 5.0
+MOST_TOLD: Final = 100
+"""Connections to a server that are told of at once."""
+
 LONGEST_PAUSE_S: Final = 300.0
 """Between attempts to prepare a server that failed."""
 
@@ -76,6 +82,7 @@ class Servers:
         configuration: Configuration,
         plugins: ConfiguredPlugins,
         credentials: CredentialsOfServers,
+        alone: Callable[[Backend], BackendProvider],
         *,
         fixed: tuple[Provider, ...] = (),
     ) -> None:
@@ -85,6 +92,7 @@ class Servers:
             connect: makes the provider of a backend, which may take the place of another.
             plugins: those of this configuration.
             credentials: makes what the requests to a backend carry.
+            alone: makes the provider of a backend that is only tried.
             fixed: providers that no configuration speaks of.
         """
         self._live = live
@@ -94,6 +102,7 @@ class Servers:
         self._context = context
         self._connect = connect
         self._credentials = credentials
+        self._alone = alone
         self._fixed = fixed
         self._configuration = configuration
         self.plugins = plugins
@@ -158,6 +167,20 @@ class Servers:
                 *_refused(self._configuration, self._live.current()),
             ],
         }
+
+    async def tried(self, name: str, section: ServerSection, seconds: float) -> tuple[Health, BackendOffer]:
+        """Start or reach a server that is of no configuration, with no credential, to see whether it answers.
+
+        Raises:
+            SwitchboardError: it cannot be started.
+        """
+        launch = None if section.source == "url" else await prepare(name, section, self._context)
+        return await tried(self._alone(backend(name, section, launch)), seconds)
+
+    def connections(self, name: str) -> list[dict[str, Any]]:
+        """What this worker has open to a server, as documents; see `Connection.tell`."""
+        provider = self._servers[name].provider if name in self._servers else None
+        return provider.pool.tell(MOST_TOLD) if isinstance(provider, BackendProvider) else []
 
     def absent(self, exposed: str) -> MCPError | None:
         """Why a tool of a plugin that failed, or of a server that has offered nothing yet, is unknown; else `None`."""

@@ -48,11 +48,16 @@ class WorkerControl:
     """Starts a server anew; whether there is one of that name."""
     reload: Reload
     """Makes plugins anew; whether there is one of these names. Raises ConfigurationError."""
+    connections: Callable[[str], list[dict[str, Any]]]
+    """What is open to a server of that name."""
     leave: Callable[[], None]
     """Has this worker leave, as on SIGTERM."""
 
     async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what is asked for, and say how everything is doing then."""
+        """Do what is asked for, and say how everything is doing then; or tell of the connections to a server."""
+        server = question.get("connections")
+        if isinstance(server, str):
+            return {"connections": self.connections(server)}
         restart, reload = question.get("restart"), question.get("reload")
         done = self.restart(restart) if isinstance(restart, str) and restart else None
         refused = ""

@@ -82,7 +82,8 @@ async def test_a_worker_is_not_asked_in_a_folder_that_others_reach(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     folder = socket_file(45_104).parent
-    async with answering_here(45_104, WorkerControl(lambda: {"said": "by whoever answers"}, bool, told, lambda: None)):
+    control = WorkerControl(lambda: {"said": "by whoever answers"}, bool, told, lambda _name: [], lambda: None)
+    async with answering_here(45_104, control):
         assert [answer["said"] for answer in await ask_here(45_104)] == ["by whoever answers"]
         folder.chmod(0o777)
         assert await ask_here(45_104) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from playwright.async_api import Browser, Page, expect
 
 from switchboard.console.console import PAGES
 from tests.admin.conftest import Fleet
+from tests.backends.conftest import SERVERS
 from tests.chromium import AUDIT, GOOD
 from tools.messages import ACCEPT, INITIALIZE, request
 
@@ -69,6 +72,18 @@ async def test_a_server_is_added_changed_switched_and_removed_for_the_whole_flee
     await row.fill('{"command": "cat", "enabled": "sometimes"}')
     await page.get_by_role("button", name="Check first").click()
     await expect(page.get_by_role("alert")).to_contain_text("enabled")
+    await row.fill('{"command": "no-such-program", "enabled": false}')
+    await page.get_by_role("button", name="Check first").click()
+    await expect(page.get_by_role("alert")).to_contain_text("This would be valid, but the server does not answer")
+    child = {"command": sys.executable, "args": ["-S", str(SERVERS / "raw.py")], "era": "handshake", "enabled": False}
+    await row.fill(json.dumps(child))
+    await page.get_by_role("button", name="Check first").click()
+    await expect(page.get_by_text("and the server answers: 6 tools, 0 resources, 0 prompts")).to_be_visible()
+    assert (await fleet.b.get("/servers/kitten")).status_code == 404
+    await page.get_by_label("Name").fill("off")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    await expect(page.get_by_role("alert")).to_contain_text("There is a server off already: choose another name")
+    await page.get_by_label("Name").fill("kitten")
     await row.fill('{"command": "cat", "enabled": false}')
     await page.get_by_role("button", name="Add", exact=True).click()
     await page.get_by_role("button", name="Enable kitten").wait_for()
@@ -98,7 +113,7 @@ async def test_a_server_is_added_changed_switched_and_removed_for_the_whole_flee
     await page.get_by_role("button", name="Remove", exact=True).click()
     await expect(page.get_by_role("row", name="kitten")).to_have_count(0)
     assert (await fleet.b.get("/servers/kitten")).status_code == 404
-    assert [each for each in console.complaints if "412" not in each] == []
+    assert [each for each in console.complaints if not {"412", "428"} & set(each.split())] == []
 
 
 async def test_a_tool_is_tried_with_a_form_made_from_its_schema(console: Console) -> None:

@@ -170,7 +170,11 @@ async def test_what_a_dead_worker_left_is_replaced_and_a_living_one_is_not(own_r
 
     def tell(name: str) -> WorkerControl:
         return WorkerControl(
-            lambda: {"worker": name, "servers": []}, lambda _name: True, nothing_reloaded, lambda: None
+            lambda: {"worker": name, "servers": []},
+            lambda _name: True,
+            nothing_reloaded,
+            lambda _name: [],
+            lambda: None,
         )
 
     async with answering_here(45_003, tell("first")):
@@ -192,5 +196,5 @@ async def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkey
     (tmp_path / "switchboard").mkdir()
     (tmp_path / "switchboard").chmod(0o777)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    async with answering_here(45_004, WorkerControl(dict, bool, nothing_reloaded, lambda: None)):
+    async with answering_here(45_004, WorkerControl(dict, bool, nothing_reloaded, lambda _name: [], lambda: None)):
         assert await ask_here(45_004) == []

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from switchboard.audit import AuditLog
 from switchboard.audit.reading import Verification
 from switchboard.catalog import Catalog
-from switchboard.config import PluginSection
+from switchboard.config import PluginSection, ServerSection
 from switchboard.config.watching import WatchedConfiguration
 from switchboard.identity import Principal
 from switchboard.identity.scopes import missing
@@ -38,9 +38,37 @@ class AskWorkers(Protocol):
         """By worker, what it answered; `None` for one that has a heartbeat and did not answer in time.
 
         Args:
-            question: `{"restart": SERVER}`, `{"drain": True}`, or nothing.
+            question: `{"restart": SERVER}`, `{"connections": SERVER}`, `{"drain": True}`, or nothing.
             workers: which; every living one if none is named.
         """
+        ...
+
+
+class Condition(Protocol):
+    """How a server is doing."""
+
+    @property
+    def condition(self) -> Literal["starting", "ready", "failing"]: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Offered(Protocol):
+    """What it offers."""
+
+    @property
+    def tools(self) -> Sequence[object]: ...
+    @property
+    def resources(self) -> Sequence[object]: ...
+    @property
+    def prompts(self) -> Sequence[object]: ...
+
+
+class TryServer(Protocol):
+    """Starts or reaches a server that is of no configuration. Raises SwitchboardError if it cannot be started."""
+
+    async def __call__(self, name: str, section: ServerSection, seconds: float) -> tuple[Condition, Offered]:
+        """How it is doing, after so many seconds at most, and what it offers."""
         ...
 
 
@@ -79,6 +107,9 @@ class Administration:
 
     state: State
     watched: WatchedConfiguration
+    fresh: Callable[[], Awaitable[Catalog]]
+    """As `catalog`, with every change announced so far: a worker that no client asks has not looked at them yet."""
+
     catalog: Callable[[], Catalog]
     """All that is offered, as this worker has it."""
 
@@ -114,6 +145,7 @@ class Administration:
     check_plugin: Callable[[str, PluginSection], None]
     """Has this worker's plugin of a name look at a section for it; raises ConfigurationError if it refuses that."""
 
+    try_server: TryServer
     registry: Registry
     """Of MCP servers, for what could be added."""
 

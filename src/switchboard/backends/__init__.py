@@ -11,7 +11,8 @@ for the whole fleet. A call goes down this list:
 
 Beside them: `config` says what a backend is, `caller` is the client whose call is served, `envelope` has what each leg
 of the way writes anew, `errors` what can go wrong. `offer/` finds out what a backend offers, over the
-`gateway_connection`; `health` says how it is doing; `session_reaper` ends what a client's session leaves behind.
+`gateway_connection`; `health` says how it is doing; `session_reaper` ends what a client's session leaves behind;
+`trial` tries a backend that is not served.
 
 What it needs of the rooms above comes as Protocols.
 

@@ -121,11 +121,7 @@ class Overlay:
             ConfigurationError, StateUnavailable: as `change`.
         """
 
-        def made(before: Layered) -> Layered:
-            emptied = composed(before, _at(place, None))
-            return replace(composed(emptied, _at(place, value)), revision=before.revision + 1)
-
-        return await self._replace(made, check, who)
+        return await self._replace(lambda before: replaced(before, place, value), check, who)
 
     async def forget(self, place: tuple[str, ...], check: Check = _unchecked, *, who: str = "") -> Layered:
         """Take away what the overlay itself says at `place`, so that the lower layers' word counts again.
@@ -212,6 +208,12 @@ def _composed(removed: Document, stated: Document, patch: Document) -> tuple[dic
             if inner and not gone:
                 removed[key] = inner
     return removed, stated
+
+
+def replaced(before: Layered, place: tuple[str, ...], value: object) -> Layered:
+    """With nothing but `value` at `place`, whatever lower layers say there."""
+    emptied = composed(before, _at(place, None))
+    return replace(composed(emptied, _at(place, value)), revision=before.revision + 1)
 
 
 def forgotten(before: Layered, place: tuple[str, ...]) -> Layered:

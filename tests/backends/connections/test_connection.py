@@ -20,6 +20,7 @@ class ExitedChild:
 
     direct = resumed = None
     resumable = replaces = False
+    process = None
     stderr_tail = ("no such disk",)
 
     def __init__(self) -> None:

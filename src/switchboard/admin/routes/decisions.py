@@ -56,6 +56,7 @@ def routes(administration: Administration) -> APIRouter:
         """Whether a person's call of a tool would come through, and what decides it, step by step."""
         found = (await changes.written()).configuration
         principal = Principal(administration.issuer if issuer is None else issuer, subject, "", frozenset(scope))
+        await administration.fresh()
         with serving(Caller(principal)):
             deciding = _Deciding(administration, found, principal, name, Wish(preset, tags))
             steps = [*deciding.until_scopes()]

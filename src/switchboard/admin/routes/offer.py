@@ -70,7 +70,7 @@ def routes(administration: Administration) -> APIRouter:
         provider: Annotated[str, Query(max_length=200, description="Only those of this plugin or server.")] = "",
     ) -> Page[Tool]:
         """The tools of all plugins and servers, by name."""
-        entries = administration.catalog().tools.entries
+        entries = (await administration.fresh()).tools.entries
         names = sorted(
             name
             for name, entry in entries.items()
@@ -82,7 +82,7 @@ def routes(administration: Administration) -> APIRouter:
     @router.get("/tools/{name}")
     async def get_tool(name: str) -> ToolDefinition:
         """One tool, with its schemas."""
-        entry = administration.catalog().tools.find(name)
+        entry = (await administration.fresh()).tools.find(name)
         if entry is None:
             raise not_found("tool", name)
         found = (await changes.written()).configuration

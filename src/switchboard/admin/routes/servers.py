@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,11 +17,19 @@ from switchboard.admin.changes import Changes, IfMatch
 from switchboard.admin.paging import Cursor, Limit, Page, cut
 from switchboard.admin.problems import not_found
 from switchboard.common.problem_details import Problem
-from switchboard.config import ServerSection, provider_name
+from switchboard.config import ServerSection, SourceKind, provider_name
 from switchboard.config.layers import value_at
+from switchboard.config.overlay import replaced
 from switchboard.config.watching import Written
+from switchboard.errors import ConfigurationError, SwitchboardError
 
 SECTION = "mcpServers"
+
+TRIED: Final[frozenset[SourceKind]] = frozenset({"url", "command"})
+"""The sources whose servers can be tried: nothing has to be installed."""
+
+TRIED_S: Final = 20.0
+"""How long a server that is tried has to answer."""
 
 
 class OnWorker(BaseModel):
@@ -62,6 +71,35 @@ class Lines(BaseModel):
     """Its last lines of standard error."""
 
 
+class OpenConnection(BaseModel):
+    """One connection of a worker to a server: a child process, or a session there."""
+
+    worker: str
+    process: int | None = None
+    """The id of the child, on the worker's machine; none of a server that is reached over HTTP."""
+    open: bool
+    """False while it starts or ends."""
+    kind: Literal["", "gateway", "session", "user", "shared"]
+    """For whom it is: the gateway, which asks what there is, one session, one person, or everybody."""
+    session: str = ""
+    """The client's session that it ends with."""
+    issuer: str = ""
+    subject: str = ""
+    """The person whose it is."""
+    calls: int
+    """Calls that run on it."""
+    idle_s: int
+    """For how long nobody has used it."""
+
+
+class OpenConnections(BaseModel):
+    """Of each worker the hundred busiest at most."""
+
+    items: list[OpenConnection]
+    silent: list[str] = []
+    """Workers that have a heartbeat, and did not answer."""
+
+
 class ServerLog(BaseModel):
     """By worker."""
 
@@ -72,6 +110,19 @@ class Restarted(BaseModel):
     """Where it was started anew."""
 
     workers: list[str]
+
+
+class Trial(BaseModel):
+    """Whether a row could come into force, and whether the server answers."""
+
+    valid: bool
+    reasons: list[str] = []
+    """Why it is not valid, or why the server does not answer."""
+    outcome: Literal["answers", "fails", "not tried"] = "not tried"
+    """Not tried is what has to be installed first, or needs a credential."""
+    tools: int = 0
+    resources: int = 0
+    prompts: int = 0
 
 
 class Switch(BaseModel):
@@ -146,6 +197,30 @@ class ServerRoutes:
         place = (SECTION, _called(name, await self._changes.written()))
         await self._changes.remove(place, if_match, "server.removed")
 
+    async def check_server(self, name: str, row: Row) -> Trial:
+        """Whether a row could stand under this name, and whether its server answers: it is started or reached by this
+        worker for that alone, with no credential. Nothing is changed."""
+        without_placeholders(row)
+        before = await self._overlay.read()
+        try:
+            after = self._changes.check(self._changes.under(before), replaced(before, (SECTION, name), row))
+            section = after.configuration.servers.get(name)
+            if section is None:  # as little valid as what stands there now
+                return Trial(valid=False, reasons=after.configuration.broken[name].reason.splitlines())
+            if section.source not in TRIED or section.auth.strategy != "none":
+                return Trial(valid=True)
+        except ConfigurationError as error:
+            return Trial(valid=False, reasons=str(error).splitlines())
+        try:
+            found, offer = await self._administration.try_server(name, section, min(section.start_timeout, TRIED_S))
+        except SwitchboardError as error:
+            return Trial(valid=True, outcome="fails", reasons=str(error).splitlines())
+        if found.condition != "ready":
+            why = found.reason or f"it has not answered within {min(section.start_timeout, TRIED_S):g} s"
+            return Trial(valid=True, outcome="fails", reasons=why.splitlines())
+        counts = {"tools": len(offer.tools), "resources": len(offer.resources), "prompts": len(offer.prompts)}
+        return Trial(valid=True, outcome="answers", **counts)
+
     async def enable_server(self, name: str, response: Response) -> ConfiguredServer:
         """Start a server that was switched off, on every worker."""
         return await self._switched(name, response, enabled=True)
@@ -188,6 +263,19 @@ class ServerRoutes:
         }
         return ServerLog(workers=lines)
 
+    async def server_connections(self, name: str) -> OpenConnections:
+        """What each worker has open to a server: its child processes, or sessions at it, each with whose it is."""
+        called = provider_name(_called(name, await self._changes.written()))
+        answers = await self._administration.ask_workers({"connections": called})
+        return OpenConnections(
+            items=[
+                _connection(worker, each)
+                for worker, answer in sorted(answers.items())
+                for each in (answer or {}).get("connections", ())
+            ],
+            silent=sorted(worker for worker, answer in answers.items() if answer is None),
+        )
+
     async def _told(self) -> Mapping[str, Told | None]:
         return await self._administration.ask_workers({})
 
@@ -212,9 +300,11 @@ def routes(administration: Administration) -> APIRouter:
     router.get("/{name}")(served.get_server)
     router.put("/{name}")(served.put_server)
     router.delete("/{name}", status_code=204)(served.delete_server)
+    router.post("/{name}/check")(served.check_server)
     router.post("/{name}/enable")(served.enable_server)
     router.post("/{name}/disable")(served.disable_server)
     router.post("/{name}/restart")(served.restart_server)
+    router.get("/{name}/connections")(served.server_connections)
     router.get("/{name}/logs")(served.server_logs)
     return router
 
@@ -247,6 +337,13 @@ def _words(name: str, section: ServerSection | None) -> str:
 def _of(called: str, answer: Told | None) -> Mapping[str, Any] | None:
     """A server's part of what a worker told."""
     return next((row for row in (answer or {}).get("servers", ()) if row["name"] == called), None)
+
+
+def _connection(worker: str, told: Told) -> OpenConnection:
+    issuer, subject = json.loads(told["person"]) if told["person"] else ("", "")
+    return OpenConnection(
+        worker=worker, issuer=issuer, subject=subject, **{key: told[key] for key in told if key != "person"}
+    )
 
 
 def _server(name: str, written: Written, answers: Mapping[str, Told | None]) -> ConfiguredServer:

@@ -120,6 +120,21 @@ class Connection:
         """What its child wrote to standard error last; nothing where there is no child."""
         return () if self._transport is None else self._transport.stderr_tail
 
+    def tell(self) -> dict[str, Any]:
+        """What operators are told of it: its process, whose it is, and how busy it is. Nothing of it is secret."""
+        key = self.key
+        kind = "" if key is None else "gateway" if key.owner == GATEWAY else key.kind
+        idle = asyncio.get_running_loop().time() - self.last_used if self.idle else 0.0
+        return {
+            "process": None if self._transport is None else self._transport.process,
+            "open": self.was_open and not self.over,
+            "kind": kind,
+            "session": (key.sid if key is not None else None) or "",
+            "person": key.user if key is not None else "",
+            "calls": len(self.calls),
+            "idle_s": int(idle),
+        }
+
     @property
     def over(self) -> bool:
         """Whether it takes no more calls."""

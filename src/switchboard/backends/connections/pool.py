@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import structlog
@@ -70,6 +70,11 @@ class ConnectionPool:
     def open(self) -> tuple[Connection, ...]:
         """Those that take calls."""
         return tuple(connection for connection in self._all if not connection.over)
+
+    def tell(self, most: int) -> list[dict[str, Any]]:
+        """What operators are told of its connections, at most so many, the busiest first."""
+        told = sorted((each.tell() for each in self._all), key=lambda each: (-each["calls"], each["idle_s"]))
+        return told[:most]
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:

@@ -61,6 +61,11 @@ class Transport(Protocol):
         ...
 
     @property
+    def process(self) -> int | None:
+        """The id of its process, if it has one."""
+        ...
+
+    @property
     def stderr_tail(self) -> tuple[str, ...]:
         """The last lines of its standard error, if it has one."""
         ...

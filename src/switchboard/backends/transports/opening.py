@@ -82,6 +82,11 @@ class OpenChild:
         return f"it {self.child.exit_reason}" if self.child.output_over or self.child.returncode is not None else ""
 
     @property
+    def process(self) -> int:
+        """The child's."""
+        return self.child.pid
+
+    @property
     def stderr_tail(self) -> tuple[str, ...]:
         """The child's."""
         return self.child.stderr.lines
@@ -131,6 +136,11 @@ class OpenHttp:
     def replaces(self) -> bool:
         """Whether its session takes the place of one that is over."""
         return self.store is not None and self.store.lost
+
+    @property
+    def process(self) -> None:
+        """None: it runs elsewhere."""
+        return None
 
     @property
     def stderr_tail(self) -> tuple[str, ...]:

@@ -1,15 +1,10 @@
 // Fleet: workers as columns, what each holds as rows, live.
 import { ago, api, base, button, confirmed, h, renew, say, state, svg } from "./console.js";
+import { held, number, total } from "./held.js";
 
 const STATES = { serving: "good", draining: "late", left: "plain", silent: "bad", dead: "bad" };
-const SERVER_STATES = { running: "good", healthy: "good", disabled: "plain", failed: "bad" };
-export const kindOf = (word) => SERVER_STATES[word] ?? (/open|down|fail|dead|unhealthy/.test(word) ? "bad" : "late"); // of a server's state
 const TOLD_MS = 60000; // how long a worker that is gone is shown as that
 const LATE_MS = 7000; // without an event for so long, what is shown is old
-const ROWS = 40;
-
-const number = (value, digits = 0) => value === null || value === undefined ? "—" : value.toLocaleString(undefined, { maximumFractionDigits: digits });
-const total = (workers, name) => workers.reduce((sum, each) => sum + (each[name] ?? 0), 0);
 
 // A line of what `read` gives of each point of the history; points with errors are marked below it.
 function chart(history, read, title) {
@@ -51,42 +46,12 @@ function card(worker) {
     h("div", { class: "spread small soft" }, worker.uptime_s === undefined ? "" : `${worker.version} · up ${ago(worker.uptime_s)}`, gone ? "" : drain));
 }
 
-// Of each worker how much of the fleet's streams and requests it holds.
-const share = (worker, name, all) => h("td", {}, h("span", { class: "share" }, h("span", { class: "mono" }, number(worker[name])),
-  svg("svg", { class: "bar", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { width: all ? (100 * (worker[name] ?? 0)) / all : 0, height: 6, rx: 2 }))));
-
-function child(worker, name) {
-  const word = worker.servers?.[name];
-  const held = worker.connections?.[name];
-  return h("td", {}, word ? [state(word, kindOf(word)), held ? h("div", { class: "small soft" }, `${held} connection${held === 1 ? "" : "s"}`) : ""] : "—");
-}
-
-// What somebody has to look at comes first.
-function troubled(workers, name) {
-  const kinds = workers.map((each) => each.servers?.[name]).filter(Boolean).map(kindOf);
-  return kinds.includes("bad") ? 0 : kinds.includes("late") ? 1 : kinds.includes("good") ? 2 : 3;
-}
-
-function held(workers, wanted) {
-  const names = [...new Set(workers.flatMap((each) => Object.keys(each.servers ?? {})))].filter((name) => name.includes(wanted));
-  const rows = names.map((name) => [troubled(workers, name), name]).sort(([a, x], [b, y]) => a - b || x.localeCompare(y)).map(([, name]) => name);
-  const caption = rows.length > ROWS ? `The first ${ROWS} of ${rows.length} servers, those in trouble first: search for others` : "Streams, running requests, and each server with its connections, by worker";
-  return h("div", { class: "scroll", role: "region", "aria-label": "What each worker holds", tabindex: 0 }, h("table", {},
-    h("caption", {}, caption),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Held"), workers.map((each) => h("th", { scope: "col", class: "mono" }, each.id)))),
-    h("tbody", {},
-      [["streams", "Streams"], ["requests", "Running requests"]].map(([name, title]) => h("tr", {}, h("th", { scope: "row" }, title), workers.map((each) => share(each, name, total(workers, name))))),
-      rows.slice(0, ROWS).map((name) => h("tr", {}, h("th", { scope: "row" }, name), workers.map((each) => child(each, name)))))),
-  !names.length && h("p", { class: "soft none" }, wanted ? "No server is called like that." : ["No servers are configured. ", h("a", { href: `${base}/servers` }, "Add one"), "."]));
-}
-
 export default async function open(view) {
   const cards = h("div", { class: "cards" });
-  const grid = h("div", {});
+  const rows = held();
   const sums = h("p", { class: "soft", id: "sums" });
   const old = h("p", { class: "note bad", role: "alert", hidden: true });
-  const search = h("input", { type: "search", placeholder: "Name of a server" });
-  view.append(old, sums, cards, h("h2", {}, "What each worker holds"), h("div", { class: "tools" }, h("label", {}, h("span", {}, "Search servers"), search)), grid);
+  view.append(old, sums, cards, rows.element);
   const seen = new Map(); // every worker that was shown, so that one that died is seen to be dead
   let sessions = null;
   let fleet = { items: [], left: [] };
@@ -99,7 +64,7 @@ export default async function open(view) {
     const gone = [...seen.values()].filter((each) => !now.has(each.id) && (left.has(each.id) || (each.state !== "left" && Date.now() - each.at < TOLD_MS)))
       .map((each) => ({ ...each, state: left.has(each.id) ? "left" : "dead", streams: 0, requests: 0, rates: {} }));
     renew(cards, ...[...fleet.items, ...gone].map(card));
-    renew(grid, held(fleet.items, search.value.trim()));
+    rows.take(fleet.items);
     const rate = fleet.items.reduce((sum, each) => sum + (each.rates?.per_second ?? 0), 0);
     const parts = [[fleet.items.length, "worker"], [sessions, "session"], [total(fleet.items, "streams"), "stream"]].map(([many, word]) => `${number(many)} ${word}${many === 1 ? "" : "s"}`);
     sums.textContent = `${parts.join(" · ")} · ${number(rate, 1)} requests a second`;
@@ -115,7 +80,6 @@ export default async function open(view) {
 
   await count();
   take(await api("/workers"));
-  search.addEventListener("input", show);
   let events;
   function watch() {
     events = new EventSource(`${base}/events`);

@@ -1,5 +1,5 @@
 // The row of a server as it is written: checked, added, changed.
-import { api, button, changing, closing, field, h, id, nowIs, parsed, say } from "./console.js";
+import { api, button, changing, closing, field, h, id, many, nowIs, parsed, say } from "./console.js";
 
 // The fields in which a row is written, checked and put: of `server`, or of a new one that begins as `start` {name, row}.
 export function editor(server, start, reload, close) {
@@ -12,12 +12,16 @@ export function editor(server, start, reload, close) {
     return name.value.trim();
   };
   const check = attempt(async () => {
-    const found = await api("/configuration/check", { method: "POST", body: { mcpServers: { [named()]: parsed(row.value) } } });
+    const found = await api(`/servers/${id(named())}/check`, { method: "POST", body: parsed(row.value) });
     if (!found.valid) throw new Error(found.reasons.join("\n"));
-    say("This would be valid");
+    if (found.outcome === "fails") throw new Error(`This would be valid, but the server does not answer:\n${found.reasons.join("\n")}`);
+    say(found.outcome === "answers" ? `This would be valid, and the server answers: ${many(found.tools, "tool")}, ${many(found.resources, "resource")}, ${many(found.prompts, "prompt")}`
+      : "This would be valid. It was not tried: it has to be installed first, or needs a credential");
   });
   const save = attempt(async (etag) => {
-    await api(`/servers/${id(named())}`, { method: "PUT", body: parsed(row.value), etag });
+    try { await api(`/servers/${id(named())}`, { method: "PUT", body: parsed(row.value), etag }); } catch (error) {
+      throw error.status === 428 ? new Error(`There is a server ${named()} already: choose another name, or change that one.`) : error;
+    }
     close(); say(`${named()} is ${server ? "changed" : "added"} on every worker`); await reload();
   });
   return { row, elements: [

@@ -1,7 +1,7 @@
 // Servers: how each is doing, what it said last, and changes of them.
 import { api, button, closing, dialog, failed, h, id, late, many, paged, removing, say, state, table } from "./console.js";
 import { choosing, confirmedForAll, oneByOne } from "./bulk.js";
-import { kindOf } from "./fleet.js";
+import { kindOf } from "./held.js";
 import { fromRegistry } from "./registry.js";
 import { editor } from "./server_editor.js";
 
