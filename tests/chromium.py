@@ -9,9 +9,14 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+WITHIN_MS: Final = 120_000
+"""How long a page may take for anything on a busy machine: what is not there by then will not come."""
+
+expect.set_options(timeout=WITHIN_MS)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.account.conftest import mcp_token, open_house, provider
 from tests.admin.conftest import FILE, Fleet, api
-from tests.chromium import launched
+from tests.chromium import WITHIN_MS, launched
 from tests.sessions.conftest import serving
 from tools.fleet.children import free_port
 
@@ -57,7 +57,7 @@ async def opening_page(chromium: Browser, port: int) -> AsyncIterator[Page]:
         base_url=base, viewport={"width": 1280, "height": 800}, reduced_motion="reduce"
     )
     opened = await context.new_page()
-    opened.set_default_timeout(8_000)
+    opened.set_default_timeout(WITHIN_MS)
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
     yield opened
@@ -75,5 +75,5 @@ async def page(chromium: Browser, fleet: Fleet) -> AsyncIterator[Page]:
 async def at(page: Page, name: str) -> None:
     """Open a page of the console, and wait until it shows what it is about."""
     await page.goto(name)
-    await expect(page.locator("#page")).to_have_attribute("aria-busy", "false", timeout=30_000)
+    await expect(page.locator("#page")).to_have_attribute("aria-busy", "false")
     await expect(page.locator("#page > .note.bad")).to_have_count(0)

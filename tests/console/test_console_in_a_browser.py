@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 from switchboard.console.console import PAGES
 from tests.admin.conftest import Fleet
 from tests.backends.conftest import SERVERS
-from tests.chromium import AUDIT, GOOD
+from tests.chromium import AUDIT, GOOD, WITHIN_MS
 from tools.messages import ACCEPT, INITIALIZE, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -43,7 +43,7 @@ class Console:
 @pytest_asyncio.fixture(loop_scope="module")
 async def console(chromium: Browser, fleet: Fleet) -> AsyncIterator[Console]:
     context = await chromium.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(WITHIN_MS)
     yield Console(await context.new_page(), f"http://localhost:{fleet.workers[0].port}")
     await context.close()
 

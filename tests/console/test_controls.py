@@ -34,7 +34,7 @@ async def test_a_server_is_restarted_and_its_last_words_are_read_live(page: Page
     await pressed(page, "Logs of speaker")
     # Whichever worker asks the server first what it offers has started its child; the other one takes that over.
     words = page.get_by_label(re.compile("^Of speaker on ")).filter(has_text="a last word")
-    await expect(words.first).to_be_visible(timeout=30_000)
+    await expect(words.first).to_be_visible()
     await page.keyboard.press("Escape")
     await pressed(page, "Restart speaker")
     await expect(page.get_by_text("speaker is started anew on every worker")).to_be_visible()

@@ -98,7 +98,7 @@ async def test_a_worker_is_drained_from_the_page_and_its_streams_are_seen_to_mov
         mine = page.get_by_role("region", name=f"Worker {house.here.app.rooms.worker}")
         await expect(mine.locator("dd").first).to_have_text(str(STREAMS))
         card = page.get_by_role("region", name=f"Worker {leaving}")
-        await expect(card.get_by_text("left", exact=True)).to_be_visible(timeout=30_000)
+        await expect(card.get_by_text("left", exact=True)).to_be_visible()
         await at(page, "fleet")  # as somebody who never saw it serve
         await expect(card.get_by_text("left", exact=True)).to_be_visible()
 
@@ -112,8 +112,8 @@ async def test_a_worker_that_dies_is_shown_as_that_and_the_others_go_on(page: Pa
         (lost,) = await house.others(http)
     house.children[1].kill()
     card = page.get_by_role("region", name=f"Worker {lost}")
-    await expect(card.get_by_text("silent", exact=True)).to_be_visible(timeout=30_000)
-    await expect(card.get_by_text("dead", exact=True)).to_be_visible(timeout=30_000)
+    await expect(card.get_by_text("silent", exact=True)).to_be_visible()
+    await expect(card.get_by_text("dead", exact=True)).to_be_visible()
 
     await expect(page.locator("#sums")).to_contain_text("1 worker ·")
     await expect(page.get_by_role("button", name=f"Drain {lost}")).to_have_count(0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from switchboard.lab.diagram import DRAWN, diagram
 from tests.chromium import AUDIT, GOOD, launched
@@ -99,10 +102,20 @@ async def test_a_run_by_hand_leads_to_its_page_with_its_endpoints() -> None:
     assert f"{left.headers['location']}/wrong-iss/mcp" in page.text
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    async with launched() as browser:
+        yield browser
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("width", [390, 1200])
-async def test_the_page_of_a_run_grows_without_a_reload_and_fits_a_phone(lab: str, width: int) -> None:
-    async with launched() as browser, httpx2.AsyncClient() as http:
-        page = await browser.new_page(viewport={"width": width, "height": 800})
+async def test_the_page_of_a_run_grows_without_a_reload_and_fits_a_phone(
+    chromium: Browser, lab: str, width: int
+) -> None:
+    viewport: Any = {"width": width, "height": 800}
+    async with await chromium.new_context(viewport=viewport) as browser, httpx2.AsyncClient() as http:
+        page = await browser.new_page()
         said: list[str] = []
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))

@@ -13,10 +13,13 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.chromium import AUDIT, GOOD, launched
 from tools.fleet.children import answers, free_port, start
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +36,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         child.stop()
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with launched() as started:
-        yield started
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started() -> AsyncIterator[Browser]:
+    async with launched() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(started: Browser) -> AsyncIterator[Browser]:
+    """The module's browser, with no pages, cookies or storage of other tests in it."""
+    yield started
+    for context in started.contexts:
+        await context.close()
 
 
 def link(served: str, redirect: str) -> str:

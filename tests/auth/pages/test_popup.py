@@ -11,12 +11,15 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Browser
 
+from tests.chromium import WITHIN_MS
 from tools.fleet.children import LOOPBACK, answers, free_port, start
 from tools.fleet.workers import COMMAND
 
-from .test_pages_in_a_browser import browser, link
+from .test_pages_in_a_browser import browser, link, started
 
-__all__ = ["browser"]
+__all__ = ["browser", "started"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPENING = """<!doctype html><title>client</title><p id="heard">authenticating</p><script>
 addEventListener("message", event => { document.getElementById("heard").textContent = event.data })
@@ -81,7 +84,7 @@ async def test_a_page_hears_from_its_popup_that_somebody_has_signed_in(
     await popup.keyboard.press("Enter")
     await popup.wait_for_url(f"{client}/client-callback*")
 
-    await page.wait_for_function("document.getElementById('heard').textContent !== 'authenticating'", timeout=10_000)
+    await page.wait_for_function("document.getElementById('heard').textContent !== 'authenticating'", timeout=WITHIN_MS)
     assert (await page.locator("#heard").inner_text()).startswith("sbc_")
     assert not await page.evaluate("popup.closed")
 
@@ -96,5 +99,5 @@ async def test_a_page_hears_from_its_popup_that_somebody_did_not_allow_it(
     popup = await opened.value
     await popup.get_by_role("button", name="Deny").click()
 
-    await page.wait_for_function("document.getElementById('heard').textContent !== 'authenticating'", timeout=10_000)
+    await page.wait_for_function("document.getElementById('heard').textContent !== 'authenticating'", timeout=WITHIN_MS)
     assert await page.locator("#heard").inner_text() == "access_denied"
