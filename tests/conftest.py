@@ -45,7 +45,7 @@ LONG = tuple(
         "cli": "serve connect starting leaving leaving_without_redis token",
         "sso": "other_provider",
         "auth/two_workers": "rotations races",
-        "backends": "many_workers matrix pass_through",
+        "backends": "many_workers matrix direct pass_through",
         "backends/connections": "shared_scope progress",
         "backends/transports": "backend_sessions hostile_child",
         "sources": "registries",
@@ -53,7 +53,11 @@ LONG = tuple(
         "sessions/parking": "losses",
         "sessions/redis": "connections redis_away cluster",
         "sessions/streams": "replies",
-        "project": "first_server deployment",
+        "project": "first_server documented_commands deployment",
+        "telemetry": "rolling_restart",
+        "console": "accessible large_fleet fleet_page pages console_in_a_browser gate controls",
+        "lab": "right_and_wrong runner",
+        "http": "fast_path",
         "tasks": "fleet",
         "auth": "clocks",
         "common": "http_processes",
@@ -70,10 +74,20 @@ WHOLE = frozenset(
         "auth/two_workers/test_rotations",
         "backends/test_matrix",
         "chaos/test_short_runs",
+        "console/test_accessible",
+        "console/test_console_in_a_browser",
+        "console/test_controls",
+        "console/test_fleet_page",
+        "console/test_gate",
+        "console/test_large_fleet",
+        "console/test_pages",
         "journeys/test_a_full_day",
         "journeys/test_inspector",
         "journeys/test_scratch",
         "journeys/test_separate_mode",
+        "lab/test_right_and_wrong",
+        "lab/test_runner",
+        "project/test_documented_commands",
         "sessions/redis/test_cluster",
         "state/test_servers",
     )
@@ -97,6 +111,14 @@ def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_when_used() -> Iterator[None]:
+    """Of the packages that tests install, only what a server imports is compiled: pip would compile all of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_COMPILE", "1")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

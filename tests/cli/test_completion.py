@@ -20,7 +20,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def completed(line: str, word: int) -> list[str]:
     """What bash offers for a word of a line."""
     given = ["/bin/bash", "-c", ASK, COMMAND, line, str(word)]
-    done = subprocess.run(given, capture_output=True, text=True, timeout=60, check=True, env=bare({}))
+    done = subprocess.run(given, capture_output=True, text=True, timeout=300, check=True, env=bare({}))
     return done.stdout.split()
 
 
@@ -32,9 +32,9 @@ def test_bash_completes_commands_of_the_table_and_those_below_them() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_is_told_whom_to_ask(shell: str) -> None:
-    done = subprocess.run([COMMAND, "completion", shell], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([COMMAND, "completion", shell], capture_output=True, text=True, timeout=300, check=True)
     assert f"_SWITCHBOARD_COMPLETE=complete_{shell}" in done.stdout
 
 
 def test_another_shell_is_refused() -> None:
-    assert subprocess.run([COMMAND, "completion", "csh"], capture_output=True, timeout=60, check=False).returncode == 2
+    assert subprocess.run([COMMAND, "completion", "csh"], capture_output=True, timeout=300, check=False).returncode == 2
