@@ -69,7 +69,7 @@ class Gateway(House):
         """Somebody's MCP client, whose requests go to the workers in turn."""
         sent = {"authorization": f"Bearer {await self.token(name)}"}
         ports = [worker.port for worker in self.workers]
-        async with httpx2.AsyncClient(transport=Rotating(ports, sent), timeout=60) as http:
+        async with httpx2.AsyncClient(transport=Rotating(ports, sent), timeout=300) as http:
             streams = streamable_http_client(f"{self.base}/mcp", http_client=http)
             callback: Any = user.elicit if user is not None else None
             mode: Any = "legacy" if era == "handshake" else "auto"

@@ -134,7 +134,7 @@ async def offers(client: Client, tool: str) -> bool:
 
 
 async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while not await true():
             await asyncio.sleep(0.05)
 

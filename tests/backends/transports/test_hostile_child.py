@@ -31,7 +31,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 def workers_of(parent: int) -> list[int]:
     """The workers among a process's children; the others were started by it, or by one of them."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in children if b"cli.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"cli.processes.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @asynccontextmanager
@@ -47,14 +47,14 @@ async def serving(*command: str, env: dict[str, str], cwd: Path) -> AsyncIterato
 
 async def serve(redis_url: str, count: int) -> None:
     """Wait until so many workers do."""
-    async with asyncio.timeout(60), Redis.from_url(redis_url) as redis:
+    async with asyncio.timeout(300), Redis.from_url(redis_url) as redis:
         while len(await redis.keys("worker:*")) < count:
             await asyncio.sleep(0.05)
 
 
 async def seen(url: str) -> dict[str, Any]:
     """What the child found, once it is served."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while True:
             try:
                 async with Client(url, mode="legacy") as client:
