@@ -42,6 +42,7 @@ ENDINGS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
     "servers enable": (("x",), WRONG_SETTING),
     "servers disable": (("x",), WRONG_SETTING),
     "servers restart": (("x",), FAILED),
+    "servers wait": (("x", "--timeout", "0"), FAILED),
     "servers logs": (("x",), FAILED),
     "search": (("files",), FAILED),
     "add": (("io.github.nobody/none",), FAILED),

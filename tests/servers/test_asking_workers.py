@@ -85,6 +85,23 @@ async def test_a_server_is_restarted_on_every_worker(setup: Any, until: Any, red
     assert counted.since() == {("a",): 1}
 
 
+async def test_a_server_is_waited_for_until_every_worker_has_prepared_it(setup: Any, redis_url: str) -> None:
+    off = {**setup.server("off"), "enabled": False}
+    setup.write({"a": setup.server("a"), "gone": {"command": "no-such-program"}, "off": off})
+    for _ in range(2):
+        await setup.start(redis_url=redis_url)
+    done = await typed(setup, redis_url, "servers", "wait", "a", "--json")
+    assert done.exit_code == 0, done.output
+    [document] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"server"')]
+    assert [row["phase"] for row in document["workers"]] == ["running", "running"]
+    gone = await typed(setup, redis_url, "servers", "wait", "gone")
+    assert (gone.exit_code, "gone cannot be prepared: gone: the program 'no-such-program'" in gone.stderr) == (1, True)
+    disabled = await typed(setup, redis_url, "servers", "wait", "off")
+    assert (disabled.exit_code, "`switchboard servers enable off`" in disabled.stderr) == (1, True)
+    unknown = await typed(setup, redis_url, "servers", "wait", "none", "--timeout", "0")
+    assert (unknown.exit_code, "none is not prepared in time: no worker has it yet" in unknown.stderr) == (1, True)
+
+
 async def test_what_is_left_out_and_what_is_renamed_is_told_once_whoever_asked_the_server(
     setup: Any, until: Any, redis_url: str
 ) -> None:

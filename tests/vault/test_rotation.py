@@ -47,6 +47,17 @@ async def test_after_a_rotation_the_old_key_is_needed_no_more(over: WithKeys, cl
     assert (await rotate(new, "test")).current == 2
 
 
+async def test_how_many_records_are_done_is_told_until_all_are(over: WithKeys) -> None:
+    for key in KEYS[:3]:
+        await over(OLD).put(key, {}, purpose="test")
+    told: list[tuple[int, int]] = []
+    await rotate(over(NEW, OLD), "test", progress=lambda done, of: told.append((done, of)))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    told.clear()
+    await inventory(over(NEW), "test", lambda done, of: told.append((done, of)))
+    assert told[-1] == (3, 3)
+
+
 async def test_keys_are_rotated_under_traffic_and_no_call_fails(state: State, audit: Audit, clock: Clock) -> None:
     """Three workers, each with its own ring as a rotation goes through the fleet, read and write all the while."""
     rings = [[OLD, NEW], [NEW, OLD], [NEW, OLD]]

@@ -48,6 +48,7 @@ OF_COMMANDS: Final[Mapping[str, Mapping[int, str]]] = {
         FAILED: "it is valid, but this machine lacks what a server needs",
         WRONG_SETTING: "it is not valid",
     },
+    "servers wait": {FAILED: "a worker cannot prepare it, or they have not in time"},
     "search": {FAILED: "there is none"},
     "plugins list": {FAILED: "one has failed"},
     "credentials check": {FAILED: "it cannot be used"},

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from switchboard.common.visible_text import escaped
-
 _json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
 
 
@@ -49,6 +47,8 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from switchboard.common.visible_text import escaped  # its patterns take time to compile, and --version needs none
 
     table = Table(*titles, box=None, header_style="bold")
     for row in rows:

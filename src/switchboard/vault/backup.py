@@ -16,6 +16,7 @@ from typing import Any, Final
 from switchboard.errors import SwitchboardError
 from switchboard.vault.cipher import wipe
 from switchboard.vault.records import Conflict, RecordKey, RecordRefused, Undecryptable
+from switchboard.vault.rotation import Progress, untold
 from switchboard.vault.vault import KEY_CHECK, Vault
 
 FORMAT: Final = "switchboard vault backup"
@@ -39,7 +40,7 @@ class Restored:
     """Records that the vault does not take: their owner has too many."""
 
 
-async def backup(vault: Vault, who: str) -> AsyncIterator[str]:
+async def backup(vault: Vault, who: str, progress: Progress = untold) -> AsyncIterator[str]:
     """The lines of a backup, without line ends.
 
     Raises:
@@ -48,9 +49,9 @@ async def backup(vault: Vault, who: str) -> AsyncIterator[str]:
     """
     id_, number = secrets.token_hex(8), 0
     yield json.dumps({"format": FORMAT, "version": VERSION, "backup": id_, "key": vault.cipher.newest})
-    for key in await vault.store.keys():
-        if key == KEY_CHECK:
-            continue
+    keys = [key for key in await vault.store.keys() if key != KEY_CHECK]
+    for done, key in enumerate(keys, 1):
+        progress(done, len(keys))
         record = await vault.get(key, purpose=PURPOSE_BACKUP, who=who)
         if record is None:
             continue
@@ -60,7 +61,9 @@ async def backup(vault: Vault, who: str) -> AsyncIterator[str]:
     yield _line(vault, id_, number + 1, {"records": number})
 
 
-async def restore(vault: Vault, lines: Iterable[str], who: str, *, replace: bool = False) -> Restored:
+async def restore(
+    vault: Vault, lines: Iterable[str], who: str, *, replace: bool = False, progress: Progress = untold
+) -> Restored:
     """Put the records of a backup into a vault, once all of it was read.
 
     Args:
@@ -71,7 +74,9 @@ async def restore(vault: Vault, lines: Iterable[str], who: str, *, replace: bool
         StateUnavailable: the store cannot be asked now; run it again.
     """
     done = Restored()
-    for key, document in list(_parsed(vault, lines)):
+    records = list(_parsed(vault, lines))
+    for number, (key, document) in enumerate(records, 1):
+        progress(number, len(records))
         expires_at = document["expires_at"]
         if expires_at is not None and expires_at <= vault.now():
             done.expired += 1

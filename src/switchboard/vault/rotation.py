@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from switchboard.errors import ConfigurationError
 from switchboard.vault.records import RecordKey, Undecryptable
 from switchboard.vault.vault import KEY_CHECK, Vault
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many records are done."""
+
+
+def untold(_done: int, _of: int) -> None:
+    """Where nobody wants to know."""
 
 
 @dataclass
@@ -35,14 +42,14 @@ class Rotation:
     deleted: int = 0
 
 
-async def inventory(vault: Vault, who: str) -> Inventory:
+async def inventory(vault: Vault, who: str, progress: Progress = untold) -> Inventory:
     """Read every record once, and see whether it decrypts. Audited as one event.
 
     Raises:
         StateUnavailable: the store cannot be asked now.
     """
     found = Inventory()
-    async for key in _records(vault):
+    async for key in _records(vault, progress):
         found.namespaces[key.namespace] += 1
         found.owners[key.namespace].add(key.owner)
         try:
@@ -56,14 +63,16 @@ async def inventory(vault: Vault, who: str) -> Inventory:
     return found
 
 
-async def rotate(vault: Vault, who: str, *, delete_undecryptable: bool = False) -> Rotation:
+async def rotate(
+    vault: Vault, who: str, *, delete_undecryptable: bool = False, progress: Progress = untold
+) -> Rotation:
     """Encrypt every record with the newest key, while workers read and write; then the proof of the keys.
 
     Raises:
         StateUnavailable: the store cannot be asked now; run it again.
     """
     done = Rotation()
-    async for key in _records(vault):
+    async for key in _records(vault, progress):
         try:
             if await vault.reencrypt(key, purpose="rotation", who=who):
                 done.reencrypted += 1
@@ -90,10 +99,12 @@ async def _prove_keys_anew(vault: Vault, who: str, *, force: bool) -> None:
         await vault.reencrypt(KEY_CHECK, purpose="rotation", who=who)
 
 
-async def _records(vault: Vault) -> AsyncIterator[RecordKey]:
-    for key in await vault.store.keys():
-        if key != KEY_CHECK:
-            yield key
+async def _records(vault: Vault, progress: Progress) -> AsyncIterator[RecordKey]:
+    keys = [key for key in await vault.store.keys() if key != KEY_CHECK]
+    for done, key in enumerate(keys):
+        progress(done, len(keys))
+        yield key
+    progress(len(keys), len(keys))
 
 
 def told(keys: list[RecordKey]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from switchboard.cli.client.server import Token
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import DONE, FAILED, known_cause
 from switchboard.cli.output import AsJson, print_json
+from switchboard.cli.progress import progress
 from switchboard.common.discovery import Discovery, Unreadable, read_json
 from switchboard.config import Configuration
 from switchboard.errors import AuthorizationUnavailable, ConfigurationError, SwitchboardError
@@ -65,9 +66,11 @@ def _examined(config: Path | None, token: str | None) -> list[Finding]:
     except SwitchboardError as error:
         return [Finding("settings", "failed", str(error))]
     findings = [Finding("settings", "ok", f"serving {here.settings.mcp_url}")]
-    for check in CHECKS:
-        findings.extend(check(here))
-    findings.extend(_reached(here, token))
+    with progress("looking") as shown:
+        for number, check in enumerate(CHECKS, 1):
+            findings.extend(check(here))
+            shown.at(number, len(CHECKS) + 1)
+        findings.extend(_reached(here, token))
     return findings
 
 

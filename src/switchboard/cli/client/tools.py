@@ -24,6 +24,7 @@ from switchboard.cli.client.server import (
 )
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.cli.output import AsJson, print_json, print_table
+from switchboard.cli.progress import progress
 from switchboard.common.visible_text import excerpt
 
 POLL_S: Final = 0.25
@@ -75,14 +76,25 @@ def wait(
     """Wait until a server is ready: exit code 0, or 1 if it is not in time."""
     with ending_clearly():
         probe = urljoin(endpoint(url, insecure=insecure), "readyz")
-        until, said = time.monotonic() + timeout, ""
+        ready = _ready(probe, timeout)
+        print_json(ready) if as_json else say(f"{probe} says {ready['status']}")
+
+
+def _ready(probe: str, timeout: float) -> dict[str, Any]:
+    """What the probe answers once the server takes requests.
+
+    Raises:
+        CallFailed: that is not within `timeout` seconds.
+    """
+    until = time.monotonic() + timeout
+    with progress(probe) as shown:
         while True:
             ready, said = _asked(probe)
             if ready is not None:
-                print_json(ready) if as_json else say(f"{probe} says {ready['status']}")
-                return
+                return ready
             if time.monotonic() >= until:
                 raise CallFailed(f"not ready within {timeout:g} s: {said}")
+            shown.doing(said)
             time.sleep(POLL_S)
 
 

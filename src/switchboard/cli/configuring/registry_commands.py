@@ -16,6 +16,7 @@ from switchboard.cli.client.server import Header, Insecure, Token
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.cli.output import AsJson, print_json, print_table
+from switchboard.cli.progress import progress
 from switchboard.common.visible_text import escaped
 from switchboard.config import provider_name
 from switchboard.config.editing import edit
@@ -37,7 +38,8 @@ def search(
 ) -> None:
     """Find servers in the MCP registry. Ends with 1 if there is none."""
     with ending_clearly():
-        found = asyncio.run(_found(Registry(load_settings().mcp_registry_url), words, limit))
+        with progress("asking the registry"):
+            found = asyncio.run(_found(Registry(load_settings().mcp_registry_url), words, limit))
         if as_json:
             print_json([{**each.entry.model_dump(mode="json"), **_about(each)} for each in found])
         else:

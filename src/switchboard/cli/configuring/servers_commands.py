@@ -1,4 +1,4 @@
-"""`switchboard servers list|add|remove|enable|disable|restart|logs`.
+"""`switchboard servers list|add|remove|enable|disable|restart|wait|logs`.
 
 What changes the configuration changes the file: running workers follow it by themselves. What asks running workers goes
 through Redis; without Redis, to the worker that serves PORT on this machine.
@@ -7,6 +7,7 @@ through Redis; without Redis, to the worker that serves PORT on this machine.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,6 +17,7 @@ import typer
 from switchboard.cli.context import FileOption, configuration_context, fleet
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.cli.output import AsJson, print_json, print_table
+from switchboard.cli.progress import Shown, progress
 from switchboard.common.visible_text import escaped
 from switchboard.config import Configuration, ServerSection, SourceKind, provider_name
 from switchboard.config.editing import edit
@@ -40,8 +42,12 @@ _WHERE: Mapping[SourceKind, Callable[[ServerSection], str]] = {
 }
 
 
-_LOGGED: Final = ("phase", "condition", "reason", "steps", "stderr")
-"""What is told of a server's logs, of what a worker says."""
+_TOLD: Final = ("phase", "condition", "reason")
+_LOGGED: Final = (*_TOLD, "steps", "stderr")
+"""Of what a worker says of a server: what is told of its state, and of its logs."""
+
+POLL_S: Final = 0.5
+"""Between two looks at how a server is prepared."""
 
 
 @app.command("list")
@@ -129,6 +135,47 @@ def restart(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def wait(
+    name: Name,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until every worker that answers has prepared a server, its package installed, and show how far that is."""
+    with ending_clearly():
+        settings = configuration_context(None).settings
+        with progress(name) as shown:
+            rows = asyncio.run(_prepared(settings, name, shown, time.monotonic() + timeout))
+        if as_json:
+            print_json({"server": name, "workers": rows})
+            return
+        typer.echo(f"{name}: prepared by {len(rows)} worker{'' if len(rows) == 1 else 's'}")
+
+
+async def _prepared(settings: Settings, name: str, shown: Shown, until: float) -> list[dict[str, Any]]:
+    """How each worker is doing with a server, once all have prepared it.
+
+    Raises:
+        SwitchboardError: one cannot prepare it, or they have not in time; with what was said last.
+    """
+    while True:
+        answers = await _asked(settings)
+        rows = [(answer["worker"], row) for answer in answers for row in _rows(answer, provider_name(name))]
+        failed = [row["reason"] for _, row in rows if row["phase"] == "failed" or row["condition"] == "failing"]
+        if failed:
+            raise SwitchboardError(f"{name} cannot be prepared: {escaped(failed[0])}")
+        if any(row["phase"] == "disabled" for _, row in rows):
+            raise SwitchboardError(f"{name} is disabled: `switchboard servers enable {name}`")
+        if rows and len(rows) == len(answers) and all(row["phase"] == "running" for _, row in rows):
+            return [{"worker": worker, **{key: row[key] for key in _TOLD}} for worker, row in rows]
+        steps = [row["steps"][-1] for _, row in rows if row["phase"] == "preparing" and row["steps"]]
+        said = steps[0] if steps else "no worker has it yet" if answers else _nobody(settings)
+        if time.monotonic() >= until:
+            raise SwitchboardError(f"{name} is not prepared in time: {escaped(said)}")
+        shown.doing(f"{name}: {said}")
+        await asyncio.sleep(POLL_S)
+
+
+@app.command()
 def logs(name: Name, as_json: AsJson = False) -> None:
     """Show what installing a server said last, and what its running children wrote to standard error last."""
     with ending_clearly():
@@ -175,7 +222,7 @@ def _document(name: str, section: ServerSection, answers: list[Mapping[str, Any]
         "enabled": section.enabled,
         "tags": list(section.tags),
         "workers": [
-            {"worker": answer["worker"], **{key: row[key] for key in ("phase", "condition", "reason")}}
+            {"worker": answer["worker"], **{key: row[key] for key in _TOLD}}
             for answer in answers
             for row in _rows(answer, provider_name(name))
         ],

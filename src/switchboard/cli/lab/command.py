@@ -7,7 +7,7 @@ import itertools
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from switchboard.cli.lab.folders import environment, make_browser
 from switchboard.cli.lab.own_server import own_server
 from switchboard.cli.lab.report import Report
 from switchboard.cli.output import AsJson, print_json
+from switchboard.cli.progress import progress
 from switchboard.common.visible_text import escaped
 from switchboard.errors import ConfigurationError
 from switchboard.settings import load_settings
@@ -155,7 +156,9 @@ async def _lab(url: str | None, folder: Path) -> AsyncIterator[LabClient]:
         return
     server = folder / "server"
     server.mkdir()
-    async with own_server(server) as base:
+    async with AsyncExitStack() as stack:
+        with progress("starting a server with the lab"):
+            base = await stack.enter_async_context(own_server(server))
         yield LabClient(base)
 
 
@@ -196,9 +199,12 @@ async def _all(
             ends[name] = end = await driven(filled(command, url), known, timeout)
             found = await lab.end(begun["run"], name, end)
             verdict = str(found["verdict"]).replace("_", " ")
-            say(f"{next(told)}/{len(scenarios)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")
+            done = next(told)
+            shown.say(f"{done}/{len(scenarios)} {name}: {verdict} ({end.told}, {end.seconds:.1f} s)")
+            shown.at(done, len(scenarios))
 
-    async with asyncio.TaskGroup() as group:
-        for scenario in scenarios:
-            group.create_task(one(scenario))
+    with progress("scenarios") as shown:
+        async with asyncio.TaskGroup() as group:
+            for scenario in scenarios:
+                group.create_task(one(scenario))
     return ends

@@ -17,6 +17,7 @@ from switchboard.audit.reading import PAGE, Entry, Log, Verification, newest, ol
 from switchboard.cli.context import fleet
 from switchboard.cli.exit_codes import DONE, FAILED, ending_clearly
 from switchboard.cli.output import AsJson, print_json
+from switchboard.cli.progress import progress
 from switchboard.common.visible_text import escaped
 from switchboard.errors import SwitchboardError
 from switchboard.settings import Settings, load_settings
@@ -60,7 +61,7 @@ def verify_entries(
 
     What was written with a SECRET_KEY that is in the list no more cannot be told from what was put in.
     """
-    found = _of_file(file) if file is not None else _run(lambda state, settings: verify(state, settings.key_ring))
+    found = _of_file(file) if file is not None else _run(_verified)
     if as_json:
         print_json({"entries": found.entries, "faults": list(found.faults)})
     else:
@@ -77,6 +78,11 @@ def _of_file(file: Path) -> Verification:
             raise SwitchboardError(f"{file} cannot be read ({type(error).__name__})") from None
         return verify_lines(text.split("\n"), settings.key_ring)
     raise AssertionError("a command ends clearly, or not at all")
+
+
+async def _verified(state: State, settings: Settings) -> Verification:
+    with progress("reading the audit log"):
+        return await verify(state, settings.key_ring)
 
 
 def _log(*, calls: bool) -> Log:

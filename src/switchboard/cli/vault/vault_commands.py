@@ -20,6 +20,7 @@ from switchboard import log
 from switchboard.cli.context import fleet
 from switchboard.cli.exit_codes import DONE, FAILED, ending_clearly, say
 from switchboard.cli.output import AsJson, print_json
+from switchboard.cli.progress import progress
 from switchboard.common.private_files import open_private
 from switchboard.errors import ConfigurationError, SwitchboardError
 from switchboard.settings import Settings, load_settings
@@ -44,7 +45,8 @@ def status(as_json: AsJson = False) -> None:
     """Say how many credentials there are, and whether VAULT_KEYS decrypts them. Ends with 1 if not all."""
 
     async def look(vault: Vault) -> dict[str, Any]:
-        found = await inventory(vault, WHO)
+        with progress("reading the credentials") as shown:
+            found = await inventory(vault, WHO, shown.at)
         return {
             "records": found.namespaces.total(),
             "keys": [
@@ -85,7 +87,8 @@ def rotate(
             )
 
     async def change(vault: Vault) -> dict[str, Any]:
-        done = await rotated(vault, WHO, delete_undecryptable=delete_undecryptable)
+        with progress("encrypting the credentials") as shown:
+            done = await rotated(vault, WHO, delete_undecryptable=delete_undecryptable, progress=shown.at)
         return {**asdict(done), "undecryptable": told(done.undecryptable)}
 
     _, said = _run(change, checking=False)
@@ -134,7 +137,8 @@ def backup(file: File, as_json: AsJson = False) -> None:
     """Write all credentials into a new file, encrypted with the first key of VAULT_KEYS."""
 
     async def save(vault: Vault) -> dict[str, Any]:
-        lines = [line async for line in backed_up(vault, WHO)]
+        with progress("reading the credentials") as shown:
+            lines = [line async for line in backed_up(vault, WHO, shown.at)]
         _write(file, "".join(f"{line}\n" for line in lines))
         return {"file": str(file), "records": len(lines) - 2, "key": vault.cipher.newest}
 
@@ -158,7 +162,8 @@ def restore(
             lines = file.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SwitchboardError(f"{file} cannot be read ({type(error).__name__})") from None
-        return asdict(await restored(vault, lines, WHO, replace=replace))
+        with progress("restoring the credentials") as shown:
+            return asdict(await restored(vault, lines, WHO, replace=replace, progress=shown.at))
 
     _, said = _run(load)
     _print(said, lambda it: [", ".join(f"{count} {what}" for what, count in it.items())], as_json=as_json)
