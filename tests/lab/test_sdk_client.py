@@ -123,6 +123,37 @@ async def test_what_the_official_client_does_is_what_a_right_client_does(
     assert found["verdict"] == OWN_FAULTS.get(name, "passed"), (found["error"], found["rules"])
 
 
+async def test_the_answer_of_a_stream_that_was_resumed_is_one_that_the_tool_may_give() -> None:
+    async with opened(Clock()) as http:
+        found = await driven(http, "revoked-in-stream")
+
+    assert found["error"] == ""
+
+
+@pytest.mark.parametrize(
+    ("back", "status"),
+    [
+        ("http://127.0.0.1:9/back", 303),
+        ("https://vscode.dev/redirect", 303),
+        ("https://vscode.dev/other", 400),
+        ("https://elsewhere.test/redirect", 400),
+        ("https://127.0.0.1/back", 400),
+        ("", 400),
+    ],
+)
+async def test_a_client_that_registered_no_redirects_is_led_to_loopback_or_to_the_page_of_vs_code_alone(
+    back: str, status: int
+) -> None:
+    asked = {"client_id": GIVEN_CLIENT, "redirect_uri": back, "response_type": "code", "resource": "http://lab.test/x"}
+    asked |= {"code_challenge": "c" * 43, "code_challenge_method": "S256"}
+    async with opened(Clock()) as http:
+        urls = (await http.post("/lab/api/runs", json={"auto": True})).json()["urls"]
+        issuer, company = (urls[name].removesuffix("/mcp") for name in ("given-client", "enterprise-managed"))
+        answers = [await http.get(f"{at}/authorize", params=asked) for at in (issuer, f"{company}/idp")]
+
+    assert [answer.status_code for answer in answers] == [status, status]
+
+
 async def test_a_hop_is_kept_without_its_secrets_and_the_same_secret_is_known_again() -> None:
     async with opened(Clock()) as http:
         found = await driven(http, "plain")

@@ -34,7 +34,7 @@ class Driver:
     title: str
     version: Callable[[], str]
     command: Sequence[str]
-    at_once: int = 3
+    at_once: int = 2
     limit_s: int = 90
 
 

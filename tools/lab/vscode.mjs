@@ -9,11 +9,12 @@
 import { McpHTTPHandle } from '@codingame/monaco-vscode-api/vscode/vs/workbench/api/common/extHostMcp';
 import { ExtHostAuthentication } from '@codingame/monaco-vscode-api/vscode/vs/workbench/api/common/extHostAuthentication';
 import { CancellationToken } from '@codingame/monaco-vscode-api/vscode/vs/base/common/cancellation';
+import { fetchAuthorizationServerMetadata } from '@codingame/monaco-vscode-api/vscode/vs/base/common/oauth';
 import { URI } from '@codingame/monaco-vscode-api/vscode/vs/base/common/uri';
 import product from '@codingame/monaco-vscode-api/vscode/vs/platform/product/common/product';
 
 const [url] = process.argv.slice(2);
-const { LAB_CLIENT_ID, LAB_CLIENT_DOCUMENT, LAB_PAUSES = '' } = process.env;
+const { LAB_CLIENT_ID, LAB_CLIENT_SECRET, LAB_CLIENT_DOCUMENT, LAB_IDENTITY_PROVIDER, LAB_PAUSES = '' } = process.env;
 const CANCELLED_AFTER_MS = 5_000;
 const ANSWERED_WITHIN_MS = 40_000;
 
@@ -61,7 +62,27 @@ const authentication = new ExtHostAuthentication(
 );
 const providers = new Map();
 
+// Where the settings name a company's provider (enterprise-managed), VS Code has a provider for that.
+async function companyToken({ authorizationServer, resourceMetadata, scopes }) {
+  const key = LAB_IDENTITY_PROVIDER;
+  if (!providers.has(key)) {
+    const { metadata } = await fetchAuthorizationServerMetadata(key);
+    const made = [URI.parse(key), metadata, LAB_CLIENT_ID, LAB_CLIENT_SECRET, []];
+    providers.set(key, await authentication.$registerXaaAuthProvider(...made));
+  }
+  const options = () => ({
+    audience: URI.revive(authorizationServer).toString(true),
+    resource: resourceMetadata.resource,
+    clientId: LAB_CLIENT_ID,
+    clientSecret: LAB_CLIENT_SECRET,
+  });
+  const wanted = scopes ?? resourceMetadata.scopes_supported ?? [];
+  const sessions = await authentication.$getSessions(providers.get(key), wanted, options());
+  return (sessions[0] ?? (await authentication.$createSession(providers.get(key), wanted, options()))).accessToken;
+}
+
 async function token(details, forceNew) {
+  if (details.enterpriseManaged) return companyToken(details);
   const key = `${URI.revive(details.authorizationServer)} ${details.resourceMetadata?.resource}`;
   const known = details.resourceMetadata?.scopes_supported ?? details.authorizationServerMetadata.scopes_supported ?? [];
   const scopes = details.scopes ?? known;
@@ -98,7 +119,8 @@ const connection = {
   $logMcpAuthSetup() {},
   $getTokenFromServerMetadata: (_id, details, { forceNewRegistration } = {}) => token(details, forceNewRegistration),
 };
-const launch = { uri: URI.parse(url), headers: [], oauth: LAB_CLIENT_ID && { clientId: LAB_CLIENT_ID } };
+const oauth = LAB_CLIENT_ID && { clientId: LAB_CLIENT_ID, enterpriseManaged: Boolean(LAB_IDENTITY_PROVIDER) };
+const launch = { uri: URI.parse(url), headers: [], oauth };
 const handle = new McpHTTPHandle(1, launch, connection, log, false);
 
 let number = 0;

@@ -24,6 +24,9 @@ AUTH: Final = "client_auth"
 ALGORITHMS: Final = ["ES256", "RS256", "PS256"]
 """By which clients may sign."""
 
+OF_VS_CODE: Final = "https://vscode.dev/redirect"
+"""Where VS Code has the browser led back if not to loopback: a page that leads on to the program."""
+
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -78,11 +81,14 @@ class KnownClients:
 
 
 def takes(client: Mapping[str, Any], redirect: str) -> bool:
-    """Whether a client may be led back there; of a loopback address the port may be another (RFC 8252 §7.3)."""
+    """Whether a client may be led back there; of a loopback address the port may be another (RFC 8252 §7.3).
+
+    One that registered no redirects may be led to loopback, and to VS Code's page.
+    """
     given = urlsplit(redirect)
     loopback = given.scheme == "http" and given.hostname in _LOOPBACK
     if "redirect_uris" not in client:
-        return loopback
+        return loopback or redirect == OF_VS_CODE
     registered: list[str] = client["redirect_uris"]
     if redirect in registered:
         return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -17,6 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from switchboard.lab.addresses import Address, Addresses
 from switchboard.lab.answers import NO_STORE, RefusedRequest, Unusable, with_params
+from switchboard.lab.clients import OF_VS_CODE, takes
 from switchboard.lab.rules.sending import GIVEN_CLIENT
 from switchboard.lab.signing import ALGORITHM, signing_key
 from switchboard.lab.tokens import CODE_S, Tokens
@@ -74,9 +74,8 @@ class Company:
         }
 
     def _signed_in(self, provider: str, sent: Mapping[str, str]) -> Response:
-        redirect = urlsplit(sent.get("redirect_uri", ""))
-        if sent.get("client_id") != GIVEN_CLIENT or redirect.hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise Unusable(f"This provider knows {GIVEN_CLIENT} alone, with redirects to loopback")
+        if sent.get("client_id") != GIVEN_CLIENT or not takes({}, sent.get("redirect_uri", "")):
+            raise Unusable(f"This provider knows {GIVEN_CLIENT} alone, with redirects to loopback or {OF_VS_CODE}")
         code = self._tokens.make("company code", provider, CODE_S, {"nonce": sent.get("nonce", "")})
         back = {"code": code, "iss": provider, **({"state": sent["state"]} if "state" in sent else {})}
         return RedirectResponse(with_params(sent["redirect_uri"], back), 303)

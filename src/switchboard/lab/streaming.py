@@ -37,6 +37,7 @@ def resumed(last_event: str) -> Response:
         asked = None
     if type(asked) not in (int, str):
         return Response(status_code=405, headers={"Allow": "POST"})
-    text = {"type": "text", "text": "This is what you may read."}
-    answer = {"jsonrpc": "2.0", "id": asked, "result": {"content": [text], "isError": False}}
+    text = "This is what you may read."
+    result = {"content": [{"type": "text", "text": text}], "structuredContent": {"result": text}, "isError": False}
+    answer = {"jsonrpc": "2.0", "id": asked, "result": result}
     return Response(f"id: {last_event[:MOST_ID]}\ndata: {json.dumps(answer)}\n\n", headers=_HEADERS)

@@ -33,7 +33,7 @@ REGISTERING: Final[Sequence[Scenario]] = (
         "client-document",
         "Clients by the URL of their document alone",
         "The issuer supports client id metadata documents, and has no registration. It does not fetch the document, and"
-        " takes loopback redirects alone.",
+        " takes redirects to loopback, or to VS Code's page.",
         "Uses the https URL of its document as client_id.",
         "Registers, or uses an id that is no URL.",
         ("client-document", *ALWAYS),
