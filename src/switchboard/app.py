@@ -71,8 +71,7 @@ if TYPE_CHECKING:
 events = structlog.get_logger(__name__)
 
 MCP_PATH: Final = "/mcp"
-PING_S: Final = 1.0
-"""How long `/readyz` waits for Redis."""
+PING_S: Final = 1.0  # that `/readyz` waits for Redis
 
 ADDRESS_SHARE: Final = 10
 """How many principals' quotas one address has: many people may sit behind it, guessed tokens still run dry."""
@@ -348,8 +347,7 @@ def _for_operators(administration: Administration, app: ASGIApp) -> ASGIApp:
 
 
 def _accounts(rooms: Rooms) -> PersonalAccounts:
-    credentials = rooms.credentials
-    return PersonalAccounts(credentials.connectables, credentials.vault, credentials.notices)
+    return PersonalAccounts(rooms.credentials.connectables, rooms.credentials.vault, rooms.credentials.notices)
 
 
 def _administration(settings: Settings, rooms: Rooms) -> Administration:
