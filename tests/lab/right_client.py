@@ -141,6 +141,8 @@ class RightClient:
 
     async def _discover(self, said: Mapping[str, str]) -> None:
         document = await self._first(self._resource_addresses(said), "resource", required=False)
+        if document is None and self._fault == "no fallback":
+            raise Stopped("no resource metadata")
         if document is None:
             await self._fall_back()
             return
@@ -231,7 +233,7 @@ class RightClient:
         elif where:
             body: dict[str, Any] = {"redirect_uris": [REDIRECT], "client_name": "right client"}
             body["jwks"] = {"keys": [self._key.as_dict(private=False)]}
-            body["application_type"] = "native"
+            body["application_type"] = "web" if self._fault == "as web" else "native"
             if self._fault == "no application type":
                 del body["application_type"]
             answer = await self._http.post(where, json=body)
@@ -294,6 +296,8 @@ class RightClient:
         if not right and self._fault != "takes any iss":
             raise Stopped("iss is not the issuer")
         form = {"grant_type": "authorization_code", "code": back["code"], "redirect_uri": REDIRECT}
+        if self._fault == "stops with the code":
+            raise Stopped("it has a code, and does not know what for")
         form |= {"code_verifier": self._verifier, "resource": self._resource}
         if not await self._got_tokens(form):
             raise Stopped("the code was refused")
@@ -339,7 +343,8 @@ class RightClient:
         return await self._http.post(self._metadata["token_endpoint"], data=sent, auth=basic)
 
     def _assertion(self) -> str:
-        claims = {"iss": self._id, "sub": self._id, "aud": self._issuer, "exp": self._now() + 60, "jti": "1"}
+        audience = self._url if self._fault == "assertion for the resource" else self._issuer
+        claims = {"iss": self._id, "sub": self._id, "aud": audience, "exp": self._now() + 60, "jti": "1"}
         return jwt.encode({"alg": "ES256"}, claims, self._key)
 
     async def _by_company(self) -> None:

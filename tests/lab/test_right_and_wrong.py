@@ -137,6 +137,31 @@ async def test_a_wrong_client_fails_by_the_rule_that_the_scenario_is_about(name:
     assert broken[0] == scenario.judged[0] or name == "plain"
 
 
+@pytest.mark.parametrize(
+    ("name", "fault", "rule"),
+    [
+        ("plain", "stops with the code", "calls-tools"),
+        ("native-only", "as web", "application-type"),
+        ("private-key", "assertion for the resource", "key-of-its-own"),
+        ("fallback-2025-03-26", "plain pkce", "pkce"),
+        ("fallback-without-metadata", "plain pkce", "pkce"),
+        ("metadata-at-root", "own resource", ""),
+        ("metadata-at-root", "no resource", "resource"),
+        ("discovery-cors", "no resource", "resource"),
+    ],
+)
+async def test_other_wrong_clients_fail_by_the_rule_that_they_break(name: str, fault: str, rule: str) -> None:
+    found = await tried(name, fault)
+    broken = [each["rule"] for each in found["rules"] if each["state"] == "broken"]
+    assert broken[:1] == ([rule] if rule else [])
+    assert found["verdict"] == ("failed" if rule else "passed")
+
+
+@pytest.mark.parametrize("name", ["fallback-2025-03-26", "fallback-without-metadata"])
+async def test_a_client_that_does_not_know_the_fallbacks_of_an_older_revision_has_not_tried_them(name: str) -> None:
+    assert (await tried(name, "no fallback"))["verdict"] == "not_tried"
+
+
 @pytest.mark.parametrize(("name", "fault"), [("enterprise-managed", "asks the person"), ("machine", "asks the person")])
 async def test_a_client_that_does_not_know_an_extension_has_not_tried_it(name: str, fault: str) -> None:
     found = await tried(name, fault)

@@ -13,10 +13,18 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from switchboard.cli.lab.command import app
+from switchboard.cli.lab.command import _chosen, app
 from switchboard.cli.lab.driving import filled
+from switchboard.errors import ConfigurationError
 from tools.fleet.children import free_port
 
+OWN_CLIENT = {
+    "metadata-at-root": "passed",
+    "no-registration": "failed",
+    "fallback-2025-03-26": "passed",
+    "fallback-without-metadata": "passed",
+}
+"""What becomes of `switchboard call`: it registers at the host as the SDK below it does."""
 CLIENT = [sys.executable, str(Path(__file__).with_name("small_client.py"))]
 
 
@@ -167,3 +175,28 @@ def test_our_own_client_refuses_what_the_specification_has_clients_refuse(lab: s
 
     assert (row["verdict"], row["client"]["exit"]) == ("passed", 1), row
     assert scenario == "wrong-issuer" or "does not offer PKCE with S256" in row["client"]["output"]
+
+
+def test_what_a_server_does_not_offer_is_left_out_and_told_of_unless_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = [{"name": "plain", "not_offered": ""}, {"name": "no-registration", "not_offered": "It needs an origin."}]
+    chosen = [each["name"] for each in _chosen(known, ())]
+
+    assert chosen == ["plain"]
+    assert "no-registration is not offered by this server. It needs an origin." in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="'no-registration' is not offered by this server"):
+        _chosen(known, ["no-registration"])
+
+
+def test_scenarios_at_the_origin_of_the_lab_are_tried_one_after_the_other_by_a_client_that_is_in_many(
+    lab: str,
+) -> None:
+    there = ("metadata-at-root", "no-registration", "fallback-2025-03-26", "fallback-without-metadata")
+    only = [each for name in there for each in ("--scenario", name)]
+    client = [sys.executable, "-m", "switchboard", "call", "read", "--url", "{url}"]
+    found = ran("run", "--url", lab, *only, "--jobs", "4", "--json", "--", *client)
+    rows = {row["name"]: row for row in json.loads(found.stdout)["scenarios"]}
+
+    assert all(row["requests"] for row in rows.values()), rows
+    assert {name: rows[name]["verdict"] for name in there} == OWN_CLIENT

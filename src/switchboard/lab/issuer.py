@@ -107,7 +107,8 @@ class Issuer:
         redirects = body.get("redirect_uris")
         if not isinstance(redirects, list) or not redirects or not all(isinstance(each, str) for each in redirects):
             return RefusedRequest("invalid_redirect_uri", "redirect_uris is a list of URLs, and not empty").answer()
-        if does.native_only and body.get("application_type") != "native":
+        of_web = all(each.startswith("https://") for each in redirects)
+        if does.native_only and body.get("application_type") != "native" and not of_web:
             asked = "redirect_uris on http are for application_type=native alone, and without it a client is `web`"
             return RefusedRequest("invalid_redirect_uri", asked).answer()
         kept = {"redirect_uris": redirects[:10], "client_name": str(body.get("client_name", ""))[:100]}

@@ -47,7 +47,9 @@ def list_scenarios(url: Url = None, as_json: AsJson = False) -> None:
             return
         table = Table("scenario", "what is done", "a right client", "rule", box=None, header_style="bold")
         for each in found:
-            table.add_row(*(Text(escaped(str(each[name]))) for name in ("name", "about", "right", "rule")))
+            about = f"{each['about']} Not offered: {each['not_offered']}" if each.get("not_offered") else each["about"]
+            told = (each["name"], about, each["right"], each["rule"])
+            table.add_row(*(Text(escaped(str(text))) for text in told))
         Console().print(table)
 
 
@@ -137,15 +139,11 @@ async def _run(command: Sequence[str], url: str | None, only: Sequence[str], *, 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     with tempfile.TemporaryDirectory(prefix="switchboard-lab-", ignore_cleanup_errors=True) as temporary:
         async with _lab(url, Path(temporary)) as lab:
-            known = {str(each["name"]): each for each in await lab.scenarios()}
-            names = _chosen(list(known), only)
+            scenarios = _chosen(await lab.scenarios(), only)
+            names = [str(each["name"]) for each in scenarios]
             begun = await lab.begin()
             say(f"{len(names)} scenarios, as they go: {begun['page']}")
-            offered = [known[name] for name in names if name in begun["urls"]]
-            for name in names:
-                if name not in begun["urls"]:
-                    say(f"{name}: not offered. {known[name].get('not_offered', '')}")
-            ends = await _all(lab, begun, offered, command, Path(temporary), timeout=timeout, jobs=jobs)
+            ends = await _all(lab, begun, scenarios, command, Path(temporary), timeout=timeout, jobs=jobs)
             return Report(await lab.run(begun["run"]), begun["page"], names, ends)
 
 
@@ -162,15 +160,22 @@ async def _lab(url: str | None, folder: Path) -> AsyncIterator[LabClient]:
         yield LabClient(base)
 
 
-def _chosen(known: Sequence[str], only: Sequence[str]) -> Sequence[str]:
-    """The scenarios to run.
+def _chosen(known: Sequence[Mapping[str, Any]], only: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    """The scenarios to run; without `only` those that this lab offers, and the others are told of.
 
     Raises:
-        ConfigurationError: one is named that there is not.
+        ConfigurationError: one is named that there is not, or that is not offered.
     """
-    if unknown := [name for name in only if name not in known]:
-        raise ConfigurationError(f"--scenario {unknown[0]!r}: there is none; there are {', '.join(known)}")
-    return [name for name in known if not only or name in only]
+    by_name = {str(each["name"]): each for each in known}
+    for name in only:
+        if name not in by_name:
+            raise ConfigurationError(f"--scenario {name!r}: there is none; there are {', '.join(by_name)}")
+        if why := by_name[name].get("not_offered"):
+            raise ConfigurationError(f"--scenario {name!r} is not offered by this server. {escaped(why)}")
+    for name, each in by_name.items():
+        if not only and each.get("not_offered"):
+            say(f"{escaped(name)} is not offered by this server. {escaped(each['not_offered'])}")
+    return [each for name, each in by_name.items() if not each.get("not_offered") and (not only or name in only)]
 
 
 async def _all(

@@ -109,13 +109,17 @@ def own_client(least: int) -> Decide:
     return decide
 
 
-def application_type(hops: Sequence[Hop], _ended: bool) -> Finding:
-    """Each registration says `native` or `web`."""
+def application_type(hops: Sequence[Hop], ended: bool) -> Finding:
+    """Each registration says `native` or `web`, and one of them fits the redirects and is taken."""
 
     def fault(hop: Hop) -> str:
         return "" if hop.sent.get("application_type") in ("native", "web") else "registration without application_type"
 
-    return each(at(hops, Place.REGISTER), fault)
+    asked = at(hops, Place.REGISTER)
+    state, hop, why = each(asked, fault)
+    if state != "met" or any(each.status == 201 for each in asked):
+        return state, hop, why
+    return missing(ended, asked[-1], f"registered as {asked[-1].sent['application_type']}, which was refused")
 
 
 def _is_document(client: str) -> bool:
@@ -124,14 +128,19 @@ def _is_document(client: str) -> bool:
 
 
 def authenticates(method: str) -> Decide:
-    """At the token endpoint the client says who it is by this method (`client_secret_basic`, …)."""
+    """At the token endpoint the client says who it is by this method (`client_secret_basic`, …), and is believed."""
 
     def fault(hop: Hop) -> str:
         found = hop.sent.get("client_auth", "none")
         return "" if found == method else f"the client authenticated by {found}, and {method} is asked for"
 
-    def decide(hops: Sequence[Hop], _ended: bool) -> Finding:
-        return each(at(hops, Place.TOKENS), fault)
+    def decide(hops: Sequence[Hop], ended: bool) -> Finding:
+        asked = at(hops, Place.TOKENS)
+        state, hop, why = each(asked, fault)
+        if state != "met" or any(each.status == 200 for each in asked):
+            return state, hop, why
+        said = asked[-1].answered.get("error_description", "no token was given")
+        return missing(ended, asked[-1], f"the token endpoint refused: {said}")
 
     return decide
 

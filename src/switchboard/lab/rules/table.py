@@ -88,6 +88,7 @@ RULES: Final[Mapping[str, Rule]] = {
         sending.newest_refresh_token,
     ),
     # Going on.
+    "calls-tools": Rule("With the token that it got, tools are called", f"{_MCP}#token-requirements", going_on.served),
     "uses-named-metadata": Rule(
         "The metadata that the challenge names are used",
         f"{_MCP}#protected-resource-metadata-discovery-requirements",

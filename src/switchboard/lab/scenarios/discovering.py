@@ -30,8 +30,8 @@ DISCOVERING: Final[Sequence[Scenario]] = (
         "Everything right",
         "Nothing is wrong: the server and its issuer follow the specification.",
         "Discovers, registers, authorizes with PKCE and resource, and calls tools.",
-        "Leaves out PKCE or resource, or sends its token in the query.",
-        ALWAYS,
+        "Leaves out PKCE or resource, sends its token in the query, or calls no tool with it.",
+        (*ALWAYS, "calls-tools"),
     ),
     Scenario(
         "metadata-at-path",

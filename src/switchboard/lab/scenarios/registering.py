@@ -44,7 +44,7 @@ REGISTERING: Final[Sequence[Scenario]] = (
         "Registration that asks what the client is",
         "As OpenID Connect has it: without application_type=native, redirects to loopback are not registered.",
         "Registers as native.",
-        "Registers without application_type.",
+        "Registers without application_type, or as `web` with redirects to loopback.",
         ("application-type", *ALWAYS),
         Behaviour(clients=Clients(native_only=True)),
         spec_version="2026-07-28",
