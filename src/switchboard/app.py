@@ -265,14 +265,7 @@ class Application:
         """The pages of people, and what programs ask for them."""
         settings, state, credentials = self._settings, rooms.state, rooms.credentials
         return account_routes(
-            signing_in,
-            gate,
-            _accounts(rooms),
-            credentials.links,
-            state,
-            permits,
-            quota,
-            settings.base_uri,
+            signing_in, gate, _accounts(rooms), credentials.links, state, permits, quota, settings.base_uri
         )
 
     async def _readiness(self) -> Readiness:
