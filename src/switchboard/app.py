@@ -365,6 +365,7 @@ def _administration(settings: Settings, rooms: Rooms) -> Administration:
         try_server=rooms.servers.tried,
         registry=Registry(settings.mcp_registry_url),
         tag_key=bytes.fromhex(derive(settings.key_ring[0], "entity tags")),
+        mcp=ErrorBoundary(rooms.endpoints.mcp),
         mcp_url=settings.mcp_url,
         version=__version__,
         everybody=settings.auth_mode == "none" and settings.is_local,

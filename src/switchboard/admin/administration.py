@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from mcp.shared.exceptions import MCPError
+from starlette.types import ASGIApp
 
 from switchboard.audit import AuditLog
 from switchboard.audit.reading import Verification
@@ -151,6 +152,9 @@ class Administration:
 
     tag_key: bytes = field(repr=False)
     """Of entity tags: what they are made of may hold secrets, which nobody is to find by trying."""
+
+    mcp: ASGIApp = field(repr=False)
+    """The MCP endpoint, for whoever the current caller is; it answers whatever goes wrong."""
 
     mcp_url: str
     version: str

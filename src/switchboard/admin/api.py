@@ -67,13 +67,13 @@ class Api:
 def made(administration: Administration) -> FastAPI:
     """The application, with all its routes."""
     from fastapi import Depends, FastAPI
-    from starlette.middleware.base import BaseHTTPMiddleware
 
     from switchboard.admin import problems
     from switchboard.admin.access import Access
     from switchboard.admin.idempotency import Idempotency
     from switchboard.admin.routes import (
         audit,
+        calls,
         configuration,
         connections,
         credentials,
@@ -116,8 +116,8 @@ def made(administration: Administration) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     problems.handle(api)
-    api.add_middleware(BaseHTTPMiddleware, dispatch=Idempotency(administration.state, access).__call__)
-    offered = (servers, plugins, offer, decisions, registry)
+    api.add_middleware(Idempotency, state=administration.state, access=access)
+    offered = (servers, plugins, offer, calls, decisions, registry)
     for room in (workers, *offered, sessions, streams, tasks, credentials, connections, configuration, audit):
         api.include_router(room.routes(administration))
     return api
