@@ -149,6 +149,7 @@ async def test_a_client_that_the_issuer_does_not_know_any_more_is_registered_ane
         await client.call_tool("echo", {"message": "hi"})
 
     assert opened(tmp_path) == 2
+    assert "Traceback" not in where["errors"].read_text()
     assert json.loads(kept(tmp_path).read_text())["client"]["client_id"] not in ("c_forgotten", before["client"])
 
 

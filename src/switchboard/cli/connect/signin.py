@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import webbrowser
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import anyio
 import httpx2
-from mcp.client.auth import OAuthClientProvider
+from mcp.client.auth import OAuthClientProvider, oauth2
 from mcp.shared.auth import (
     AuthorizationCodeResult,
     OAuthClientInformationFull,
@@ -23,6 +24,9 @@ from pydantic import AnyUrl, ValidationError
 
 from switchboard.cli.connect.callback import HOST, PATH, SIGN_IN_S, SignInFailed, free_port, listening
 from switchboard.cli.connect.token_store import TokenFile
+
+# What it logs with a traceback it raises too, for whoever tells the person, or it starts over.
+logging.getLogger(oauth2.__name__).addFilter(lambda record: record.exc_info is None)
 
 UNKNOWN_CLIENT: Final = (400, 401)
 """How an authorization endpoint answers, where it cannot tell the client (RFC 6749 §4.1.2.1)."""
