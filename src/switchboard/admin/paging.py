@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import Annotated, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final, Generic, Self, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from switchboard.admin.problems import Mistake
 from switchboard.common.problem_details import Problem
@@ -21,6 +22,10 @@ Limit = Annotated[int, Query(ge=1, le=500, description="Items of a page.")]
 Cursor = Annotated[str, Query(max_length=1024, description="`next_cursor` of the page before.")]
 
 
+LARGEST: Final = 300_000
+"""Bytes of a page's items as JSON, unless its first is longer."""
+
+
 class Page(BaseModel, Generic[Item]):
     """One page."""
 
@@ -29,6 +34,20 @@ class Page(BaseModel, Generic[Item]):
     """Of the next page; none on the last one."""
     total: int
     """Items of all pages."""
+
+    def held(self, place: Callable[[Item], str]) -> Self:
+        """The page, ended before the item with which it would pass `LARGEST`.
+
+        Args:
+            place: the name of an item, after which the next page begins.
+        """
+        size = 0
+        for index, item in enumerate(self.items):
+            size += len(to_json(item)) + 1
+            if size > LARGEST and index:
+                cursor = encoded(place(self.items[index - 1]))
+                return self.model_copy(update={"items": self.items[:index], "next_cursor": cursor})
+        return self
 
 
 def cut(names: Sequence[str], cursor: str, limit: int) -> tuple[Sequence[str], str | None]:

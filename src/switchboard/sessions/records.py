@@ -17,6 +17,7 @@ from redis.asyncio.client import Pipeline
 
 from switchboard.errors import SessionGone
 from switchboard.protocol.resource_uris import equal
+from switchboard.sessions.session_index import SessionIndex
 from switchboard.sessions.session_quota import SessionQuota
 from switchboard.state import State
 from switchboard.state.keys import STANDALONE
@@ -119,6 +120,7 @@ class Records:
         self._slide_ms = int(ttl * 1000) // SLIDES
         self.ttl_ms = int(ttl * 1000) + self._slide_ms
         self._quota = SessionQuota(state, max_sessions, self.ttl_ms)
+        self.index = SessionIndex(state)
         self._slid: dict[str, float] = {}
         """When this worker slid a session's life last, by the monotonic clock; in that order."""
 
@@ -162,6 +164,7 @@ class Records:
                 pipe.pexpire(key, self.ttl_ms)
                 await pipe.execute()
         await self._state.replicas.hold(key)
+        await self.index.add(sid)
 
     def begin(self, sid: str) -> StoredRecord | None:
         """Ask for a record, before it is known who wants it; for `load`, or to be left alone.
@@ -218,6 +221,7 @@ class Records:
         keys = self._state.keys
         self._slid.pop(sid, None)
         await self._quota.release(owner, sid)
+        await self.index.remove(sid)
         with self._state.guard():
             await self._state.redis.delete(keys.session(sid), keys.subscriptions(sid), keys.events(sid, STANDALONE))
             await self._state.pubsub.publish(keys.to_server(sid), "1")

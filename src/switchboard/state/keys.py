@@ -7,6 +7,8 @@ and a script may touch all of it. The authorization server keeps its own table b
 |---|---|---|---|
 | `session:{sid}` | hash | owner, protocol version, client params, log level | SESSION_TTL and a tenth, sliding |
 | `sessions:<digest>` | sorted set | the ids of one owner's sessions, by when each would end | 2 SESSION_TTL, sliding |
+| `sessions` | sorted set | the ids of all sessions, once an operator looked at them | eleven minutes |
+| `sessions:whole` | string | that all are in it | ten minutes |
 | `streams:<digest>` | hash | how many streams one owner has open, by worker | a day |
 | `session:{sid}:subscriptions` | set | subscribed resource URIs | as the record |
 | `mcp:shttp:toserver:{sid}` | pub/sub | wakes the worker that waits for an answer, or must see a cancellation | - |
@@ -125,6 +127,12 @@ class Keys:
 
     def owned(self, digest: str) -> str:
         return f"{self.prefix}sessions:{digest}"
+
+    def session_index(self) -> str:
+        return f"{self.prefix}sessions"
+
+    def session_index_whole(self) -> str:
+        return f"{self.prefix}sessions:whole"
 
     def held(self, digest: str) -> str:
         return f"{self.prefix}streams:{digest}"

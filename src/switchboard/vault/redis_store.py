@@ -6,7 +6,6 @@ read is one HGET among the look-ups of its request. Replicas are waited for as f
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,8 +14,8 @@ from urllib.parse import quote
 from switchboard.state import State
 from switchboard.vault.records import MAX_RECORDS, Conflict, RecordKey, RecordRefused, SealedRecord
 
-BATCH: Final = 50
-"""Owners that are asked about at once."""
+BATCH: Final = 200
+"""Owners that Redis is asked about by one command."""
 
 # What was changed from outside counts as a record: whoever reads it is told.
 _LIVE: Final = """
@@ -60,17 +59,21 @@ return was and 1 or 0
 """
 )
 
-# KEYS records owners · ARGV now owner (removes what has expired, and the owner with the last record)
+# KEYS owners records… · ARGV now owner… (removes what has expired, and an owner with the last record)
 _NAMES: Final = (
     _LIVE
     + """
-local all, names = redis.call('HGETALL', KEYS[1]), {}
-for i = 1, #all, 2 do
-  if live(all[i + 1], tonumber(ARGV[1])) then names[#names + 1] = all[i]
-  else redis.call('HDEL', KEYS[1], all[i]) end
+local found = {}
+for place = 2, #KEYS do
+  local all, names = redis.call('HGETALL', KEYS[place]), {}
+  for i = 1, #all, 2 do
+    if live(all[i + 1], tonumber(ARGV[1])) then names[#names + 1] = all[i]
+    else redis.call('HDEL', KEYS[place], all[i]) end
+  end
+  if #names == 0 then redis.call('SREM', KEYS[1], ARGV[place]) end
+  found[place - 1] = names
 end
-if #names == 0 then redis.call('SREM', KEYS[2], ARGV[2]) end
-return names
+return found
 """
 )
 
@@ -138,8 +141,9 @@ class RedisStore:
 
     async def _listed(self, namespace: str, owners: list[str]) -> list[RecordKey]:
         now = self._now_ms()
-        asked = (self._names(keys=self._places(namespace, owner), args=[now, owner]) for owner in owners)
-        found: list[list[str]] = await asyncio.gather(*asked)
+        places = [self._places(namespace, owner) for owner in owners]
+        keys = [places[0][1], *(records for records, _ in places)]
+        found: list[list[str]] = await self._names(keys=keys, args=[now, *owners])
         return [
             RecordKey(namespace, name, owner)
             for owner, names in zip(owners, found, strict=True)

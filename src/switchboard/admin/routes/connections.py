@@ -72,7 +72,7 @@ class ConnectionRoutes:
         }
         shown, following = cut(sorted(found), cursor, limit)
         items = await self._shown([found[each] for each in shown])
-        return Page(items=items, next_cursor=following, total=len(found))
+        return Page(items=items, next_cursor=following, total=len(found)).held(lambda each: each.id)
 
     async def end_connection(self, connection: str) -> Ended:
         """Forget all that a person has there, and end it at the OAuth provider; the next call has to connect again."""
@@ -100,12 +100,13 @@ class ConnectionRoutes:
         except (Problem, ValueError, TypeError):
             raise not_found("connection", connection[:80]) from None
         connectable = self.administration.connectables.find(name)
-        if connectable is None or person not in await self.administration.vault.owners(connectable.namespace):
+        if connectable is None or not await self.administration.vault.store.keys(connectable.namespace, person):
             raise not_found("connection", connection[:80])
         return connectable, person
 
     async def _shown(self, those: Sequence[tuple[Connectable, str]]) -> list[Connection]:
-        return [_connection(await self.administration.accounts.of(person, each), person) for each, person in those]
+        accounts = await asyncio.gather(*(self.administration.accounts.of(person, each) for each, person in those))
+        return [_connection(account, person) for account, (_, person) in zip(accounts, those, strict=True)]
 
 
 def routes(administration: Administration) -> APIRouter:

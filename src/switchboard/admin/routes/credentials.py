@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -106,7 +107,8 @@ class CredentialRoutes:
         wanted = f"server:{server}" if server else namespace(plugin) if plugin else None
         keys = {_id(key): key for key in await self._keys(wanted) if subject in ("", _person(key)[1])}
         shown, following = cut(sorted(keys), cursor, limit)
-        return Page(items=await self._shown([keys[each] for each in shown]), next_cursor=following, total=len(keys))
+        items = await self._shown([keys[each] for each in shown])
+        return Page(items=items, next_cursor=following, total=len(keys)).held(lambda each: each.id)
 
     async def get_credential(self, credential: str, response: Response) -> Credential:
         """One record; its ETag is needed to replace it."""
@@ -188,7 +190,7 @@ class CredentialRoutes:
         return key
 
     async def _shown(self, keys: list[RecordKey]) -> list[Credential]:
-        found = [await self._vault.store.read(key) for key in keys]
+        found = await asyncio.gather(*map(self._vault.store.read, keys))
         ring, used = self._vault.cipher.key_ids, await last_uses(self.administration.state)
         shown = []
         for key, record in zip(keys, found, strict=True):

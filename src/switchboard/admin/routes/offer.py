@@ -77,7 +77,8 @@ def routes(administration: Administration) -> APIRouter:
             if search.lower() in name.lower() and provider in ("", entry.provider)
         )
         shown, following = cut(names, cursor, limit)
-        return Page(items=[Tool(**_tool(entries[name])) for name in shown], next_cursor=following, total=len(names))
+        items = [Tool(**_tool(entries[name])) for name in shown]
+        return Page(items=items, next_cursor=following, total=len(names)).held(lambda each: each.name)
 
     @router.get("/tools/{name}")
     async def get_tool(name: str) -> ToolDefinition:

@@ -63,7 +63,7 @@ class PluginRoutes:
         names = sorted(written.configuration.plugins)
         shown, following = cut(names, cursor, limit)
         items = [_plugin(name, written, answers) for name in shown]
-        return Page(items=items, next_cursor=following, total=len(names))
+        return Page(items=items, next_cursor=following, total=len(names)).held(lambda each: each.name)
 
     async def get_plugin(self, plugin: str, response: Response) -> ConfiguredPlugin:
         """One plugin; its ETag is needed to change it."""

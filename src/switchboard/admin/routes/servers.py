@@ -176,7 +176,7 @@ class ServerRoutes:
         shown, following = cut(wanted, cursor, limit)
         answers = await self._told() if shown else {}
         items = [_server(name, written, answers) for name in shown]
-        return Page(items=items, next_cursor=following, total=len(wanted))
+        return Page(items=items, next_cursor=following, total=len(wanted)).held(lambda each: each.name)
 
     async def get_server(self, name: str, response: Response) -> ConfiguredServer:
         """One server; its ETag is needed to change it."""

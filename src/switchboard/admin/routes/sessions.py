@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from switchboard.admin.access import who
 from switchboard.admin.administration import Administration
-from switchboard.admin.paging import Cursor, Limit, Page, cut
+from switchboard.admin.paging import Cursor, Limit, Page, decoded, encoded
 from switchboard.admin.problems import not_found
 from switchboard.state import State
 
@@ -44,11 +44,16 @@ def routes(administration: Administration) -> APIRouter:
 
     @router.get("")
     async def list_sessions(limit: Limit = 100, cursor: Cursor = "") -> Page[Session]:
-        """All sessions of the fleet, by their ids."""
-        sids = sorted(await _sids(state))
-        shown, following = cut(sids, cursor, limit)
-        found = await _read(state, shown)
-        return Page(items=found, next_cursor=following, total=len(sids))
+        """All sessions of the fleet, by their ids. `total` may count some that ended by themselves minutes ago."""
+        index, after = administration.records.index, decoded(cursor) if cursor else ""
+        sids, total = await index.page(after, limit + 1)
+        found = await _read(state, sids[:limit])
+        ended = sorted({*sids[:limit]} - {each.id for each in found})
+        if ended:
+            await index.remove(*ended)
+        following = encoded(sids[limit - 1]) if len(sids) > limit else None
+        page = Page[Session](items=found, next_cursor=following, total=total - len(ended))
+        return page.held(lambda each: each.id)
 
     @router.delete("/{session}", status_code=204)
     async def end_session(session: str) -> None:
@@ -61,13 +66,6 @@ def routes(administration: Administration) -> APIRouter:
         administration.audit.record("session.ended", who=who(), what=session[:8], outcome="ok")
 
     return router
-
-
-async def _sids(state: State) -> list[str]:
-    before, after = state.keys.session("\n").split("\n")
-    with state.guard():
-        found = [key async for key in state.redis.scan_iter(match=f"{before}*{after}", count=1000)]
-    return [key.removeprefix(before).removesuffix(after) for key in found]
 
 
 async def _read(state: State, sids: Any) -> list[Session]:

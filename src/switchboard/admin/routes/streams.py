@@ -101,7 +101,7 @@ def _page(told: Mapping[str, Told | None], limit: int) -> Streams:
         next_cursor=encoded(found[limit - 1].id) if len(found) > limit else None,
         total=sum(answer["total"] for answer in answers.values() if answer is not None),
         silent=[worker for worker, answer in answers.items() if answer is None],
-    )
+    ).held(lambda each: each.id)
 
 
 def _noted(ended: Any) -> dict[str, str]:

@@ -57,8 +57,12 @@ def routes(administration: Administration) -> APIRouter:
     async def list_tasks(limit: Limit = 100, cursor: Cursor = "", status: OneStatus = None) -> Page[ListedTask]:
         """Tasks of the whole fleet, about the newest first. `total` counts those of every status."""
         found, following = await _page(store, decoded(cursor), limit, status)
-        items = [_task(record) for record in found]
-        return Page(items=items, next_cursor=encoded(following) if following else None, total=await store.count())
+        items = [_task(record) for _, record in found]
+        places = {record.id: place for place, record in found}
+        page = Page[ListedTask](
+            items=items, next_cursor=encoded(following) if following else None, total=await store.count()
+        )
+        return page.held(lambda each: places[each.id])
 
     @router.get("/{task}")
     async def get_task(task: str) -> ListedTask:
@@ -85,9 +89,9 @@ def routes(administration: Administration) -> APIRouter:
     return router
 
 
-async def _page(store: Store, place: str, limit: int, status: Status | None) -> tuple[list[Record], str]:
-    """Tasks of one page, and the place after which the next begins; none after the last."""
-    found: list[Record] = []
+async def _page(store: Store, place: str, limit: int, status: Status | None) -> tuple[list[tuple[str, Record]], str]:
+    """Tasks of one page, each with its place, and the place after which the next begins; none after the last."""
+    found: list[tuple[str, Record]] = []
     last = place
     for _ in range(MOST_READ // BATCH):
         part = await store.page(last, BATCH)
@@ -96,7 +100,7 @@ async def _page(store: Store, place: str, limit: int, status: Status | None) -> 
                 continue
             if len(found) == limit:
                 return found, last
-            found.append(record)
+            found.append((each, record))
             last = each
         if len(part) < BATCH:
             return found, ""
