@@ -101,6 +101,16 @@ def test_a_client_is_told_what_it_has_to_know_in_a_scenario(lab: str) -> None:
     assert company == f"{issuers['enterprise-managed']}/idp"
 
 
+def test_a_driver_of_a_client_of_others_is_started_as_any_client_is(lab: str) -> None:
+    names = ("plain", "machine", "enterprise-managed")
+    only = [part for name in names for part in ("--scenario", name)]
+    driver = [sys.executable, "-m", "tools.lab.python_sdk"]
+    found = ran("run", "--url", lab, *only, "--json", "--jobs", "2", "--", *driver)
+    rows = json.loads(found.stdout)["scenarios"]
+
+    assert {row["name"]: (row["verdict"], row["client"]["exit"]) for row in rows} == dict.fromkeys(names, ("passed", 0))
+
+
 def test_a_report_tells_of_a_run_that_the_server_keeps(lab: str) -> None:
     first = ran("run", "--url", lab, "--scenario", "no-s256", "--json", "--", *CLIENT, "{url}", "crash")
     document = json.loads(first.stdout)

@@ -24,7 +24,7 @@ async def main(node: str, url: str) -> None:
     options += ["--client-metadata-url", known.document] if known.document else []
     options += ["--client-credentials"] if known.machine else []
     started = StdioServerParameters(command=node, args=[program, url, str(free_port()), *options], env=dict(os.environ))
-    async with Client(stdio_client(started)) as client:
+    async with Client(stdio_client(started), mode="legacy" if known.legacy else "auto") as client:
         await call_all(client)
 
 
