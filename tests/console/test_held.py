@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from playwright.async_api import Locator, Page, expect
@@ -15,6 +15,7 @@ from switchboard.aio import background
 from tests.admin.conftest import Fleet
 from tests.backends.conftest import SERVERS
 from tests.console.conftest import at
+from tests.console.test_accessible import findings
 from tools.messages import ACCEPT, INITIALIZE, call, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,6 +47,7 @@ async def stream(fleet: Fleet, headers: dict[str, str]) -> AsyncIterator[asyncio
 
 async def column(page: Page, row: Locator, worker: str) -> Locator:
     """The cell of a row in the column of a worker."""
+    await expect(row).to_be_visible()
     heads = await page.get_by_role("columnheader").all_inner_texts()
     return row.get_by_role("cell").nth(heads.index(worker) - 1)
 
@@ -60,6 +62,11 @@ async def test_a_stream_of_another_worker_is_a_row_in_its_column_and_is_ended_fr
         row = page.get_by_role("row", name=headers["mcp-session-id"][:12])
         await expect(await column(page, row, fleet.id(1))).to_contain_text("open")
         await expect(await column(page, row, fleet.id(0))).to_have_text("")
+        for scheme, width in (("light", 390), ("dark", 1280)):
+            await page.emulate_media(color_scheme=cast("Any", scheme))
+            await page.set_viewport_size({"width": width, "height": 800})
+            assert await findings(page) == []
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
         await row.get_by_role("button", name="End stream").click()
         await page.get_by_role("button", name="End it").click()
         await asyncio.wait_for(ended.wait(), 30)
@@ -118,6 +125,9 @@ async def test_a_child_of_another_worker_is_a_row_with_its_process_and_whose_it_
     row = page.get_by_role("row", name=f"process {child['process']}")
     await expect(row).to_contain_text(f"session {headers['mcp-session-id'][:12]} of anonymous")
     await expect(await column(page, row, fleet.id(1))).to_contain_text("idle")
+    server_row = page.get_by_role("row", name="Connections to raw")
+    await expect(server_row.locator(".state.good")).to_have_text(["ready", "ready"])
+    await expect(page.get_by_text("false", exact=True)).to_have_count(0)
     await fleet.b.delete(f"/sessions/{headers['mcp-session-id']}")
     await expect(row).to_have_count(0)  # its child ends with it
     await expect(button).to_be_focused()

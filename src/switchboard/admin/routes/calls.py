@@ -58,7 +58,7 @@ def routes(administration: Administration) -> APIRouter:
     ) -> ToolCall:
         """Call a tool as the person of the token, on this worker, by the rules of the MCP endpoint. With
         `Accept: text/event-stream` progress comes as events, the last of which is the `outcome`."""
-        entry = administration.catalog().tools.find(name)
+        entry = (await administration.fresh()).tools.find(name)
         params: dict[str, Any] = {"name": name, "arguments": body.arguments}
         if body.answers:
             params["inputResponses"] = body.answers

@@ -44,6 +44,9 @@ export async function api(path, { method = "GET", body, etag } = {}) {
 
 export const id = (name) => encodeURIComponent(name);
 
+// Of what may be there or not what is.
+const there = (children) => children.flat(9).filter((each) => each !== null && each !== undefined && each !== false);
+
 // An element; a function among the attributes listens, text among the children stays text.
 export function h(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -52,7 +55,7 @@ export function h(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
   }
-  made.append(...children.flat(9).filter((each) => each !== null && each !== undefined && each !== false));
+  made.append(...there(children));
   return made;
 }
 
@@ -90,7 +93,7 @@ const reachable = (place) => [...place.querySelectorAll("button:enabled, a[href]
 // Replaces what is in `place`; what had the focus there has it again, or else what is there first.
 export function renew(place, ...children) {
   const focused = place.contains(document.activeElement) && place !== document.activeElement ? spotOf(document.activeElement) : null;
-  place.replaceChildren(...children.flat(9));
+  place.replaceChildren(...there(children));
   if (focused === null) return;
   const found = reachable(place);
   (found.find((each) => spotOf(each) === focused) ?? found[0])?.focus({ preventScroll: true });

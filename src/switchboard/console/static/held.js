@@ -1,7 +1,7 @@
 // What each worker holds, with workers as columns: servers with their connections, sessions, or streams as rows.
 import { ago, api, base, button, confirmed, failed, h, id, late, many, renew, say, state, svg } from "./console.js";
 
-const SERVER_STATES = { running: "good", healthy: "good", disabled: "plain", failed: "bad" };
+const SERVER_STATES = { running: "good", ready: "good", disabled: "plain", failed: "bad" };
 export const kindOf = (word) => SERVER_STATES[word] ?? (/open|down|fail|dead|unhealthy/.test(word) ? "bad" : "late"); // of a server's state
 const ROWS = 40; // servers that are shown at once
 const PAGE = 50; // sessions or streams that are read at once

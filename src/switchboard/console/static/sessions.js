@@ -14,10 +14,10 @@ export default async function open(view) {
     return begun;
   }, "danger"]]);
   const list = paged((cursor) => api(`/sessions?limit=100&cursor=${id(cursor)}`), (items, found) => (names = Object.fromEntries(items.map((each) => [each.id, `${short(each.id)} ${each.client || "a client"} of ${each.subject || "anonymous"}`])), table([
-    ["Session", (each) => [several.box(each.id, `session ${short(each.id)}`), " ", h("span", { class: "mono" }, short(each.id))]],
+    ["Session", (each) => h("span", { class: "pick" }, several.box(each.id, `session ${short(each.id)}`), " ", h("span", { class: "mono" }, short(each.id)))],
     ["Person", (each) => each.subject || "anonymous"],
     ["Client", (each) => [each.client || "—", h("div", { class: "small soft" }, each.client_id)]],
-    ["Protocol", (each) => each.protocol_version],
+    ["Protocol", (each) => h("span", { class: "pick" }, each.protocol_version)],
     ["Stream", (each) => each.stream_open ? state("open", "good") : state("none", "plain")],
     ["Begun", (each) => each.created ? when(each.created) : "—"],
     ["Ends in", (each) => ago(each.ends_in_s), "number"],
