@@ -95,6 +95,7 @@ class Idempotency:
             await self._keep(key, None)
             raise
         await self._keep(key, {"asked": asked, **answer.document()} if answer.status < 500 else None)
+        await answer.end()
 
     async def _keep(self, key: str, document: dict[str, Any] | None) -> None:
         """Store what was answered, or give up the key; if Redis is away, whoever asks again waits for `RUNNING_S`."""
@@ -123,7 +124,9 @@ class Idempotency:
 
 
 class _Kept:
-    """Passes an answer on as it comes, and remembers it."""
+    """Passes an answer on as it comes, and remembers it; its end waits until it is kept, so that whoever has seen that
+    and asks again is answered.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -131,6 +134,7 @@ class _Kept:
         self._headers: list[tuple[str, str]] = []
         self._body = b""
         self._length = 0
+        self._last: Message | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -140,7 +144,15 @@ class _Kept:
             part = message.get("body", b"")
             self._length += len(part)
             self._body += part if self._length <= LARGEST_ANSWER else b""
+            if not message.get("more_body", False):
+                self._last = message
+                return
         await self._send(message)
+
+    async def end(self) -> None:
+        """Send the end of it."""
+        if self._last is not None:
+            await self._send(self._last)
 
     def document(self) -> dict[str, Any]:
         """As it is stored: without a body, if that is too long."""
