@@ -1,4 +1,4 @@
-"""Three workers are replaced, two at once and then one, while clients call: what a scrape tells never goes back."""
+"""Four worker processes are replaced, two at a time, while clients call: what a scrape tells never goes back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.fleet.children import LOOPBACK, Child, answers, free_port, start
 from tools.fleet.redis_server import RedisServer
 from tools.messages import call, modern, modern_headers
 
-WORKERS = 3
+WORKERS = 4
 PATIENCE = 300
 MESSAGE = modern(call("echo", {"message": "hello"}))
 REQUESTS = "switchboard_requests_total"
@@ -26,7 +26,7 @@ CALLS = {"method": "tools/call", "outcome": "ok", "era": "modern"}
 
 @pytest.fixture
 def served(tmp_path: Path, redis_server: RedisServer, redis_url: str) -> Iterator[tuple[Child, int, int]]:
-    """Three workers of one command, its port, and its port for metrics."""
+    """Four workers of one command, its port, and its port for metrics."""
     port, metrics_port = free_port(), free_port()
     env = {"WORKERS": str(WORKERS), "METRICS_PORT": str(metrics_port), "REDIS_URL": redis_url, "AUTH_MODE": "none"}
     env |= {"SECRET_KEY": "k" * 48, "RATE_LIMIT": "0", "DRAIN_GRACE": "1", "DRAIN_TIMEOUT": "5", "MAX_LOOP_LAG": "0"}
@@ -131,9 +131,9 @@ async def test_no_counter_goes_back_in_a_rolling_restart_and_the_sum_is_what_cli
         await prometheus.until(all_serve)
         first = await prometheus.workers()
         async with clients.calling():
-            one, two, three = sorted(first)
+            one, two, three, four = sorted(first)
             await prometheus.replace(one, two)
-            await prometheus.replace(three)
+            await prometheus.replace(three, four)
         assert not first & await prometheus.workers()
         told = await prometheus.until(lambda told: total(told, REQUESTS, **CALLS) >= clients.answered)
     assert clients.failed == []
