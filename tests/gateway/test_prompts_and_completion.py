@@ -38,6 +38,8 @@ def poet(name: str = "poet") -> MCPServer[Any]:
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(ref: Any, argument: Any, _context: Any) -> Completion:
         asked = ref.name if isinstance(ref, PromptReference) else ref.uri
+        if argument.value == "wrong":
+            raise MCPError(INVALID_PARAMS, "No such poet")
         if argument.value == "many":
             return Completion(values=[str(number) for number in range(250)])
         return Completion(values=[f"{name}:{asked}:{argument.name}"])
@@ -115,3 +117,12 @@ async def test_no_more_than_a_hundred_completions_go_out_and_the_rest_is_announc
         completion = (await client.complete(ref, {"name": "about", "value": "many"})).completion
     assert completion.values == [str(number) for number in range(100)]
     assert (completion.total, completion.has_more) == (250, True)
+
+
+@ERAS
+async def test_why_a_completion_is_refused_is_told_by_whoever_refuses_it(open_gateway: OpenGateway, era: str) -> None:
+    async with open_gateway((poet(), "never")) as opened, Client(opened.server, mode=era) as client:
+        ref = PromptReference(type="ref/prompt", name="poem")
+        with pytest.raises(MCPError) as caught:
+            await client.complete(ref, {"name": "about", "value": "wrong"})
+    assert (caught.value.code, caught.value.message) == (INVALID_PARAMS, "No such poet")

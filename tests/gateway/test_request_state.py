@@ -115,10 +115,11 @@ async def test_tampered_request_state_is_refused(open_gateway: OpenGateway) -> N
     assert caught.value.code == INVALID_PARAMS
 
 
-async def test_request_state_is_meant_for_one_deployment(open_gateway: OpenGateway) -> None:
+@pytest.mark.parametrize("known_by", ["audience", "name"])
+async def test_request_state_is_meant_for_one_deployment(open_gateway: OpenGateway, known_by: str) -> None:
     async with (
-        open_gateway((painter(), "always"), keys=[KEY], audience="https://a.example") as one,
-        open_gateway((painter(), "always"), keys=[KEY], audience="https://b.example") as two,
+        open_gateway((painter(), "always"), keys=[KEY], **{known_by: "https://a.example"}) as one,
+        open_gateway((painter(), "always"), keys=[KEY], **{known_by: "https://b.example"}) as two,
         connected(one) as here,
         connected(two) as there,
     ):

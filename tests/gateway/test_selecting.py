@@ -12,10 +12,11 @@ from mcp.shared.exceptions import MCPError
 
 from switchboard.catalog import UnknownSelection, shapes
 from switchboard.config import Exposure, Preset, ToolSearch
-from switchboard.gateway import Gateway, LiveCatalog, SelectedCatalog, build_gateway
+from switchboard.gateway import FastPath, Gateway, LiveCatalog, SelectedCatalog, build_gateway
 from switchboard.identity import Caller, Principal, serving
 from switchboard.plugins import Plugin, PluginProvider
 from tests.gateway.conftest import LonelyHost
+from tools.messages import call, request
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
 
@@ -152,3 +153,15 @@ async def test_a_tool_that_needs_a_scope_is_listed_and_refused_without_it(host: 
             == frozenset()
         )
         assert source.entry_scopes("tools/call", {"name": 3}) == frozenset()
+
+
+@pytest.mark.parametrize("sent", [call("files__read", {"name": "x"}), request("tools/list")])
+async def test_the_fast_path_leaves_a_request_whose_preset_was_taken_away_to_whoever_says_so(
+    host: LonelyHost, sent: dict[str, Any]
+) -> None:
+    async with opened(host, {}, {"p": Preset(allow=("*read",))}) as (server, source):
+        path = FastPath(server, source)
+        with source.serving(b"preset=p"):
+            source.change({}, ToolSearch())
+            assert path.called(sent) is None
+            assert path.prepare("2025-11-25", sent) is None

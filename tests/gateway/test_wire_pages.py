@@ -12,7 +12,7 @@ from mcp.shared.message import SessionMessage
 from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import INVALID_PARAMS, JSONRPCError, JSONRPCRequest
 
-from switchboard.gateway import initialization_options
+from switchboard.gateway import initialization_options, list_pages
 from tests.gateway.conftest import OpenGateway
 
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
@@ -93,3 +93,19 @@ async def test_the_kernel_shapes_each_page_once(open_gateway: OpenGateway) -> No
             async with Client(opened.server, mode=mode) as client:
                 assert await names(client) == ["x", "y"]
     assert len(made) == len(set(made)) == 2
+
+
+async def test_pages_are_remembered_of_so_many_lists_and_forgotten_of_the_one_that_was_asked_for_longest_ago(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_pages, "LISTS", 2)
+    server = pair()
+    async with open_gateway((server, "never")) as opened, Client(opened.server, mode="legacy") as client:
+        for number in range(4):
+            await names(client)
+            server.add_tool(lambda: "x", name=f"z{number}", description="Some.")
+            await opened.host.publish(ToolsListChanged())
+        assert await names(client) == ["x", "y", "z0", "z1", "z2", "z3"]
+        digest = opened.catalog.current().tools.digest
+        assert len(opened.server.pages._remembered) == 2
+        assert list(opened.server.pages._remembered)[-1] == ("tools", digest)

@@ -157,3 +157,19 @@ async def test_a_stream_that_fails_before_its_first_chunk_leaves_its_answer_to_o
 
     with pytest.raises(SessionGone):
         await send_events(chunks(), receive, send, [], {"type": "http", "state": {}})
+
+
+async def test_what_a_client_sends_besides_does_not_end_its_stream() -> None:
+    stream, more = Stream(), asyncio.Queue[Message]()
+    stream.receive = more.get  # type: ignore[method-assign]
+    serving = await stream.begin()
+    await stream.layer_left.wait()
+    for _ in range(2):
+        more.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+    while not more.empty():
+        await asyncio.sleep(0)
+    stream.wanted.put_nowait(b"second")
+    assert (await stream.sent.get())["body"] == b"second of alice"
+    more.put_nowait({"type": "http.disconnect"})
+    await serving
+    assert stream.closed.is_set()

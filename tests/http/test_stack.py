@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from switchboard.http.middleware.bearer import Anonymous
+from switchboard.http.middleware.bearer import Anonymous, Bearer
 from switchboard.http.middleware.errors import ErrorBoundary
 from switchboard.http.stack import Policy, wrap
 
@@ -76,7 +76,14 @@ async def test_inner_rows_come_behind_the_stack_in_the_order_given() -> None:
     assert passed == ["outer", "inner"]
 
 
-async def test_a_lifespan_passes_through_untouched() -> None:
+def bearer(app: ASGIApp) -> Bearer:
+    """A gate whose verifier nobody asks."""
+    verifier: Any = object()
+    return Bearer(app, verifier, resource_metadata_url="https://mcp.example.com/meta")
+
+
+@pytest.mark.parametrize("gate", [Anonymous, bearer])
+async def test_a_lifespan_passes_through_untouched(gate: Any) -> None:
     passed: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +93,7 @@ async def test_a_lifespan_passes_through_untouched() -> None:
         pytest.fail("nobody speaks during this")
 
     scope: Scope = {"type": "lifespan", "state": {}}
-    await wrap(app, PROXIED, Anonymous, ErrorBoundary)(scope, nothing, nothing)
+    await wrap(app, PROXIED, gate, ErrorBoundary)(scope, nothing, nothing)
     assert passed == [{"type": "lifespan", "state": {}}]
 
 

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from switchboard.http.jsonrpc import Malformed
 from switchboard.http.middleware.body_limit import BodyLimit
+from switchboard.http.request_body import read_body
 
 LIMIT = 1000
 
@@ -118,3 +120,32 @@ async def test_after_a_streamed_body_the_disconnect_is_still_seen() -> None:
 async def test_a_streamed_body_passes_exactly_when_it_is_within_the_limit(sizes: list[int]) -> None:
     answer = await post(chunks(*(b"x" * each for each in sizes)))
     assert answer.status_code == (200 if sum(sizes) <= LIMIT else 413)
+
+
+def sending(*messages: Message) -> Receive:
+    """A client that sends these."""
+    left = list(messages)
+
+    async def receive() -> Message:
+        return left.pop(0)
+
+    return receive
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [{"body": b"ab", "more_body": False}],
+        [{"body": b"ab"}],
+        [{"body": b"a", "more_body": True}, {"body": b"b", "more_body": False}],
+        [{"body": b"a", "more_body": True}, {"more_body": True}, {"body": b"b"}],
+    ],
+)
+async def test_a_body_is_read_to_its_last_part_and_no_further(sent: list[Message]) -> None:
+    assert await read_body(sending(*({"type": "http.request", **part} for part in sent))) == b"ab"
+
+
+@pytest.mark.parametrize("begun", [[], [{"type": "http.request", "body": b"a", "more_body": True}]])
+async def test_a_body_that_its_client_did_not_finish_is_refused(begun: list[Message]) -> None:
+    with pytest.raises(Malformed, match="left before its request was complete"):
+        await read_body(sending(*begun, {"type": "http.disconnect"}))

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from structlog.testing import capture_logs
 
 from switchboard.common.quota import Quota
+from switchboard.http.middleware import rate_limit
 from switchboard.http.middleware.bearer import Anonymous
 from switchboard.http.middleware.rate_limit import Permits, RateLimit, by_address, by_principal
 
@@ -182,3 +183,13 @@ async def test_principals_are_counted_wherever_they_come_from(store: redis.async
     assert (await ask(limited)).status_code == 200
     assert (await ask(Anonymous(limited), "203.0.113.7")).status_code == 200
     assert (await ask(Anonymous(limited), "203.0.113.8")).status_code == 429
+
+
+async def test_permits_are_held_for_so_many_keys_and_given_up_for_the_one_used_longest_ago(
+    store: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "_REMEMBERED", 2)
+    permits = Permits(store)
+    for key in ("a", "b", "a", "c"):
+        await permits.spend(MANY, key)
+    assert [permits.spend_held(MANY, key) for key in ("a", "b", "c")] == [True, False, True]
