@@ -46,6 +46,7 @@ ORDINARY: dict[str, tuple[Asked, int]] = {
     "a list": (Asked(message("tools/list", {"_meta": META}), ((b"mcp-protocol-version", b"2026-07-28"),)), 400),
     "a call of no tool": (Asked(CALL.replace(b"echo", b"nope"), ((*MODERN[:2], (b"mcp-name", b"nope")))), 400),
     "an initialize": (Asked(INITIALIZE, ()), 200),
+    "an initialize without its parts": (Asked(message("initialize"), ()), 400),
     "a call in a session": (Asked(OLD_CALL, IN_SESSION), 200),
     "a notification": (Asked(NOTIFICATION, IN_SESSION), 202),
     "the end of a session": (Asked(b"", IN_SESSION, "DELETE"), 204),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
+from switchboard.http.http_sse import HttpSseEndpoint
 from switchboard.http.scopes import InsufficientScope, declined, needed, require
-from switchboard.identity import Principal
+from switchboard.http.websocket import WebSocketEndpoint
+from switchboard.identity import Caller, Principal, serving
 
 
 def call(method: str, **params: Any) -> dict[str, Any]:
@@ -85,3 +90,61 @@ def test_what_configuration_asks_for_an_entry_is_needed_besides() -> None:
 )
 def test_the_lists_that_a_token_may_not_see_are_left_out(scope: str, left_out: set[str]) -> None:
     assert declined(somebody(scope)) == left_out
+
+
+@dataclass
+class Sessions:
+    """What the transports of one stream hand messages to: keeps them."""
+
+    sid: str = "s"
+    taken: list[Any] = field(default_factory=list)
+
+    async def load(self, sid: str, who: Principal) -> str:
+        return sid
+
+    async def post(self, record: str, who: Principal, message: Any, request: Any) -> None:
+        self.taken.append(message["method"])
+
+
+async def over_http_sse(sessions: Any, who: Principal, message: Any, wanted: frozenset[str]) -> bool:
+    """Whether HTTP+SSE accepts a message."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": json.dumps(message).encode()}
+
+    async def send(told: Message) -> None:
+        sent.append(told)
+
+    scope = {"type": "http", "method": "POST", "path": "/message", "query_string": b"sessionId=s", "state": {}}
+    scope["headers"] = [(b"content-type", b"application/json")]
+    with serving(Caller(who)):
+        await HttpSseEndpoint(sessions, entry_scopes=lambda *_: wanted).message(scope, receive, send)
+    assert sent[0]["status"] in (202, 403)
+    return bool(sent[0]["status"] == 202)
+
+
+async def over_websocket(sessions: Any, who: Principal, message: Any, wanted: frozenset[str]) -> bool:
+    """Whether a WebSocket accepts a message."""
+    endpoint = WebSocketEndpoint(sessions, 10_000, lambda *_: wanted)
+    refused = await endpoint.take(json.dumps(message), sessions, who, {"type": "websocket", "state": {}})
+    assert refused is None or "lacks a scope" in refused["error"]["message"]
+    return refused is None
+
+
+@pytest.mark.parametrize("over", [over_http_sse, over_websocket])
+@pytest.mark.parametrize(
+    ("granted", "wanted", "taken"),
+    [
+        ({"mcp:prompts"}, set(), False),
+        ({"mcp:tools"}, set(), True),
+        ({"mcp:tools"}, {"files:write"}, False),
+        ({"mcp:tools", "files:write"}, {"files:write"}, True),
+    ],
+)
+async def test_transports_of_one_stream_refuse_what_the_token_has_no_scope_for(
+    over: Any, granted: set[str], wanted: set[str], taken: bool
+) -> None:
+    sessions = Sessions()
+    assert await over(sessions, somebody(*granted), call("tools/call", name="x"), frozenset(wanted)) is taken
+    assert sessions.taken == (["tools/call"] if taken else [])
