@@ -190,7 +190,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 async def test_a_silent_modern_call_is_kept_open_by_comments_and_ends_with_an_event(end: Any, told: Any) -> None:
     client, waiting = Client(), Waiting(end)
-    async with asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(served(client, waiting))
         await client.pinged.wait()
         waiting.gate.open.set()
@@ -212,7 +212,7 @@ async def test_a_modern_call_that_has_spoken_is_kept_open_by_comments_and_says_n
         assert connection.client_capabilities is not None
         return await waiting.run()
 
-    async with asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(served(client, PreparedInContext(serve)))
         await client.pinged.wait()
         waiting.gate.open.set()
