@@ -17,11 +17,11 @@ from playwright.async_api import Browser
 
 from switchboard.http.landing import name_of, ways
 from switchboard.protocol.client_setups import CLIENTS
-from tests.auth.pages.test_pages_in_a_browser import browser, watched
+from tests.auth.pages.test_pages_in_a_browser import browser, started, watched
 from tools.fleet.children import answers, free_port, start
 from tools.fleet.workers import COMMAND
 
-__all__ = ["browser"]
+__all__ = ["browser", "started"]
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -113,6 +113,7 @@ def _step(base: str, title: str) -> str:
     return next(iter(way.steps.values()))
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_snippet_is_opened_and_copied_by_keyboard_alone(base: str, browser: Browser, tmp_path: Path) -> None:
     options = {"viewport": {"width": 390, "height": 800}, "permissions": ["clipboard-read", "clipboard-write"]}
     page, complaints = await watched(browser, **options)
