@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -63,6 +64,31 @@ async def test_what_was_noted_is_written_when_the_worker_ends(state: State) -> N
     assert "v4lue" not in json.dumps(found)
     verdict = await verify(state, [KEY])
     assert (verdict.entries, verdict.faults) == (3, [])
+
+
+async def test_each_is_written_once_where_two_send_at_a_time(state: State) -> None:
+    calls = writing(state)
+    note(calls, "a", "b")
+    await asyncio.gather(calls.flush(), calls.flush())
+    assert [entry["what"] for entry in await read(state)] == ["a", "b"]
+
+
+async def test_what_is_on_its_way_when_the_worker_ends_is_not_sent_again(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = asyncio.Event(), state.lookups.ask
+
+    def asking(*command: Any) -> asyncio.Future[Any]:
+        asked.set()
+        return ask(*command)
+
+    monkeypatch.setattr(call_log, "FLUSH_EVERY_S", 0)
+    monkeypatch.setattr(state.lookups, "ask", asking)
+    calls = writing(state)
+    async with calls.running():
+        note(calls, "a", "b")
+        await asked.wait()
+    assert [entry["what"] for entry in await read(state)] == ["a", "b"]
 
 
 async def test_what_redis_does_not_take_is_sent_again_in_order(state: State) -> None:

@@ -105,6 +105,7 @@ class RedisCallLog:
         """Entries of the chain that Redis has not confirmed."""
         self._lost = 0
         self._wanted = asyncio.Event()
+        self._sending = asyncio.Lock()
 
     def configure(self, rates: Mapping[str, int]) -> None:
         """See `CallLog`."""
@@ -129,11 +130,11 @@ class RedisCallLog:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Send what is noted, until the context ends; then send what is left."""
-        try:
-            async with background(self._keep_sending()):
+        async with background(self._keep_sending()):
+            try:
                 yield
-        finally:
-            await self._send_rest()
+            finally:  # before the background is cancelled: an entry that is on its way would be sent twice
+                await self._send_rest()
 
     async def _keep_sending(self) -> None:
         while True:
@@ -154,7 +155,11 @@ class RedisCallLog:
             log.warning("audited_calls.lost", calls=left, reason="Redis did not take them before this worker ended")
 
     async def flush(self) -> None:
-        """Send what there is, in batches; what Redis does not take is kept for the next time."""
+        """Send what there is, in batches; what Redis does not take is kept for the next time. One sends at a time."""
+        async with self._sending:
+            await self._send()
+
+    async def _send(self) -> None:
         while self._unsent or self._waiting or self._lost:
             self._link()
             asked = [
