@@ -91,8 +91,6 @@ class Prometheus:
                 answer = await self._http.get(self._metrics)
             except httpx2.TransportError:  # the worker that took the connection ended
                 continue
-            if answer.status_code == 500:  # it ended while it added up, which took it longer than its second of grace
-                continue
             self.scrapes.append(read(answer.raise_for_status().text))
             return self.scrapes[-1]
 

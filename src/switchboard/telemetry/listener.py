@@ -9,16 +9,20 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 import uvicorn
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from switchboard.aio import background
+from switchboard.aio import task_group
 from switchboard.common.hosts import is_loopback, split_host
 from switchboard.errors import ConfigurationError
 from switchboard.telemetry.exposition import PATH
+
+GRACE_S: Final = 5
+"""How long a worker that ends finishes what it is asked here."""
 
 
 class LocalNames:
@@ -56,11 +60,12 @@ async def listening(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=GRACE_S,
     )
     server = _Server(config)
     with _bound(host, port) as bound:
-        async with background(server.serve([bound])):
+        async with task_group() as group:  # which waits: who is asked as it ends finishes the answer
+            group.create_task(server.serve([bound]))
             yield
             server.should_exit = True
 
