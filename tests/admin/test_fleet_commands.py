@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from switchboard.cli.client import fleet_commands
+from switchboard.cli.client import api
 from switchboard.cli.commands import app
 from tests.admin.conftest import Fleet
 from tests.admin.test_fleet import initialized, signing_in, token
@@ -51,7 +51,7 @@ async def test_workers_are_listed_and_one_is_drained_through_another(
 async def test_sessions_of_all_pages_are_listed_and_one_is_ended(
     shared_fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_commands, "PAGE", 2)
+    monkeypatch.setattr(api, "PAGE", 2)
     sids = sorted([await initialized(shared_fleet) for _ in range(5)])
     url = shared_fleet.workers[1].url
     found = document(await run(url, "sessions", "list", "--json"))
@@ -68,7 +68,7 @@ async def test_sessions_of_all_pages_are_listed_and_one_is_ended(
 async def test_streams_of_all_workers_are_listed_and_one_is_ended_through_another(
     shared_fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_commands, "PAGE", 1)
+    monkeypatch.setattr(api, "PAGE", 1)
     held, through = shared_fleet.workers[0], shared_fleet.workers[1].url
     async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         clients = Workers([*shared_fleet.workers], http, held.app.rooms.state)

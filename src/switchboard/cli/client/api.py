@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import httpx2
 
@@ -74,18 +74,23 @@ class Api:
         """The document that the API answered; raises as `answer` does."""
         return self.answer(method, path, body, **query).document
 
-    def pages(self, path: str, size: int = PAGE, **query: Any) -> Iterator[dict[str, Any]]:
+    def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """All pages of a list; raises as `answer` does."""
         cursor: str | None = ""
         while cursor is not None:
-            page = self.asked("GET", path, limit=size, cursor=cursor, **query)
+            page = self.asked("GET", path, limit=PAGE, cursor=cursor, **query)
             yield page
             cursor = page["next_cursor"]
 
-    def items(self, path: str, size: int = PAGE, **query: Any) -> Iterator[dict[str, Any]]:
+    def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """What is on all pages of a list; raises as `answer` does."""
-        for page in self.pages(path, size, **query):
+        for page in self.pages(path, **query):
             yield from page["items"]
+
+
+def path_of(*parts: str) -> str:
+    """The path of what has these names and ids, whatever characters are in them."""
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def api(url: str | None, token: str | None, header: Iterable[str] | None, *, insecure: bool) -> Api:

@@ -7,11 +7,10 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 import typer
 
-from switchboard.cli.client.api import Refused, api
+from switchboard.cli.client.api import Refused, api, path_of
 from switchboard.cli.client.server import Header, Insecure, Token, Url
 from switchboard.cli.exit_codes import FAILED, ending_clearly, say
 from switchboard.cli.output import AsJson, print_json, print_table
@@ -64,7 +63,7 @@ def show_credential(
 ) -> None:
     """Show what is known of one, but its value."""
     with ending_clearly():
-        found = api(url, token, header, insecure=insecure).asked("GET", _path("credentials", credential))
+        found = api(url, token, header, insecure=insecure).asked("GET", path_of("credentials", credential))
         if as_json:
             print_json(found)
             return
@@ -92,7 +91,7 @@ def set_credential(
         body: dict[str, Any] = {"value": _value(name)}
         if expires_in is not None:
             body["expires_at"] = time.time() + expires_in
-        path = f"plugins/{quote(plugin, safe='')}/credentials/{quote(name, safe='')}"
+        path = path_of("plugins", plugin, "credentials", name)
         try:
             found = at.asked("PUT", path, body)
         except Refused as error:
@@ -116,7 +115,7 @@ def delete_credential(
 ) -> None:
     """Delete one; whoever uses it has none from the next call on. An account is ended as a connection."""
     with ending_clearly():
-        at, path = api(url, token, header, insecure=insecure), _path("credentials", credential)
+        at, path = api(url, token, header, insecure=insecure), path_of("credentials", credential)
         found = at.asked("GET", path)
         if not yes:
             typer.confirm(f"Delete {_of(found)}?", abort=True, err=True)
@@ -135,7 +134,7 @@ def check_credential(
 ) -> None:
     """Say whether one can be read and used; its value is sent nowhere. Ends with 1 if not."""
     with ending_clearly():
-        path = f"{_path('credentials', credential)}/check"
+        path = path_of("credentials", credential, "check")
         found = api(url, token, header, insecure=insecure).asked("POST", path)
         if as_json:
             print_json(found)
@@ -177,7 +176,7 @@ def check_connection(
 ) -> None:
     """Say how a person stands at a server or plugin now. Ends with 1 unless the person is connected."""
     with ending_clearly():
-        path = f"{_path('connections', connection)}/check"
+        path = path_of("connections", connection, "check")
         found = api(url, token, header, insecure=insecure).asked("POST", path)
         if as_json:
             print_json(found)
@@ -200,7 +199,7 @@ def end_connection(
 ) -> None:
     """Forget all that a person has at a server or plugin, and end it at the OAuth provider; to use it is to connect."""
     with ending_clearly():
-        at, path = api(url, token, header, insecure=insecure), _path("connections", connection)
+        at, path = api(url, token, header, insecure=insecure), path_of("connections", connection)
         if not yes:
             found = at.asked("POST", f"{path}/check")
             typer.confirm(f"End the connection of {escaped(found['subject'])} to {found['to']}?", abort=True, err=True)
@@ -209,10 +208,6 @@ def end_connection(
             print_json({"ended": connection, **ended})
         else:
             say(f"ended{': ' + escaped(ended['note']) if ended['note'] else ''}")
-
-
-def _path(section: str, id_: str) -> str:
-    return f"{section}/{quote(id_, safe='')}"
 
 
 def _value(name: str) -> str:

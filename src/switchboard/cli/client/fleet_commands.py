@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from switchboard.cli.client.api import PAGE, api
+from switchboard.cli.client.api import api, path_of
 from switchboard.cli.client.server import Header, Insecure, Token, Url
 from switchboard.cli.exit_codes import ending_clearly, say
 from switchboard.cli.output import AsJson, print_json, print_table
@@ -48,7 +47,7 @@ def drain_worker(
 ) -> None:
     """Have a worker leave: its streams move to others, its requests finish, then it ends."""
     with ending_clearly():
-        path = f"workers/{quote(worker, safe='')}/drain"
+        path = path_of("workers", worker, "drain")
         told = api(url, token, header, insecure=insecure).asked("POST", path)
         print_json(told) if as_json else say(f"worker {told['id']} is leaving")
 
@@ -63,7 +62,7 @@ def list_sessions(
 ) -> None:
     """List the sessions of all workers."""
     with ending_clearly():
-        found = list(api(url, token, header, insecure=insecure).items("sessions", PAGE))
+        found = list(api(url, token, header, insecure=insecure).items("sessions"))
         if as_json:
             print_json(found)
             return
@@ -85,7 +84,7 @@ def end_session(
 ) -> None:
     """End a session: its streams close on every worker, and its next request is refused."""
     with ending_clearly():
-        path = f"sessions/{quote(session, safe='')}"
+        path = path_of("sessions", session)
         api(url, token, header, insecure=insecure).asked("DELETE", path)
         print_json({"ended": session}) if as_json else say(f"session {session} is ended")
 
@@ -104,7 +103,7 @@ def list_streams(
     """List what clients hold open, worker by worker. A worker that does not answer is named."""
     with ending_clearly():
         at = api(url, token, header, insecure=insecure)
-        pages = list(at.pages("streams", PAGE, worker=worker, session=session, subject=subject))
+        pages = list(at.pages("streams", worker=worker, session=session, subject=subject))
         found = [each for page in pages for each in page["items"]]
         if as_json:
             print_json(found)
@@ -128,7 +127,7 @@ def end_stream(
 ) -> None:
     """End a stream, at the worker that holds it. Its client may open another, or resume it."""
     with ending_clearly():
-        api(url, token, header, insecure=insecure).asked("DELETE", f"streams/{quote(stream, safe='')}")
+        api(url, token, header, insecure=insecure).asked("DELETE", path_of("streams", stream))
         print_json({"ended": stream}) if as_json else say(f"stream {stream} is ended")
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
-from switchboard.cli.client.api import api
+from switchboard.cli.client.api import api, path_of
 from switchboard.cli.client.server import CallFailed, Header, Insecure, Token, Url
 from switchboard.cli.exit_codes import FAILED, NoAnswer, ending_clearly
 from switchboard.cli.output import AsJson, print_json
@@ -39,7 +38,7 @@ def why(
             query["issuer"] = issuer
         at = api(url, token, header, insecure=insecure)
         try:
-            found = at.asked("GET", f"tools/{quote(tool, safe='')}/decision", **query)
+            found = at.asked("GET", path_of("tools", tool, "decision"), **query)
         except CallFailed as error:
             raise NoAnswer(str(error)) from None
         if as_json:

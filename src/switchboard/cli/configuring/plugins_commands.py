@@ -15,12 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 import yaml
 
-from switchboard.cli.client.api import api
+from switchboard.cli.client.api import api, path_of
 from switchboard.cli.client.server import Header, Insecure, Token, Url
 from switchboard.cli.configuring.plugin_skeleton import write_skeleton
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context, fleet
@@ -117,7 +116,7 @@ def config(
     """Show a plugin's configuration without its secrets, or replace it as a whole, through the API."""
     with ending_clearly():
         new = None if file is None else _document(file)
-        fleet_api, path = api(url, token, header, insecure=insecure), f"plugins/{quote(name, safe='')}"
+        fleet_api, path = api(url, token, header, insecure=insecure), path_of("plugins", name)
         found = fleet_api.answer("GET", path)
         if new is not None:
             found = fleet_api.answer("PUT", f"{path}/config", new, if_match=found.etag)
@@ -145,7 +144,7 @@ def remove(
     What is built in or in the plugins folder is then as it is without a row.
     """
     with ending_clearly():
-        fleet_api, path = api(url, token, header, insecure=insecure), f"plugins/{quote(name, safe='')}"
+        fleet_api, path = api(url, token, header, insecure=insecure), path_of("plugins", name)
         seen = fleet_api.answer("GET", path)
         if not yes:
             typer.confirm(f"Remove the row of {name}, and its configuration with it?", abort=True, err=True)

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 import typer
 import yaml
 
-from switchboard.cli.client.api import Api, api
+from switchboard.cli.client.api import Api, api, path_of
 from switchboard.cli.client.server import Header, Insecure, Token
 from switchboard.cli.context import ConfigurationContext, FileOption, configuration_context
 from switchboard.cli.exit_codes import ending_clearly, say
@@ -162,7 +161,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 def _to_fleet(fleet: Api, server: str, option: Option) -> None:
     """Through the API, which checks it, and refuses to replace a server."""
-    fleet.asked("PUT", f"servers/{quote(server, safe='')}", option.row)
+    fleet.asked("PUT", path_of("servers", server), option.row)
 
 
 def _to_file(here: ConfigurationContext, server: str, option: Option) -> tuple[str, str | None]:
