@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import structlog
@@ -21,6 +20,7 @@ from switchboard.aio import wait_for_event
 from switchboard.errors import StateUnavailable
 from switchboard.fleet.peers import ServedChannel
 from switchboard.protocol.client_requests import CLIENT_REQUESTS
+from switchboard.protocol.direct_requests import changed
 from switchboard.sessions.client_requests import Ask, Terms
 from switchboard.sessions.detached_context import as_json
 from switchboard.sessions.patience import REDIS_AWAY_S, RETRY_S, patiently, told_to_handlers
@@ -210,7 +210,7 @@ class Running:
         """Call the handler. If it ends a round with questions when it is a task already, the task puts them."""
         params = dict(ctx.params or {})
         for _ in range(MOST_ROUNDS):
-            result = as_json(await call_next(replace(ctx, params=params)))
+            result = as_json(await call_next(changed(ctx, params=params)))
             if not is_input_required(result) or self._keeping is None:
                 return result
             await self.keep()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from mcp.server.connection import Connection
@@ -15,7 +14,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from switchboard.fleet.peers import Peers
 from switchboard.identity import current
-from switchboard.protocol.direct_requests import close
+from switchboard.protocol.direct_requests import changed, close
 from switchboard.sessions.client_channel import LocalChannel, request_outbound
 from switchboard.sessions.client_requests import Terms
 from switchboard.sessions.detached_context import detached_context
@@ -88,7 +87,7 @@ class Parking:
         if isinstance(carried, Continuation):
             return (await self._go_on(ctx, carried, params.get("inputResponses"))).give()
         if isinstance(carried, HandlerState):
-            ctx = replace(ctx, params={**params, "requestState": carried.state})
+            ctx = changed(ctx, params={**params, "requestState": carried.state})
         return (await self._start(ctx, call_next)).give()
 
     async def _start(self, ctx: Context, call_next: CallNext) -> Outcome:
