@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -28,6 +29,32 @@ async def launched() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started() -> AsyncIterator[Browser]:
+    """The browser of a module, for `chromium`."""
+    async with launched() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def chromium(started: Browser) -> AsyncIterator[Browser]:
+    """The module's browser, with no pages, cookies or storage of other tests in it."""
+    yield started
+    for context in started.contexts:
+        await context.close()
+
+
+async def watched(browser: Browser, **options: Any) -> tuple[Page, list[str]]:
+    """A page, and whatever it complains about."""
+    page = await (await browser.new_context(**options)).new_page()
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page, complaints
 
 
 AUDIT: Final = """() => {

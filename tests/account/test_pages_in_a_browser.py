@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.account.conftest import House
-from tests.chromium import AUDIT, GOOD, launched
+from tests.chromium import AUDIT, GOOD, chromium, started, watched
+
+__all__ = ["chromium", "started"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started() -> AsyncIterator[Browser]:
-    async with launched() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def chromium(started: Browser) -> AsyncIterator[Browser]:
-    """The module's browser, with no pages or cookies of other tests in it."""
-    yield started
-    for context in started.contexts:
-        await context.close()
-
-
-async def opened(chromium: Browser, **options: Any) -> tuple[Page, list[str]]:
-    """A page, and whatever it complains about."""
-    page = await (await chromium.new_context(**options)).new_page()
-    complaints: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return page, complaints
 
 
 async def sign_in(page: Page, address: str, user: str = "alice") -> None:
@@ -54,7 +29,7 @@ async def sign_in(page: Page, address: str, user: str = "alice") -> None:
 async def test_a_person_connects_by_a_calls_link_with_the_keyboard_alone(
     chromium: Browser, house: House, scripts: bool
 ) -> None:
-    page, complaints = await opened(chromium, java_script_enabled=scripts)
+    page, complaints = await watched(chromium, java_script_enabled=scripts)
     await sign_in(page, house.link("alice"))
     await page.get_by_role("button", name="Connect", exact=True).focus()
     await page.keyboard.press("Enter")
@@ -64,7 +39,7 @@ async def test_a_person_connects_by_a_calls_link_with_the_keyboard_alone(
 
 
 async def test_what_is_typed_is_checked_stored_and_never_shown(chromium: Browser, house: House) -> None:
-    page, complaints = await opened(chromium)
+    page, complaints = await watched(chromium)
     await sign_in(page, f"{house.base}/connections/connect/weather")
     key = page.get_by_label("API key")
     await key.fill("wrong")
@@ -84,7 +59,7 @@ async def test_what_is_typed_is_checked_stored_and_never_shown(chromium: Browser
 
 
 async def test_a_person_disconnects_and_signs_out(chromium: Browser, house: House) -> None:
-    page, complaints = await opened(chromium)
+    page, complaints = await watched(chromium)
     await sign_in(page, f"{house.base}/connections/connect/tracker")
     await page.get_by_role("button", name="Connect", exact=True).click()
     await page.get_by_role("link", name="My connections").click()
@@ -102,7 +77,7 @@ async def test_every_page_is_named_structured_and_fits(
     chromium: Browser, house: House, width: int, scheme: Any
 ) -> None:
     """WCAG 1.4.3, 1.4.10, 2.4.2, 2.5.8, 3.1.1, 4.1.2."""
-    page, complaints = await opened(chromium, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page, complaints = await watched(chromium, viewport={"width": width, "height": 800}, color_scheme=scheme)
     shots = os.environ.get("SCREENSHOTS")
     found = {}
 

@@ -17,11 +17,11 @@ from playwright.async_api import Browser
 
 from switchboard.http.landing import name_of, ways
 from switchboard.protocol.client_setups import CLIENTS
-from tests.auth.pages.test_pages_in_a_browser import browser, started, watched
+from tests.chromium import chromium, started, watched
 from tools.fleet.children import answers, free_port, start
 from tools.fleet.workers import COMMAND
 
-__all__ = ["browser", "started"]
+__all__ = ["chromium", "started"]
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -114,9 +114,9 @@ def _step(base: str, title: str) -> str:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_snippet_is_opened_and_copied_by_keyboard_alone(base: str, browser: Browser, tmp_path: Path) -> None:
+async def test_a_snippet_is_opened_and_copied_by_keyboard_alone(base: str, chromium: Browser, tmp_path: Path) -> None:
     options = {"viewport": {"width": 390, "height": 800}, "permissions": ["clipboard-read", "clipboard-write"]}
-    page, complaints = await watched(browser, **options)
+    page, complaints = await watched(chromium, **options)
     await page.goto(f"{base}/")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
     await page.get_by_text("Python", exact=True).focus()

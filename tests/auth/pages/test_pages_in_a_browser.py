@@ -7,17 +7,17 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import httpx2
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.chromium import AUDIT, GOOD, launched
+from tests.chromium import AUDIT, GOOD, chromium, started, watched
 from tools.fleet.children import answers, free_port, start
+
+__all__ = ["chromium", "started"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,20 +36,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         child.stop()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started() -> AsyncIterator[Browser]:
-    async with launched() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser(started: Browser) -> AsyncIterator[Browser]:
-    """The module's browser, with no pages, cookies or storage of other tests in it."""
-    yield started
-    for context in started.contexts:
-        await context.close()
-
-
 def link(served: str, redirect: str) -> str:
     """What a client would open."""
     asked = {"redirect_uris": [redirect], "client_name": "Probe", "token_endpoint_auth_method": "none"}
@@ -66,17 +52,6 @@ def link(served: str, redirect: str) -> str:
     return f"{served}/authorize?{urlencode(question)}"
 
 
-async def watched(browser: Browser, **options: Any) -> tuple[Page, list[str]]:
-    """A page, and whatever it complains about."""
-    page = await (await browser.new_context(**options)).new_page()
-    complaints: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    return page, complaints
-
-
 async def answered(page: Page) -> dict[str, str]:
     """The redirect back to the client, which nobody listens to."""
     async with page.expect_request(lambda request: "/client-callback" in request.url) as caught:
@@ -85,9 +60,9 @@ async def answered(page: Page) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-async def test_a_person_gets_through_with_the_keyboard_alone(browser: Browser, served: str, scripts: bool) -> None:
+async def test_a_person_gets_through_with_the_keyboard_alone(chromium: Browser, served: str, scripts: bool) -> None:
     redirect = f"http://127.0.0.1:{free_port()}/client-callback"
-    page, complaints = await watched(browser, java_script_enabled=scripts)
+    page, complaints = await watched(chromium, java_script_enabled=scripts)
     await page.goto(link(served, redirect))
     await page.get_by_role("button", name="Allow").focus()
     await page.keyboard.press("Enter")
@@ -100,8 +75,8 @@ async def test_a_person_gets_through_with_the_keyboard_alone(browser: Browser, s
     assert [text for text in complaints if "ERR_CONNECTION_REFUSED" not in text] == []
 
 
-async def test_the_picker_remembers_people_and_makes_up_new_ones(browser: Browser, served: str) -> None:
-    page, complaints = await watched(browser)
+async def test_the_picker_remembers_people_and_makes_up_new_ones(chromium: Browser, served: str) -> None:
+    page, complaints = await watched(chromium)
     address = link(served, f"http://127.0.0.1:{free_port()}/client-callback")
     for user in ("alice", "bob"):
         window = await page.context.new_page()
@@ -123,8 +98,8 @@ async def test_the_picker_remembers_people_and_makes_up_new_ones(browser: Browse
     assert complaints == []
 
 
-async def test_what_was_planted_in_local_storage_is_not_run_or_shown(browser: Browser, served: str) -> None:
-    page, complaints = await watched(browser)
+async def test_what_was_planted_in_local_storage_is_not_run_or_shown(chromium: Browser, served: str) -> None:
+    page, complaints = await watched(chromium)
     await page.goto(f"{served}/fakeupstreamauth/authorize?state={'s' * 43}")
     planted = """["<img src=x onerror=document.title='run'>", "alice", 7, null]"""
     await page.evaluate("value => localStorage.setItem('fakeupstreamauth.userIds', value)", planted)
@@ -139,9 +114,9 @@ async def test_what_was_planted_in_local_storage_is_not_run_or_shown(browser: Br
 
 
 @pytest.mark.parametrize("width", [320, 1000])
-async def test_every_page_is_named_structured_and_fits(browser: Browser, served: str, width: int) -> None:
+async def test_every_page_is_named_structured_and_fits(chromium: Browser, served: str, width: int) -> None:
     """WCAG 1.4.10, 2.4.2, 2.5.8, 3.1.1, 4.1.2."""
-    page, _ = await watched(browser, viewport={"width": width, "height": 700})
+    page, _ = await watched(chromium, viewport={"width": width, "height": 700})
     found = {}
     await page.goto(link(served, "http://127.0.0.1:9/client-callback"))
     found["consent"] = await page.evaluate(AUDIT)

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Browser
 
-from tests.chromium import WITHIN_MS
+from tests.chromium import WITHIN_MS, chromium, started
 from tools.fleet.children import LOOPBACK, answers, free_port, start
 from tools.fleet.workers import COMMAND
 
-from .test_pages_in_a_browser import browser, link, started
+from .test_pages_in_a_browser import link
 
-__all__ = ["browser", "started"]
+__all__ = ["chromium", "started"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -72,9 +72,9 @@ def issuer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 async def test_a_page_hears_from_its_popup_that_somebody_has_signed_in(
-    browser: Browser, issuer: str, client: str
+    chromium: Browser, issuer: str, client: str
 ) -> None:
-    page = await (await browser.new_context()).new_page()
+    page = await (await chromium.new_context()).new_page()
     await page.goto(client)
     async with page.expect_popup() as opened:
         await page.evaluate("address => signIn(address)", link(issuer, f"{client}/client-callback"))
@@ -90,9 +90,9 @@ async def test_a_page_hears_from_its_popup_that_somebody_has_signed_in(
 
 
 async def test_a_page_hears_from_its_popup_that_somebody_did_not_allow_it(
-    browser: Browser, issuer: str, client: str
+    chromium: Browser, issuer: str, client: str
 ) -> None:
-    page = await (await browser.new_context()).new_page()
+    page = await (await chromium.new_context()).new_page()
     await page.goto(client)
     async with page.expect_popup() as opened:
         await page.evaluate("address => signIn(address)", link(issuer, f"{client}/client-callback"))
